@@ -1,0 +1,1 @@
+"""Run folders in; statistics, figures and the report out."""

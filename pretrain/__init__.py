@@ -1,0 +1,1 @@
+"""Vision encoders, their folders, and the objectives that pretrain them without rewards."""

@@ -1,0 +1,102 @@
+"""The run folder: the whole interface between what trains or probes and what shows it.
+
+    runs/NAME/  run.json       what, with which config, data, versions and seed; its state
+                config.yaml    resolved
+                metrics.csv    step,name,value; append-only, the last row of a (step, name) counts
+                checkpoints/   *.ckpt and *.ckpt.sha256
+                encoder/       the encoder folder
+                probes/        NAME.json and NAME.npz
+                media/         videos and pictures
+
+This module imports no torch, so that light commands stay light.
+"""
+
+from __future__ import annotations
+
+import json
+import shlex
+import sys
+import time
+from collections.abc import Mapping
+from importlib.metadata import version
+from pathlib import Path
+
+from atari.command import UserError
+from atari.files import write_json
+
+PACKAGES = ("fovea-rl", "torch", "lightning", "timm", "ale-py", "numpy")
+
+
+class Run:
+    """A run folder that this process owns (see `atari.files.exclusive`).
+
+    Args:
+        folder: where it lies; made when missing.
+        kind: the room that writes it: pretrain, agent, probes.
+        title: what it does, in a few words for people.
+    """
+
+    def __init__(self, folder: str | Path, kind: str, title: str):
+        self.folder = Path(folder)
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self.record = read_run(self.folder) or {
+            "name": self.folder.name,
+            "kind": kind,
+            "title": title,
+            "started": _now(),
+            "seconds": 0.0,
+        }
+        if self.record["kind"] != kind:
+            raise UserError(
+                f"{self.folder} holds a run of kind {self.record['kind']}, not {kind}: "
+                "give another folder"
+            )
+        self._began = time.monotonic() - self.record["seconds"]
+
+    def update(self, **fields: object) -> None:
+        """Set fields of run.json (state, step, steps, reason, evaluation ...) and write it whole."""
+        self.record.update(fields)
+        self.record["updated"] = _now()
+        self.record["seconds"] = round(time.monotonic() - self._began, 3)
+        write_json(self.folder / "run.json", self.record)
+
+    def begin(self, **fields: object) -> None:
+        """Mark the run as running, with the command and the versions that run it."""
+        self.update(
+            state="running",
+            reason=None,
+            command=shlex.join(["python", "-m", _module(), *sys.argv[1:]]),
+            versions={name: version(name) for name in PACKAGES},
+            **fields,
+        )
+
+    def log(self, step: int, metrics: Mapping[str, float]) -> None:
+        """Append rows to metrics.csv: one line a metric, flushed as one write."""
+        path = self.folder / "metrics.csv"
+        header = "" if path.exists() else "step,name,value\n"
+        with open(path, "a", encoding="utf-8") as file:
+            file.write(header + "".join(f"{step},{k},{float(v)!r}\n" for k, v in metrics.items()))
+
+
+def read_run(folder: str | Path) -> dict | None:
+    """run.json of a run folder, or None where there is none.
+
+    Raises UserError where it is there but no JSON.
+    """
+    path = Path(folder) / "run.json"
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return None
+    except ValueError as fault:
+        raise UserError(f"{path} is damaged ({fault}): delete it to start anew") from None
+
+
+def _now() -> str:
+    return time.strftime("%Y-%m-%dT%H:%M:%S%z")
+
+
+def _module() -> str:
+    """The package of `python -m PACKAGE`, for the record of the command."""
+    spec = getattr(sys.modules["__main__"], "__spec__", None)
+    return spec.name.removesuffix(".__main__") if spec else Path(sys.argv[0]).name
