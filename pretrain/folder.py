@@ -1,0 +1,217 @@
+"""Encoder folders: timm's own form, verified on the way in and on the way out.
+
+    config.json         what timm and transformers read; what is Fovea's lies under "fovea"
+    model.safetensors   the weights under timm's names, fp32, contiguous
+    README.md           the model card
+    SHA256SUMS          of every other file; written last, so a folder without it is unfinished
+
+`timm.create_model("local-dir:FOLDER", pretrained=True)` loads the same weights bit for bit. It
+does not look at the hashes; `load_encoder` does, and at finiteness and every key as well.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from importlib.metadata import version
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+
+from atari.command import UserError
+from atari.files import replacing, sha256, sync_folder, write_json, write_text
+from pretrain.card import card
+from pretrain.vit import SIZES, Shape, ViT, build
+
+FORMAT = 1
+FILES = ("config.json", "model.safetensors", "README.md")
+
+
+def export_encoder(encoder: ViT, folder: str | Path, facts: dict) -> Path:
+    """Write `encoder` as an encoder folder, whole or not at all; an older one is replaced.
+
+    Args:
+        encoder: the encoder; its weights are written in fp32.
+        folder: where to; its parent is made when missing.
+        facts: how it came to be (method, games, steps, samples, seed ...), for config and card.
+
+    Raises UserError where a weight is not finite.
+    """
+    folder = Path(folder)
+    weights = {
+        k: v.detach().cpu().float().contiguous() for k, v in encoder.vit.state_dict().items()
+    }
+    _check_finite(weights, folder)
+    building = folder.with_name(f".{folder.name}.{os.getpid()}.tmp")
+    older = building.with_suffix(".old")
+    shutil.rmtree(building, ignore_errors=True)
+    building.mkdir(parents=True)
+    try:
+        config = _config(encoder, facts)
+        write_json(building / "config.json", config)
+        with replacing(building / "model.safetensors") as temporary:
+            save_file(weights, temporary, metadata={"format": "pt"})
+            temporary.chmod(0o644)  # safetensors makes it readable by its owner alone
+        write_text(building / "README.md", card(folder.name, config))
+        sums = "".join(f"{sha256(building / name)}  {name}\n" for name in FILES)
+        write_text(building / "SHA256SUMS", sums)
+        if folder.exists():
+            os.replace(folder, older)
+        os.replace(building, folder)
+        sync_folder(folder.parent)
+    finally:
+        shutil.rmtree(building, ignore_errors=True)
+        shutil.rmtree(older, ignore_errors=True)
+    return folder
+
+
+def load_encoder(ref: str | Path, seed: int = 0) -> ViT:
+    """The encoder that `ref` names, verified, on the CPU, in eval mode.
+
+    Args:
+        ref: an encoder folder, a run folder that holds one, `hf-hub:ORG/NAME[@REVISION]`, or
+            `random:SIZE` for an untrained one of the default shape.
+        seed: of the untrained one.
+
+    Raises UserError where the folder is missing, unfinished, damaged, or of another format.
+    """
+    kind, _, name = str(ref).partition(":")
+    if kind == "random":
+        return build(Shape(size=name), seed).eval()
+    folder = _download(name) if kind == "hf-hub" else Path(ref)
+    if (folder / "encoder").is_dir():
+        folder = folder / "encoder"
+    verify(folder)
+    config = read_config(folder)
+    encoder = ViT(config["architecture"], config["model_args"], config["fovea"]["screen"])
+    weights = _read_weights(folder)
+    _check_keys(encoder.vit.state_dict(), weights, folder)
+    _check_finite(weights, folder)
+    encoder.vit.load_state_dict(weights)
+    return encoder.eval()
+
+
+def verify(folder: Path) -> None:
+    """Compare every file with SHA256SUMS.
+
+    Raises UserError for a missing folder, an unfinished one, a missing file or a wrong hash.
+    """
+    if not folder.is_dir():
+        raise UserError(f"no encoder folder at {folder}: export one with `python -m pretrain fit`")
+    sums = folder / "SHA256SUMS"
+    if not sums.exists():
+        raise UserError(
+            f"{folder} has no SHA256SUMS: it is no finished encoder folder, export again"
+        )
+    wanted = dict(reversed(line.split("  ", 1)) for line in sums.read_text().splitlines() if line)
+    if missing := [name for name in FILES if name not in wanted or not (folder / name).exists()]:
+        raise UserError(f"{folder} lacks {missing[0]}: export or download it again")
+    for name, digest in wanted.items():
+        if Path(name).name != name or (folder / name).is_symlink():
+            raise UserError(
+                f"{folder}/SHA256SUMS names {name!r}, outside the folder: do not use it"
+            )
+        if sha256(folder / name) != digest:
+            raise UserError(
+                f"{folder / name} does not match its SHA-256: it was changed or damaged, "
+                "export or download it again"
+            )
+
+
+def read_config(folder: Path) -> dict:
+    """config.json of an encoder folder.
+
+    Raises UserError where it is no JSON, of another format, or names an unknown architecture.
+    """
+    try:
+        config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    except ValueError as fault:
+        raise UserError(f"{folder}/config.json is no JSON ({fault}): export again") from None
+    found = config.get("fovea", {}).get("format_version")
+    if found != FORMAT:
+        raise UserError(
+            f"{folder} has encoder format {found}, this Fovea reads {FORMAT}: update it"
+        )
+    known = {architecture for architecture, _ in SIZES.values()}
+    if config["architecture"] not in known:
+        raise UserError(
+            f"{folder} is a {config['architecture']!r}; known are {', '.join(sorted(known))}"
+        )
+    return config
+
+
+def _config(encoder: ViT, facts: dict) -> dict:
+    """config.json in the form that timm 1.0.16 and newer, and transformers, load bit-equal.
+
+    Measured: without `first_conv: null` older timm draws the patch embedding of 4 channels anew,
+    in silence; with `num_classes` among the model_args transformers refuses the folder.
+    """
+    channels, (height, width) = encoder.stack, encoder.seen
+    return {
+        "architecture": encoder.architecture,
+        "num_classes": 0,
+        "num_features": encoder.dim,
+        "global_pool": "token",
+        "model_args": encoder.model_args,
+        "pretrained_cfg": {
+            "tag": "fovea",
+            "custom_load": False,
+            "input_size": [channels, height, width],
+            "fixed_input_size": True,
+            "interpolation": "bilinear",
+            "crop_pct": 1.0,
+            "mean": [0.0] * channels,
+            "std": [1.0] * channels,
+            "num_classes": 0,
+            "first_conv": None,
+            "classifier": "head",
+            "license": "mit",
+        },
+        "fovea": {
+            "format_version": FORMAT,
+            "screen": list(encoder.screen),
+            "code_version": version("fovea-rl"),
+            **facts,
+        },
+    }
+
+
+def _read_weights(folder: Path) -> dict[str, torch.Tensor]:
+    try:
+        return load_file(folder / "model.safetensors")
+    except SafetensorError as fault:
+        raise UserError(f"{folder}/model.safetensors cannot be read ({fault})") from None
+
+
+def _check_keys(wanted: dict, found: dict, folder: Path) -> None:
+    shapes = {key: tuple(value.shape) for key, value in wanted.items()}
+    others = {key: tuple(value.shape) for key, value in found.items()}
+    for key in sorted(shapes.keys() | others.keys()):
+        if shapes.get(key) != others.get(key):
+            raise UserError(
+                f"{folder}: weight {key!r} is {others.get(key, 'missing')} in model.safetensors and "
+                f"{shapes.get(key, 'unknown')} by config.json: the two do not belong together"
+            )
+
+
+def _check_finite(weights: dict, folder: Path) -> None:
+    for key, value in weights.items():
+        if not torch.isfinite(value).all():
+            raise UserError(f"{folder}: weight {key!r} holds NaN or infinity: the run diverged")
+
+
+def _download(name: str) -> Path:
+    """A copy of `ORG/NAME[@REVISION]` from the hub (HF_ENDPOINT, HF_HUB_OFFLINE are heeded)."""
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
+
+    repo, _, revision = name.partition("@")
+    try:
+        wanted = [*FILES, "SHA256SUMS"]
+        return Path(snapshot_download(repo, revision=revision or None, allow_patterns=wanted))
+    except (HfHubHTTPError, LocalEntryNotFoundError) as fault:
+        first = str(fault).splitlines()[0]
+        raise UserError(f"hf-hub:{name} could not be fetched: {first}") from None
