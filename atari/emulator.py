@@ -1,0 +1,96 @@
+"""One game played step by step, with its memory: the loop that recordings are made with.
+
+Its screens are those of `ale_py.vector_env.AtariVectorEnv`, byte for byte, but that one shows no RAM.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from ale_py import ALEInterface, LoggerMode, roms
+
+from atari.games import find
+
+SCREEN = (84, 84)  # height, width of a screen after the area resize
+RAM = 128
+
+cv2.setNumThreads(1)  # collection is parallel over processes
+ALEInterface.setLoggerMode(LoggerMode.Error)
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How a game is played, as `ALE/*-v5` has it where it says something.
+
+    Attributes:
+        sticky: probability that a frame repeats the action of the frame before (Machado et al. 2018).
+        frame_skip: frames an action is held for; a step shows the maximum of the last two of them.
+        noop_max: an episode starts after 0 to noop_max - 1 frames of doing nothing, drawn uniformly.
+        max_frames: an episode is cut after this many frames.
+    """
+
+    sticky: float = 0.25
+    frame_skip: int = 4
+    noop_max: int = 30
+    max_frames: int = 108_000
+
+
+class Emulator:
+    """A game under `settings`; everything that happens in it is a function of `seed` and the actions.
+
+    Attributes:
+        actions: names of the minimal action set; `step` takes an index into it.
+        screen: (84, 84) uint8 grey, what an agent sees now. It is stale after the last step of an
+            episode, which nobody acts on.
+    """
+
+    screen: np.ndarray
+
+    def __init__(self, game: str, settings: Settings, seed: int):
+        self.settings = settings
+        self._ale = ALEInterface()
+        self._ale.setFloat("repeat_action_probability", settings.sticky)
+        self._ale.setInt("random_seed", seed)
+        self._ale.loadROM(roms.get_rom_path(find(game).rom_id))
+        self._actions = self._ale.getMinimalActionSet()
+        self._frames = np.zeros((2, *self._ale.getScreenDims()), np.uint8)
+        self._frame = 0
+        self.actions = [action.name for action in self._actions]
+
+    @property
+    def ram(self) -> np.ndarray:
+        """(128,) uint8, the console's memory at the moment of `screen`."""
+        return self._ale.getRAM()
+
+    @property
+    def lives(self) -> int:
+        return self._ale.lives()
+
+    def reset(self, noops: int) -> None:
+        """Start an episode and do nothing for `noops` frames."""
+        self._ale.reset_game()
+        for _ in range(noops):
+            self._ale.act(0)
+            if self._ale.game_over():
+                self._ale.reset_game()
+        self._frame = 0
+        self._ale.getScreenGrayscale(self._frames[0])
+        self.screen = cv2.resize(self._frames[0], SCREEN[::-1], interpolation=cv2.INTER_AREA)
+
+    def step(self, action: int) -> tuple[int, bool, bool]:
+        """Hold an action for `frame_skip` frames: raw reward, terminal, truncated."""
+        ale, held, skip = self._ale, self._actions[action], self.settings.frame_skip
+        reward = 0
+        for frame in range(skip):
+            reward += ale.act(held)
+            self._frame += 1
+            terminal = ale.game_over()
+            if terminal or self._frame >= self.settings.max_frames:
+                return reward, terminal, not terminal
+            if frame >= skip - 2:
+                ale.getScreenGrayscale(self._frames[skip - 1 - frame])
+        np.maximum(*self._frames, out=self._frames[0])
+        self.screen = cv2.resize(self._frames[0], SCREEN[::-1], interpolation=cv2.INTER_AREA)
+        return reward, False, False

@@ -1,0 +1,71 @@
+"""The games: what they are called everywhere, and what a random agent and a person score."""
+
+from __future__ import annotations
+
+import csv
+import re
+from dataclasses import dataclass
+from difflib import get_close_matches
+from importlib import resources
+
+from atari.command import UserError
+
+
+@dataclass(frozen=True)
+class Game:
+    """One of the 55 games that have a random and a human score.
+
+    Attributes:
+        rom_id: the emulator's name of the game, e.g. "ms_pacman".
+        name: its name in environment ids, e.g. "MsPacman" of "ALE/MsPacman-v5".
+        random, human: mean return of the random agent and of the human tester
+            (Wang et al. 2016, the table that human-normalised scores are made with).
+        atari_100k: one of the 26 games of the Atari-100k benchmark.
+        tov_vicreg_paper: one of the 10 games of the TOV-VICReg paper.
+    """
+
+    rom_id: str
+    name: str
+    random: float
+    human: float
+    atari_100k: bool
+    tov_vicreg_paper: bool
+
+
+def _load() -> dict[str, Game]:
+    with resources.files("atari").joinpath("data/atari_scores.csv").open(encoding="utf-8") as file:
+        return {
+            row["game"]: Game(
+                rom_id=row["game"],
+                name=row["game"].title().replace("_", ""),
+                random=float(row["random"]),
+                human=float(row["human"]),
+                atari_100k=row["atari_100k"] == "1",
+                tov_vicreg_paper=row["tov_vicreg_paper"] == "1",
+            )
+            for row in csv.DictReader(file)
+        }
+
+
+GAMES: dict[str, Game] = _load()
+
+
+def find(name: str) -> Game:
+    """The game that people call `name`: ms_pacman, MsPacman, ALE/MsPacman-v5 ...
+
+    Raises UserError with the closest names where there is none.
+    """
+    plain = re.sub(r"^ALE/|(NoFrameskip)?-v\d+$", "", name)
+    squeezed = re.sub(r"[^a-z0-9]", "", plain.lower())
+    by_squeezed = {rom_id.replace("_", ""): game for rom_id, game in GAMES.items()}
+    if squeezed in by_squeezed:
+        return by_squeezed[squeezed]
+    close = [by_squeezed[key].rom_id for key in get_close_matches(squeezed, by_squeezed, n=3)]
+    hint = f"did you mean {' or '.join(close)}? " if close else ""
+    raise UserError(f"unknown game {name!r}: {hint}`python -m atari ls` lists all {len(GAMES)}")
+
+
+def hns(game: str, score: float) -> float:
+    """Human-normalised score: 0 is the random agent's return, 1 the human tester's."""
+    known = find(game)
+    return (score - known.random) / (known.human - known.random)
