@@ -1,6 +1,6 @@
 """One game played step by step, with its memory: the loop that recordings are made with.
 
-Its screens are those of `ale_py.vector_env.AtariVectorEnv`, byte for byte, but that one shows no RAM.
+Its screens are byte for byte those of `ale_py.vector_env.AtariVectorEnv`, which shows no RAM.
 """
 
 from __future__ import annotations
@@ -25,9 +25,9 @@ class Settings:
     """How a game is played, as `ALE/*-v5` has it where it says something.
 
     Attributes:
-        sticky: probability that a frame repeats the action of the frame before (Machado et al. 2018).
+        sticky: probability that a frame repeats the last frame's action (Machado et al. 2018).
         frame_skip: frames an action is held for; a step shows the maximum of the last two of them.
-        noop_max: an episode starts after 0 to noop_max - 1 frames of doing nothing, drawn uniformly.
+        noop_max: an episode starts with 0 to noop_max - 1 frames of doing nothing, drawn uniformly.
         max_frames: an episode is cut after this many frames.
     """
 
@@ -38,7 +38,7 @@ class Settings:
 
 
 class Emulator:
-    """A game under `settings`; everything that happens in it is a function of `seed` and the actions.
+    """A game under `settings`; what happens in it is a function of `seed` and the actions alone.
 
     Attributes:
         actions: names of the minimal action set; `step` takes an index into it.

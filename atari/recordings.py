@@ -1,0 +1,307 @@
+"""Recordings on disk: Parquet shards of whole episodes, and the record that says which belong.
+
+    OUT/GAME/shard-00000.parquet ...   one row per agent step (COLUMNS), rows in the order of play
+    OUT/GAME/dataset.json              written when all are there: their rows and SHA-256
+
+A shard's schema metadata holds its `Origin`, so that dataset.json can always be made again.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from atari.command import UserError
+from atari.files import replacing, write_json
+
+FORMAT = 1
+KEY = b"recording"
+ROW_GROUP = 512
+DATASET = "dataset.json"
+SCREEN_BYTES, RAM_BYTES = 84 * 84, 128
+
+COLUMNS = pa.schema(
+    [
+        pa.field("screen", pa.binary(SCREEN_BYTES), nullable=False),  # what the agent saw ...
+        pa.field("action", pa.uint8(), nullable=False),  # ... when it chose this of the minimal set
+        pa.field("reward", pa.int32(), nullable=False),  # raw, of this action
+        pa.field("terminal", pa.bool_(), nullable=False),  # the game ended with this action
+        pa.field("truncated", pa.bool_(), nullable=False),  # the episode was cut after it
+        pa.field("lives", pa.uint8(), nullable=False),
+        pa.field("episode", pa.int64(), nullable=False),  # shard * 1,000,000 + its place there
+        pa.field("step", pa.int32(), nullable=False),  # in the episode, from 0
+        pa.field("ram", pa.binary(RAM_BYTES), nullable=False),  # of the moment of the screen
+    ]
+)
+EPISODES_PER_SHARD = 1_000_000
+
+
+@dataclass(frozen=True)
+class Origin:
+    """All that a shard is a function of, next to its index."""
+
+    game: str
+    rom_md5: str
+    settings: dict
+    actions: list[str]
+    policy: str
+    seed: int
+    versions: dict[str, str]
+    screen: str = "84x84 grey, maximum of the last two frames, area resize"
+    format: int = FORMAT
+
+    def difference(self, other: Origin) -> tuple[str, object, object] | None:
+        """The first thing in which the two differ: its name, its value here and there."""
+        mine, theirs = _flat(asdict(self)), _flat(asdict(other))
+        for key in mine | theirs:
+            if mine.get(key) != theirs.get(key):
+                return key, mine.get(key), theirs.get(key)
+        return None
+
+
+def _flat(record: dict) -> dict:
+    flat = {}
+    for key, value in record.items():
+        flat |= value if isinstance(value, dict) else {key: value}
+    return flat
+
+
+class Damaged(Exception):
+    """A shard that is not what was written. Its text says how."""
+
+
+@dataclass
+class Shard:
+    """A shard that was read and is whole."""
+
+    path: Path
+    table: pa.Table
+    origin: Origin
+    sha256: str
+
+    def column(self, name: str) -> np.ndarray:
+        """A column as an array: (rows,), or (rows, bytes) uint8 for screen and ram."""
+        values = self.table.column(name).combine_chunks()
+        if not pa.types.is_fixed_size_binary(values.type):
+            return values.to_numpy(zero_copy_only=False)
+        width = values.type.byte_width
+        flat = np.frombuffer(values.buffers()[1], np.uint8)
+        return flat[values.offset * width :][: len(values) * width].reshape(-1, width)
+
+    @property
+    def episodes(self) -> int:
+        return len(np.unique(self.column("episode")))
+
+
+def shard_path(folder: Path, index: int) -> Path:
+    return folder / f"shard-{index:05d}.parquet"
+
+
+def shard_index(path: Path) -> int:
+    return int(path.stem.removeprefix("shard-"))
+
+
+def shard_paths(folder: Path) -> list[Path]:
+    return sorted(folder.glob("shard-[0-9]*.parquet"))
+
+
+def write_shard(path: Path, columns: dict[str, np.ndarray], origin: Origin) -> None:
+    """Write a shard whole, `columns` as `Shard.column` gives them. Equal rows make equal bytes."""
+    metadata = {KEY: json.dumps(asdict(origin), sort_keys=True).encode()}
+    arrays = [
+        pa.FixedSizeBinaryArray.from_buffers(
+            field.type, len(columns[field.name]), [None, pa.py_buffer(columns[field.name])]
+        )
+        if pa.types.is_fixed_size_binary(field.type)
+        else pa.array(columns[field.name], field.type)
+        for field in COLUMNS
+    ]
+    encoded = pa.BufferOutputStream()
+    pq.write_table(
+        pa.Table.from_arrays(arrays, schema=COLUMNS.with_metadata(metadata)),
+        encoded,
+        row_group_size=ROW_GROUP,
+        compression="zstd",
+        use_dictionary=False,
+        write_statistics=["action", "reward", "episode", "step"],
+        data_page_size=ROW_GROUP * SCREEN_BYTES,  # one page a group: zstd sees all its screens
+        write_page_checksum=True,
+    )
+    with replacing(path) as temporary:
+        temporary.write_bytes(encoded.getvalue())
+
+
+def read_shard(path: Path) -> Shard:
+    """Read a shard with its page checksums. Raises Damaged, or UserError for another format."""
+    try:
+        content = path.read_bytes()
+    except FileNotFoundError:
+        raise Damaged("it is missing") from None
+    try:
+        file = pq.ParquetFile(pa.BufferReader(content), page_checksum_verification=True)
+        table = file.read()
+    except (pa.ArrowException, OSError) as fault:
+        raise Damaged(f"it cannot be read ({str(fault).splitlines()[0]})") from None
+    try:
+        made_by = json.loads(table.schema.metadata[KEY])
+        if made_by["format"] != FORMAT:
+            raise UserError(
+                f"{path} has format {made_by['format']}, and this version of fovea-rl reads "
+                f"format {FORMAT}: use the version that wrote it"
+            )
+        origin = Origin(**made_by)
+    except (TypeError, KeyError, json.JSONDecodeError):
+        raise Damaged("its metadata does not say where it comes from") from None
+    if not table.schema.equals(COLUMNS):
+        raise Damaged("its columns are not those of a recording")
+    return Shard(path, table, origin, hashlib.sha256(content).hexdigest())
+
+
+def check_rows(shard: Shard) -> None:
+    """Hold the rows to what play can produce. Raises Damaged."""
+    episode, step = shard.column("episode"), shard.column("step")
+    over = shard.column("terminal") | shard.column("truncated")
+    first = np.diff(episode, prepend=-1) != 0
+    expected = shard_index(shard.path) * EPISODES_PER_SHARD + np.cumsum(first) - 1
+    begins = np.maximum.accumulate(np.where(first, np.arange(len(episode)), 0))
+    faults = {
+        "it has no rows": len(episode) == 0,
+        "its episodes are not numbered in the order of play": np.any(episode != expected),
+        "the steps of an episode do not follow each other": np.any(
+            step != np.arange(len(episode)) - begins
+        ),
+        "an episode ends in another row than its last": np.any(over != np.roll(first, -1)),
+        "an action is not in the game's action set": np.any(
+            shard.column("action") >= len(shard.origin.actions)
+        ),
+    }
+    for fault, found in faults.items():
+        if found:
+            raise Damaged(fault)
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """What dataset.json holds: the shards that belong to a game's recording, in order."""
+
+    origin: Origin
+    shards: list[dict] = field(default_factory=list)  # file, rows, episodes, sha256
+
+    @property
+    def rows(self) -> int:
+        return sum(shard["rows"] for shard in self.shards)
+
+    @property
+    def episodes(self) -> int:
+        return sum(shard["episodes"] for shard in self.shards)
+
+    @property
+    def sha256(self) -> str:
+        """One hash of all the data, whichever folder it lies in."""
+        return hashlib.sha256("".join(s["sha256"] for s in self.shards).encode()).hexdigest()
+
+
+def seal(folder: Path, shards: list[Shard]) -> Dataset:
+    """Say in dataset.json that these shards are the recording."""
+    rows = [
+        {
+            "file": shard.path.name,
+            "rows": shard.table.num_rows,
+            "episodes": shard.episodes,
+            "sha256": shard.sha256,
+        }
+        for shard in shards
+    ]
+    dataset = Dataset(shards[0].origin, rows)
+    write_json(
+        folder / DATASET,
+        {
+            "rows": dataset.rows,
+            "episodes": dataset.episodes,
+            "sha256": dataset.sha256,
+            **asdict(dataset),
+        },
+    )
+    return dataset
+
+
+def open_dataset(folder: Path) -> Dataset:
+    """Read dataset.json. Raises UserError where it is missing or damaged."""
+    path = folder / DATASET
+    try:
+        record = json.loads(path.read_text(encoding="utf-8"))
+        return Dataset(Origin(**record["origin"]), record["shards"])
+    except FileNotFoundError:
+        raise UserError(
+            f"{folder} is not finished: run its collect command again, it goes on where it stopped"
+        ) from None
+    except (ValueError, KeyError, TypeError):
+        raise UserError(
+            f"{path} is damaged: delete it and run the collect command again, which only reads "
+            "the shards and writes it anew"
+        ) from None
+
+
+def read_dataset(folder: Path, dataset: Dataset) -> Iterator[Shard]:
+    """Read the shards of a recording in order. Raises UserError that names a damaged one."""
+    for listed in dataset.shards:
+        path = folder / listed["file"]
+        try:
+            shard = read_shard(path)
+            if shard.sha256 != listed["sha256"]:
+                raise Damaged("its SHA-256 is not the one that was recorded")
+        except Damaged as damage:
+            raise UserError(f"{path}: {damage}; {_repair(dataset.origin)}") from None
+        yield shard
+
+
+def verify(folder: Path) -> tuple[Dataset, list[str]]:
+    """Check a recording to the last byte: what it should be, and one line for each fault."""
+    dataset, faults = open_dataset(folder), []
+    for listed in dataset.shards:
+        path = folder / listed["file"]
+        try:
+            (shard,) = read_dataset(folder, Dataset(dataset.origin, [listed]))
+            check_rows(shard)
+            if shard.origin != dataset.origin:
+                name, here, there = shard.origin.difference(dataset.origin)
+                raise Damaged(f"it was made with {name} {here}, and the rest with {there}")
+            if (shard.table.num_rows, shard.episodes) != (listed["rows"], listed["episodes"]):
+                raise Damaged("dataset.json lists other counts of rows or episodes than it has")
+        except UserError as fault:
+            faults.append(str(fault))
+        except Damaged as damage:
+            faults.append(f"{path}: {damage}; {_repair(dataset.origin)}")
+    return dataset, faults
+
+
+def _repair(origin: Origin) -> str:
+    return (
+        f"run the collect command of {origin.game} with seed {origin.seed} again, "
+        "it makes this shard anew"
+    )
+
+
+def find_recordings(folders: list[str | Path]) -> list[Path]:
+    """The folders of single games in `folders`, each a game's own or one that holds some.
+
+    Raises UserError for a folder without a recording.
+    """
+    found = []
+    for folder in map(Path, folders):
+        inside = [folder, *sorted(folder.glob("*/"))]
+        games = [path for path in inside if (path / DATASET).exists() or shard_paths(path)]
+        if not games:
+            raise UserError(
+                f"no recordings in {folder}: make some with "
+                f"`python -m atari collect pong --out {folder}`"
+            )
+        found += games
+    return found
