@@ -1,0 +1,227 @@
+"""Frames: recordings as tensors, and windows of them that never cross an episode."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn.functional import pad
+
+from atari.command import UserError
+from atari.emulator import SCREEN
+from atari.games import find
+from atari.recordings import Dataset, find_recordings, open_dataset, read_dataset
+
+LABELS = {  # of a recording's columns, aligned to the screen the agent saw
+    "action": torch.int64,
+    "reward": torch.float32,
+    "terminal": torch.bool,
+    "truncated": torch.bool,
+    "lives": torch.int64,
+    "step": torch.int64,
+    "ram": torch.uint8,
+}
+
+
+@dataclass(frozen=True)
+class Frames:
+    """What agents saw, resident as uint8, in the order of play.
+
+    Attributes:
+        screens: (N, H, W) uint8.
+        episode: (N,) int64, runs of equal values are episodes; unique over all games.
+        game: (N,) int64, index into `games`.
+        labels: LABELS, each (N,), ram (N, 128) uint8; rewards are raw.
+        games: rom ids.
+        anchor: (N,) bool, the screens that may be the middle of a window (see `split`).
+        data: SHA-256 of each game's recording; those of several are joined with "+".
+    """
+
+    screens: Tensor
+    episode: Tensor
+    game: Tensor
+    labels: dict[str, Tensor]
+    games: tuple[str, ...]
+    anchor: Tensor
+    data: dict[str, str]
+
+    @staticmethod
+    def load(folders: Sequence[str | Path], games: Iterable[str] | None = None) -> Frames:
+        """Read recordings, those of `games` or all.
+
+        Raises UserError for a folder without recordings, a game that is not in them, and a
+        recording that is unfinished or damaged.
+        """
+        found = [(path, open_dataset(path)) for path in find_recordings(list(folders))]
+        there = tuple(dict.fromkeys(dataset.origin.game for _, dataset in found))
+        wanted = there if games is None else tuple(find(name).rom_id for name in games)
+        for name in wanted:
+            if name not in there:
+                raise UserError(
+                    f"no recording of {name} in {', '.join(map(str, folders))}, only of "
+                    f"{', '.join(there)}: collect it, or leave it out"
+                )
+        return _read([[r for r in found if r[1].origin.game == name] for name in wanted])
+
+    def __len__(self) -> int:
+        return len(self.screens)
+
+    def starts(self, stack: int, offsets: Sequence[int] = (0,)) -> Tensor:
+        """(M,) int64: the anchors i whose windows lie in i's episode, for every offset.
+
+        The window of offset o is the screens i+o-stack+1 .. i+o. `offsets` are in agent steps.
+        """
+        at = torch.arange(len(self), device=self.screens.device)
+        begins = torch.ones_like(self.anchor)
+        begins[1:] = self.episode[1:] != self.episode[:-1]
+        first = at[begins]
+        run = begins.cumsum(0) - 1
+        last = torch.cat([first[1:], first.new_tensor([len(self)])]) - 1
+        inside = at + min(offsets) - stack + 1 >= first[run]
+        inside &= at + max(offsets) <= last[run]
+        return at[inside & self.anchor]
+
+    def windows(self, at: Tensor, stack: int, offsets: Sequence[int] = (0,)) -> Tensor:
+        """(B, K, stack, H, W) uint8: window k ends with screen at + offsets[k], oldest first.
+
+        `at` (B,) int64 are anchors from `starts` for the same stack and offsets.
+        """
+        device = self.screens.device
+        back = torch.arange(1 - stack, 1, device=device)
+        ahead = torch.tensor(offsets, device=device)
+        return self.screens[at.to(device)[:, None, None] + ahead[:, None] + back]
+
+    def split(
+        self, fractions: Sequence[float] = (0.7, 0.1, 0.2), seed: int = 0
+    ) -> tuple[Frames, ...]:
+        """Divide by episode, every game in these fractions and by itself.
+
+        A game's division is a function of its episodes and `seed`, whatever other games are there.
+        A screen that occurs in an earlier split is no anchor in a later one, so nothing that is
+        measured on a later split was seen in an earlier.
+
+        Raises UserError where a game has fewer episodes than there are splits.
+        """
+        part = torch.empty_like(self.episode)
+        for index, name in enumerate(self.games):
+            mine = self.game == index
+            episodes = self.episode[mine].unique_consecutive()
+            if len(episodes) < len(fractions):
+                raise UserError(
+                    f"{name} has {len(episodes)} episodes, too few for {len(fractions)} splits: "
+                    "collect more of it with a larger --steps"
+                )
+            rng = np.random.default_rng([seed, zlib.crc32(name.encode())])
+            of_episode = rng.permutation(_shares(len(episodes), fractions))
+            place = torch.searchsorted(episodes, self.episode[mine])
+            part[mine] = torch.as_tensor(of_episode, device=part.device)[place]
+        hashes = _hashes(self.screens)
+        return tuple(
+            self._take(part == index, self.anchor & ~torch.isin(hashes, hashes[part < index]))
+            for index in range(len(fractions))
+        )
+
+    def of(self, game: str) -> Frames:
+        """The frames of one game, in the same memory. Raises UserError if there are none."""
+        rom_id = find(game).rom_id
+        if rom_id not in self.games:
+            raise UserError(f"no frames of {rom_id}: these are of {', '.join(self.games)}")
+        mine = (self.game == self.games.index(rom_id)).nonzero().flatten()
+        rows = slice(int(mine[0]), int(mine[-1]) + 1)  # load puts a game's frames side by side
+        return replace(
+            self._take(rows, self.anchor),
+            game=torch.zeros_like(self.game[rows]),
+            games=(rom_id,),
+            data={rom_id: self.data[rom_id]},
+        )
+
+    def to(self, device: torch.device | str) -> Frames:
+        return replace(
+            self,
+            screens=self.screens.to(device),
+            episode=self.episode.to(device),
+            game=self.game.to(device),
+            labels={name: label.to(device) for name, label in self.labels.items()},
+            anchor=self.anchor.to(device),
+        )
+
+    def _take(self, rows: Tensor | slice, anchor: Tensor) -> Frames:
+        return replace(
+            self,
+            screens=self.screens[rows],
+            episode=self.episode[rows],
+            game=self.game[rows],
+            labels={name: label[rows] for name, label in self.labels.items()},
+            anchor=anchor[rows],
+        )
+
+
+def _read(recordings: list[list[tuple[Path, Dataset]]]) -> Frames:
+    """Read recordings, grouped by game, into tensors that are allocated once."""
+    rows = sum(dataset.rows for group in recordings for _, dataset in group)
+    screens = torch.empty(rows, *SCREEN, dtype=torch.uint8)
+    episode = torch.empty(rows, dtype=torch.int64)
+    game = torch.empty(rows, dtype=torch.int64)
+    labels = {
+        name: torch.empty((rows, 128) if name == "ram" else rows, dtype=dtype)
+        for name, dtype in LABELS.items()
+    }
+    begin = episodes = 0
+    for index, group in enumerate(recordings):
+        for shard in (shard for recording in group for shard in read_dataset(*recording)):
+            end = begin + shard.table.num_rows
+            into = slice(begin, end)
+            screens.numpy()[into] = shard.column("screen").reshape(-1, *SCREEN)
+            for name, label in labels.items():
+                label.numpy()[into] = shard.column(name)
+            place = np.unique(shard.column("episode"), return_inverse=True)[1]
+            episode.numpy()[into] = episodes + place
+            game[into] = index
+            begin, episodes = end, episodes + shard.episodes
+    return Frames(
+        screens=screens,
+        episode=episode,
+        game=game,
+        labels=labels,
+        games=tuple(group[0][1].origin.game for group in recordings),
+        anchor=torch.ones(rows, dtype=torch.bool),
+        data={
+            group[0][1].origin.game: "+".join(dataset.sha256 for _, dataset in group)
+            for group in recordings
+        },
+    )
+
+
+def _shares(count: int, fractions: Sequence[float]) -> np.ndarray:
+    """(count,) int64: which split each of `count` episodes goes to, at least one to each."""
+    spare = count - len(fractions)
+    ends = np.rint(np.cumsum([0, *fractions]) * spare).astype(int)
+    sizes = [end - begin + 1 for begin, end in pairwise(ends)]
+    return np.repeat(np.arange(len(fractions)), sizes)
+
+
+def _hashes(screens: Tensor) -> Tensor:
+    """(N,) int64: a hash of each screen's bytes, made in blocks that fit a core's cache.
+
+    Each word is multiplied by a number of its own between two mixings; equal screens have equal
+    hashes, and of a million screens two that differ agree with a probability of about 1e-7.
+    """
+    flat = screens.flatten(1)
+    flat = flat if flat.shape[1] % 8 == 0 else pad(flat, (0, -flat.shape[1] % 8))
+    generator = torch.Generator().manual_seed(0)
+    words = flat.shape[1] // 8
+    factors = torch.randint(2**62, (2, words), generator=generator).to(screens.device) * 2 + 1
+    hashes = []
+    for block in flat.split(256):
+        mixed = block.contiguous().view(torch.int64) * factors[0]
+        mixed ^= mixed >> 32
+        mixed *= factors[1]
+        mixed ^= mixed >> 29
+        hashes.append(mixed.sum(1))
+    return torch.cat(hashes)
