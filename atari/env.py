@@ -1,0 +1,153 @@
+"""Games for agents: the native vector environment, with exact final screens and returns."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from ale_py.vector_env import AtariVectorEnv
+
+from atari.games import find
+
+UNCUT = 2**30  # frames; we cut episodes ourselves
+
+
+@dataclass(frozen=True)
+class Step:
+    """What `Envs.step` gives. An episode that ended is followed by the next one's first screens.
+
+    Attributes:
+        screens: (N, stack, 84, 84) uint8, what to act on next, oldest first.
+        reward: (N,) float32, raw.
+        terminal: (N,) bool, nothing follows for learning: the game is over or, with
+            `life_loss_terminal`, a life was lost (the game then goes on).
+        truncated: (N,) bool, the episode was cut: bootstrap from `final_screens`.
+        final_screens: like `screens`, but with an ended episode's own last ones; None where no
+            episode ended. After a cut they are exact; a game that is over leaves them stale, and
+            nothing is to be learnt from them.
+        returns, lengths: of the episodes that ended, in env order: sums of raw rewards, agent steps.
+        ended: (N,) bool, whose they are.
+    """
+
+    screens: np.ndarray
+    reward: np.ndarray
+    terminal: np.ndarray
+    truncated: np.ndarray
+    final_screens: np.ndarray | None
+    returns: np.ndarray
+    lengths: np.ndarray
+    ended: np.ndarray
+
+
+class Envs:
+    """`num_envs` copies of a game, stepped together by native threads.
+
+    Args:
+        game: see `atari.games.find`.
+        seed: everything that happens is a function of it and the actions.
+        stack: screens an agent sees; before an episode's first there are black ones.
+        sticky: probability that a frame repeats the last frame's action (Machado et al. 2018).
+        noop_max: an episode starts with 0 to noop_max - 1 frames of doing nothing.
+        life_loss_terminal: a lost life is terminal for learning.
+        max_frames: an episode is cut after this many frames.
+        frame_skip: frames an action is held for; a screen is the maximum of the last two of them.
+        num_threads: native threads; 0 takes one per core.
+    """
+
+    def __init__(
+        self,
+        game: str,
+        num_envs: int,
+        *,
+        seed: int,
+        stack: int = 4,
+        sticky: float = 0.25,
+        noop_max: int = 30,
+        life_loss_terminal: bool = False,
+        max_frames: int = 108_000,
+        frame_skip: int = 4,
+        num_threads: int = 0,
+    ):
+        self.num_envs = num_envs
+        self._life_loss_terminal = life_loss_terminal
+        self._max_steps = -(-max_frames // frame_skip)
+        # Own cut and own life loss: the native cut leaves the last screens stale, and the native
+        # life loss starts a new game.
+        self._games = AtariVectorEnv(
+            find(game).rom_id,
+            num_envs,
+            batch_size=num_envs,
+            num_threads=num_threads,
+            thread_affinity_offset=-1,
+            max_num_frames_per_episode=UNCUT,
+            repeat_action_probability=sticky,
+            full_action_space=False,
+            continuous=False,
+            autoreset_mode="SameStep",
+            img_height=84,
+            img_width=84,
+            grayscale=True,
+            stack_num=stack,
+            frameskip=frame_skip,
+            maxpool=True,
+            noop_max=noop_max,
+            episodic_life=False,
+            life_loss_info=False,
+            reward_clipping=False,
+            use_fire_reset=False,
+        )
+        self.action_meanings = [action.name for action in self._games.ale.get_action_set()]
+        self.action_count = len(self.action_meanings)
+        self.restart(seed)
+
+    def restart(self, seed: int) -> np.ndarray:
+        """Start fresh episodes everywhere: all that follows is a function of `seed` and the actions.
+
+        Returns the first screens (N, stack, 84, 84) uint8.
+        """
+        seeds = np.random.SeedSequence(seed).generate_state(self.num_envs) >> 1
+        self._screens, infos = self._games.reset(seed=seeds.astype(np.int64))
+        self._lives = infos["lives"]
+        self._returns = np.zeros(self.num_envs)
+        self._lengths = np.zeros(self.num_envs, np.int64)
+        return self._screens
+
+    def reset(self) -> np.ndarray:
+        """The screens to act on now: (N, stack, 84, 84) uint8."""
+        return self._screens
+
+    def step(self, actions: np.ndarray) -> Step:
+        """Act once everywhere; `actions` (N,) integers below `action_count`."""
+        screens, reward, over, _, infos = self._games.step(np.asarray(actions, np.int64))
+        self._returns += reward
+        self._lengths += 1
+        truncated = ~over & (self._lengths >= self._max_steps)
+        ended = over | truncated
+        final, lives = None, infos["lives"]
+        terminal = over.copy()
+        if self._life_loss_terminal:
+            # Some games show zero lives for a while before they are over.
+            terminal |= ~over & (lives < self._lives) & (lives > 0)
+        if over.any():
+            final = np.where(over[:, None, None, None], infos["final_obs"], screens)
+        if truncated.any():
+            final = screens if final is None else final
+            screens, infos = self._games.reset(options={"reset_mask": truncated})
+            lives = infos["lives"]
+        self._screens, self._lives = screens, lives
+        returns, lengths = self._returns[ended], self._lengths[ended]
+        self._returns[ended] = 0
+        self._lengths[ended] = 0
+        return Step(
+            screens=screens,
+            reward=reward.astype(np.float32),
+            terminal=terminal,
+            truncated=truncated,
+            final_screens=final,
+            returns=returns,
+            lengths=lengths,
+            ended=ended,
+        )
+
+    def close(self) -> None:
+        self._games.close()
