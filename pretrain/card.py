@@ -10,8 +10,8 @@ tags: [fovea, atari, reinforcement-learning, self-supervised]
 ---
 # {name}
 
-A {dim}-wide `{architecture}` for stacks of {channels} grey screens of {height}x{width} px, pretrained
-with Fovea on what an Atari agent sees, without rewards.
+A {dim}-wide `{architecture}` for stacks of {channels} grey screens of {height}x{width} px,
+pretrained with Fovea on what an Atari agent sees, without rewards.
 
 | | |
 | --- | --- |

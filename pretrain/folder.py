@@ -192,8 +192,8 @@ def _check_keys(wanted: dict, found: dict, folder: Path) -> None:
     for key in sorted(shapes.keys() | others.keys()):
         if shapes.get(key) != others.get(key):
             raise UserError(
-                f"{folder}: weight {key!r} is {others.get(key, 'missing')} in model.safetensors and "
-                f"{shapes.get(key, 'unknown')} by config.json: the two do not belong together"
+                f"{folder}: weight {key!r} is {others.get(key, 'missing')} in model.safetensors "
+                f"and {shapes.get(key, 'unknown')} by config.json: the two do not belong together"
             )
 
 

@@ -54,7 +54,7 @@ class Run:
         self._began = time.monotonic() - self.record["seconds"]
 
     def update(self, **fields: object) -> None:
-        """Set fields of run.json (state, step, steps, reason, evaluation ...) and write it whole."""
+        """Set fields of run.json (state, step, steps, reason, evaluation ...) and write it."""
         self.record.update(fields)
         self.record["updated"] = _now()
         self.record["seconds"] = round(time.monotonic() - self._began, 3)

@@ -12,6 +12,7 @@ from torch import Tensor
 from torch.utils.hooks import RemovableHandle
 
 from atari.command import UserError
+from pretrain.draws import seeded
 from pretrain.encoder import Encoder, Features
 
 # What differs from timm's `vit_tiny_patch16_224`, or which registry model it is.
@@ -111,8 +112,8 @@ def build(shape: Shape, seed: int = 0) -> ViT:
         fits = ", ".join(str(p) for p in range(6, side // 2 + 1) if side % p == 0)
         whole = side - side % max(shape.patch, 1)
         raise UserError(
-            f"patch {shape.patch} does not divide the {side} px screen and would drop its last rows "
-            f"and columns: take a patch of {fits} px, or say so with crop: {whole}"
+            f"patch {shape.patch} does not divide the {side} px screen and would drop its last "
+            f"rows and columns: take a patch of {fits} px, or say so with crop: {whole}"
         )
     architecture, differences = SIZES[shape.size]
     model_args = {
@@ -122,8 +123,7 @@ def build(shape: Shape, seed: int = 0) -> ViT:
         "global_pool": "token",
         **differences,
     }
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
+    with seeded(seed):
         return ViT(architecture, model_args, (shape.screen, shape.screen))
 
 

@@ -1,0 +1,200 @@
+"""Augmentations on the device, drawn for each sample and applied to the whole batch at once.
+
+Each takes screens (B, stack, H, W) uint8 and the step's draws, and gives the same back. All
+screens of one stack meet the same draw: time frames are not colour channels. `p` in a chain, the
+share of samples an augmentation is applied to, is handled by `augment`.
+"""
+
+from __future__ import annotations
+
+import inspect
+from difflib import get_close_matches
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from atari.command import UserError
+from pretrain.draws import Draws
+
+Chain = list[dict]
+
+
+def augment(screens: Tensor, draws: Draws, chain: Chain) -> Tensor:
+    """Apply a chain such as `[{"name": "shift", "pixels": 4}, {"name": "blur", "p": 0.1}]`."""
+    for link in chain:
+        settings = {key: value for key, value in link.items() if key not in ("name", "p")}
+        changed = AUGMENTATIONS[link["name"]](screens, draws, **settings)
+        p = link.get("p", 1.0)
+        if p < 1:
+            changed = torch.where(draws.chance(p)[:, None, None, None], changed, screens)
+        screens = changed
+    return screens
+
+
+def check(chain: Chain) -> Chain:
+    """The chain itself.
+
+    Raises UserError for an unknown augmentation or an unknown setting of one.
+    """
+    for link in chain:
+        name = link.get("name")
+        if name not in AUGMENTATIONS:
+            raise UserError(f"unknown augmentation {name!r}{_nearest(name, AUGMENTATIONS)}")
+        known = {"name", "p", *inspect.signature(AUGMENTATIONS[name]).parameters}
+        known -= {"screens", "draws"}
+        for key in link:
+            if key not in known:
+                raise UserError(f"augmentation {name} has no {key!r}{_nearest(key, known)}")
+    return chain
+
+
+def shift(screens: Tensor, draws: Draws, pixels: int = 4) -> Tensor:
+    """Move by up to `pixels` each way; the border is repeated (Yarats et al. 2021, DrQ)."""
+    height, width = screens.shape[-2:]
+    down, right = (draws.integers(2 * pixels + 1, 1) - pixels for _ in range(2))
+    rows = (torch.arange(height, device=screens.device) + down).clamp_(0, height - 1)
+    columns = (torch.arange(width, device=screens.device) + right).clamp_(0, width - 1)
+    moved = screens.gather(2, rows[:, None, :, None].expand_as(screens))
+    return moved.gather(3, columns[:, None, None, :].expand_as(screens))
+
+
+def intensity(screens: Tensor, draws: Draws, scale: float = 0.05) -> Tensor:
+    """Multiply by 1 + scale * n, n normal and clipped to +-2 (Schwarzer et al. 2021, SPR)."""
+    return _rounded(screens * (1 + scale * _column(draws.normal().clamp(-2, 2))))
+
+
+def colour_jitter(
+    screens: Tensor,
+    draws: Draws,
+    brightness: float = 0.4,
+    contrast: float = 0.4,
+    saturation: float = 0.0,
+    hue: float = 0.0,
+) -> Tensor:
+    """Brightness, contrast, saturation, hue, in this order; each drawn uniformly about no change.
+
+    Saturation and hue take a stack of three as red, green and blue, as TOV-VICReg's code does.
+    """
+    factors = (draws.uniform(1 - s, 1 + s) for s in (brightness, contrast, saturation))
+    bright, contrasted, saturated = map(_column, factors)
+    screens = (screens * bright).clamp(0, 255)
+    mean = screens.mean(dim=(1, 2, 3), keepdim=True)
+    screens = (mean + (screens - mean) * contrasted).clamp(0, 255)
+    if saturation:
+        grey = _luma(screens)
+        screens = (grey + (screens - grey) * saturated).clamp(0, 255)
+    if hue:
+        screens = _turn_hue(screens, draws.uniform(-hue, hue))
+    return _rounded(screens)
+
+
+def resized_crop(
+    screens: Tensor,
+    draws: Draws,
+    scale: tuple[float, float] = (0.08, 1.0),
+    ratio: tuple[float, float] = (3 / 4, 4 / 3),
+) -> Tensor:
+    """A box of a share `scale` of the area and of a side ratio in `ratio`, resized to the whole.
+
+    Bilinear. A box that would not fit is cut to the screen's side.
+    """
+    area = draws.uniform(*scale)
+    low, high = torch.tensor(ratio).log().tolist()
+    sides = draws.uniform(low, high).exp()
+    width, height = (area * sides).sqrt().clamp(max=1), (area / sides).sqrt().clamp(max=1)
+    x, y = ((1 - side) * draws.uniform(-1, 1) for side in (width, height))
+    zero = torch.zeros_like(x)
+    box = torch.stack([torch.stack([width, zero, x], 1), torch.stack([zero, height, y], 1)], 1)
+    grid = F.affine_grid(box, list(screens.shape), align_corners=False)
+    cut = F.grid_sample(screens.float(), grid, padding_mode="border", align_corners=False)
+    return _rounded(cut)
+
+
+def grayscale(screens: Tensor, draws: Draws) -> Tensor:
+    """Every screen becomes the weighted mean of the three, as if they were red, green and blue.
+
+    It mixes moments in time; it is here because TOV-VICReg's published chain has it.
+    """
+    return _rounded(_luma(screens.float())).expand_as(screens)
+
+
+def blur(
+    screens: Tensor, draws: Draws, size: int = 7, sigma: tuple[float, float] = (0.1, 2.0)
+) -> Tensor:
+    """A Gaussian of `size` taps and a width uniform in `sigma` pixels; the border is mirrored."""
+    taps = torch.arange(size, device=screens.device) - size // 2
+    kernel = (-(taps**2) / (2 * draws.uniform(*sigma)[:, None] ** 2)).softmax(dim=1)
+    batch, stack, height, width = screens.shape
+    padded = F.pad(screens.float(), [size // 2] * 4, mode="reflect")
+    # One group for each screen: every sample has its own kernel.
+    padded = padded.reshape(1, batch * stack, *padded.shape[-2:])
+    kernel = kernel.repeat_interleave(stack, dim=0)[:, None]
+    padded = F.conv2d(padded, kernel[:, :, :, None], groups=batch * stack)
+    blurred = F.conv2d(padded, kernel[:, :, None, :], groups=batch * stack)
+    return _rounded(blurred.reshape(batch, stack, height, width))
+
+
+def solarise(screens: Tensor, draws: Draws, threshold: int = 120) -> Tensor:
+    """Invert every pixel that is not below `threshold`."""
+    return torch.where(screens >= threshold, 255 - screens, screens)
+
+
+def flip(screens: Tensor, draws: Draws) -> Tensor:
+    """Mirror left and right. Games are not symmetric: in no default chain."""
+    return screens.flip(-1)
+
+
+AUGMENTATIONS = {
+    function.__name__: function
+    for function in (
+        shift,
+        intensity,
+        colour_jitter,
+        resized_crop,
+        grayscale,
+        blur,
+        solarise,
+        flip,
+    )
+}
+
+
+def _luma(screens: Tensor) -> Tensor:
+    """(B, 1, H, W) luma of (B, 3, H, W) taken as red, green, blue."""
+    if screens.shape[1] != 3:
+        raise UserError(
+            f"grayscale, saturation and hue need stacks of 3 screens, not {screens.shape[1]}: "
+            "leave them out of the chain"
+        )
+    weights = torch.tensor([0.299, 0.587, 0.114], device=screens.device)
+    return torch.einsum("bshw,s->bhw", screens, weights)[:, None]
+
+
+def _turn_hue(screens: Tensor, turns: Tensor) -> Tensor:
+    """Turn the hue of (B, 3, H, W) by turns (B,) of the circle; value and saturation stay."""
+    value, least = screens.amax(1, keepdim=True), screens.amin(1, keepdim=True)
+    chroma = (value - least).clamp(min=1e-6)
+    red, green, blue = screens.split(1, dim=1)
+    sector = torch.where(
+        value == red,
+        (green - blue) / chroma % 6,
+        torch.where(value == green, (blue - red) / chroma + 2, (red - green) / chroma + 4),
+    )
+    # Each channel falls from the value by the chroma as the hue moves away from it.
+    offsets = torch.tensor([5.0, 3.0, 1.0], device=screens.device)[None, :, None, None]
+    place = (offsets + sector + 6 * _column(turns)) % 6
+    return value - (value - least) * torch.minimum(place, 4 - place).clamp(0, 1)
+
+
+def _column(values: Tensor) -> Tensor:
+    return values[:, None, None, None]
+
+
+def _rounded(screens: Tensor) -> Tensor:
+    return screens.round().clamp(0, 255).to(torch.uint8)
+
+
+def _nearest(name: object, known) -> str:
+    close = get_close_matches(str(name), known, n=1)
+    return f": did you mean {close[0]!r}?" if close else f": known are {', '.join(sorted(known))}"

@@ -1,0 +1,169 @@
+"""`fit` for every room that trains: one parser, one run folder, one way to go on after a kill."""
+
+from __future__ import annotations
+
+import logging
+import sys
+import warnings
+from contextlib import ExitStack
+from pathlib import Path
+
+import yaml
+from jsonargparse import ArgumentError
+from lightning import Callback
+from lightning.pytorch.cli import LightningCLI
+from lightning.pytorch.loggers import Logger, TensorBoardLogger
+
+from atari.command import UserError
+from atari.files import exclusive, write_text
+from pretrain.checkpoint import VerifiedCheckpointIO, keep_newest, newest
+from pretrain.logger import RunLogger
+from pretrain.monitor import Collapsed
+from pretrain.run import Run
+
+# Where a run may differ from what its folder holds and still be the same run.
+SAME_RUN = ("run", "tensorboard", "trainer.accelerator", "trainer.devices")
+
+
+class FitCLI(LightningCLI):
+    """Parses a config and its overrides, opens the run folder, and builds model, data, trainer.
+
+    A room subclasses it and says `kind`, `title` and the callbacks that are its own.
+    """
+
+    kind: str
+
+    def __init__(self, model: type, data: type, args: list[str], description: str):
+        self.stack = ExitStack()
+        _quieten()
+        try:
+            super().__init__(
+                model,
+                data,
+                args=args,
+                run=False,
+                subclass_mode_model=True,
+                save_config_callback=None,
+                seed_everything_default=0,
+                parser_kwargs={"exit_on_error": False, "description": description},
+                trainer_defaults={
+                    "max_epochs": -1,
+                    "max_steps": 1000,
+                    "log_every_n_steps": 10,
+                    "enable_progress_bar": False,
+                    "enable_model_summary": False,
+                    "use_distributed_sampler": False,
+                },
+            )
+        except ArgumentError as fault:
+            raise UserError(_one_line(str(fault), self.parser)) from None
+
+    def title(self) -> str:
+        """What the run does, for people."""
+        raise NotImplementedError
+
+    def facts(self) -> dict:
+        """More for run.json, such as the hashes of the data."""
+        return {}
+
+    def own_callbacks(self) -> list[Callback]:
+        """Callbacks that only this room has."""
+        return []
+
+    def add_arguments_to_parser(self, parser) -> None:
+        parser.add_argument("--run", type=str, help="run folder, such as runs/mine")
+        parser.add_argument(
+            "--checkpoint_every", type=int, default=100, help="steps between two checkpoints"
+        )
+        parser.add_argument(
+            "--tensorboard", type=bool, default=False, help="log to TensorBoard beside the CSV"
+        )
+        parser.link_arguments("seed_everything", "model.init_args.seed")
+        parser.link_arguments("seed_everything", "data.seed")
+
+    def before_instantiate_classes(self) -> None:
+        if not self.config.run:
+            raise UserError("no run folder: say where to with --run runs/NAME")
+        self.folder = Path(self.config.run)
+        self.stack.enter_context(exclusive(self.folder))
+        self.resolved = self.parser.dump(self.config, skip_link_targets=True)
+        self._refuse_other_settings()
+
+    def instantiate_trainer(self, **kwargs):
+        self.run = Run(self.folder, self.kind, self.title())
+        logger: list[Logger] = [RunLogger(self.run)]
+        if self.config.tensorboard:
+            logger.append(TensorBoardLogger(self.folder, name="tensorboard", version=""))
+        every = self.config.checkpoint_every
+        return super().instantiate_trainer(
+            logger=logger,
+            plugins=[VerifiedCheckpointIO()],
+            callbacks=[*self.own_callbacks(), keep_newest(self.folder / "checkpoints", every)],
+            **kwargs,
+        )
+
+    def fit(self) -> bool:
+        """Train to the end, from the newest checkpoint that verifies if there is one.
+
+        Returns False where the run had already ended. Exits with 1 where the run is lost.
+        """
+        if self.run.record.get("state") == "done":
+            print(f"{self.folder}: already done ({self.run.record['step']:,} steps)")
+            return False
+        checkpoint = newest(self.folder / "checkpoints")
+        if checkpoint:
+            print(f"{self.folder}: going on from {checkpoint.name}")
+        write_text(self.folder / "config.yaml", self.resolved)
+        steps, seed = self.trainer.max_steps, self.config.seed_everything
+        self.run.begin(config="config.yaml", seed=seed, steps=steps, **self.facts())
+        try:
+            self.trainer.fit(self.model, datamodule=self.datamodule, ckpt_path=checkpoint)
+        except Collapsed as lost:
+            self.run.update(state="failed", reason=str(lost))
+            last = newest(self.folder / "checkpoints")
+            kept = f"; the last good checkpoint is {last}" if last else ""
+            print(f"error: {lost}{kept}", file=sys.stderr)
+            sys.exit(1)
+        except BaseException as fault:
+            self.run.update(state="failed", reason=f"{type(fault).__name__}: {fault}".strip(": "))
+            raise
+        return True
+
+    def done(self) -> None:
+        """Say in run.json that the run has ended well."""
+        self.run.update(state="done", step=self.trainer.global_step)
+
+    def _refuse_other_settings(self) -> None:
+        path = self.folder / "config.yaml"
+        if not path.exists():
+            return
+        held, asked = (_flat(yaml.safe_load(t)) for t in (path.read_text(), self.resolved))
+        for key in sorted(held.keys() | asked.keys()):
+            if not key.startswith(SAME_RUN) and held.get(key) != asked.get(key):
+                raise UserError(
+                    f"{self.folder} holds a run with {key} = {held.get(key)}, not "
+                    f"{asked.get(key)}: give another --run, or delete {self.folder}"
+                )
+
+
+def _flat(tree: object, prefix: str = "") -> dict[str, object]:
+    """{"a": {"b": 1}} as {"a.b": 1}."""
+    if not isinstance(tree, dict):
+        return {prefix: tree}
+    leaves: dict[str, object] = {}
+    for key, value in tree.items():
+        leaves |= _flat(value, f"{prefix}.{key}" if prefix else str(key))
+    return leaves
+
+
+def _one_line(message: str, parser) -> str:
+    """The last cause of a parser's error, with the nearest known name for an unknown one."""
+    return " ".join(message.split())
+
+
+def _quieten() -> None:
+    """Keep what Lightning says about itself off the screen; what is wrong still shows."""
+    logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
+    logging.getLogger("lightning.fabric").setLevel(logging.WARNING)
+    warnings.filterwarnings("ignore", module="lightning")
+    warnings.filterwarnings("ignore", message=".*LeafSpec.*")

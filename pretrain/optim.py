@@ -1,0 +1,103 @@
+"""Optimisers and their schedule: AdamW or LARS, linear warm-up, half-cosine to zero."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+
+@dataclass(frozen=True)
+class Optimisation:
+    """How an objective is optimised.
+
+    Args:
+        name: adamw or lars.
+        lr: peak learning rate, as it is used; no scaling by the batch.
+        weight_decay: of weights; biases, norms and other vectors are not decayed.
+        warmup: steps of linear warm-up.
+    """
+
+    name: Literal["adamw", "lars"] = "adamw"
+    lr: float = 1e-3
+    weight_decay: float = 0.05
+    warmup: int = 20
+
+
+class LARS(torch.optim.Optimizer):
+    """SGD with momentum whose rate is scaled layer by layer (You et al. 2017).
+
+    As in facebookresearch/vicreg: vectors (biases, norms) are neither decayed nor adapted.
+
+    Args:
+        params: parameters or groups.
+        lr: learning rate.
+        weight_decay: added to the gradient before the ratio is taken.
+        momentum: of the scaled gradient.
+        eta: trust coefficient.
+    """
+
+    def __init__(
+        self, params, lr: float, weight_decay: float = 0.0, momentum: float = 0.9, eta: float = 1e-3
+    ):
+        super().__init__(
+            params, {"lr": lr, "weight_decay": weight_decay, "momentum": momentum, "eta": eta}
+        )
+
+    @torch.no_grad()
+    def step(self, closure=None):
+        """Update every parameter that has a gradient; returns the closure's loss, if any."""
+        loss = None
+        if closure is not None:
+            with torch.enable_grad():
+                loss = closure()
+        for group in self.param_groups:
+            for parameter in group["params"]:
+                if parameter.grad is None:
+                    continue
+                update = parameter.grad
+                if parameter.ndim > 1:
+                    update = update.add(parameter, alpha=group["weight_decay"])
+                    update = update * _trust(parameter, update, group["eta"])
+                state = self.state[parameter]
+                if "momentum" not in state:
+                    state["momentum"] = torch.zeros_like(parameter)
+                state["momentum"].mul_(group["momentum"]).add_(update)
+                parameter.add_(state["momentum"], alpha=-group["lr"])
+        return loss
+
+
+def _trust(parameter: Tensor, update: Tensor, eta: float) -> Tensor:
+    """eta * |parameter| / |update|, and 1 where either is zero."""
+    size, change = parameter.norm(), update.norm()
+    return torch.where((size > 0) & (change > 0), eta * size / change, torch.ones_like(size))
+
+
+def configure(module: nn.Module, how: Optimisation, steps: int) -> dict:
+    """What Lightning's `configure_optimizers` returns for the parameters of `module`.
+
+    The rate rises linearly over the warm-up and falls along a half-cosine to 0 at `steps`.
+    """
+    trained = [p for p in module.parameters() if p.requires_grad]
+    groups = [
+        {"params": [p for p in trained if p.ndim > 1], "weight_decay": how.weight_decay},
+        {"params": [p for p in trained if p.ndim <= 1], "weight_decay": 0.0},
+    ]
+    if how.name == "lars":
+        optimiser = LARS(groups, lr=how.lr)
+    else:
+        optimiser = torch.optim.AdamW(groups, lr=how.lr, fused=True)
+    schedule = torch.optim.lr_scheduler.LambdaLR(
+        optimiser, lambda step: rate(step, how.warmup, steps)
+    )
+    return {"optimizer": optimiser, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+
+def rate(step: int, warmup: int, steps: int) -> float:
+    """The share of the peak rate at `step`, counted from 0."""
+    if step < warmup:
+        return (step + 1) / warmup
+    return 0.5 * (1 + math.cos(math.pi * (step - warmup) / max(1, steps - warmup)))

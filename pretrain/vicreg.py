@@ -1,0 +1,93 @@
+"""VICReg (Bardes, Ponce, LeCun 2022, arXiv 2105.04906): invariance, variance, covariance."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from pretrain.augment import Chain, augment, check
+from pretrain.draws import Draws, seeded
+from pretrain.objective import Objective
+
+EXPANDER = 1  # keeps its initial weights apart from the encoder's
+SHIFT_AND_INTENSITY: Chain = [{"name": "shift", "pixels": 4}, {"name": "intensity", "scale": 0.05}]
+
+
+class VICReg(Objective):
+    """Two augmented views of the same screens agree, every feature varies, no two covary.
+
+    Args:
+        augment_first, augment_second: the chains of the two views.
+        expander: width of the three layers that the summary is expanded by.
+        invariance, variance, covariance: coefficients of the terms.
+    """
+
+    def __init__(
+        self,
+        augment_first: list[dict] = SHIFT_AND_INTENSITY,
+        augment_second: list[dict] = SHIFT_AND_INTENSITY,
+        expander: int = 1024,
+        invariance: float = 25.0,
+        variance: float = 25.0,
+        covariance: float = 1.0,
+        **base,
+    ):
+        super().__init__(**base)
+        self.chains = check(augment_first), check(augment_second)
+        self.coefficients = {
+            "invariance": invariance,
+            "variance": variance,
+            "covariance": covariance,
+        }
+        with seeded(self.seed, EXPANDER):
+            self.expander = mlp(self.encoder.dim, expander, expander, expander)
+
+    def views(self, windows: Tensor, draws: Draws) -> tuple[Tensor, ...]:
+        """The screens now, twice: (B, stack, H, W) uint8 each."""
+        return tuple(augment(windows[:, 0], draws, chain) for chain in self.chains)
+
+    def losses(self, first: Tensor, second: Tensor) -> dict[str, Tensor]:
+        first, second = self.encode(first, second)
+        return self.terms(first.summary, second.summary)
+
+    def terms(self, first: Tensor, second: Tensor) -> dict[str, Tensor]:
+        """The weighted terms of two batches of summaries (B, D)."""
+        terms = vicreg_terms(self.expander(first), self.expander(second))
+        return {name: self.coefficients[name] * value for name, value in terms.items()}
+
+
+def vicreg_terms(x: Tensor, y: Tensor) -> dict[str, Tensor]:
+    """Invariance, variance and covariance of embeddings x, y (B, D), without coefficients.
+
+    As the authors' code has it: the variance term is the mean of both views (the paper's equation
+    has their sum), the covariance term their sum over D (facebookresearch/vicreg).
+    """
+    return {
+        "invariance": F.mse_loss(x, y),
+        "variance": (_hinge(x) + _hinge(y)) / 2,
+        "covariance": _covariance(x) + _covariance(y),
+    }
+
+
+def _hinge(x: Tensor) -> Tensor:
+    """How far the standard deviation of each feature is below 1, on average."""
+    return F.relu(1 - (x.var(dim=0) + 1e-4).sqrt()).mean()
+
+
+def _covariance(x: Tensor) -> Tensor:
+    """The sum of the squared covariances of different features, over D."""
+    batch, dim = x.shape
+    x = x - x.mean(dim=0)
+    covariance = torch.einsum("bi,bj->ij", x, x) / (batch - 1)
+    return (covariance.pow(2).sum() - covariance.diagonal().pow(2).sum()) / dim
+
+
+def mlp(*widths: int) -> nn.Sequential:
+    """Linear layers of these widths with BatchNorm and ReLU between; the last is bare."""
+    layers: list[nn.Module] = []
+    for wide, narrow in pairwise(widths[:-1]):
+        layers += [nn.Linear(wide, narrow), nn.BatchNorm1d(narrow), nn.ReLU()]
+    return nn.Sequential(*layers, nn.Linear(widths[-2], widths[-1], bias=False))
