@@ -25,7 +25,7 @@ class Step:
         final_screens: like `screens`, but with an ended episode's own last ones; None where no
             episode ended. After a cut they are exact; a game that is over leaves them stale, and
             nothing is to be learnt from them.
-        returns, lengths: of the episodes that ended, in env order: sums of raw rewards, agent steps.
+        returns, lengths: of the episodes that ended, in env order: raw reward, agent steps.
         ended: (N,) bool, whose they are.
     """
 
@@ -101,7 +101,7 @@ class Envs:
         self.restart(seed)
 
     def restart(self, seed: int) -> np.ndarray:
-        """Start fresh episodes everywhere: all that follows is a function of `seed` and the actions.
+        """Start fresh episodes everywhere; what follows depends on `seed` and the actions alone.
 
         Returns the first screens (N, stack, 84, 84) uint8.
         """
