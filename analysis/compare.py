@@ -1,0 +1,166 @@
+"""Encoders side by side: figures of any probe table whose columns are said by name."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from analysis.figures import Looks, bars, line, panel, plain
+from analysis.html import Html, amount, details, join
+from analysis.page import Page
+from analysis.runs import Table
+from atari.games import GAMES
+
+ALL = "All, mean"
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Which columns of a joined table (`Probe.tables`) become which part of the figures.
+
+    Args:
+        along: the column along the axis.
+        choice: the column that the selector chooses by; "All, mean" is offered first.
+        measures: column -> title, one figure each.
+        kind: "bars" (lying, for words along the axis) or "lines" (for numbers).
+        best: whether more is better, so that the table sets off the best encoder of a row.
+        low, high: ends of the value axis where they are fixed; bars beyond are cut.
+    """
+
+    along: str
+    choice: str
+    measures: Mapping[str, str]
+    kind: str
+    best: bool = False
+    low: float | None = None
+    high: float | None = None
+
+
+def game_name(rom_id: str) -> str:
+    """The name of a game as people write it; what is no game stays as it is."""
+    return GAMES[rom_id].name if rom_id in GAMES else rom_id
+
+
+def label(value: object) -> str:
+    """A value of a column for people: "agent_localization" is "agent localization"."""
+    return game_name(value).replace("_", " ") if isinstance(value, str) else str(value)
+
+
+def mean(values: Iterable[float | None]) -> float:
+    """The mean of what are finite numbers; NaN where none is."""
+    known = [v for v in values if v is not None and math.isfinite(v)]
+    return sum(known) / len(known) if known else math.nan
+
+
+def grouped(table: Table, *columns: str) -> dict[tuple, list[Sequence]]:
+    """The rows by the values of some columns, in the order in which they first come."""
+    places = [table.columns.index(column) for column in columns]
+    groups: dict[tuple, list] = {}
+    for row in table.rows:
+        groups.setdefault(tuple(row[k] for k in places), []).append(row)
+    return groups
+
+
+def distinct(table: Table, column: str) -> list:
+    """The different values of a column, in the order in which they first come."""
+    return [value for (value,) in grouped(table, column)]
+
+
+def means(table: Table, measure: str, *columns: str) -> dict[tuple, float]:
+    """The mean of a measure for each combination of values of `columns`."""
+    at = table.columns.index(measure)
+    return {key: mean(r[at] for r in rows) for key, rows in grouped(table, *columns).items()}
+
+
+def view(page: Page, name: str, title: str, table: Table, how: Comparison) -> Html:
+    """The figures of a comparison, and the same as a table with one column an encoder."""
+    options = grouped(table, how.choice)
+    parts = {
+        label(option): Table(table.title, table.columns, rows)
+        for (option,), rows in options.items()
+    }
+    if len(options) > 1:
+        parts = {ALL: table} | parts
+    encoders, places = distinct(table, "encoder"), distinct(table, how.along)
+    draw = {"bars": _bars, "lines": _lines}[how.kind]
+    figures = {
+        key: [
+            draw(page.looks, text, encoders, places, means(part, m, "encoder", how.along), how)
+            for m, text in how.measures.items()
+        ]
+        for key, part in parts.items()
+    }
+    columns, rows, marked = side_by_side(table, how, encoders)
+    shown = page.table(
+        f"{name}-side-by-side", columns, rows, note=table.note, marked=marked if how.best else ()
+    )
+    if how.kind == "lines":
+        shown = details(f"The figures in numbers ({amount(len(rows), 'row')})", shown)
+    return join(page.chart(name, title, figures, encoders, how.choice.capitalize()), shown)
+
+
+def side_by_side(
+    table: Table, how: Comparison, encoders: list[str]
+) -> tuple[list[str], list[list], list[slice]]:
+    """Columns, rows and the column range of each measure, with one column an encoder."""
+    columns = [how.choice, how.along]
+    values, marked = [], []
+    for measure, title in how.measures.items():
+        marked.append(slice(len(columns), len(columns) + len(encoders)))
+        columns += [f"{title.split(',')[0]} {encoder}" for encoder in encoders]
+        values.append(means(table, measure, "encoder", how.choice, how.along))
+    rows = [
+        [label(option), label(place) if isinstance(place, str) else place]
+        + [value.get((e, option, place)) for value in values for e in encoders]
+        for option, place in grouped(table, how.choice, how.along)
+    ]
+    return columns, rows, marked
+
+
+def _bars(
+    looks: Looks, title: str, encoders: list, places: list, values: dict, how: Comparison
+) -> dict:
+    known = [v for v in values.values() if math.isfinite(v)]
+    low = min(0.0, *known) if known else 0.0
+    high = how.high or max(0.0, *known) * 1.05 if known else 1.0
+    # Plotly draws lying bars from the bottom up; the first encoder and place belong on top.
+    traces = [
+        bars(e, map(label, places), [values.get((e, p), math.nan) for p in places], looks)
+        for e in reversed(encoders)
+    ]
+    return panel(
+        title,
+        traces,
+        height=90 + len(places) * (12 * len(encoders) + 14),
+        barmode="group",
+        bargap=0.25,
+        xaxis={"range": [(low if how.low is None else max(low, how.low)) * 1.05, high]},
+        yaxis={
+            "categoryorder": "array",
+            "categoryarray": [plain(label(place)) for place in reversed(places)],
+            "ticklabelstandoff": 6,
+        },
+    )
+
+
+def _lines(
+    looks: Looks, title: str, encoders: list, places: list, values: dict, how: Comparison
+) -> dict:
+    traces = [
+        line(
+            e,
+            places,
+            [values.get((e, p), math.nan) for p in places],
+            looks.colour(e),
+            symbol=looks.symbol(e),
+        )
+        for e in encoders
+    ]
+    return panel(
+        title,
+        traces,
+        x=how.along,
+        xaxis={"dtick": 1 if len(places) <= 16 else 4},
+        yaxis={"rangemode": "tozero"},
+    )

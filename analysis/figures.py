@@ -1,0 +1,186 @@
+"""Plotly figures as plain JSON-able dicts, in one quiet style, without importing plotly."""
+
+from __future__ import annotations
+
+import html
+import math
+from collections.abc import Iterable
+
+INK, MUTED, RULE = "#1c2330", "#5b6472", "#e4e7ec"
+PALETTE = (
+    "#0a6c9b",
+    "#cf4f1b",
+    "#2c8a55",
+    "#8a4bab",
+    "#b07d12",
+    "#c4417a",
+    "#3f5fc0",
+    "#5f7f1e",
+)
+SYMBOLS = ("circle", "square", "diamond", "triangle-up", "pentagon", "star")
+# What trained encoders are held against is grey and hatched on every figure.
+REFERENCES = {
+    "random": ("#7b828d", "/", "x-thin-open", "an untrained encoder of the same shape"),
+    "pixels": ("#9aa1ab", ".", "cross-thin-open", "raw pixels"),
+    "majority": ("#bcc2ca", "-", "line-ew-open", "the most frequent value"),
+}
+
+
+class Looks:
+    """One colour and one marker for each name, the same on every figure of a page."""
+
+    def __init__(self, names: Iterable[str]):
+        own = [name for name in dict.fromkeys(names) if name not in REFERENCES]
+        self._order = {name: place for place, name in enumerate(own)}
+
+    def colour(self, name: str) -> str:
+        if name in REFERENCES:
+            return REFERENCES[name][0]
+        return PALETTE[self._order[name] % len(PALETTE)]
+
+    def hatch(self, name: str) -> str:
+        return REFERENCES[name][1] if name in REFERENCES else ""
+
+    def symbol(self, name: str) -> str:
+        if name in REFERENCES:
+            return REFERENCES[name][2]
+        return SYMBOLS[self._order[name] % len(SYMBOLS)]
+
+
+def plain(text: str) -> str:
+    """Text for a figure: plotly reads a few HTML tags in labels, so that names must be escaped."""
+    return html.escape(text, quote=False)
+
+
+def finite(values: Iterable[float | None]) -> list[float | None]:
+    """Numbers for JSON, which knows no NaN: None draws a gap."""
+    return [None if v is None or not math.isfinite(v) else float(v) for v in values]
+
+
+def panel(
+    title: str,
+    traces: list[dict],
+    *,
+    x: str = "",
+    y: str = "",
+    height: int = 280,
+    xaxis: dict | None = None,
+    yaxis: dict | None = None,
+    **layout: object,
+) -> dict:
+    """A figure of one plot. `xaxis`, `yaxis` and `layout` add to the style of the page."""
+    axis = {
+        "gridcolor": RULE,
+        "linecolor": RULE,
+        "zerolinecolor": "#c9ced6",
+        "automargin": True,
+        "exponentformat": "power",
+        "separatethousands": True,
+        "tickfont": {"color": MUTED, "size": 11},
+    }
+    label = {"font": {"color": MUTED, "size": 11}, "standoff": 8}
+    return {
+        "data": traces,
+        "layout": {
+            "title": {
+                "text": plain(title),
+                "font": {"size": 14, "color": INK},
+                "x": 0,
+                "xref": "container",
+                "xanchor": "left",
+                "y": 1,
+                "yref": "container",
+                "yanchor": "top",
+                "pad": {"t": 10},
+            },
+            "height": height,
+            "margin": {"l": 44, "r": 12, "t": 40, "b": 40},
+            "font": {"family": "system-ui, sans-serif", "size": 12, "color": INK},
+            "paper_bgcolor": "#fff",
+            "plot_bgcolor": "#fff",
+            "showlegend": False,
+            "hoverlabel": {"bgcolor": "#fff", "bordercolor": RULE, "font": {"color": INK}},
+            "xaxis": {**axis, "title": {"text": x, **label}, **(xaxis or {})},
+            "yaxis": {**axis, "title": {"text": y, **label}, **(yaxis or {})},
+            **layout,
+        },
+    }
+
+
+def line(
+    name: str, xs: Iterable, ys: Iterable[float], colour: str, *, symbol: str | None = None
+) -> dict:
+    """A line through points, with a marker on each where `symbol` names one."""
+    marker = {"symbol": symbol, "size": 9, "line": {"width": 2, "color": colour}}
+    return {
+        "type": "scatter",
+        "mode": "lines+markers" if symbol else "lines",
+        "name": plain(name),
+        "x": list(xs),
+        "y": finite(ys),
+        "line": {"color": colour, "width": 2},
+        **({"marker": marker | {"color": colour}} if symbol else {}),
+        "hovertemplate": "%{y:.4~g} at %{x}<extra>%{fullData.name}</extra>",
+    }
+
+
+def points(name: str, xs: Iterable, ys: Iterable[float], colour: str, *, size: int = 5) -> dict:
+    """Loose translucent points."""
+    return {
+        "type": "scatter",
+        "mode": "markers",
+        "name": plain(name),
+        "x": list(xs),
+        "y": finite(ys),
+        "marker": {"color": colour, "size": size, "opacity": 0.4},
+        "hovertemplate": "%{y:.4~g}<extra>%{fullData.name}</extra>",
+    }
+
+
+def bars(name: str, labels: Iterable[str], values: Iterable[float], looks: Looks) -> dict:
+    """One encoder's bars, lying, beside those of the others."""
+    return {
+        "type": "bar",
+        "orientation": "h",
+        "name": plain(name),
+        "y": [plain(label) for label in labels],
+        "x": finite(values),
+        "marker": {
+            "color": looks.colour(name),
+            "pattern": {
+                "shape": looks.hatch(name),
+                "fillmode": "overlay",
+                "fgcolor": "#fff",
+                "size": 5,
+                "solidity": 0.25,
+            },
+        },
+        "hovertemplate": "%{x:.3f}<extra>%{fullData.name}</extra>",
+    }
+
+
+def level(height: float, text: str, side: str) -> tuple[dict, dict]:
+    """A dashed line across the plot (a layout shape) and its label (an annotation).
+
+    `side` is where the line lies as seen from its label: "bottom" for a label above it, or "top".
+    """
+    shape = {
+        "type": "line",
+        "xref": "paper",
+        "x0": 0,
+        "x1": 1,
+        "y0": height,
+        "y1": height,
+        "line": {"color": MUTED, "width": 1, "dash": "dash"},
+    }
+    label = {
+        "xref": "paper",
+        "x": 1,
+        "y": height,
+        "text": plain(text),
+        "showarrow": False,
+        "xanchor": "right",
+        "yanchor": side,
+        "font": {"size": 11, "color": MUTED},
+    }
+    return shape, label

@@ -1,0 +1,190 @@
+"""The page while it is made: what is shown as HTML, what is drawn as figures, what lies beside."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from analysis.figures import REFERENCES, Looks
+from analysis.html import Html, amount, details, join, number, tag
+
+SHOWN = 300
+
+
+@dataclass
+class Page:
+    """What views add to: `charts` and `pictures` go to the script, `files` into the folder.
+
+    A file is its bytes, or the path of a file to copy.
+    """
+
+    title: str
+    looks: Looks
+    charts: dict[str, dict[str, list[dict]]] = field(default_factory=dict)
+    pictures: dict[str, dict] = field(default_factory=dict)
+    files: dict[str, bytes | Path] = field(default_factory=dict)
+
+    def attach(self, path: str, content: bytes | Path) -> str:
+        """Put a file into the folder; gives back the link to it."""
+        self.files[path] = content
+        return path
+
+    def chart(
+        self,
+        name: str,
+        label: str,
+        choices: dict[str, list[dict]],
+        names: Iterable[str] = (),
+        choice: str = "Game",
+    ) -> Html:
+        """Figures side by side under one legend, with a selector where there are several choices.
+
+        Args:
+            name: unique on the page.
+            label: what the figures show, for those who cannot see them.
+            choices: by choice, the figures of `analysis.figures.panel`; as many for each.
+            names: whose colours the legend explains.
+            choice: what the selector chooses.
+        """
+        self.charts[name] = choices
+        count = len(next(iter(choices.values())))
+        controls = [self.legend(names)]
+        if len(choices) > 1:
+            options = [tag("option", key, value=key) for key in choices]
+            controls.append(
+                tag("label", f"{choice} ", tag("select", *options, class_="choice"), class_="pick")
+            )
+        drawn = [
+            tag("div", class_="chart", role="img", aria_label=f"{label}, figure {k + 1} of {count}")
+            for k in range(count)
+        ]
+        return tag(
+            "div",
+            tag("div", *controls, class_="controls"),
+            tag("div", *drawn, class_="panels"),
+            class_="charts",
+            data_chart=name,
+        )
+
+    def legend(self, names: Iterable[str]) -> Html:
+        """The colour of each name; what the references are is told on them."""
+        items = []
+        for name in names:
+            hatch = " hatched" if name in REFERENCES else ""
+            items.append(
+                tag(
+                    "span",
+                    tag("i", class_=f"swatch{hatch}", style=f"--c:{self.looks.colour(name)}"),
+                    name,
+                    tag("small", f" {REFERENCES[name][3]}") if name in REFERENCES else "",
+                    class_="key",
+                )
+            )
+        return tag("div", *items, class_="legend") if items else Html("")
+
+    def table(
+        self,
+        name: str,
+        columns: Sequence[str],
+        rows: Sequence[Sequence],
+        *,
+        note: str = "",
+        marked: Sequence[slice] = (),
+    ) -> Html:
+        """A sortable table and its CSV file.
+
+        Args:
+            name: unique on the page; the file is data/NAME.csv.
+            columns, rows: strings and numbers; None and NaN show as a dash.
+            note: told under the table.
+            marked: column ranges in each of which a row's largest number is set off.
+        """
+        link = self.attach(f"data/{name}.csv", _csv(columns, rows))
+        head = [
+            tag(
+                "th",
+                tag("button", text, type="button"),
+                scope="col",
+                class_=any(isinstance(row[k], int | float) for row in rows) and "number",
+            )
+            for k, text in enumerate(columns)
+        ]
+        body = [tag("tr", *_cells(row, marked)) for row in rows[:SHOWN]]
+        if len(rows) > SHOWN:
+            note = f"The first {SHOWN:,} of {len(rows):,} rows; the file holds all. {note}"
+        return tag(
+            "div",
+            tag(
+                "div",
+                tag("table", tag("thead", tag("tr", *head)), tag("tbody", *body)),
+                class_="scroll",
+                tabindex="0",
+            ),
+            tag(
+                "p",
+                tag("a", "Download CSV", href=link, download=True, class_="download"),
+                tag("span", f" {note}") if note else "",
+                class_="under",
+            ),
+            class_="tabled",
+        )
+
+    def folded(self, summary: str, name: str, columns: Sequence[str], rows: Sequence) -> Html:
+        """A table that opens on a click: what a figure shows, as text."""
+        return details(f"{summary} ({amount(len(rows), 'row')})", self.table(name, columns, rows))
+
+    def html(self, sections: list[tuple[str, str, Html]], head: Html, foot: str) -> str:
+        """The whole page. A section is (anchor, title, content)."""
+        contents = [tag("li", tag("a", title, href=f"#{anchor}")) for anchor, title, _ in sections]
+        body = join(
+            tag("a", "Skip to the content", href="#content", class_="skip"),
+            tag("header", tag("h1", self.title), head),
+            tag("nav", tag("ul", *contents), aria_label="Contents"),
+            tag(
+                "main",
+                *(
+                    tag("section", tag("h2", title), content, id=anchor)
+                    for anchor, title, content in sections
+                ),
+                tag("footer", tag("p", foot)),
+                id="content",
+            ),
+            *(tag("script", src=f"assets/{name}.js") for name in ("plotly.min", "data", "page")),
+        )
+        top = join(
+            tag("meta", charset="utf-8"),
+            tag("meta", name_="viewport", content="width=device-width, initial-scale=1"),
+            tag("link", rel="icon", href="data:,"),
+            tag("title", self.title),
+            tag("link", rel="stylesheet", href="assets/page.css"),
+        )
+        return f'<!doctype html>\n<html lang="en"><head>{top}</head><body>{body}</body></html>\n'
+
+
+def _cells(row: Sequence, marked: Sequence[slice]) -> list[Html]:
+    best = set()
+    for part in marked:
+        places = range(len(row))[part]
+        known = [k for k in places if isinstance(row[k], int | float) and row[k] == row[k]]
+        if len({row[k] for k in known}) > 1:
+            best.add(max(known, key=lambda k: row[k]))
+    return [
+        tag("td", value)
+        if isinstance(value, str)
+        else tag(
+            "td",
+            number(value),
+            data_value=value if value is not None and value == value else "",
+            class_="number best" if place in best else "number",
+        )
+        for place, value in enumerate(row)
+    ]
+
+
+def _csv(columns: Sequence[str], rows: Iterable[Sequence]) -> bytes:
+    file = io.StringIO()
+    csv.writer(file, lineterminator="\n").writerows([columns, *rows])
+    return file.getvalue().encode()
