@@ -10,7 +10,7 @@ from pathlib import Path
 
 import yaml
 from jsonargparse import ArgumentError
-from lightning import Callback
+from lightning import Callback, Trainer
 from lightning.pytorch.cli import LightningCLI
 from lightning.pytorch.loggers import Logger, TensorBoardLogger
 
@@ -18,6 +18,7 @@ from atari.command import UserError
 from atari.files import exclusive, write_text
 from pretrain.checkpoint import VerifiedCheckpointIO, keep_newest, newest
 from pretrain.logger import RunLogger
+from pretrain.mistakes import explain
 from pretrain.monitor import Collapsed
 from pretrain.run import Run
 
@@ -55,8 +56,11 @@ class FitCLI(LightningCLI):
                     "use_distributed_sampler": False,
                 },
             )
-        except ArgumentError as fault:
-            raise UserError(_one_line(str(fault), self.parser)) from None
+        except (ArgumentError, ValueError) as fault:
+            self.stack.close()
+            if mistake := explain(fault, (model, data, Trainer)):
+                raise mistake from None
+            raise
 
     def title(self) -> str:
         """What the run does, for people."""
@@ -85,11 +89,12 @@ class FitCLI(LightningCLI):
         if not self.config.run:
             raise UserError("no run folder: say where to with --run runs/NAME")
         self.folder = Path(self.config.run)
-        self.stack.enter_context(exclusive(self.folder))
         self.resolved = self.parser.dump(self.config, skip_link_targets=True)
         self._refuse_other_settings()
 
     def instantiate_trainer(self, **kwargs):
+        # Model and data are built by now: a mistake in their settings leaves no folder behind.
+        self.stack.enter_context(exclusive(self.folder))
         self.run = Run(self.folder, self.kind, self.title())
         logger: list[Logger] = [RunLogger(self.run)]
         if self.config.tensorboard:
@@ -154,11 +159,6 @@ def _flat(tree: object, prefix: str = "") -> dict[str, object]:
     for key, value in tree.items():
         leaves |= _flat(value, f"{prefix}.{key}" if prefix else str(key))
     return leaves
-
-
-def _one_line(message: str, parser) -> str:
-    """The last cause of a parser's error, with the nearest known name for an unknown one."""
-    return " ".join(message.split())
 
 
 def _quieten() -> None:
