@@ -11,7 +11,6 @@ does not look at the hashes; `load_encoder` does, and at finiteness and every ke
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 from importlib.metadata import version
@@ -24,10 +23,8 @@ from safetensors.torch import load_file, save_file
 from atari.command import UserError
 from atari.files import replacing, sha256, sync_folder, write_json, write_text
 from pretrain.card import card
+from pretrain.hub import FILES, FORMAT, locate, read_config, verify
 from pretrain.vit import SIZES, Shape, ViT, build
-
-FORMAT = 1
-FILES = ("config.json", "model.safetensors", "README.md")
 
 
 def export_encoder(encoder: ViT, folder: str | Path, facts: dict) -> Path:
@@ -78,69 +75,23 @@ def load_encoder(ref: str | Path, seed: int = 0) -> ViT:
 
     Raises UserError where the folder is missing, unfinished, damaged, or of another format.
     """
-    kind, _, name = str(ref).partition(":")
+    kind, _, size = str(ref).partition(":")
     if kind == "random":
-        return build(Shape(size=name), seed).eval()
-    folder = _download(name) if kind == "hf-hub" else Path(ref)
-    if (folder / "encoder").is_dir():
-        folder = folder / "encoder"
+        return build(Shape(size=size), seed).eval()
+    folder = locate(ref)
     verify(folder)
     config = read_config(folder)
+    known = {architecture for architecture, _ in SIZES.values()}
+    if config["architecture"] not in known:
+        raise UserError(
+            f"{folder} is a {config['architecture']!r}; known are {', '.join(sorted(known))}"
+        )
     encoder = ViT(config["architecture"], config["model_args"], config["fovea"]["screen"])
     weights = _read_weights(folder)
     _check_keys(encoder.vit.state_dict(), weights, folder)
     _check_finite(weights, folder)
     encoder.vit.load_state_dict(weights)
     return encoder.eval()
-
-
-def verify(folder: Path) -> None:
-    """Compare every file with SHA256SUMS.
-
-    Raises UserError for a missing folder, an unfinished one, a missing file or a wrong hash.
-    """
-    if not folder.is_dir():
-        raise UserError(f"no encoder folder at {folder}: export one with `python -m pretrain fit`")
-    sums = folder / "SHA256SUMS"
-    if not sums.exists():
-        raise UserError(
-            f"{folder} has no SHA256SUMS: it is no finished encoder folder, export again"
-        )
-    wanted = dict(reversed(line.split("  ", 1)) for line in sums.read_text().splitlines() if line)
-    if missing := [name for name in FILES if name not in wanted or not (folder / name).exists()]:
-        raise UserError(f"{folder} lacks {missing[0]}: export or download it again")
-    for name, digest in wanted.items():
-        if Path(name).name != name or (folder / name).is_symlink():
-            raise UserError(
-                f"{folder}/SHA256SUMS names {name!r}, outside the folder: do not use it"
-            )
-        if sha256(folder / name) != digest:
-            raise UserError(
-                f"{folder / name} does not match its SHA-256: it was changed or damaged, "
-                "export or download it again"
-            )
-
-
-def read_config(folder: Path) -> dict:
-    """config.json of an encoder folder.
-
-    Raises UserError where it is no JSON, of another format, or names an unknown architecture.
-    """
-    try:
-        config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-    except ValueError as fault:
-        raise UserError(f"{folder}/config.json is no JSON ({fault}): export again") from None
-    found = config.get("fovea", {}).get("format_version")
-    if found != FORMAT:
-        raise UserError(
-            f"{folder} has encoder format {found}, this Fovea reads {FORMAT}: update it"
-        )
-    known = {architecture for architecture, _ in SIZES.values()}
-    if config["architecture"] not in known:
-        raise UserError(
-            f"{folder} is a {config['architecture']!r}; known are {', '.join(sorted(known))}"
-        )
-    return config
 
 
 def _config(encoder: ViT, facts: dict) -> dict:
@@ -201,17 +152,3 @@ def _check_finite(weights: dict, folder: Path) -> None:
     for key, value in weights.items():
         if not torch.isfinite(value).all():
             raise UserError(f"{folder}: weight {key!r} holds NaN or infinity: the run diverged")
-
-
-def _download(name: str) -> Path:
-    """A copy of `ORG/NAME[@REVISION]` from the hub (HF_ENDPOINT, HF_HUB_OFFLINE are heeded)."""
-    from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
-
-    repo, _, revision = name.partition("@")
-    try:
-        wanted = [*FILES, "SHA256SUMS"]
-        return Path(snapshot_download(repo, revision=revision or None, allow_patterns=wanted))
-    except (HfHubHTTPError, LocalEntryNotFoundError) as fault:
-        first = str(fault).splitlines()[0]
-        raise UserError(f"hf-hub:{name} could not be fetched: {first}") from None

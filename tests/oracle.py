@@ -1,0 +1,155 @@
+"""Hold this project's functions to numbers that the methods' own authors' code produced.
+
+    python tests/oracle.py tests/oracle.npz
+
+Every case of every group in the file is compared with the function that the project itself uses,
+never with a formula written here. A group that is not known fails; those in LATER are named.
+The last line is `N passed, N failed`.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+
+import numpy as np
+import torch
+
+Case = dict[str, np.ndarray]
+Pairs = dict[str, tuple[object, np.ndarray]]  # name: (ours, theirs)
+
+TOLERANCE = {"hl_gauss": 1e-4}  # made in float32; every other group in float64
+LATER = ("c51", "dino", "hl_gauss", "icvf", "l2m", "lidar", "moco_v3")
+
+
+def vicreg(case: Case) -> Pairs:
+    from pretrain.vicreg import vicreg_terms
+
+    x, y = (torch.tensor(case[name], requires_grad=True) for name in ("x", "y"))
+    terms = vicreg_terms(x, y)
+    weights = {"invariance": 25, "variance": 25, "covariance": 1}
+    total = sum(weights[name] * terms[name] for name in weights)
+    total.backward()
+    pairs = {name: (terms[name].detach(), case[name]) for name in weights}
+    return pairs | {
+        "total": (total.detach(), case["total"]),
+        "grad_x": (x.grad, case["grad_x"]),
+        "grad_y": (y.grad, case["grad_y"]),
+    }
+
+
+def tov(case: Case) -> Pairs:
+    from pretrain.order import ORDERS, order_logits, order_loss
+
+    reps, orders = torch.tensor(case["reps"]), ORDERS[torch.tensor(case["permutation"])]
+    head = torch.nn.Linear(case["weight"].size, 1, dtype=torch.float64)
+    with torch.no_grad():
+        head.weight.copy_(torch.tensor(case["weight"]))
+        head.bias.copy_(torch.tensor(case["bias"]))
+        logits = order_logits(head, reps, orders)
+        loss = order_loss(logits, torch.tensor(case["permutation"]) > 0)
+    return {
+        "permutations": (ORDERS, case["permutations"]),
+        "logits": (logits, case["logits"]),
+        "loss": (loss, case["loss"]),
+    }
+
+
+def lars(case: Case) -> Pairs:
+    from pretrain.optim import LARS
+
+    parameters = [torch.nn.Parameter(torch.tensor(case[name])) for name in ("weight", "bias")]
+    settings = {name: float(case[name]) for name in ("lr", "weight_decay", "momentum", "eta")}
+    optimiser = LARS(parameters, **settings)
+    steps = []
+    for gradients in zip(case["weight_grads"], case["bias_grads"], strict=True):
+        for parameter, gradient in zip(parameters, gradients, strict=True):
+            parameter.grad = torch.tensor(gradient)
+        optimiser.step()
+        steps.append([parameter.detach().clone() for parameter in parameters])
+    weights, biases = (torch.stack(values) for values in zip(*steps, strict=True))
+    return {"weights": (weights, case["weights"]), "biases": (biases, case["biases"])}
+
+
+def gae(case: Case) -> Pairs:
+    from agents.returns import gae
+
+    names = ("rewards", "values", "dones", "next_value", "next_done")
+    arguments = {name: torch.tensor(case[name]) for name in names}
+    advantages = gae(**arguments, gamma=float(case["gamma"]), lam=float(case["lam"]))
+    return {"advantages": (advantages, case["advantages"])}
+
+
+def stats(case: Case) -> Pairs:
+    from analysis import statistics
+
+    x, y = case["scores_x"], case["scores_y"]
+    return {
+        "mean": (statistics.mean(x), case["mean"]),
+        "median": (statistics.median(x), case["median"]),
+        "iqm": (statistics.iqm(x), case["iqm"]),
+        "optimality_gap": (statistics.optimality_gap(x), case["optimality_gap"]),
+        "prob_improvement": (
+            statistics.improvement(x, y),
+            case["prob_improvement"],
+        ),
+    }
+
+
+def rankme(case: Case) -> Pairs:
+    from probes.collapse import rankme
+
+    return {"value": (rankme(torch.tensor(case["features"])), case["value"])}
+
+
+CHECKS: dict[str, Callable[[Case], Pairs]] = {
+    check.__name__: check for check in (vicreg, tov, lars, gae, stats, rankme)
+}
+
+
+def read(path: str) -> dict[str, dict[str, Case]]:
+    """{group: {case: {array name: array}}}."""
+    groups: dict[str, dict[str, Case]] = {}
+    with np.load(path) as file:
+        for key in file.files:
+            group, case, name = key.split("/")
+            groups.setdefault(group, {}).setdefault(case, {})[name] = file[key]
+    return groups
+
+
+def wrong(pairs: Pairs, tolerance: float) -> list[str]:
+    """What differs by more than `tolerance`, relative to the largest magnitude of the array."""
+    lines = []
+    for name, (ours, theirs) in pairs.items():
+        ours = np.asarray(ours)
+        scale = max(np.abs(theirs).max(), 1e-12)
+        error = np.abs(ours - theirs).max() / scale if ours.shape == theirs.shape else np.inf
+        if not error <= tolerance:
+            lines.append(f"{name} is off by {error:.1e} (shapes {ours.shape}, {theirs.shape})")
+    return lines
+
+
+def main(path: str) -> int:
+    passed = failed = 0
+    for group, cases in sorted(read(path).items()):
+        if group in LATER:
+            print(f"{group}: not yet built")
+            continue
+        if group not in CHECKS:
+            print(f"{group}: FAILED, no such group is known")
+            failed += len(cases)
+            continue
+        for number, case in sorted(cases.items()):
+            differences = wrong(CHECKS[group](case), TOLERANCE.get(group, 1e-6))
+            passed, failed = passed + (not differences), failed + bool(differences)
+            print(
+                f"{group}/{number}: {'FAILED, ' + '; '.join(differences) if differences else 'ok'}"
+            )
+    print(f"{passed} passed, {failed} failed")
+    return int(failed > 0)
+
+
+if __name__ == "__main__":
+    if len(sys.argv) != 2:
+        sys.exit("usage: python tests/oracle.py FILE.npz")
+    sys.exit(main(sys.argv[1]))

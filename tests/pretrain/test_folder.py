@@ -1,0 +1,198 @@
+"""Encoder folders: what is loaded is what was exported, or it is refused and said why."""
+
+from __future__ import annotations
+
+import json
+import os
+import pickle
+from pathlib import Path
+
+import pytest
+import timm
+import torch
+from safetensors.torch import load_file, save_file
+
+from atari.command import UserError
+from atari.files import sha256
+from pretrain.folder import export_encoder, load_encoder
+from pretrain.hub import FILES
+from pretrain.vit import Shape, ViT, build
+
+FACTS = {"method": "VICReg", "games": ["pong", "breakout"], "samples": 1280}
+
+
+@pytest.fixture
+def encoder() -> ViT:
+    return build(Shape(), seed=5).eval()
+
+
+@pytest.fixture
+def folder(encoder: ViT, tmp_path: Path) -> Path:
+    return export_encoder(encoder, tmp_path / "mine", FACTS)
+
+
+def screens(stack: int = 4) -> torch.Tensor:
+    return torch.randint(0, 256, (3, stack, 84, 84)).to(torch.uint8)
+
+
+def seal(folder: Path) -> None:
+    """Write the sums anew, as somebody who changes a folder on purpose would."""
+    sums = "".join(f"{sha256(folder / name)}  {name}\n" for name in FILES)
+    (folder / "SHA256SUMS").write_text(sums)
+
+
+def reweigh(folder: Path, change) -> None:
+    weights = load_file(folder / "model.safetensors")
+    change(weights)
+    save_file(weights, folder / "model.safetensors")
+    seal(folder)
+
+
+def test_loads_bit_equal(encoder: ViT, folder: Path) -> None:
+    images = screens()
+    for mine, theirs in zip(encoder(images), load_encoder(folder)(images), strict=True):
+        assert torch.equal(mine, theirs)
+
+
+@pytest.mark.parametrize("shape", [
+    Shape(), Shape(patch=12, stack=1), Shape(patch=8, stack=3, crop=80), Shape(size="vit_tiny"),
+])  # fmt: skip
+def test_plain_timm_loads_the_same_bits(shape: Shape, tmp_path: Path) -> None:
+    encoder = build(shape).eval()
+    folder = export_encoder(encoder, tmp_path / "mine", FACTS)
+    model = timm.create_model(f"local-dir:{folder}", pretrained=True).eval()
+    images = encoder.scale(screens(shape.stack))
+    with torch.no_grad():
+        assert torch.equal(model(images), encoder.encode(images).summary)
+
+
+def test_a_run_folder_stands_for_its_encoder(encoder: ViT, tmp_path: Path) -> None:
+    export_encoder(encoder, tmp_path / "run" / "encoder", FACTS)
+    assert torch.equal(load_encoder(tmp_path / "run").vit.pos_embed, encoder.vit.pos_embed)
+
+
+def test_random_needs_no_folder() -> None:
+    assert load_encoder("random:vit_micro").dim == 96
+    with pytest.raises(UserError, match="vit_nano"):
+        load_encoder("random:vit_nano")
+
+
+def test_a_loaded_encoder_is_ready_to_look(folder: Path) -> None:
+    assert not load_encoder(folder).training
+
+
+def test_the_card_says_how_it_came_to_be(folder: Path) -> None:
+    card = (folder / "README.md").read_text()
+    assert "library_name: timm" in card
+    assert "| games | pong, breakout |" in card
+
+
+def flip_byte(folder: Path) -> None:
+    path = folder / "model.safetensors"
+    content = bytearray(path.read_bytes())
+    content[-5] ^= 1
+    path.write_bytes(content)
+
+
+def set_nan(weights: dict) -> None:
+    weights["norm.weight"][0] = float("nan")
+
+
+def rewrite_config(folder: Path, **changes: object) -> None:
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps(config | changes))
+    seal(folder)
+
+
+def other_width(folder: Path) -> None:
+    config = json.loads((folder / "config.json").read_text())
+    rewrite_config(folder, model_args=config["model_args"] | {"embed_dim": 48})
+
+
+DAMAGES = {
+    "a flipped byte": (flip_byte, "model.safetensors does not match its SHA-256"),
+    "a dropped key": (
+        lambda folder: reweigh(folder, lambda w: w.pop("norm.bias")),
+        "weight 'norm.bias' is missing in model.safetensors",
+    ),
+    "an extra key": (
+        lambda folder: reweigh(folder, lambda w: w.update(extra=torch.zeros(1))),
+        "weight 'extra' is",
+    ),
+    "NaN": (lambda folder: reweigh(folder, set_nan), "'norm.weight' holds NaN"),
+    "a changed config": (other_width, "the two do not belong together"),
+    "a config that is no JSON": (
+        lambda folder: ((folder / "config.json").write_text("{"), seal(folder)),
+        "is no JSON",
+    ),
+    "another format": (
+        lambda folder: rewrite_config(folder, fovea={"format_version": 9}),
+        "encoder format 9, this Fovea reads 1",
+    ),
+    "an unknown architecture": (
+        lambda folder: rewrite_config(folder, architecture="resnet50"),
+        "'resnet50'; known are",
+    ),
+    "no sums": (lambda folder: (folder / "SHA256SUMS").unlink(), "no finished encoder folder"),
+    "a missing file": (lambda folder: (folder / "README.md").unlink(), "lacks README.md"),
+    "truncated weights": (
+        lambda folder: (os.truncate(folder / "model.safetensors", 5000), seal(folder)),
+        "cannot be read",
+    ),
+    "a path outside": (
+        lambda folder: (folder / "SHA256SUMS").write_text(
+            (folder / "SHA256SUMS").read_text() + "00  ../other\n"
+        ),
+        "outside the folder",
+    ),
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_damage_is_refused_and_named(damage: str, folder: Path) -> None:
+    harm, message = DAMAGES[damage]
+    harm(folder)
+    with pytest.raises(UserError) as refused:
+        load_encoder(folder)
+    assert message in str(refused.value)
+    assert "\n" not in str(refused.value)
+
+
+def test_every_damage_has_an_error_of_its_own() -> None:
+    assert len({message for _, message in DAMAGES.values()}) == len(DAMAGES)
+
+
+def test_no_code_in_a_folder_is_run(folder: Path, tmp_path: Path) -> None:
+    canary = tmp_path / "canary"
+
+    class Bomb:
+        def __reduce__(self):
+            return Path.touch, (canary,)
+
+    (folder / "model.safetensors").write_bytes(pickle.dumps(Bomb()))
+    seal(folder)
+    with pytest.raises(UserError, match="cannot be read"):
+        load_encoder(folder)
+    assert not canary.exists()
+
+
+def test_a_diverged_encoder_is_not_exported(encoder: ViT, tmp_path: Path) -> None:
+    with torch.no_grad():
+        encoder.vit.cls_token.fill_(float("inf"))
+    with pytest.raises(UserError, match="'cls_token' holds NaN or infinity"):
+        export_encoder(encoder, tmp_path / "mine", FACTS)
+    assert not list(tmp_path.iterdir())
+
+
+def test_exporting_again_replaces_the_whole_folder(folder: Path) -> None:
+    (folder / "stray").touch()
+    other = build(Shape(), seed=6)
+    export_encoder(other, folder, FACTS)
+    assert torch.equal(load_encoder(folder).vit.pos_embed, other.vit.pos_embed)
+    assert sorted(path.name for path in folder.iterdir()) == sorted([*FILES, "SHA256SUMS"])
+    assert [path.name for path in folder.parent.iterdir()] == ["mine"]
+
+
+def test_a_missing_folder_is_named() -> None:
+    with pytest.raises(UserError, match="no encoder folder at nowhere"):
+        load_encoder("nowhere")
