@@ -198,7 +198,8 @@ def spread(returns: np.ndarray) -> tuple[float, float]:
 
 
 def _rows(runs: list[Run]) -> tuple[list[str], list[list]]:
-    columns = ["run", "game", "steps", "episodes", "mean return", "low", "high", "HNS", "random"]
+    columns = ["run", "game", "steps", "episodes", "mean return"]
+    columns += ["95 % low", "95 % high", "HNS", "random agent", "human tester", "protocol"]
     rows = []
     for run in runs:
         found = evaluation(run)
@@ -217,7 +218,7 @@ def _rows(runs: list[Run]) -> tuple[list[str], list[list]]:
                 str(found.get("protocol") or ""),
             ]
         )
-    return [*columns, "human", "protocol"], rows
+    return columns, rows
 
 
 def _videos(page: Page, runs: list[Run]) -> Html:

@@ -17,7 +17,7 @@ ON_MOTION = Comparison(
     along="block",
     choice="game",
     measures={
-        "ratio": "On motion, times its share of an even spread",
+        "ratio": "On motion, over an even spread",
         "entropy": "Entropy, of the attention of a head",
     },
     kind="lines",

@@ -39,7 +39,7 @@ def verdicts(runs: list[Run]) -> Html:
 
 
 def _item(lead: str, text: str, kind: str | None = None) -> Html:
-    return tag("li", tag("strong", lead), f" {text}", class_=kind)
+    return tag("li", tag("strong", f"{lead}:"), f" {text}", class_=kind)
 
 
 def what_ran(page: Page, runs: list[Run]) -> Html:

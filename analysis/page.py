@@ -11,7 +11,8 @@ from pathlib import Path
 from analysis.figures import REFERENCES, Looks
 from analysis.html import Html, amount, details, join, number, tag
 
-SHOWN = 300
+SHOWN = 300  # rows; the file of a table holds all
+SHORT = 32  # letters that stay on one line
 
 
 @dataclass
@@ -172,7 +173,7 @@ def _cells(row: Sequence, marked: Sequence[slice]) -> list[Html]:
         if len({row[k] for k in known}) > 1:
             best.add(max(known, key=lambda k: row[k]))
     return [
-        tag("td", value)
+        tag("td", value, class_=len(value) <= SHORT and "short")
         if isinstance(value, str)
         else tag(
             "td",

@@ -13,7 +13,7 @@ from analysis.compare import Comparison, means
 from analysis.figures import REFERENCES
 from analysis.html import Html, amount, details, join, slug, tag, words
 from analysis.page import Page
-from analysis.runs import Probe
+from analysis.runs import Probe, Run
 
 ORDER = ("state", "attention", "sparsity", "collapse")  # probes of other names follow
 
@@ -65,6 +65,23 @@ def rank(probe: str) -> int:
     return [*ORDER, probe].index(probe)
 
 
+def sections(page: Page, runs: list[Run]) -> list[tuple[str, str, Html]]:
+    """(anchor, title, content) of every probe; one of several runs has a part for each."""
+    probes: dict[str, list[tuple[Run, Probe]]] = {}
+    for run in runs:
+        for probe in run.probes.values():
+            probes.setdefault(probe.name, []).append((run, probe))
+    found = []
+    for name in sorted(probes, key=rank):
+        parts = []
+        for run, probe in probes[name]:
+            if len(probes[name]) > 1:
+                parts.append(tag("h3", f"Run {run.name}"))
+            parts.append(view(page, f"{slug(name)}-{run.slug}", probe))
+        found.append((f"probe-{slug(name)}", probes[name][0][1].title, join(*parts)))
+    return found
+
+
 def view(page: Page, name: str, probe: Probe) -> Html:
     """A probe: its figures where it is known, then all its tables."""
     tables = probe.tables()
@@ -99,13 +116,15 @@ def verdict(probe: Probe) -> str:
 
 
 def _state(probe: Probe) -> str:
+    r2 = _overall(probe, "categories", "r2", category="mean")
+    if not r2:
+        return ""
     games = len(compare.distinct(probe.tables()["categories"], "game"))
-    return _against(
-        _overall(probe, "categories", "r2", category="mean"),
+    measure = (
         "R² of a linear read-out of the game's memory on held-out episodes, mean of "
-        f"{amount(games, 'game')}, one training run each",
-        ("random", "pixels"),
+        f"{amount(games, 'game')}, one training run each"
     )
+    return _against(r2, measure, ("random", "pixels"))
 
 
 def _attention(probe: Probe) -> str:

@@ -9,6 +9,12 @@ import shutil
 import time
 from importlib import resources
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+from atari.command import UserError
+
+if TYPE_CHECKING:
+    from analysis.page import Page
 
 HELP = "make a page from run folders that opens from disk"
 
@@ -48,68 +54,18 @@ def report(places: list[Path], out: Path, title: str | None = None) -> tuple[Pat
 
     Raises UserError where no run is found, or where `out` holds anything but such a page.
     """
-    from analysis import overview, runs
+    from analysis import contents, overview, runs
 
     check(out)
     found = runs.read(places)
     names = ", ".join(place.resolve().name for place in places[:3])
-    page, text = make(found, title or f"Report on {names}")
+    page, text = contents.make(found, title or f"Report on {names}")
     write(out, page, text)
     return out / "index.html", overview.kinds(found)
 
 
-def make(runs: list, title: str) -> tuple:
-    """The page of these runs, and its index.html."""
-    from analysis import agents, curves, overview, probing
-    from analysis.figures import Looks
-    from analysis.html import Html, join, slug, tag
-    from analysis.page import Page
-
-    pretraining = [run for run in runs if run.kind == "pretrain"]
-    playing = [run for run in runs if run.kind == "agent"]
-    encoders = [name for run in runs for probe in run.probes.values() for name in probe.encoders]
-    names = [run.name for run in pretraining] + encoders + [run.name for run in runs]
-    page = Page(title, Looks(names))
-
-    sections = [
-        ("verdicts", "In short", overview.verdicts(runs)),
-        ("runs", "What ran", overview.what_ran(page, runs)),
-    ]
-    if pretraining:
-        view = curves.view(page, "pretraining", pretraining)
-        sections.append(("pretraining", "Pretraining", view))
-    probed: dict[str, list[Html]] = {}
-    titles: dict[str, str] = {}
-    for run in runs:
-        for probe in run.probes.values():
-            head = tag("h3", f"Run {run.name}") if _several(runs, probe.name) else Html("")
-            content = probing.view(page, f"{slug(probe.name)}-{run.slug}", probe)
-            probed.setdefault(probe.name, []).append(join(head, content))
-            titles.setdefault(probe.name, probe.title)
-    for name in sorted(probed, key=probing.rank):
-        sections.append((f"probe-{slug(name)}", titles[name], join(*probed[name])))
-    if playing:
-        without = ("return",)
-        more = curves.view(page, "agents-learning", playing, without)
-        view = join(agents.view(page, playing), tag("h3", "Learning curves"), more)
-        sections.append(("agents", "Agents", view))
-    head = tag(
-        "p",
-        "Vision encoders that were pretrained on Atari screens without rewards: what they know, "
-        f"what they look at, and how agents play with them. {overview.kinds(runs)}.",
-    )
-    foot = f"Made by Fovea on {time.strftime('%Y-%m-%d %H:%M')} from files in this folder alone."
-    return page, page.html(sections, head, foot)
-
-
-def _several(runs: list, probe: str) -> bool:
-    return sum(probe in run.probes for run in runs) > 1
-
-
 def check(out: Path) -> None:
     """Raise UserError unless `out` can be replaced: missing, empty, or a page made before."""
-    from atari.command import UserError
-
     if not out.exists():
         return
     if not out.is_dir():
@@ -123,7 +79,7 @@ def check(out: Path) -> None:
         )
 
 
-def write(out: Path, page, text: str) -> None:
+def write(out: Path, page: Page, text: str) -> None:
     """Write the folder beside its place, then let it take the place of an older one."""
     out = out.resolve()
     beside = out.with_name(f".{out.name}.{os.getpid()}.tmp")

@@ -184,27 +184,28 @@ def _curve(points: dict[int, float]) -> Curve:
 
 def _probe(path: Path) -> Probe:
     found = json.loads(path.read_text(encoding="utf-8"))
-    encoders = {
-        encoder: {
-            table["name"]: Table(
-                table.get("title") or table["name"],
-                table["columns"],
-                table["rows"],
-                table.get("note") or "",
-            )
-            for table in result.get("tables", [])
-        }
-        for encoder, result in found["encoders"].items()
-    }
     arrays = {}
     if (packed := path.with_suffix(".npz")).exists():
         with np.load(packed, allow_pickle=False) as file:
             arrays = dict(file)
     return Probe(
-        path.stem,
-        found.get("title") or path.stem,
-        found.get("about") or "",
-        found.get("settings") or {},
-        encoders,
-        arrays,
+        name=path.stem,
+        title=str(found.get("title") or path.stem),
+        about=str(found.get("about") or ""),
+        settings=dict(found.get("settings") or {}),
+        encoders={
+            encoder: {table["name"]: _table(table) for table in result.get("tables", [])}
+            for encoder, result in found["encoders"].items()
+        },
+        arrays=arrays,
     )
+
+
+def _table(found: dict) -> Table:
+    columns, rows = list(found["columns"]), [list(row) for row in found["rows"]]
+    for row in rows:
+        if len(row) != len(columns) or not all(
+            cell is None or isinstance(cell, str | int | float) for cell in row
+        ):
+            raise ValueError(f"table {found['name']} has the odd row {row}")
+    return Table(str(found.get("title") or found["name"]), columns, rows, found.get("note") or "")

@@ -131,7 +131,8 @@ function attention(root) {
     heads.replaceChildren(...lines);
   }
 
-  for (const control of [map, slider, chosen]) control.addEventListener("input", update);
+  slider.addEventListener("input", update);
+  for (const select of [map, chosen]) select.addEventListener("change", update);
   every.addEventListener("toggle", update);
   update();
 }

@@ -29,13 +29,13 @@ def quickstart(folder: Path) -> Path:
     return folder
 
 
-def run(folder: Path, kind: str, title: str, metrics: list[str] = (), **fields: object) -> Path:
+def run(folder: Path, kind: str, metrics: list[str] = (), /, **fields: object) -> Path:
     """run.json, config.yaml and metrics.csv."""
     folder.mkdir(parents=True)
     record = {
         "name": folder.name,
         "kind": kind,
-        "title": title,
+        "title": f"{folder.name} of three games",
         "state": "done",
         "reason": None,
         "step": 500,
@@ -56,7 +56,7 @@ def run(folder: Path, kind: str, title: str, metrics: list[str] = (), **fields: 
     return folder
 
 
-def pretraining(folder: Path, name: str, order: bool = False, **fields: object) -> Path:
+def pretraining(folder: Path, name: str, /, order: bool = False, **fields: object) -> Path:
     rng = np.random.default_rng(len(name))
     lines = []
     for step in range(10, 501, 10):
@@ -73,10 +73,10 @@ def pretraining(folder: Path, name: str, order: bool = False, **fields: object) 
         if order:
             values |= {"loss/order": 0.1 + 0.6 * fall, "order_accuracy": 0.97 - 0.47 * fall}
         lines += [f"{step},{k},{float(v * rng.normal(1, 0.02))!r}\n" for k, v in values.items()]
-    return run(folder, "pretrain", f"{name} on three games", lines, **fields)
+    return run(folder, "pretrain", lines, **fields)
 
 
-def agent(folder: Path, name: str, seed: int, **fields: object) -> Path:
+def agent(folder: Path, name: str, /, seed: int, **fields: object) -> Path:
     rng = np.random.default_rng(seed)
     lines = []
     for step in range(900, 4001, 60):
@@ -98,13 +98,13 @@ def agent(folder: Path, name: str, seed: int, **fields: object) -> Path:
     }
     title = f"{name.upper()} in Pong, tov_vicreg frozen"
     size = {"step": 4000, "steps": 4000, "data": {}, "evaluation": evaluation}
-    run(folder, "agent", title, lines, **(size | fields))
+    run(folder, "agent", lines, **(size | {"title": title} | fields))
     film(folder / "media" / "evaluation.webm", screens(20))
     return folder
 
 
 def probes(folder: Path) -> Path:
-    run(folder, "probes", "probes of two encoders")
+    run(folder, "probes")
     state(folder)
     attention(folder)
     sparsity(folder)

@@ -1,0 +1,45 @@
+"""Which sections a page has, and in which order."""
+
+from __future__ import annotations
+
+import time
+
+from analysis import agents, curves, overview, probing
+from analysis.figures import Looks
+from analysis.html import join, tag
+from analysis.page import Page
+from analysis.runs import Run
+
+
+def make(runs: list[Run], title: str) -> tuple[Page, str]:
+    """The page of these runs with what belongs to it, and its HTML."""
+    pretraining = [run for run in runs if run.kind == "pretrain"]
+    playing = [run for run in runs if run.kind == "agent"]
+    encoders = [name for run in runs for probe in run.probes.values() for name in probe.encoders]
+    # Pretraining runs first: an encoder of the same name has the colour of its run.
+    names = [run.name for run in pretraining] + encoders + [run.name for run in runs]
+    page = Page(title, Looks(names))
+
+    sections = []
+    if pretraining:
+        sections.append(
+            ("pretraining", "Pretraining", curves.view(page, "pretraining", pretraining))
+        )
+    sections += probing.sections(page, runs)
+    if playing:
+        more = curves.view(page, "agents-learning", playing, without=("return",))
+        view = join(agents.view(page, playing), tag("h3", "Learning curves"), more)
+        sections.append(("agents", "Agents", view))
+    # Made last, because only now all files are read and the damaged ones known.
+    sections = [
+        ("verdicts", "In short", overview.verdicts(runs)),
+        ("runs", "What ran", overview.what_ran(page, runs)),
+        *sections,
+    ]
+    head = tag(
+        "p",
+        "Vision encoders that were pretrained on Atari screens without rewards: what they know, "
+        f"what they look at, and how agents play with them. {overview.kinds(runs)}.",
+    )
+    foot = f"Made by Fovea on {time.strftime('%Y-%m-%d %H:%M')} from run folders alone."
+    return page, page.html(sections, head, foot)

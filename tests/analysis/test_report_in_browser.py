@@ -1,0 +1,218 @@
+"""The page as a reader meets it: opened from disk in a browser, at the width of a phone and of a
+desk. Skipped where no browser is installed; under CI a missing browser is a failure."""
+
+import json
+import os
+import shutil
+import time
+
+import cv2
+import numpy as np
+import pytest
+import report_samples as samples
+from selenium import webdriver
+from selenium.webdriver.chrome.service import Service
+from selenium.webdriver.common.by import By
+from selenium.webdriver.support.ui import Select, WebDriverWait
+
+from analysis.report import report
+
+NASTY = "<script>window.hacked=1</script><img src=x onerror=window.hacked=1>"
+FLAGS = (
+    "--headless",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+)
+
+
+@pytest.fixture(scope="module")
+def out(tmp_path_factory):
+    folder = samples.quickstart(tmp_path_factory.mktemp("runs"))
+    lines = [f"{step},loss,nan\n" for step in range(5)]
+    samples.run(folder / "nasty", "pretrain", lines, name=NASTY, state="failed", reason=NASTY)
+    samples.agent(folder / "also", "also", seed=3, name=NASTY, state="running")
+    (folder / "odd").mkdir()
+    (folder / "odd" / "run.json").write_text("{")
+    return report([folder], folder / "report")[0]
+
+
+@pytest.fixture(scope="module")
+def browser(tmp_path_factory):
+    browser, driver = shutil.which("chromium"), shutil.which("chromedriver")
+    if not (browser and driver):
+        if os.environ.get("CI"):
+            pytest.fail("no chromium and chromedriver, which CI must have")
+        pytest.skip("no chromium and chromedriver installed")
+    options = webdriver.ChromeOptions()
+    options.binary_location = browser
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
+    for flag in (*FLAGS, f"--user-data-dir={tmp_path_factory.mktemp('profile')}"):
+        options.add_argument(flag)
+    opened = webdriver.Chrome(options=options, service=Service(driver))
+    yield opened
+    opened.quit()
+
+
+@pytest.fixture(scope="module", params=[390, 1440])
+def page(request, browser, out):
+    """The page opened and read from top to bottom, so that all figures are drawn."""
+    size = {"width": request.param, "height": 900, "deviceScaleFactor": 1, "mobile": False}
+    browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
+    browser.get("about:blank")
+    for kind in ("browser", "performance"):
+        browser.get_log(kind)  # what the browser did before is not the page's
+    browser.get(out.as_uri())
+    for group in browser.find_elements(By.CSS_SELECTOR, ".charts, .attention, video"):
+        middle(browser, group)
+        if "charts" in group.get_attribute("class"):
+            wait(lambda group=group: group.get_attribute("data-drawn"), browser)
+    return browser
+
+
+def wait(condition, browser):
+    return WebDriverWait(browser, 20).until(lambda _: condition())
+
+
+def middle(browser, element):
+    """Scroll an element to the middle of the screen."""
+    how = "{behavior: 'instant', block: 'center'}"
+    browser.execute_script(f"arguments[0].scrollIntoView({how})", element)
+
+
+def text_of(elements):
+    return [element.get_attribute("textContent") for element in elements]
+
+
+def test_every_view_has_drawn_marks(page):
+    empty = page.execute_script(
+        """return [...document.querySelectorAll(".chart")].filter((chart) => {
+          const marks = [...chart.querySelectorAll(".js-line, .point, .annotation-text")];
+          return !marks.some((mark) => {
+            const box = mark.getBoundingClientRect();
+            return box.width > 1 && box.height + box.width > 3;
+          });
+        }).map((chart) => chart.ariaLabel);"""
+    )
+    assert empty == []
+    assert len(page.find_elements(By.CSS_SELECTOR, ".chart")) > 20
+    sections = page.find_elements(By.CSS_SELECTOR, "main > section")
+    titles = ["In short", "What ran", "Pretraining", "State", "Attention", "Sparsity"]
+    assert text_of(s.find_element(By.TAG_NAME, "h2") for s in sections) == [
+        *titles,
+        "Collapse",
+        "Agents",
+    ]
+    for section in sections:
+        assert section.size["height"] > 150
+
+
+def test_nothing_is_wider_than_the_screen(page):
+    for part in page.find_elements(By.TAG_NAME, "details"):
+        page.execute_script("arguments[0].open = true", part)
+    wide = "return [document.documentElement.scrollWidth, document.documentElement.clientWidth]"
+    width, room = page.execute_script(wide)
+    assert width <= room
+
+
+def test_the_map_selector_changes_the_encoders_pictures_and_not_the_screen(page):
+    root = page.find_element(By.CSS_SELECTOR, ".attention")
+    pictures = root.find_elements(By.CSS_SELECTOR, ".pictures .picture")
+    assert len(pictures) == 4
+    before, told = shots(page, pictures), pictures[1].get_attribute("aria-label")
+    Select(root.find_element(By.CSS_SELECTOR, ".map")).select_by_value("block 2, head 1")
+    after = wait(lambda: (now := shots(page, pictures)) != before and now, page)
+    assert after[0] == before[0]
+    assert all(new != old for new, old in zip(after[1:], before[1:], strict=True))
+    assert "rollout" in told
+    assert "block 2, head 1, on a screen of Pong" in pictures[1].get_attribute("aria-label")
+
+
+def test_the_slider_changes_every_picture(page):
+    root = page.find_element(By.CSS_SELECTOR, ".attention")
+    pictures = root.find_elements(By.CSS_SELECTOR, ".pictures .picture")
+    before = shots(page, pictures)
+    page.execute_script(
+        "arguments[0].value = 4; arguments[0].dispatchEvent(new Event('input'))",
+        root.find_element(By.CSS_SELECTOR, ".screen"),
+    )
+    after = wait(lambda: (now := shots(page, pictures)) != before and now, page)
+    assert all(new != old for new, old in zip(after, before, strict=True))
+    assert root.find_element(By.TAG_NAME, "output").text == "Breakout, screen 5 of 9"
+
+
+def test_all_maps_of_one_encoder_can_be_seen_at_once(page):
+    every = page.find_element(By.CSS_SELECTOR, ".attention .every")
+    page.execute_script("arguments[0].open = true", every)
+    tiles = wait(lambda: every.find_elements(By.CSS_SELECTOR, ".heads .picture"), page)
+    assert len(tiles) == 1 + 4 * 3
+    assert len(set(shots(page, tiles[:4]))) == 4
+
+
+def test_a_game_can_be_chosen(page):
+    group = page.find_element(By.CSS_SELECTOR, "#probe-state .charts")
+    bars = "return arguments[0].querySelector('.chart').data.at(-1).x.join()"
+    before = page.execute_script(bars, group)
+    Select(group.find_element(By.CSS_SELECTOR, ".choice")).select_by_value("Freeway")
+    wait(lambda: page.execute_script(bars, group) != before, page)
+
+
+def test_a_click_on_a_head_sorts_by_number_and_a_second_one_the_other_way(page):
+    table = page.find_element(By.CSS_SELECTOR, "#probe-state table")
+    head = table.find_elements(By.TAG_NAME, "th")[2]
+    values = (
+        "return [...arguments[0].tBodies[0].rows].map((row) => Number(row.cells[2].dataset.value))"
+    )
+    before = page.execute_script(values, table)
+    for order, reverse in (("descending", True), ("ascending", False)):
+        page.execute_script("arguments[0].firstChild.click()", head)
+        assert head.get_attribute("aria-sort") == order
+        assert page.execute_script(values, table) == sorted(before, reverse=reverse)
+    assert before != sorted(before)
+
+
+def test_the_video_plays(page):
+    video = page.find_element(By.TAG_NAME, "video")
+    assert wait(lambda: page.execute_script("return arguments[0].readyState", video) >= 1, page)
+    assert page.execute_script("return arguments[0].videoWidth", video) == 168
+
+
+def test_a_name_that_looks_like_markup_is_text(page):
+    time.sleep(0.2)
+    assert page.execute_script("return window.hacked") is None
+    assert NASTY in page.find_element(By.ID, "runs").get_attribute("textContent")
+    ticks = text_of(page.find_elements(By.CSS_SELECTOR, "#agents .xtick text"))
+    assert any(NASTY in tick for tick in ticks)
+
+
+def test_nothing_of_all_this_was_an_error_or_asked_for_anything_outside_the_folder(page, out):
+    assert page.get_log("browser") == []
+    messages = [json.loads(entry["message"])["message"] for entry in page.get_log("performance")]
+    asked = [
+        message["params"]["request"]["url"]
+        for message in messages
+        if message["method"] == "Network.requestWillBeSent"
+    ]
+    assert any(url.endswith("assets/page.js") for url in asked)
+    assert any(".webm" in url for url in asked)
+    inside = out.parent.as_uri() + "/"
+    assert [url for url in asked if not url.startswith((inside, "data:", "blob:"))] == []
+
+
+def shots(browser, elements):
+    """What each element looks like, as pixels; all must fit on the screen at once."""
+    middle(browser, elements[len(elements) // 2])
+    whole = cv2.imdecode(np.frombuffer(browser.get_screenshot_as_png(), np.uint8), 1)
+    taken = []
+    for element in elements:
+        box = browser.execute_script(
+            "return arguments[0].getBoundingClientRect().toJSON()", element
+        )
+        left, top, right, bottom = (round(box[k]) for k in ("left", "top", "right", "bottom"))
+        assert 0 <= top < bottom <= whole.shape[0], "not on the screen"
+        taken.append(whole[top:bottom, left:right].tobytes())
+    return taken
