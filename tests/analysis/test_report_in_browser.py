@@ -204,15 +204,15 @@ def test_nothing_of_all_this_was_an_error_or_asked_for_anything_outside_the_fold
 
 
 def shots(browser, elements):
-    """What each element looks like, as pixels; all must fit on the screen at once."""
-    middle(browser, elements[len(elements) // 2])
-    whole = cv2.imdecode(np.frombuffer(browser.get_screenshot_as_png(), np.uint8), 1)
+    """What each element looks like, as pixels."""
     taken = []
     for element in elements:
+        middle(browser, element)
+        screen = cv2.imdecode(np.frombuffer(browser.get_screenshot_as_png(), np.uint8), 1)
         box = browser.execute_script(
             "return arguments[0].getBoundingClientRect().toJSON()", element
         )
         left, top, right, bottom = (round(box[k]) for k in ("left", "top", "right", "bottom"))
-        assert 0 <= top < bottom <= whole.shape[0], "not on the screen"
-        taken.append(whole[top:bottom, left:right].tobytes())
+        assert 0 <= top < bottom <= len(screen)
+        taken.append(screen[top:bottom, left:right].tobytes())
     return taken
