@@ -1,0 +1,69 @@
+"""The recording loop plays what agents play, screen for screen."""
+
+import numpy as np
+import pytest
+from ale_py.vector_env import AtariVectorEnv
+
+from atari import ram
+from atari.emulator import Emulator, Settings
+
+
+@pytest.mark.parametrize(
+    ("game", "settings", "steps"),
+    [
+        ("breakout", Settings(), 450),  # short episodes: several starts and ends
+        ("freeway", Settings(sticky=0), 150),  # the whole screen moves
+        ("ms_pacman", Settings(noop_max=1), 150),  # flicker: the maximum matters
+        ("seaquest", Settings(frame_skip=3), 150),
+    ],
+)
+def test_screens_and_rewards_are_those_of_the_vector_env(game, settings, steps):
+    envs = AtariVectorEnv(
+        game,
+        1,
+        repeat_action_probability=settings.sticky,
+        frameskip=settings.frame_skip,
+        noop_max=settings.noop_max,
+        autoreset_mode="SameStep",
+        reward_clipping=False,
+        use_fire_reset=False,
+    )
+    screens, infos = envs.reset(seed=np.array([7]))
+    emulator = Emulator(game, settings, seed=7)
+    emulator.reset(noops=int(infos["episode_frame_number"][0]))
+    episodes = 0
+    for action in np.random.default_rng(0).integers(len(emulator.actions), size=steps):
+        np.testing.assert_array_equal(emulator.screen, screens[0, -1])
+        assert emulator.lives == infos["lives"][0]
+        played = emulator.step(int(action))
+        screens, reward, terminal, _, infos = envs.step(np.array([action]))
+        assert played == (reward[0], terminal[0], False)
+        if terminal[0]:
+            episodes += 1
+            emulator.reset(noops=int(infos["episode_frame_number"][0]))
+    assert episodes > 0 or game != "breakout"
+
+
+def test_memory_is_of_the_moment_of_the_screen():
+    """Pong's right paddle is found on the screen where the memory says that it is."""
+    emulator = Emulator("pong", Settings(sticky=0), seed=0)
+    byte = {variable.name: variable.byte for variable in ram.variables("pong")}["player_y"]
+    emulator.reset(noops=0)
+    rng = np.random.default_rng(0)
+    said, seen = [], []
+    for _ in range(400):
+        column = emulator.screen[14:77, 74].astype(int)  # the paddle's column, between the walls
+        paddle = np.flatnonzero(np.abs(column - np.median(column)) > 20)
+        if len(paddle):
+            said.append(int(emulator.ram[byte]))
+            seen.append(paddle.mean())
+        emulator.step(int(rng.integers(6)))
+    assert len(said) > 300
+    assert np.std(said) > 5
+    assert np.corrcoef(said, seen)[0, 1] > 0.98
+
+
+def test_an_episode_is_cut_at_max_frames():
+    emulator = Emulator("pong", Settings(max_frames=10), seed=0)
+    emulator.reset(noops=0)
+    assert [emulator.step(0)[1:] for _ in range(3)] == [(False, False)] * 2 + [(False, True)]
