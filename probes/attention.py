@@ -1,0 +1,139 @@
+"""Attention: where the summary looks, head by head, and whether that is where things move."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from atari.command import UserError
+from atari.frames import Frames
+from pretrain.encoder import Encoder
+from pretrain.vit import ViT
+from probes.features import NotMeasured, Part, at_rest, features, shown, stacks
+
+TITLE = "Attention: where the summary looks"
+ABOUT = (
+    "Attention of the summary (CLS) token over the patches, on held-out episodes. Entropy in nats: "
+    "low is focused, the logarithm of the number of patches is even. On motion: share of the "
+    "attention on patches that change within the stack; compare it with their area, the share that "
+    "an even spread would have. The pictures also show rollout (Abnar and Zuidema 2020)."
+)
+MOTION = 5 / 255  # change of a pixel within the stack that counts; the smallest sprites give 30
+BATCH = 64  # maps of all blocks are held at once
+
+
+def probe(
+    encoder: Encoder,
+    frames: Frames,
+    *,
+    samples: int = 8600,
+    seed: int = 0,
+    pictures: int = 8,
+    stacks_measured: int = 512,
+) -> dict:
+    """Maps of `pictures` test stacks a game, and measures of each head on `stacks_measured`.
+
+    Arrays: screens (M, H, W) uint8, the newest of each stack; maps (L, heads, M, gh, gw) and
+    rollout (M, gh, gw) float32, CLS to patches, each summing to what the CLS token leaves of 1;
+    game (M,) str.
+
+    Raises NotMeasured for an encoder without attention or a grid of patches.
+    """
+    parts = features(encoder, frames, samples=samples, seed=seed)
+    _check(encoder, next(iter(parts.values())).test)
+    rows, pictured = [], []
+    for game in shown(parts, "looking at attention"):
+        test = parts[game].test
+        rows += [[game, *row] for row in measure(encoder, test, stacks_measured)]
+        pictured.append((game, *picture(encoder, test, pictures)))
+    games, screens, maps, rollouts = zip(*pictured, strict=True)
+    return {
+        "tables": [
+            {
+                "name": "heads",
+                "title": "Heads",
+                "columns": ["game", "block", "head", "entropy", "on_motion", "area"],
+                "rows": rows,
+                "note": "Block 0 is the first. Stacks in which nothing moves are left out of "
+                "on_motion and area. Attention on the summary token itself is left out.",
+            }
+        ],
+        "arrays": {
+            "screens": torch.cat(screens).numpy(),
+            "maps": torch.cat(maps, dim=2).numpy(),
+            "rollout": torch.cat(rollouts).numpy(),
+            "game": [g for g, of in zip(games, screens, strict=True) for _ in of],
+        },
+    }
+
+
+def _check(encoder: Encoder, part: Part) -> None:
+    if encoder.grid is None:
+        raise NotMeasured("it has no grid of patches to attend to")
+    try:
+        with at_rest(encoder):
+            encoder.attention(stacks(encoder, part.frames, part.at[:1]))
+    except UserError as reason:
+        raise NotMeasured(str(reason)) from None
+
+
+def measure(encoder: ViT, part: Part, most: int) -> list[tuple[int, int, float, float, float]]:
+    """(block, head, entropy, on_motion, area) over `most` stacks spread over the part."""
+    entropies, masses, areas = [], [], []
+    with at_rest(encoder):
+        for some in _spread(part.at, most).split(BATCH):
+            screens = stacks(encoder, part.frames, some)
+            rows = cls_rows(encoder.attention(screens))
+            looks = rows / rows.sum(-1, keepdim=True)
+            moves = moving(encoder, screens)
+            entropies.append(torch.special.entr(looks).sum(-1))
+            masses.append((looks * moves).sum(-1)[..., moves.any(-1)])
+            areas.append(moves.double().mean(-1)[moves.any(-1)])
+    entropy = torch.cat(entropies, dim=-1).mean(-1)
+    mass, area = torch.cat(masses, dim=-1).mean(-1), float(torch.cat(areas).mean())
+    return [
+        (block, head, float(entropy[block, head]), float(mass[block, head]), area)
+        for block, head in torch.cartesian_prod(*map(torch.arange, entropy.shape)).tolist()
+    ]
+
+
+def picture(encoder: ViT, part: Part, count: int) -> tuple[Tensor, Tensor, Tensor]:
+    """Screens (M, H, W), maps (L, heads, M, gh, gw) and rollout (M, gh, gw), on the CPU."""
+    at = _spread(part.at, count)
+    with at_rest(encoder):
+        screens = stacks(encoder, part.frames, at)
+        attention = encoder.attention(screens).float()
+        maps = cls_rows(attention).unflatten(-1, encoder.grid)
+        rolled = rollout(attention)[:, 0, -maps[0, 0, 0].numel() :].unflatten(-1, encoder.grid)
+    return screens[:, -1].cpu(), maps.cpu(), rolled.cpu()
+
+
+def cls_rows(attention: Tensor) -> Tensor:
+    """(L, heads, B, patches) from (L, B, heads, T, T): from the CLS token to every patch."""
+    return attention[:, :, :, 0, 1:].transpose(1, 2)
+
+
+def rollout(attention: Tensor) -> Tensor:
+    """(B, T, T): how much of each input token is in each output token (Abnar and Zuidema 2020).
+
+    The product over blocks, the last on the left, of (mean over heads + identity) / 2, of
+    attention (L, B, heads, T, T). Rows sum to 1.
+    """
+    mixing = (attention.mean(2) + torch.eye(attention.shape[-1], device=attention.device)) / 2
+    rolled = mixing[0]
+    for block in mixing[1:]:
+        rolled = block @ rolled
+    return rolled
+
+
+def moving(encoder: ViT, screens: Tensor) -> Tensor:
+    """(B, patches) bool: patches where a pixel changes by more than MOTION within the stack."""
+    pixels = encoder.scale(screens)
+    changed = pixels.amax(1) - pixels.amin(1) > MOTION
+    rows, columns = encoder.grid
+    patches = changed.unflatten(2, (columns, -1)).unflatten(1, (rows, -1))
+    return patches.any(4).any(2).flatten(1)
+
+
+def _spread(at: Tensor, count: int) -> Tensor:
+    return at[torch.linspace(0, len(at) - 1, min(count, len(at))).long()]

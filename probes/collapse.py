@@ -1,0 +1,77 @@
+"""Collapse: whether the features of a game's screens still differ from each other."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+from torch.nn.functional import normalize
+
+from atari.frames import Frames
+from pretrain.encoder import Encoder
+from probes.features import NotMeasured, features, neighbours
+
+TITLE = "Collapse: do features differ?"
+ABOUT = (
+    "Measured on held-out episodes. Std: of the features at unit length, times √D (1: they fill "
+    "the sphere evenly, 0: all are one). RankMe: effective rank, at most D; compare it between "
+    "runs of one method. Cosine: of random pairs (near 1: collapse) and of neighbours in time."
+)
+
+
+def probe(encoder: Encoder, frames: Frames, *, samples: int = 8600, seed: int = 0) -> dict:
+    """Std, RankMe and cosines of the summary and of the mean token, game by game.
+
+    Raises NotMeasured for an encoder that gives every screen the zero vector.
+    """
+    rows = []
+    for game, parts in features(encoder, frames, samples=samples, seed=seed).items():
+        test = parts.test
+        for place, z in (("summary", test.summary), ("mean token", test.mean_token)):
+            if z.shape[1]:
+                if not z.any():
+                    raise NotMeasured("its features are zero by construction")
+                rows.append([game, place, *measure(z, neighbours(test))])
+    table = {
+        "name": "features",
+        "title": "Features by game",
+        "columns": ["game", "place", "std", "rankme", "cosine_random", "cosine_neighbours"],
+        "rows": rows,
+        "note": "Cosines of random pairs are the exact mean over all pairs.",
+    }
+    return {"tables": [table]}
+
+
+def measure(z: Tensor, first: Tensor) -> tuple[float, float, float, float]:
+    """Std, RankMe, mean cosine of all pairs and of the neighbours (k, k + 1), k in `first`.
+
+    Args:
+        z: (n, D) features; computed in float64.
+        first: (m,) int64.
+    """
+    unit = normalize(z.double(), dim=1)
+    return feature_std(z), rankme(z), cosine_of_pairs(z), _mean_cosine(unit[first], unit[first + 1])
+
+
+def feature_std(z: Tensor) -> float:
+    """Mean over dimensions of the std of the l2-normalised features (n, D), times sqrt(D)."""
+    return float(normalize(z.double(), dim=1).std(0).mean() * math.sqrt(z.shape[1]))
+
+
+def rankme(z: Tensor, eps: float = 1e-7) -> float:
+    """Effective rank of the features (n, D), not centred (Garrido et al. 2023, equation 1)."""
+    singular = torch.linalg.svdvals(z.double())
+    share = singular / singular.sum() + eps
+    return float(torch.exp(-(share * share.log()).sum()))
+
+
+def cosine_of_pairs(z: Tensor) -> float:
+    """Mean cosine of all pairs of different rows of (n, D)."""
+    unit = normalize(z.double(), dim=1)
+    own = unit.square().sum()
+    return float((unit.sum(0).square().sum() - own) / (len(z) * (len(z) - 1)))
+
+
+def _mean_cosine(a: Tensor, b: Tensor) -> float:
+    return float((a * b).sum(1).mean())

@@ -1,0 +1,180 @@
+"""What an encoder says of screens it may learn from and of held-out ones, computed once."""
+
+from __future__ import annotations
+
+import hashlib
+import weakref
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from typing import NamedTuple, TypeVar
+
+import torch
+from torch import Tensor
+from tqdm import tqdm
+
+from atari.command import UserError
+from atari.frames import Frames
+from pretrain.encoder import Encoder
+from probes.references import Pixels
+
+Probe = Callable[[Encoder, Frames], dict]
+"""A function `probe` with keyword settings: {"tables": [...], "arrays": {name: array}}."""
+
+SHARES = (0.7, 0.1, 0.2)  # of the episodes, and of the samples: training, validation, test
+BATCH = 256
+
+T = TypeVar("T")
+
+
+class NotMeasured(Exception):
+    """This probe does not apply to this encoder or game; the text says why. No error."""
+
+
+class Part(NamedTuple):
+    """The stacks that were drawn from some episodes of a game, and their features."""
+
+    frames: Frames
+    at: Tensor
+    """(n,) int64, ascending: which screens of `frames` are the newest of their stack."""
+    summary: Tensor
+    """(n, D) float32."""
+    mean_token: Tensor
+    """(n, D) float32; (n, 0) where the encoder has no tokens."""
+
+    @property
+    def both(self) -> Tensor:
+        """(n, 2 D) float32: summary and mean token side by side."""
+        return torch.cat([self.summary, self.mean_token], dim=1)
+
+    @property
+    def ram(self) -> Tensor:
+        """(n, 128) int64: the memory at the newest screen of each stack."""
+        return self.frames.labels["ram"][self.at].long()
+
+
+class Parts(NamedTuple):
+    """A game's episodes, divided; no screen of a later part occurs in an earlier."""
+
+    training: Part
+    validation: Part
+    test: Part
+
+
+_latest: tuple = (lambda: None, None, None)  # frames (weak), key, features: what was asked last
+
+
+def features(
+    encoder: Encoder, frames: Frames, *, samples: int = 8600, seed: int = 0
+) -> dict[str, Parts]:
+    """The features of `samples` stacks a game, drawn by `seed`, divided by episode as in SHARES.
+
+    Of the test episodes stacks are drawn in pairs of neighbours in time. The result for the encoder
+    and the frames asked last is kept, so that the probes of a run share one pass.
+
+    Raises UserError where a game has too few episodes, or none of its held-out screens is new.
+    """
+    global _latest
+    key = (fingerprint(encoder), samples, seed)
+    kept_frames, kept_key, kept = _latest
+    if kept_frames() is not frames or kept_key != key:
+        drawn = {
+            game: _draws(frames.of(game), encoder.stack, samples, seed) for game in frames.games
+        }
+        total = sum(len(at) for draws in drawn.values() for _, at in draws)
+        with tqdm(total=total, unit=" stacks", leave=False, position=1, dynamic_ncols=True) as bar:
+            kept = {}
+            for game, draws in drawn.items():
+                bar.set_description(f"  encoding: {game}")
+                kept[game] = _of_game(encoder, draws, bar)
+        _latest = weakref.ref(frames), key, kept
+    return kept
+
+
+def _of_game(encoder: Encoder, draws: list[tuple[Frames, Tensor]], bar: tqdm) -> Parts:
+    if isinstance(encoder, Pixels):
+        encoder = encoder.fitted(stacks(encoder, *draws[0]))
+    return Parts(*(Part(part, at, *_encode(encoder, part, at, bar)) for part, at in draws))
+
+
+def _draws(frames: Frames, stack: int, samples: int, seed: int) -> list[tuple[Frames, Tensor]]:
+    """The three parts of a game, and which of their screens are the newest of a drawn stack."""
+    generator = torch.Generator().manual_seed(seed)
+    drawn = []
+    divided = zip(frames.split(SHARES, seed=seed), SHARES, (_draw, _draw, _draw_pairs), strict=True)
+    for part, share, draw in divided:
+        at = draw(part, stack, max(2, round(share * samples)), generator)
+        if not len(at):
+            raise UserError(
+                f"the held-out episodes of {frames.games[0]} show no screen that training lacks: "
+                "collect more of it with a larger --steps"
+            )
+        drawn.append((part, at))
+    return drawn
+
+
+def _draw(frames: Frames, stack: int, count: int, generator: torch.Generator) -> Tensor:
+    anchors = frames.starts(stack)
+    return anchors[torch.randperm(len(anchors), generator=generator)[:count]].sort().values
+
+
+def _draw_pairs(frames: Frames, stack: int, count: int, generator: torch.Generator) -> Tensor:
+    first = frames.starts(stack, (0, 1))
+    first = first[torch.isin(first + 1, frames.starts(stack))]
+    first = first[torch.randperm(len(first), generator=generator)[: count // 2]]
+    return torch.cat([first, first + 1]).unique()
+
+
+def neighbours(part: Part) -> Tensor:
+    """(m,) int64: the k for which stack k + 1 of the part is one agent step after stack k."""
+    later, episode = part.at[1:], part.frames.episode
+    follows = (later == part.at[:-1] + 1) & (episode[later] == episode[part.at[:-1]])
+    return follows.nonzero().flatten()
+
+
+def stacks(encoder: Encoder, frames: Frames, at: Tensor) -> Tensor:
+    """(B, stack, H, W) uint8 on the encoder's device."""
+    return frames.windows(at, encoder.stack)[:, 0].to(next(encoder.parameters()).device)
+
+
+def _encode(encoder: Encoder, frames: Frames, at: Tensor, bar: tqdm) -> tuple[Tensor, Tensor]:
+    summaries, means = [], []
+    with at_rest(encoder):
+        for some in at.split(BATCH):
+            summary, tokens = encoder(stacks(encoder, frames, some))
+            mean = tokens.mean(1) if tokens.shape[1] else tokens.flatten(1)
+            summaries.append(summary.float())
+            means.append(mean.float())
+            bar.update(len(some))
+    return torch.cat(summaries), torch.cat(means)
+
+
+@contextmanager
+def at_rest(encoder: Encoder) -> Iterator[None]:
+    """Evaluation mode without gradients; afterwards every module is in the mode it was in."""
+    training = [module for module in encoder.modules() if module.training]
+    encoder.eval()
+    try:
+        with torch.inference_mode():
+            yield
+    finally:
+        for module in training:
+            module.training = True
+
+
+def fingerprint(encoder: Encoder) -> str:
+    """SHA-256 of what an encoder is: its kind, shape and weights."""
+    shape = [getattr(encoder, name, None) for name in ("architecture", "model_args")]
+    kind = (type(encoder).__name__, encoder.dim, encoder.stack, tuple(encoder.screen), *shape)
+    digest = hashlib.sha256(repr(kind).encode())
+    for name, weight in encoder.state_dict().items():
+        digest.update(f"{name} {weight.dtype} {tuple(weight.shape)}".encode())
+        digest.update(weight.detach().cpu().contiguous().numpy().tobytes())
+    return digest.hexdigest()
+
+
+def shown(items: Iterable[T], doing: str) -> Iterator[T]:
+    """The items, with a line of progress that names the one in hand and is gone afterwards."""
+    with tqdm(items, leave=False, position=1, dynamic_ncols=True, unit="game") as bar:
+        for item in bar:
+            bar.set_description(f"  {doing}: {item}")
+            yield item

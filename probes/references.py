@@ -1,0 +1,79 @@
+"""What an encoder is measured against: no training, no encoder at all, and no sight at all."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from pretrain.encoder import Encoder, Features
+from pretrain.vit import ViT
+
+REFERENCES = ("random", "pixels", "majority")
+
+
+def references(like: ViT, seed: int) -> dict[str, Encoder]:
+    """The references of a run, by name, for the stack and screen of `like`."""
+    return {
+        "random": untrained(like, seed),
+        "pixels": Pixels(like.stack, like.screen),
+        "majority": Blind(like.stack, like.screen),
+    }
+
+
+def untrained(like: ViT, seed: int) -> ViT:
+    """A ViT of the same shape with timm's initialisation drawn from `seed`, in eval mode."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return ViT(like.architecture, like.model_args, like.screen).eval()
+
+
+class Pixels(Encoder):
+    """The pixels themselves, as their first `dim` principal components.
+
+    Components are a game's own, from its training stacks: `fitted` before use.
+    """
+
+    grid = None
+
+    def __init__(self, stack: int, screen: tuple[int, int], dim: int = 256):
+        super().__init__()
+        self.stack, self.screen, self.dim = stack, tuple(screen), dim
+        pixels = stack * screen[0] * screen[1]
+        self.mean = nn.Parameter(torch.zeros(pixels), requires_grad=False)
+        self.components = nn.Parameter(torch.zeros(pixels, dim), requires_grad=False)
+
+    def fitted(self, screens: Tensor, most: int = 3000) -> Pixels:
+        """A copy with the components of (n, stack, H, W) uint8; `most` of them are looked at.
+
+        Randomised (Halko et al. 2011), with a fixed seed.
+        """
+        some = torch.linspace(0, len(screens) - 1, min(most, len(screens)), device=screens.device)
+        pixels = self.scale(screens[some.long()]).flatten(1)
+        mean = pixels.mean(0)
+        pixels -= mean
+        fitted = Pixels(self.stack, self.screen, min(self.dim, *pixels.shape)).to(screens.device)
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(0)
+            components = torch.svd_lowrank(pixels, fitted.dim)[2]
+        fitted.mean.copy_(mean)
+        fitted.components.copy_(components)
+        return fitted
+
+    def encode(self, pixels: Tensor) -> Features:
+        summary = (pixels.flatten(1) - self.mean) @ self.components
+        return Features(summary, summary.new_empty(len(summary), 0, self.dim))
+
+
+class Blind(Encoder):
+    """Sees nothing: every screen is one zero. All a probe can learn from it is what is frequent."""
+
+    dim, grid = 1, None
+
+    def __init__(self, stack: int, screen: tuple[int, int]):
+        super().__init__()
+        self.stack, self.screen = stack, tuple(screen)
+        self.nothing = nn.Parameter(torch.zeros(1), requires_grad=False)
+
+    def encode(self, pixels: Tensor) -> Features:
+        summary = self.nothing.expand(len(pixels), 1)
+        return Features(summary, summary.new_empty(len(pixels), 0, 1))

@@ -1,0 +1,145 @@
+"""Probe encoders against each other and the references."""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+import re
+import sys
+from pathlib import Path
+from types import ModuleType
+
+import torch
+from tqdm import tqdm
+
+import probes
+from atari.command import UserError
+from atari.files import exclusive
+from atari.frames import Frames
+from pretrain.encoder import Encoder
+from pretrain.folder import load_encoder
+from pretrain.run import Run
+from probes.features import NotMeasured, fingerprint
+from probes.references import REFERENCES, references
+from probes.results import Result
+
+
+def found() -> dict[str, ModuleType]:
+    """The probes by name: every module of this room that has a function `probe`."""
+    names = [module.name for module in pkgutil.iter_modules(probes.__path__)]
+    modules = {n: importlib.import_module(f"probes.{n}") for n in names if n != "__main__"}
+    return {name: module for name, module in modules.items() if hasattr(module, "probe")}
+
+
+def run(
+    encoders: list[str],
+    recordings: list[Path],
+    folder: Path,
+    *,
+    only: list[str] | None = None,
+    samples: int = 8600,
+    seed: int = 0,
+    accelerator: str = "auto",
+) -> None:
+    """Measure each of `encoders` ("NAME=REF") and the references by each probe, or by `only` some.
+
+    Raises UserError for an encoder that cannot be loaded or does not fit the recordings or the
+    others, an unknown probe, and a folder that is in use.
+    """
+    with exclusive(folder):
+        chosen = _chosen(only)
+        device = _device(accelerator)
+        measured = _load(encoders, seed)
+        frames = Frames.load(recordings)
+        _check_fit(measured, frames)
+        measured |= references(next(iter(measured.values())), seed)
+        todo = [(n, e, p) for n, e in measured.items() for p in chosen]
+        record = Run(folder, "probes", f"{', '.join(chosen)} of {', '.join(measured)}")
+        record.begin(seed=seed, data=frames.data, step=0, steps=len(todo), config=None)
+        try:
+            _measure(todo, chosen, frames, {"samples": samples, "seed": seed}, device, record)
+        except BaseException as fault:
+            record.update(state="failed", reason=str(fault) or type(fault).__name__)
+            raise
+        record.update(state="done")
+    print(f"probed {', '.join(measured)}: the tables are in {folder / 'probes'}")
+
+
+def _measure(
+    todo: list[tuple[str, Encoder, str]],
+    chosen: dict[str, ModuleType],
+    frames: Frames,
+    settings: dict,
+    device: torch.device,
+    record: Run,
+) -> None:
+    results = {
+        name: Result(record.folder, name, chosen[name], frames.data, settings) for name in chosen
+    }
+    with tqdm(total=len(todo), unit="probe", dynamic_ncols=True) as bar:
+        for done, (name, encoder, probe) in enumerate(todo, start=1):
+            result, weights = results[probe], fingerprint(encoder)
+            bar.set_description(f"{probe} of {name}")
+            if result.holds(name, weights):
+                _say(f"{probe} of {name}: finished before, skipped")
+            else:
+                try:
+                    result.add(
+                        name,
+                        weights,
+                        chosen[probe].probe(encoder.to(device), frames, **result.keywords),
+                    )
+                except NotMeasured as reason:
+                    _say(f"{probe} of {name}: left out, {reason}")
+                    result.leave_out(name, weights, str(reason))
+            record.update(step=done)
+            bar.update()
+
+
+def _chosen(only: list[str] | None) -> dict[str, ModuleType]:
+    known = found()
+    for name in only or ():
+        if name not in known:
+            raise UserError(f"unknown probe {name!r}: choose from {', '.join(known)}")
+    return {name: module for name, module in known.items() if not only or name in only}
+
+
+def _device(accelerator: str) -> torch.device:
+    if accelerator == "cuda" and not torch.cuda.is_available():
+        raise UserError("no CUDA device is at hand: take --accelerator cpu")
+    if accelerator == "auto":
+        accelerator = "cuda" if torch.cuda.is_available() else "cpu"
+    return torch.device(accelerator)
+
+
+def _load(encoders: list[str], seed: int) -> dict[str, Encoder]:
+    loaded: dict[str, Encoder] = {}
+    for given in encoders:
+        name, equals, ref = given.partition("=")
+        if not equals or not re.fullmatch(r"[\w.-]+", name) or not ref:
+            raise UserError(f"--encoder {given!r} is not NAME=REF: write mine=runs/mine/encoder")
+        if name in loaded or name in REFERENCES:
+            raise UserError(f"the encoder name {name!r} is taken: give {ref} another name")
+        loaded[name] = load_encoder(ref, seed)
+    return loaded
+
+
+def _check_fit(encoders: dict[str, Encoder], frames: Frames) -> None:
+    (first, leader), *_ = encoders.items()
+    height, width = frames.screens.shape[1:]
+    for name, encoder in encoders.items():
+        if tuple(encoder.screen) != (height, width):
+            wanted = "x".join(map(str, encoder.screen))
+            raise UserError(
+                f"encoder {name} takes {wanted} px screens, the recordings hold {height}x{width}: "
+                "take an encoder or recordings of the other size"
+            )
+        if encoder.stack != leader.stack:
+            raise UserError(
+                f"encoder {name} takes a stack of {encoder.stack} screens, {first} one of "
+                f"{leader.stack}: probe encoders of one stack together, the others in another run"
+            )
+
+
+def _say(line: str) -> None:
+    tqdm.write(line, file=sys.stderr)

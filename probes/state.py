@@ -1,0 +1,148 @@
+"""State: which of the console's variables can be read off the features."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+from atari.frames import Frames
+from atari.ram import CATEGORIES, Variable, variables
+from pretrain.encoder import Encoder
+from probes.features import NotMeasured, Parts, features, shown
+from probes.linear import VALUES, Axes, Fit, ridge, softmax_heads
+
+TITLE = "State: what can be read off the features"
+ABOUT = (
+    "Variables of the game's memory read by linear models from frozen features (summary and mean "
+    "token), on held-out episodes. R² is of a ridge regression on the byte, F1 (weighted) of a "
+    "256-way softmax trained to convergence, as AtariARI defines it; 1 is perfect, more is better. "
+    "Majority always says the most frequent byte, pixels is a PCA of the raw screens."
+)
+MIN_ENTROPY = 0.6  # nats; a byte that hardly ever changes asks nothing (AtariARI)
+
+
+def probe(
+    encoder: Encoder, frames: Frames, *, samples: int = 8600, seed: int = 0, epochs: int = 40
+) -> dict:
+    """R2, weighted F1 and accuracy of each variable whose byte has an entropy above MIN_ENTROPY.
+
+    Labels are the bytes at the newest screen of a stack. The score of a game is the mean over its
+    categories of the mean in each; the overall score is the mean over games.
+
+    Raises NotMeasured where no game of the frames has a table of variables.
+    """
+    asked = {game: chosen for game in frames.games if (chosen := varied(frames, game))}
+    if not asked:
+        raise NotMeasured(f"no table names the memory of {', '.join(frames.games)}")
+    parts = features(encoder, frames, samples=samples, seed=seed)
+    each, categories = [], []
+    for game in shown(asked, "reading state"):
+        scores = measure(parts[game], asked[game], epochs, seed)
+        each += [[game, v.name, v.category, *s] for v, s in zip(asked[game], scores, strict=True)]
+        categories += [[game, *row] for row in by_category(asked[game], scores)]
+    return {"tables": _tables(categories, each)}
+
+
+def varied(frames: Frames, game: str) -> list[Variable]:
+    """The variables of a game whose bytes have an entropy above MIN_ENTROPY over all its frames."""
+    ram = frames.of(game).labels["ram"]
+    return [v for v in variables(game) if entropy(ram[:, v.byte]) > MIN_ENTROPY]
+
+
+def measure(
+    parts: Parts, asked: list[Variable], epochs: int, seed: int
+) -> list[tuple[float, float, float]]:
+    """R2, weighted F1 and accuracy of each variable on the test part; R2 of a constant is NaN.
+
+    The test part is looked at only after both models are fixed.
+    """
+    of_bytes = [variable.byte for variable in asked]
+    axes = Axes.of(parts.training.both)
+    raw, white, truth = [], [], []
+    for part in parts:
+        truth.append(part.ram[:, of_bytes].to(part.summary.device))
+        raw.append(part.both)
+        white.append(axes.whiten(part.both))
+    heads = softmax_heads(
+        Fit(white[0], truth[0]), Fit(white[1], truth[1]), epochs=epochs, seed=seed
+    )
+    said = heads.predict(white[2])
+    regressed = ridge(axes, Fit(raw[0], truth[0]), Fit(raw[1], truth[1]), raw[2])
+    return [
+        (r2(y, value), weighted_f1(y, label), float((y == label).double().mean()))
+        for y, value, label in zip(truth[2].T, regressed.T, said.T, strict=True)
+    ]
+
+
+def entropy(values: Tensor) -> float:
+    """Of the values of a byte (n,), in nats."""
+    shares = torch.bincount(values.long(), minlength=VALUES).double() / len(values)
+    return float(torch.special.entr(shares).sum())
+
+
+def r2(truth: Tensor, predicted: Tensor) -> float:
+    """1 - SSE / SST about the mean of `truth`, not clipped; NaN where `truth` is constant."""
+    y = truth.double()
+    total = (y - y.mean()).square().sum()
+    return float(1 - (y - predicted).square().sum() / total) if total > 0 else math.nan
+
+
+def weighted_f1(truth: Tensor, predicted: Tensor) -> float:
+    """F1 of each byte, weighted by how often it is true (scikit-learn's average="weighted")."""
+    hits = torch.bincount(truth[truth == predicted], minlength=VALUES).double()
+    true = torch.bincount(truth, minlength=VALUES).double()
+    said = torch.bincount(predicted, minlength=VALUES).double()
+    return float((true * 2 * hits / (true + said).clamp(min=1)).sum() / true.sum())
+
+
+def by_category(asked: list[Variable], scores: list[tuple]) -> list[list]:
+    """Rows (category, variables, r2, f1), the last of them their mean."""
+    rows = []
+    for category in CATEGORIES:
+        of_it = [s for v, s in zip(asked, scores, strict=True) if v.category == category]
+        if of_it:
+            rows.append(
+                [category, len(of_it), mean(s[0] for s in of_it), mean(s[1] for s in of_it)]
+            )
+    return [*rows, ["mean", len(asked), mean(row[2] for row in rows), mean(row[3] for row in rows)]]
+
+
+def mean(values) -> float:
+    """Of what is a number; NaN where nothing is."""
+    known = [value for value in values if not math.isnan(value)]
+    return sum(known) / len(known) if known else math.nan
+
+
+def _tables(categories: list[list], each: list[list]) -> list[dict]:
+    overall = []
+    for category in (*CATEGORIES, "mean"):
+        rows = [row for row in categories if row[1] == category]
+        if rows:
+            scores = mean(row[3] for row in rows), mean(row[4] for row in rows)
+            overall.append([category, len(rows), *scores])
+    return [
+        {
+            "name": "categories",
+            "title": "By category",
+            "columns": ["game", "category", "variables", "r2", "f1"],
+            "rows": categories,
+            "note": "The row mean is the mean over the categories of a game.",
+        },
+        {
+            "name": "overall",
+            "title": "Mean over games",
+            "columns": ["category", "games", "r2", "f1"],
+            "rows": overall,
+            "note": "Each category over the games that have it.",
+        },
+        {
+            "name": "variables",
+            "title": "Each variable",
+            "columns": ["game", "variable", "category", "r2", "f1", "accuracy"],
+            "rows": each,
+            "note": f"Bytes with an entropy above {MIN_ENTROPY} nats. "
+            "R² is left out where the byte is constant in the test episodes.",
+        },
+    ]
