@@ -14,6 +14,7 @@ This module imports no torch, so that light commands stay light.
 from __future__ import annotations
 
 import json
+import os
 import shlex
 import sys
 import time
@@ -71,11 +72,15 @@ class Run:
         )
 
     def log(self, step: int, metrics: Mapping[str, float]) -> None:
-        """Append rows to metrics.csv: one line a metric, flushed as one write."""
-        path = self.folder / "metrics.csv"
-        header = "" if path.exists() else "step,name,value\n"
-        with open(path, "a", encoding="utf-8") as file:
-            file.write(header + "".join(f"{step},{k},{float(v)!r}\n" for k, v in metrics.items()))
+        """Append rows to metrics.csv, one a metric, as one write; a torn last line is ended."""
+        rows = "".join(f"{step},{name},{float(value)!r}\n" for name, value in metrics.items())
+        with open(self.folder / "metrics.csv", "ab+") as file:
+            if not file.tell():
+                rows = "step,name,value\n" + rows
+            else:
+                file.seek(-1, os.SEEK_END)
+                rows = rows if file.read() == b"\n" else "\n" + rows
+            file.write(rows.encode())
 
 
 def read_run(folder: str | Path) -> dict | None:

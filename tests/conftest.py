@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
+# Before torch starts: tiny tensors gain nothing from a second thread, which would wait spinning
+# whenever the machine is busy; and commands that tests start inherit it.
+os.environ["OMP_NUM_THREADS"] = "1"
+
 import pytest
-import torch
 
 from atari.collect import collect
-
-torch.set_num_threads(2)
 
 
 @pytest.fixture(scope="session")

@@ -1,0 +1,176 @@
+"""Augmentations are drawn for each sample, alike for all screens of a stack, and by hand right."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+import torchvision.transforms.functional as vision
+from hypothesis import given
+from hypothesis import strategies as st
+from torch import Tensor
+
+from atari.command import UserError
+from pretrain.augment import AUGMENTATIONS, augment, check
+from pretrain.draws import Draws
+
+
+def noise(batch: int = 6, stack: int = 3, side: int = 12) -> Tensor:
+    generator = torch.Generator().manual_seed(1)
+    return torch.randint(0, 256, (batch, stack, side, side), generator=generator).to(torch.uint8)
+
+
+def draws(batch: int = 6, step: int = 0, **ranks: int) -> Draws:
+    return Draws(0, step, batch, "cpu", **ranks)
+
+
+@pytest.mark.parametrize("name", AUGMENTATIONS)
+def test_each_keeps_shape_and_type_and_leaves_its_input(name: str) -> None:
+    screens = noise()
+    before = screens.clone()
+    changed = AUGMENTATIONS[name](screens, draws())
+    assert changed.shape == screens.shape
+    assert changed.dtype == torch.uint8
+    assert torch.equal(screens, before)
+
+
+@pytest.mark.parametrize("name", sorted(set(AUGMENTATIONS) - {"grayscale"}))
+def test_equal_screens_of_a_stack_stay_equal(name: str) -> None:
+    screens = noise(stack=1).expand(-1, 3, -1, -1)
+    changed = AUGMENTATIONS[name](screens, draws())
+    assert torch.equal(changed[:, :1].expand_as(changed), changed)
+
+
+@pytest.mark.parametrize(
+    ("name", "settings"),
+    [("shift", {}), ("intensity", {"scale": 0.5}), ("colour_jitter", {}), ("resized_crop", {}),
+     ("blur", {})],
+)  # fmt: skip
+def test_samples_meet_different_draws(name: str, settings: dict) -> None:
+    screens = noise(1).expand(6, -1, -1, -1)
+    changed = AUGMENTATIONS[name](screens, draws(), **settings)
+    assert len({bytes(sample.flatten()) for sample in changed}) > 3
+
+
+def test_shift_moves_whole_pixels_and_repeats_the_border() -> None:
+    screens = torch.arange(16, dtype=torch.uint8).reshape(1, 1, 4, 4)
+    allowed = set()
+    rows = columns = torch.arange(4)
+    for down in (-1, 0, 1):
+        for right in (-1, 0, 1):
+            moved = screens[0, 0][(rows + down).clamp(0, 3)][:, (columns + right).clamp(0, 3)]
+            allowed.add(bytes(moved.flatten()))
+    seen = set()
+    for step in range(200):
+        seen.add(bytes(AUGMENTATIONS["shift"](screens, draws(1, step), pixels=1).flatten()))
+    assert seen == allowed
+
+
+def test_intensity_scales_a_sample_by_one_number() -> None:
+    screens = torch.full((400, 2, 3, 3), 100, dtype=torch.uint8)
+    scaled = AUGMENTATIONS["intensity"](screens, draws(400), scale=0.1).float()
+    assert torch.equal(scaled.amin((1, 2, 3)), scaled.amax((1, 2, 3)))
+    assert scaled.min() >= 80
+    assert scaled.max() <= 120
+    assert abs(scaled.mean() - 100) < 1.5
+
+
+def test_intensity_does_not_wrap_around() -> None:
+    screens = torch.full((100, 1, 2, 2), 250, dtype=torch.uint8)
+    assert AUGMENTATIONS["intensity"](screens, draws(100), scale=0.4).min() >= 50
+
+
+def test_a_crop_of_everything_is_the_screen() -> None:
+    screens = noise()
+    whole = AUGMENTATIONS["resized_crop"](screens, draws(), scale=(1, 1), ratio=(1, 1))
+    assert torch.equal(whole, screens)
+
+
+def test_a_crop_shows_a_part_of_the_screen() -> None:
+    ramp = torch.arange(84, dtype=torch.uint8)[:, None].expand(200, 1, 84, 84)
+    crops = AUGMENTATIONS["resized_crop"](ramp, draws(200), scale=(0.25, 0.25), ratio=(1, 1))
+    rows = crops[:, 0, :, 0].float()
+    height = rows[:, -1] - rows[:, 0]
+    assert (height - 41.5).abs().max() <= 1
+    assert rows[:, 0].min() <= 2
+    assert rows[:, -1].max() >= 81
+
+
+def test_blur_keeps_what_is_flat_and_spreads_a_point() -> None:
+    flat = torch.full((2, 1, 9, 9), 90, dtype=torch.uint8)
+    assert torch.equal(AUGMENTATIONS["blur"](flat, draws(2)), flat)
+    point = torch.zeros(1, 1, 9, 9, dtype=torch.uint8)
+    point[..., 4, 4] = 255
+    spread = AUGMENTATIONS["blur"](point, draws(1), sigma=(1, 1))
+    wanted = vision.gaussian_blur(point.float(), 7, 1.0).round().to(torch.uint8)
+    assert torch.equal(spread, wanted)
+
+
+def test_solarise_inverts_from_the_threshold_up() -> None:
+    screens = torch.tensor([0, 119, 120, 255], dtype=torch.uint8).reshape(1, 1, 2, 2)
+    solarised = AUGMENTATIONS["solarise"](screens, draws(1), threshold=120)
+    assert solarised.flatten().tolist() == [0, 119, 135, 0]
+
+
+def test_hue_turns_as_torchvision_turns_it() -> None:
+    screens = noise(2)
+    turned = AUGMENTATIONS["colour_jitter"](
+        screens, _Fixed(0.07), brightness=0, contrast=0, saturation=0, hue=0.1
+    )
+    wanted = vision.adjust_hue(screens, 0.07)
+    assert (turned.int() - wanted.int()).abs().max() <= 1
+
+
+class _Fixed(Draws):
+    """Draws whose hue is known; strengths of zero leave only one value to draw from."""
+
+    def __init__(self, hue: float):
+        super().__init__(0, 0, 2, "cpu")
+        self.hue = hue
+
+    def uniform(self, low: float, high: float, *shape: int) -> Tensor:
+        value = 1.0 if low == high else self.hue
+        return torch.full((self.batch, *shape), value)
+
+
+def test_p_is_the_share_that_is_changed() -> None:
+    screens = noise(1).expand(1000, -1, -1, -1)
+    changed = augment(screens, draws(1000), [{"name": "flip", "p": 0.3}])
+    share = (changed != screens).flatten(1).any(1).float().mean()
+    assert 0.25 < share < 0.35
+
+
+def test_links_of_a_chain_follow_one_another() -> None:
+    screens = noise()
+    chain = [{"name": "flip"}, {"name": "solarise", "threshold": 0}]
+    assert torch.equal(augment(screens, draws(), chain), 255 - screens.flip(-1))
+
+
+@pytest.mark.parametrize(("link", "message"), [
+    ({"name": "shfit"}, "unknown augmentation 'shfit': did you mean 'shift'"),
+    ({"name": "shift", "pixel": 2}, "shift has no 'pixel': did you mean 'pixels'"),
+    ({"pixels": 2}, "unknown augmentation None"),
+])  # fmt: skip
+def test_a_wrong_chain_is_refused_with_the_nearest_name(link: dict, message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        check([link])
+
+
+def test_colours_of_other_stacks_are_refused() -> None:
+    with pytest.raises(UserError, match="stacks of 3 screens, not 4"):
+        AUGMENTATIONS["grayscale"](noise(stack=4), draws())
+
+
+@given(world=st.integers(1, 5), batch=st.integers(1, 4), step=st.integers(0, 10**6))
+def test_ranks_meet_the_draws_of_one_process(world: int, batch: int, step: int) -> None:
+    alone = draws(batch * world, step)
+    whole = alone.uniform(-1, 1, 2), alone.integers(7), alone.normal(3), alone.chance(0.5)
+    for rank in range(world):
+        mine = draws(batch, step, rank=rank, world=world)
+        part = mine.uniform(-1, 1, 2), mine.integers(7), mine.normal(3), mine.chance(0.5)
+        for all_of_it, some in zip(whole, part, strict=True):
+            assert torch.equal(all_of_it[rank::world], some)
+
+
+def test_steps_and_seeds_meet_other_draws() -> None:
+    rows = [Draws(seed, step, 4, "cpu").uniform(0, 1) for seed in (0, 1) for step in (0, 1)]
+    assert len({tuple(row.tolist()) for row in rows}) == 4

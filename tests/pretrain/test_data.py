@@ -1,0 +1,77 @@
+"""A batch is a function of (seed, step, slot); every window comes once before any comes again."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+import torch
+
+from atari.command import UserError
+from pretrain.data import Batch, Steps, Windows
+
+
+def steps(recordings: Path, batch: int = 8, seed: int = 0, rank: int = 0, world: int = 1,
+          seen: int = 0, max_steps: int = 6, offsets: tuple[int, ...] = (0,)) -> Steps:  # fmt: skip
+    data = Windows([str(recordings)], batch=batch, seed=seed)
+    data.seen = seen
+    trainer = SimpleNamespace(
+        global_rank=rank, world_size=world, max_steps=max_steps, accumulate_grad_batches=1
+    )
+    return Steps(data, 4, offsets, trainer)
+
+
+def equal(a: Batch, b: Batch) -> bool:
+    return torch.equal(a.windows, b.windows) and a.step == b.step
+
+
+def test_a_batch_holds_windows_at_the_offsets(recordings: Path) -> None:
+    batch = next(iter(steps(recordings, offsets=(-4, 0, 4))))
+    assert batch.windows.shape == (8, 3, 4, 84, 84)
+    assert batch.windows.dtype == torch.uint8
+    assert (batch.step, batch.rank, batch.world) == (0, 0, 1)
+
+
+def test_the_loader_knows_its_length_and_starts_where_it_stopped(recordings: Path) -> None:
+    whole = list(steps(recordings))
+    rest = list(steps(recordings, seen=4))
+    assert len(steps(recordings)) == len(whole) == 6
+    assert all(equal(a, b) for a, b in zip(whole[4:], rest, strict=True))
+
+
+def test_seeds_order_the_windows_in_other_ways(recordings: Path) -> None:
+    first, other = (next(iter(steps(recordings, seed=seed))) for seed in (0, 1))
+    assert not equal(first, other)
+
+
+def test_two_ranks_share_the_batch_of_one(recordings: Path) -> None:
+    whole = list(steps(recordings, batch=8))
+    halves = [list(steps(recordings, batch=4, rank=rank, world=2)) for rank in (0, 1)]
+    for step, batch in enumerate(whole):
+        for rank in (0, 1):
+            assert torch.equal(batch.windows[rank::2], halves[rank][step].windows)
+
+
+def test_every_window_comes_once_before_any_comes_again(recordings: Path) -> None:
+    loader = steps(recordings)
+    count = len(loader.starts)
+    places = torch.cat([loader.pick(torch.arange(i, i + 7)) for i in range(0, 3 * count, 7)])
+    for number in range(3):
+        shuffled = places[number * count : (number + 1) * count]
+        assert torch.equal(shuffled.sort().values, torch.arange(count))
+    assert not torch.equal(places[:count], places[count : 2 * count])
+
+
+def test_only_training_episodes_are_seen(recordings: Path) -> None:
+    data = Windows([str(recordings)])
+    train = data.frames.episode.unique().tolist()
+    from atari.frames import Frames
+
+    _, validation, test = Frames.load([recordings]).split((0.7, 0.1, 0.2), seed=0)
+    assert not set(train) & {*validation.episode.tolist(), *test.episode.tolist()}
+
+
+def test_offsets_that_no_episode_holds_are_refused(recordings: Path) -> None:
+    with pytest.raises(UserError, match="no window of 4 screens at offsets"):
+        steps(recordings, offsets=(-100_000, 0))

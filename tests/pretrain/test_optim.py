@@ -1,0 +1,42 @@
+"""The rate's course, and what is decayed."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import nn
+
+from pretrain.optim import LARS, Optimisation, configure, rate
+
+
+def test_the_rate_rises_linearly_and_falls_along_a_cosine() -> None:
+    course = [rate(step, warmup=4, steps=12) for step in range(13)]
+    assert course[:4] == [0.25, 0.5, 0.75, 1.0]
+    assert course[4] == 1.0
+    assert course[8] == pytest.approx(0.5)
+    assert course[12] == pytest.approx(0.0)
+
+
+def test_without_warmup_it_starts_at_its_peak() -> None:
+    assert rate(0, warmup=0, steps=10) == 1.0
+
+
+@pytest.mark.parametrize(("name", "kind"), [("adamw", torch.optim.AdamW), ("lars", LARS)])
+def test_only_weights_are_decayed_and_frozen_ones_left_out(name: str, kind: type) -> None:
+    module = nn.Sequential(nn.Linear(3, 4), nn.BatchNorm1d(4))
+    module[0].weight.requires_grad_(False)
+    module.append(nn.Linear(4, 2))
+    optimiser = configure(module, Optimisation(name=name, weight_decay=0.3), 10)["optimizer"]
+    assert isinstance(optimiser, kind)
+    decayed, rest = optimiser.param_groups
+    assert decayed["weight_decay"] == 0.3
+    assert rest["weight_decay"] == 0.0
+    assert [p.shape for p in decayed["params"]] == [(2, 4)]
+    assert all(p.ndim == 1 for p in rest["params"])
+
+
+def test_lars_leaves_a_zero_weight_with_its_plain_gradient() -> None:
+    weight = nn.Parameter(torch.zeros(2, 2))
+    weight.grad = torch.ones(2, 2)
+    LARS([weight], lr=0.5).step()
+    assert torch.equal(weight.detach(), torch.full((2, 2), -0.5))
