@@ -24,7 +24,12 @@ class VerifiedCheckpointIO(TorchCheckpointIO):
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path, storage_options=None) -> None:
         with replacing(path) as temporary:
-            torch.save(checkpoint, temporary)
+            with open(temporary, "wb") as file:
+                try:
+                    torch.save(checkpoint, file)
+                except RuntimeError as fault:
+                    # torch covers what a full disk says with a complaint of its own.
+                    raise fault.__context__ or fault from None
             digest = sha256(temporary)
         write_text(f"{path}.sha256", f"{digest}  {Path(path).name}\n")
 

@@ -18,7 +18,7 @@ from pathlib import Path
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save
 
 from atari.command import UserError
 from atari.files import replacing, sha256, sync_folder, write_json, write_text
@@ -50,8 +50,8 @@ def export_encoder(encoder: ViT, folder: str | Path, facts: dict) -> Path:
         config = _config(encoder, facts)
         write_json(building / "config.json", config)
         with replacing(building / "model.safetensors") as temporary:
-            save_file(weights, temporary, metadata={"format": "pt"})
-            temporary.chmod(0o644)  # safetensors makes it readable by its owner alone
+            # Not save_file: it hides what a full disk says, and the file is its owner's alone.
+            temporary.write_bytes(save(weights, metadata={"format": "pt"}))
         write_text(building / "README.md", card(folder.name, config))
         sums = "".join(f"{sha256(building / name)}  {name}\n" for name in FILES)
         write_text(building / "SHA256SUMS", sums)
