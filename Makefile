@@ -1,0 +1,55 @@
+# make quickstart   from the games to a report, on this machine, in about ten minutes
+# make test         lint and test
+# Both set up .venv from constraints.txt where it is missing.
+
+PYTHON ?= python3
+RUN := runs/quickstart
+GAMES := pong breakout freeway
+FOVEA := .venv/bin/python -m
+
+# Screens, updates and agent steps of the quickstart; smaller ones make it shorter still.
+STEPS ?= 20000
+UPDATES ?= 320
+SAMPLES ?= 4000
+DQN_STEPS ?= 6000
+PPO_STEPS ?= 8192
+EPISODES ?= 5
+
+.PHONY: quickstart test constraints
+
+quickstart: .venv/ready
+	@echo; echo "== 1/5  collect: games into recordings, random policy"
+	$(FOVEA) atari collect $(GAMES) --out $(RUN)/recordings --steps $(STEPS)
+	@echo; echo "== 2/5  pretrain: encoders from recordings, without rewards"
+	$(FOVEA) pretrain fit -c pretrain/configs/tov_vicreg.yaml --run $(RUN)/tov_vicreg \
+	    --data.recordings '[$(RUN)/recordings]' --trainer.max_steps $(UPDATES)
+	$(FOVEA) pretrain fit -c pretrain/configs/vicreg.yaml --run $(RUN)/vicreg \
+	    --data.recordings '[$(RUN)/recordings]' --trainer.max_steps $(UPDATES)
+	@echo; echo "== 3/5  probe: what the encoders see, beside an untrained one and raw pixels"
+	$(FOVEA) probes run --encoder tov_vicreg=$(RUN)/tov_vicreg --encoder vicreg=$(RUN)/vicreg \
+	    --recordings $(RUN)/recordings --run $(RUN)/probes --samples $(SAMPLES)
+	@echo; echo "== 4/5  play: agents on the frozen encoder; so few steps show the way, and no skill"
+	$(FOVEA) agents fit -c agents/configs/dqn_frozen.yaml --run $(RUN)/dqn --data.steps $(DQN_STEPS)
+	$(FOVEA) agents evaluate --run $(RUN)/dqn --episodes $(EPISODES) --video
+	$(FOVEA) agents fit -c agents/configs/ppo_frozen.yaml --run $(RUN)/ppo --data.steps $(PPO_STEPS)
+	$(FOVEA) agents evaluate --run $(RUN)/ppo --episodes $(EPISODES) --video
+	@echo; echo "== 5/5  report"
+	$(FOVEA) analysis report $(RUN) --out $(RUN)/report
+
+test: .venv/ready
+	.venv/bin/ruff check .
+	.venv/bin/ruff format --check .
+	$(FOVEA) pytest
+
+.venv/ready: setup.cfg constraints.txt
+	$(PYTHON) -m venv .venv
+	.venv/bin/pip install --quiet --constraint constraints.txt --editable '.[dev,report]'
+	touch $@
+
+# Exact pins of everything, as pip resolves them today in a venv of their own.
+constraints:
+	rm -rf .venv-pins
+	$(PYTHON) -m venv .venv-pins
+	.venv-pins/bin/pip install '.[dev,report]' torch==2.14.1 torchvision==0.29.1
+	.venv-pins/bin/pip freeze --exclude fovea-rl > constraints.txt
+	rm -rf .venv-pins
