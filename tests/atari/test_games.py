@@ -23,7 +23,9 @@ def test_benchmarks_are_marked():
     assert not GAMES["enduro"].atari_100k
 
 
-@pytest.mark.parametrize("name", ["ms_pacman", "MsPacman", "ALE/MsPacman-v5", "MsPacmanNoFrameskip-v4"])
+@pytest.mark.parametrize(
+    "name", ["ms_pacman", "MsPacman", "ALE/MsPacman-v5", "MsPacmanNoFrameskip-v4"]
+)
 def test_every_spelling_finds_the_game(name):
     assert find(name) is GAMES["ms_pacman"]
 

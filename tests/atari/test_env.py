@@ -1,0 +1,192 @@
+"""Agents see what Gymnasium's own wrappers show, and every episode ends where it should."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+import ale_py
+import gymnasium
+import numpy as np
+import pytest
+from gymnasium.wrappers import AtariPreprocessing, FrameStackObservation
+
+from atari.env import Envs, Step
+
+gymnasium.register_envs(ale_py)
+NAMES = {"pong": "Pong", "breakout": "Breakout", "ms_pacman": "MsPacman", "freeway": "Freeway"}
+
+
+class Noops(gymnasium.Wrapper):
+    """Do nothing for a number of frames that the test says, where Gymnasium draws it."""
+
+    def __init__(self, env: gymnasium.Env, noops: int):
+        super().__init__(env)
+        self.noops = noops
+
+    def reset(self, **options):
+        first = self.env.reset(**options)
+        for _ in range(self.noops):
+            self.env.step(0)
+        return first
+
+
+def gymnasium_env(game, *, stack=4, sticky=0.0, frame_skip=4, noops=0) -> gymnasium.Env:
+    plain = gymnasium.make(
+        f"ALE/{NAMES[game]}-v5", frameskip=1, repeat_action_probability=sticky
+    ).unwrapped
+    seen = AtariPreprocessing(Noops(plain, noops), noop_max=0, frame_skip=frame_skip)
+    return FrameStackObservation(seen, stack, padding_type="zero")
+
+
+def actions(envs: Envs, steps: int) -> np.ndarray:
+    return np.random.default_rng(0).integers(envs.action_count, size=(steps, envs.num_envs))
+
+
+def play(envs: Envs, steps: int) -> list[Step]:
+    return [envs.step(chosen) for chosen in actions(envs, steps)]
+
+
+@pytest.mark.parametrize(
+    ("game", "steps", "settings"),
+    [
+        ("breakout", 220, {}),  # games end
+        ("pong", 120, {"stack": 1}),
+        ("ms_pacman", 120, {"stack": 3, "frame_skip": 2}),  # flicker: the maximum matters
+        ("freeway", 60, {"frame_skip": 3}),
+        ("pong", 60, {"sticky": 1.0}),  # no action ever arrives
+    ],
+)
+def test_agents_see_what_gymnasiums_wrappers_show(game, steps, settings):
+    """Frame by frame, with the reward, the end and the sum of the rewards of an episode."""
+    envs = Envs(game, 2, seed=0, noop_max=1, **({"sticky": 0} | settings))
+    theirs = [gymnasium_env(game, **settings) for _ in range(2)]
+    first = np.stack([env.reset()[0] for env in theirs])
+    np.testing.assert_array_equal(envs.reset(), first)
+    returns = np.zeros(2)
+    ended = 0
+    for chosen in actions(envs, steps):
+        step = envs.step(chosen)
+        for env, action in enumerate(chosen):
+            screens, reward, terminal, truncated, _ = theirs[env].step(int(action))
+            returns[env] += reward
+            assert step.reward[env] == reward
+            assert (step.terminal[env], step.truncated[env]) == (terminal, truncated)
+            assert step.ended[env] == terminal
+            if terminal:
+                screens, _ = theirs[env].reset()
+            np.testing.assert_array_equal(step.screens[env], screens)
+        assert step.returns.tolist() == returns[step.ended].tolist()
+        ended += step.ended.sum()
+        returns[step.ended] = 0
+    assert ended > 1 or game != "breakout"
+
+
+def test_an_episode_starts_with_fewer_than_noop_max_idle_frames():
+    """Of Freeway's frames, whose cars always move, each env shows one of the first three."""
+    shown = Envs("freeway", 10, seed=0, sticky=0, noop_max=3, stack=1).reset()
+    frames = [gymnasium_env("freeway", stack=1, noops=noops).reset()[0] for noops in range(3)]
+    idle = [[np.array_equal(screens, frame) for frame in frames].index(True) for screens in shown]
+    assert set(idle) == {0, 1, 2}
+
+
+def test_a_lost_life_is_terminal_only_if_asked_and_the_game_goes_on():
+    plain = Envs("breakout", 2, seed=3)
+    asking = Envs("breakout", 2, seed=3, life_loss_terminal=True)
+    theirs, lost, over = Envs("breakout", 2, seed=3), 0, 0
+    lives = np.full(2, 5)
+    for chosen in actions(plain, 250):
+        step, asked = plain.step(chosen), asking.step(chosen)
+        now = theirs._games.step(chosen)[4]["lives"]  # what the console says
+        loses = (now < lives) & (now > 0)
+        lives = now
+        np.testing.assert_array_equal(step.screens, asked.screens)
+        np.testing.assert_array_equal(step.returns, asked.returns)
+        np.testing.assert_array_equal(asked.ended, step.ended)
+        np.testing.assert_array_equal(step.terminal, step.ended)
+        np.testing.assert_array_equal(asked.terminal, step.terminal | loses)
+        lost, over = lost + loses.sum(), over + step.ended.sum()
+    assert lost > over > 0
+
+
+def test_rewards_are_raw():
+    """Ms. Pac-Man's pills give 10 each, which clipping would make 1."""
+    steps = play(Envs("ms_pacman", 1, seed=0, sticky=0), 100)  # it begins with a tune
+    assert {float(step.reward[0]) for step in steps} == {0.0, 10.0}
+    assert steps[0].reward.dtype == np.float32
+
+
+def test_episodes_are_cut_at_max_frames_with_their_own_last_screens():
+    """A cut changes nothing but where episodes end: before it and in its last screens."""
+    uncut = Envs("pong", 3, seed=1)
+    cut = Envs("pong", 3, seed=1, max_frames=40)  # ten steps
+    for number, chosen in enumerate(actions(uncut, 25), start=1):
+        expected, step = uncut.step(chosen), cut.step(chosen)
+        if number < 10:
+            assert step.final_screens is None
+            np.testing.assert_array_equal(step.screens, expected.screens)
+        if number == 10:
+            np.testing.assert_array_equal(step.final_screens, expected.screens)
+        is_cut = number in (10, 20)
+        assert step.truncated.tolist() == step.ended.tolist() == [is_cut] * 3
+        assert not step.terminal.any()
+        assert step.lengths.tolist() == [10] * 3 * is_cut
+        if is_cut:  # black screens before an episode's first
+            assert not step.screens[:, :-1].any()
+            assert step.screens[:, -1].any(axis=(1, 2)).all()
+
+
+def test_one_env_that_ends_leaves_the_others_as_they_are():
+    """Final screens of the rest are their screens; what is kept is not overwritten later."""
+    envs = Envs("breakout", 3, seed=0, max_frames=800)
+    steps, copies = [], []
+    for chosen in actions(envs, 300):
+        steps.append(envs.step(chosen))
+        copies.append(steps[-1].screens.copy())
+    mixed = over = cut = 0
+    for before, step in pairwise(steps):
+        if not step.ended.any():
+            assert step.final_screens is None
+            continue
+        on = ~step.ended
+        mixed += on.any()
+        np.testing.assert_array_equal(step.final_screens[on], step.screens[on])
+        np.testing.assert_array_equal(step.screens[on, :-1], before.screens[on, 1:])
+        np.testing.assert_array_equal(  # an episode's last screens go on from those before
+            step.final_screens[step.truncated, :-1], before.screens[step.truncated, 1:]
+        )
+        assert not (step.terminal & step.truncated).any()
+        assert len(step.returns) == len(step.lengths) == step.ended.sum()
+        over += step.terminal.sum()
+        cut += step.truncated.sum()
+    assert mixed
+    assert over
+    assert cut
+    for step, copy in zip(steps, copies, strict=True):
+        np.testing.assert_array_equal(step.screens, copy)
+
+
+def test_what_happens_is_a_function_of_the_seed_and_the_actions():
+    envs = Envs("breakout", 2, seed=5)
+    once = play(envs, 60)
+    assert not np.array_equal(once[-1].screens[0], once[-1].screens[1])
+    other = Envs("breakout", 2, seed=6, sticky=0.25, num_threads=1)
+    assert not np.array_equal(play(other, 60)[-1].screens, once[-1].screens)
+    np.testing.assert_array_equal(other.restart(5), other.reset())
+    again = play(other, 60)
+    for step, same in zip(once, again, strict=True):
+        np.testing.assert_array_equal(step.screens, same.screens)
+        np.testing.assert_array_equal(step.reward, same.reward)
+
+
+def test_restart_forgets_the_episodes_under_way():
+    envs = Envs("pong", 2, seed=0, max_frames=80)
+    play(envs, 15)
+    envs.restart(0)
+    lengths = [step.lengths.tolist() for step in play(envs, 20)]
+    assert lengths == [[]] * 19 + [[20, 20]]
+
+
+def test_actions_are_the_minimal_set():
+    envs = Envs("ALE/Freeway-v5", 1, seed=0)
+    assert envs.action_meanings == ["NOOP", "UP", "DOWN"]
+    assert envs.action_count == 3
