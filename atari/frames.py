@@ -39,7 +39,7 @@ class Frames:
         game: (N,) int64, index into `games`.
         labels: LABELS, each (N,), ram (N, 128) uint8; rewards are raw.
         games: rom ids.
-        anchor: (N,) bool, the screens that may be the middle of a window (see `split`).
+        anchor: (N,) bool, the screens that may be the "now" of windows (see `split`).
         data: SHA-256 of each game's recording; those of several are joined with "+".
     """
 
@@ -75,7 +75,9 @@ class Frames:
     def starts(self, stack: int, offsets: Sequence[int] = (0,)) -> Tensor:
         """(M,) int64: the anchors i whose windows lie in i's episode, for every offset.
 
-        The window of offset o is the screens i+o-stack+1 .. i+o. `offsets` are in agent steps.
+        The anchor is the screen "now" and offsets are agent steps from it: the window of offset o
+        is the screens i+o-stack+1 .. i+o, so that of offset 0 ends with the anchor itself, that
+        of -4 four steps before it and that of 4 four steps after it.
         """
         at = torch.arange(len(self), device=self.screens.device)
         begins = torch.ones_like(self.anchor)
