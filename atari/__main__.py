@@ -127,16 +127,16 @@ def collect(args: argparse.Namespace) -> None:
 def verify(args: argparse.Namespace) -> None:
     from atari.recordings import find_recordings, verify
 
-    damaged = 0
+    found = 0
     for folder in find_recordings(args.folders):
         dataset, faults = verify(folder)
-        damaged += len(faults)
+        found += len(faults)
         for fault in faults:
             print(f"damaged: {fault}", file=sys.stderr)
         if not faults:
             print(f"{folder}: whole, {_counts(dataset)}")
-    if damaged:
-        raise command.UserError(f"{damaged} damaged shards, named above with the fix")
+    if found:
+        raise command.UserError(f"faults found: {found}, each named above with its fix")
 
 
 def ls(args: argparse.Namespace) -> None:

@@ -110,19 +110,23 @@ def collect(
 
 def _missing(made_by: Origin, folder: Path, shards: int) -> list[int]:
     """Which shards have still to be recorded. Says what it keeps and what it makes anew."""
-    there, kept = recordings.shard_paths(folder), []
+    for left in folder.glob(".*.tmp"):  # by a kill while it was written
+        left.unlink()
+    there, kept, sealed = recordings.shard_paths(folder), [], _sealed(folder)
     for path in there:
         try:
             shard = recordings.read_shard(path)
             recordings.check_rows(shard)
+            if sealed.get(path.name, shard.sha256) != shard.sha256:
+                raise Damaged("its SHA-256 is not the one that was recorded")
         except Damaged as damage:
             _say(f"{path}: {damage}; it is made anew")
             continue
         if difference := made_by.difference(shard.origin):
-            name, wanted, there = difference
+            name, wanted, found = difference
             raise UserError(
-                f"{folder} was recorded with {name} {there}, not {wanted}: "
-                f"give another --out, or {name} {there}"
+                f"{path} was recorded with {name} {found}, not {wanted}: "
+                f"give another --out, or {name} {found}"
             )
         kept.append(recordings.shard_index(path))
     shards = max([shards, *(recordings.shard_index(path) + 1 for path in there)])
@@ -130,6 +134,14 @@ def _missing(made_by: Origin, folder: Path, shards: int) -> list[int]:
     if kept:
         _say(f"{made_by.game}: {len(kept)} shards are there and whole, {len(missing)} to record")
     return missing
+
+
+def _sealed(folder: Path) -> dict[str, str]:
+    """The SHA-256 of each shard by its file's name, as far as dataset.json can be read."""
+    try:
+        return {shard["file"]: shard["sha256"] for shard in recordings.open_dataset(folder).shards}
+    except UserError:
+        return {}
 
 
 def _finish(folder: Path) -> Dataset:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -109,7 +110,9 @@ def shard_index(path: Path) -> int:
 
 
 def shard_paths(folder: Path) -> list[Path]:
-    return sorted(folder.glob("shard-[0-9]*.parquet"))
+    names = re.compile(r"shard-(\d{5}|[1-9]\d{5,})")
+    found = (path for path in folder.glob("*.parquet") if names.fullmatch(path.stem))
+    return sorted(found, key=shard_index)
 
 
 def write_shard(path: Path, columns: dict[str, np.ndarray], origin: Origin) -> None:
@@ -279,6 +282,12 @@ def verify(folder: Path) -> tuple[Dataset, list[str]]:
             faults.append(str(fault))
         except Damaged as damage:
             faults.append(f"{path}: {damage}; {_repair(dataset.origin)}")
+    belong = {folder / listed["file"] for listed in dataset.shards}
+    faults += [
+        f"{path}: dataset.json does not list it; delete it or, if a collect was broken off, run "
+        "that command again"
+        for path in sorted({*folder.glob("*.parquet")} - belong)
+    ]
     return dataset, faults
 
 
