@@ -168,7 +168,7 @@ def _play(missing: list[tuple[Origin, Path, int]], workers: int) -> None:
         except BrokenProcessPool:
             raise UserError(
                 "a recording process was killed, most often for want of memory: "
-                f"run the same command again with --workers below {workers}"
+                "free some or take fewer --workers, and run the same command again"
             ) from None
         finally:
             pool.shutdown(cancel_futures=True)

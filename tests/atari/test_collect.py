@@ -1,0 +1,186 @@
+"""Collecting is a function of the games and settings, whatever stops it or shares the work."""
+
+from __future__ import annotations
+
+import os
+import re
+import resource
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from atari.collect import collect
+from atari.command import UserError
+from atari.emulator import Settings
+from atari.files import exclusive
+from atari.recordings import open_dataset
+
+ROOT = Path(__file__).parents[2]
+
+
+def command(out: Path, *arguments: str) -> list[str]:
+    return [sys.executable, "-m", "atari", "collect", *arguments, "--out", str(out)]
+
+
+def run(command: list[str], **options) -> subprocess.CompletedProcess:
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, **options)
+
+
+def everything(folder: Path) -> dict[str, bytes]:
+    """All that a folder holds but its lock, by path."""
+    paths = (path for path in folder.rglob("*") if path.is_file() and path.name != ".lock")
+    return {str(path.relative_to(folder)): path.read_bytes() for path in sorted(paths)}
+
+
+def shards(out: Path) -> list[Path]:
+    return sorted(out.glob("*/shard-*.parquet"))
+
+
+def test_any_number_of_workers_records_the_same_bytes(tmp_path: Path):
+    for workers in (1, 2):
+        collect(
+            ["breakout", "freeway"],
+            tmp_path / str(workers),
+            steps=300,
+            settings=Settings(max_frames=400),
+            shard_steps=150,
+            workers=workers,
+        )
+    assert len(shards(tmp_path / "1")) == 4
+    assert everything(tmp_path / "1") == everything(tmp_path / "2")
+
+
+def test_seeds_games_and_shards_are_played_in_other_ways(recordings: Path, tmp_path: Path):
+    collect(["breakout"], tmp_path, steps=1, shard_steps=750, seed=1, workers=1)
+    contents = [path.read_bytes() for path in [*shards(tmp_path), *shards(recordings)]]
+    assert len(set(contents)) == len(contents) == 6
+
+
+def test_more_steps_add_shards_to_those_that_are_there(recordings: Path, tmp_path: Path, capfd):
+    shorter = shutil.copytree(recordings / "breakout", tmp_path / "breakout")
+    (shorter / "shard-00001.parquet").unlink()
+    first = collect(["breakout"], tmp_path, steps=1500, shard_steps=750)
+    assert "breakout: 1 shards are there and whole, 1 to record" in capfd.readouterr().err
+    again = collect(["breakout"], tmp_path, steps=1, shard_steps=750)  # takes none away
+    assert "breakout: 2 shards are there and whole, 0 to record" in capfd.readouterr().err
+    assert first == again == [open_dataset(recordings / "breakout")]
+
+
+def test_a_kill_loses_no_sealed_shard_and_changes_nothing(tmp_path: Path):
+    arguments = "breakout", "--steps", "1200", "--shard-steps", "120", "--workers", "2"
+    whole = run(command(tmp_path / "whole", *arguments))
+    assert whole.returncode == 0, whole.stderr
+
+    out = tmp_path / "killed"
+    with open(tmp_path / "log", "w") as log:
+        killed = subprocess.Popen(command(out, *arguments), cwd=ROOT, stderr=log)
+        while len(shards(out)) < 2:
+            assert killed.poll() is None
+            time.sleep(0.005)
+        killed.kill()
+        killed.wait()
+    assert not (out / "breakout" / "dataset.json").exists()
+    again = run(command(out, *arguments))  # at once, while workers of the other may still end
+    assert again.returncode == 0, again.stderr
+    said = re.search(r"breakout: (\d+) shards are there and whole, (\d+) to record", again.stderr)
+    kept, missing = map(int, said.groups())
+    assert kept >= 2
+    assert missing >= 1
+    assert kept + missing == 10
+    assert "it is made anew" not in again.stderr
+    assert everything(out) == everything(tmp_path / "whole")
+
+    before = {path: path.stat().st_ino for path in shards(out)}
+    done = run(command(out, *arguments))
+    assert done.returncode == 0, done.stderr
+    assert "breakout: 10 shards are there and whole, 0 to record" in done.stderr
+    assert {path: path.stat().st_ino for path in shards(out)} == before
+
+
+def test_a_worker_that_is_killed_is_said_with_the_fix(tmp_path: Path):
+    arguments = "pong", "--steps", "4000", "--workers", "1"
+    playing = subprocess.Popen(
+        command(tmp_path / "out", *arguments), cwd=ROOT, stderr=subprocess.PIPE, text=True
+    )
+    children = Path(f"/proc/{playing.pid}/task/{playing.pid}/children")
+    workers = []
+    while not workers:
+        assert playing.poll() is None
+        workers = [
+            int(pid)
+            for pid in children.read_text().split()
+            if b"spawn_main" in Path(f"/proc/{pid}/cmdline").read_bytes()
+        ]
+    os.kill(workers[0], signal.SIGKILL)
+    _, said = playing.communicate()
+    assert playing.returncode == 2
+    assert said.splitlines()[-1] == (
+        "error: a recording process was killed, most often for want of memory: "
+        "free some or take fewer --workers, and run the same command again"
+    )
+    assert shards(tmp_path / "out") == []
+
+
+@pytest.mark.parametrize(
+    ("changed", "says"),
+    [
+        ({"settings": Settings(sticky=0.0)}, "sticky 0.25, not 0.0: .* or sticky 0.25$"),
+        ({"seed": 3}, "seed 0, not 3: give another --out, or seed 0$"),
+        ({"shard_steps": 500}, "shard_steps 750, not 500: .* or shard_steps 750$"),
+    ],
+)
+def test_a_recording_made_in_another_way_is_left_as_it_is(recordings: Path, changed, says: str):
+    before = everything(recordings)
+    with pytest.raises(UserError, match=says) as mistake:
+        collect(["breakout"], recordings, **({"steps": 3000, "shard_steps": 750} | changed))
+    shard = recordings / "breakout" / "shard-00000.parquet"
+    assert str(mistake.value).startswith(f"{shard} was recorded with ")
+    assert everything(recordings) == before
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (("pong", "breakot"), "unknown game 'breakot': did you mean breakout?"),
+        (("pong", "--steps", "0"), "argument --steps: invalid positive value: '0'"),
+        (("pong", "--sticky", "2"), "argument --sticky: invalid probability value: '2'"),
+    ],
+)
+def test_a_mistake_is_named_and_nothing_is_written(tmp_path: Path, arguments, says: str):
+    refused = run(command(tmp_path / "out", *arguments))
+    assert refused.returncode == 2
+    assert says in refused.stderr.splitlines()[-1]
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_full_disk_is_said_in_one_line_and_leaves_nothing_partial(tmp_path: Path):
+    def small_files() -> None:
+        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, resource.RLIM_INFINITY))
+
+    arguments = "breakout", "--steps", "150", "--shard-steps", "150"
+    full = run(command(tmp_path, *arguments), preexec_fn=small_files)
+    assert full.returncode == 1
+    assert "Traceback" not in full.stderr
+    last = full.stderr.splitlines()[-1]
+    assert last.startswith("error: the disk is full (")
+    assert "shard-00000.parquet" in last
+    assert everything(tmp_path) == {}
+    assert run(command(tmp_path, *arguments)).returncode == 0
+    assert len(shards(tmp_path)) == 1
+
+
+def test_a_folder_that_another_process_records_into_is_refused(tmp_path: Path):
+    with exclusive(tmp_path):
+        refused = run(command(tmp_path, "pong"))
+    assert refused.returncode == 2
+    assert refused.stderr == (
+        f"error: {tmp_path} is in use by process {os.getpid()}: "
+        "wait until it ends, or give another folder\n"
+    )
+    assert everything(tmp_path) == {}
