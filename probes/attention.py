@@ -6,10 +6,9 @@ import torch
 from torch import Tensor
 
 from atari.command import UserError
-from atari.frames import Frames
 from pretrain.encoder import Encoder
 from pretrain.vit import ViT
-from probes.features import NotMeasured, Part, at_rest, features, shown, stacks
+from probes.features import NotMeasured, Part, Parts, at_rest, shown, spread, stacks
 
 TITLE = "Attention: where the summary looks"
 ABOUT = (
@@ -24,26 +23,23 @@ BATCH = 64  # maps of all blocks are held at once
 
 def probe(
     encoder: Encoder,
-    frames: Frames,
+    seen: dict[str, Parts],
     *,
-    samples: int = 8600,
-    seed: int = 0,
     pictures: int = 8,
     stacks_measured: int = 512,
 ) -> dict:
     """Maps of `pictures` test stacks a game, and measures of each head on `stacks_measured`.
 
-    Arrays: screens (M, H, W) uint8, the newest of each stack; maps (L, heads, M, gh, gw) and
-    rollout (M, gh, gw) float32, CLS to patches, each summing to what the CLS token leaves of 1;
-    game (M,) str.
+    Arrays: screens (M, H, W) uint8, what the encoder sees of the newest of each stack; maps
+    (L, heads, M, gh, gw) and rollout (M, gh, gw) float32, CLS to patches, each summing to what the
+    CLS token leaves of 1; game (M,) str.
 
     Raises NotMeasured for an encoder without attention or a grid of patches.
     """
-    parts = features(encoder, frames, samples=samples, seed=seed)
-    _check(encoder, next(iter(parts.values())).test)
+    _check(encoder, next(iter(seen.values())).test)
     rows, pictured = [], []
-    for game in shown(parts, "looking at attention"):
-        test = parts[game].test
+    for game in shown(seen, "looking at attention"):
+        test = seen[game].test
         rows += [[game, *row] for row in measure(encoder, test, stacks_measured)]
         pictured.append((game, *picture(encoder, test, pictures)))
     games, screens, maps, rollouts = zip(*pictured, strict=True)
@@ -81,7 +77,7 @@ def measure(encoder: ViT, part: Part, most: int) -> list[tuple[int, int, float, 
     """(block, head, entropy, on_motion, area) over `most` stacks spread over the part."""
     entropies, masses, areas = [], [], []
     with at_rest(encoder):
-        for some in _spread(part.at, most).split(BATCH):
+        for some in spread(part.at, most).split(BATCH):
             screens = stacks(encoder, part.frames, some)
             rows = cls_rows(encoder.attention(screens))
             looks = rows / rows.sum(-1, keepdim=True)
@@ -98,14 +94,16 @@ def measure(encoder: ViT, part: Part, most: int) -> list[tuple[int, int, float, 
 
 
 def picture(encoder: ViT, part: Part, count: int) -> tuple[Tensor, Tensor, Tensor]:
-    """Screens (M, H, W), maps (L, heads, M, gh, gw) and rollout (M, gh, gw), on the CPU."""
-    at = _spread(part.at, count)
+    """Screens (M, H, W) as seen, maps (L, heads, M, gh, gw) and rollout (M, gh, gw), on the CPU."""
+    at = spread(part.at, count)
     with at_rest(encoder):
         screens = stacks(encoder, part.frames, at)
         attention = encoder.attention(screens).float()
         maps = cls_rows(attention).unflatten(-1, encoder.grid)
         rolled = rollout(attention)[:, 0, -maps[0, 0, 0].numel() :].unflatten(-1, encoder.grid)
-    return screens[:, -1].cpu(), maps.cpu(), rolled.cpu()
+    (top, left), (height, width) = encoder.margin, encoder.seen
+    newest = screens[:, -1, top : top + height, left : left + width]
+    return newest.cpu(), maps.cpu(), rolled.cpu()
 
 
 def cls_rows(attention: Tensor) -> Tensor:
@@ -133,7 +131,3 @@ def moving(encoder: ViT, screens: Tensor) -> Tensor:
     rows, columns = encoder.grid
     patches = changed.unflatten(2, (columns, -1)).unflatten(1, (rows, -1))
     return patches.any(4).any(2).flatten(1)
-
-
-def _spread(at: Tensor, count: int) -> Tensor:
-    return at[torch.linspace(0, len(at) - 1, min(count, len(at))).long()]

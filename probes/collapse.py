@@ -8,9 +8,8 @@ import torch
 from torch import Tensor
 from torch.nn.functional import normalize
 
-from atari.frames import Frames
 from pretrain.encoder import Encoder
-from probes.features import NotMeasured, features, neighbours
+from probes.features import NotMeasured, Parts, neighbours
 
 TITLE = "Collapse: do features differ?"
 ABOUT = (
@@ -20,18 +19,18 @@ ABOUT = (
 )
 
 
-def probe(encoder: Encoder, frames: Frames, *, samples: int = 8600, seed: int = 0) -> dict:
+def probe(encoder: Encoder, seen: dict[str, Parts]) -> dict:
     """Std, RankMe and cosines of the summary and of the mean token, game by game.
 
     Raises NotMeasured for an encoder that gives every screen the zero vector.
     """
     rows = []
-    for game, parts in features(encoder, frames, samples=samples, seed=seed).items():
+    for game, parts in seen.items():
         test = parts.test
         for place, z in (("summary", test.summary), ("mean token", test.mean_token)):
             if z.shape[1]:
                 if not z.any():
-                    raise NotMeasured("its features are zero by construction")
+                    raise NotMeasured("its features are zero")
                 rows.append([game, place, *measure(z, neighbours(test))])
     table = {
         "name": "features",

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import weakref
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import NamedTuple, TypeVar
@@ -16,9 +15,6 @@ from atari.command import UserError
 from atari.frames import Frames
 from pretrain.encoder import Encoder
 from probes.references import Pixels
-
-Probe = Callable[[Encoder, Frames], dict]
-"""A function `probe` with keyword settings: {"tables": [...], "arrays": {name: array}}."""
 
 SHARES = (0.7, 0.1, 0.2)  # of the episodes, and of the samples: training, validation, test
 BATCH = 256
@@ -52,6 +48,10 @@ class Part(NamedTuple):
         return self.frames.labels["ram"][self.at].long()
 
 
+Drawn = tuple[Frames, Tensor]
+"""The frames of some episodes, and which of them are the newest of a drawn stack."""
+
+
 class Parts(NamedTuple):
     """A game's episodes, divided; no screen of a later part occurs in an earlier."""
 
@@ -60,49 +60,42 @@ class Parts(NamedTuple):
     test: Part
 
 
-_latest: tuple = (lambda: None, None, None)  # frames (weak), key, features: what was asked last
+Probe = Callable[[Encoder, dict[str, Parts]], dict]
+"""A function `probe` with keyword settings: what an encoder saw, by game, to
+{"tables": [...], "arrays": {name: array}}."""
 
 
-def features(
-    encoder: Encoder, frames: Frames, *, samples: int = 8600, seed: int = 0
-) -> dict[str, Parts]:
-    """The features of `samples` stacks a game, drawn by `seed`, divided by episode as in SHARES.
+def draw(
+    frames: Frames, stack: int, *, samples: int = 8600, seed: int = 0
+) -> dict[str, list[Drawn]]:
+    """`samples` stacks a game, drawn by `seed` from training, validation and test episodes.
 
-    Of the test episodes stacks are drawn in pairs of neighbours in time. The result for the encoder
-    and the frames asked last is kept, so that the probes of a run share one pass.
+    Of the test episodes stacks are drawn in pairs of neighbours in time, for as many as there are.
 
     Raises UserError where a game has too few episodes, or none of its held-out screens is new.
     """
-    global _latest
-    key = (fingerprint(encoder), samples, seed)
-    kept_frames, kept_key, kept = _latest
-    if kept_frames() is not frames or kept_key != key:
-        drawn = {
-            game: _draws(frames.of(game), encoder.stack, samples, seed) for game in frames.games
-        }
-        total = sum(len(at) for draws in drawn.values() for _, at in draws)
-        with tqdm(total=total, unit=" stacks", leave=False, position=1, dynamic_ncols=True) as bar:
-            kept = {}
-            for game, draws in drawn.items():
-                bar.set_description(f"  encoding: {game}")
-                kept[game] = _of_game(encoder, draws, bar)
-        _latest = weakref.ref(frames), key, kept
-    return kept
+    return {game: _of_game(frames.of(game), stack, samples, seed) for game in frames.games}
 
 
-def _of_game(encoder: Encoder, draws: list[tuple[Frames, Tensor]], bar: tqdm) -> Parts:
-    if isinstance(encoder, Pixels):
-        encoder = encoder.fitted(stacks(encoder, *draws[0]))
-    return Parts(*(Part(part, at, *_encode(encoder, part, at, bar)) for part, at in draws))
+def encode(encoder: Encoder, drawn: dict[str, list[Drawn]]) -> dict[str, Parts]:
+    """What the encoder says of every drawn stack, by game."""
+    total = sum(len(at) for parts in drawn.values() for _, at in parts)
+    seen = {}
+    with tqdm(total=total, unit=" stacks", leave=False, position=1, dynamic_ncols=True) as bar:
+        for game, parts in drawn.items():
+            bar.set_description(f"  encoding: {game}")
+            if isinstance(encoder, Pixels):
+                encoder = encoder.fitted(stacks(encoder, *parts[0]))
+            seen[game] = Parts(*(Part(*part, *_features(encoder, *part, bar)) for part in parts))
+    return seen
 
 
-def _draws(frames: Frames, stack: int, samples: int, seed: int) -> list[tuple[Frames, Tensor]]:
-    """The three parts of a game, and which of their screens are the newest of a drawn stack."""
+def _of_game(frames: Frames, stack: int, samples: int, seed: int) -> list[Drawn]:
     generator = torch.Generator().manual_seed(seed)
     drawn = []
     divided = zip(frames.split(SHARES, seed=seed), SHARES, (_draw, _draw, _draw_pairs), strict=True)
-    for part, share, draw in divided:
-        at = draw(part, stack, max(2, round(share * samples)), generator)
+    for part, share, of_part in divided:
+        at = of_part(part, stack, max(2, round(share * samples)), generator)
         if not len(at):
             raise UserError(
                 f"the held-out episodes of {frames.games[0]} show no screen that training lacks: "
@@ -131,12 +124,17 @@ def neighbours(part: Part) -> Tensor:
     return follows.nonzero().flatten()
 
 
+def spread(at: Tensor, most: int) -> Tensor:
+    """At most `most` of `at` (n,), evenly spread."""
+    return at[torch.linspace(0, len(at) - 1, min(most, len(at))).long()]
+
+
 def stacks(encoder: Encoder, frames: Frames, at: Tensor) -> Tensor:
     """(B, stack, H, W) uint8 on the encoder's device."""
     return frames.windows(at, encoder.stack)[:, 0].to(next(encoder.parameters()).device)
 
 
-def _encode(encoder: Encoder, frames: Frames, at: Tensor, bar: tqdm) -> tuple[Tensor, Tensor]:
+def _features(encoder: Encoder, frames: Frames, at: Tensor, bar: tqdm) -> tuple[Tensor, Tensor]:
     summaries, means = [], []
     with at_rest(encoder):
         for some in at.split(BATCH):

@@ -8,7 +8,6 @@ are, and 0.787 on their principal axes at unit variance.
 
 from __future__ import annotations
 
-import math
 from typing import NamedTuple
 
 import torch
@@ -51,7 +50,7 @@ class Axes(NamedTuple):
 
 
 class Fit(NamedTuple):
-    """Features (n, D), and V labels of each: bytes (n, V) int64."""
+    """Features (n, D) and what is to be read off them: bytes (n, V), or (n,) of one variable."""
 
     features: Tensor
     labels: Tensor
@@ -72,76 +71,58 @@ def ridge(axes: Axes, training: Fit, validation: Fit, features: Tensor) -> Tenso
     return axes.project(features) @ chosen + mean
 
 
-class Heads(NamedTuple):
-    """One softmax over the seen values for each of V variables; `classes[v]` are those values."""
+class Head(NamedTuple):
+    """A softmax over the bytes `values` (C,), the logits linear in whitened features."""
 
-    classes: list[Tensor]
+    values: Tensor
     weight: Tensor
-    """(D, sum of the classes) float32, for whitened features."""
+    """(D, C) float32."""
     bias: Tensor
-    epoch: Tensor
-    """(V,) the epoch whose weights were kept."""
+    epochs: int
+    """Passes over the training samples that these weights have behind them."""
 
     def predict(self, whitened: Tensor) -> Tensor:
-        """(n, V) int64: the likeliest byte."""
-        logits = torch.addmm(self.bias, whitened, self.weight).split(self.sizes, dim=1)
-        likeliest = [c[l.argmax(1)] for c, l in zip(self.classes, logits, strict=True)]
-        return torch.stack(likeliest, dim=1)
-
-    @property
-    def sizes(self) -> list[int]:
-        return [len(values) for values in self.classes]
+        """(n,) int64: the likeliest byte for each of (n, D)."""
+        return self.values[torch.addmm(self.bias, whitened, self.weight).argmax(1)]
 
 
-def softmax_heads(
-    training: Fit, validation: Fit, *, epochs: int = 40, rate: float = 1e-2, seed: int = 0
-) -> Heads:
-    """256-way linear softmax heads (AtariARI; Anand et al. 2019), all variables at once.
+def softmax_head(
+    training: Fit,
+    validation: Fit,
+    *,
+    patience: int = 10,
+    rate: float = 1e-2,
+    batch: int = 256,
+    seed: int = 0,
+) -> Head:
+    """A 256-way linear softmax (AtariARI; Anand et al. 2019) of one variable, to convergence.
 
-    A head has logits for the bytes that occur in its training labels alone: others never win, so
-    a held-out byte that training never showed counts as wrong. Adam with a rate that falls to zero
-    along a cosine; each head ends with the weights of the epoch that was most accurate on
-    validation. Its convergence is measured by `python -m probes.convergence`.
+    It has logits for the bytes of its training labels alone: others never win, so a held-out byte
+    that training never showed counts as wrong. Adam, until `patience` epochs in a row were no more
+    accurate on validation; the weights of the most accurate one are kept. Stopping on the
+    validation loss instead gives the same F1 (0.684 for 0.687, the mean of 69 heads) after seven
+    times as long: where bytes can be told apart without error the loss falls for ever.
 
     Args:
-        training, validation: whitened features float32 and labels.
+        training, validation: whitened features float32, and labels (n,) int64.
     """
     x, labels = training
-    samples, width = x.shape
-    classes = [column.unique() for column in labels.T]
-    targets = torch.stack(
-        [torch.searchsorted(c, column) for c, column in zip(classes, labels.T, strict=True)]
-    )
-    sizes = [len(values) for values in classes]
-    variable = torch.repeat_interleave(torch.tensor(sizes)).to(x.device)  # of each logit
-    weight, bias = x.new_zeros(width, len(variable)), x.new_zeros(len(variable))
-    kept = Heads(classes, weight.clone(), bias.clone(), labels.new_full((len(classes),), -1))
-    most = x.new_full((len(classes),), -1.0)
-    adam = torch.optim.Adam([weight, bias], betas=(0.9, 0.99))
-    batch = min(512, max(1, samples // 12))
-    total = epochs * math.ceil(samples / batch)
+    values = labels.unique()
+    target = torch.searchsorted(values, labels)
+    weight, bias = x.new_zeros(x.shape[1], len(values)), x.new_zeros(len(values))
+    adam = torch.optim.Adam([weight, bias], lr=rate, betas=(0.9, 0.99), fused=True)
     generator = torch.Generator().manual_seed(seed)
-    step = 0
-    for epoch in range(epochs):
-        for some in torch.randperm(samples, generator=generator).to(x.device).split(batch):
-            logits = torch.addmm(bias, x[some], weight)
-            residual = _residual(logits, targets[:, some], sizes)
-            weight.grad, bias.grad = x[some].T @ residual, residual.sum(0)
-            adam.param_groups[0]["lr"] = rate * (1 + math.cos(math.pi * step / total)) / 2
+    most, epoch, kept = -1.0, 0, None
+    while kept is None or epoch - kept.epochs < patience:
+        for some in torch.randperm(len(x), generator=generator).to(x.device).split(batch):
+            seen = x[some]
+            residual = torch.addmm(bias, seen, weight).softmax(1)  # less the truth: the gradient
+            residual[torch.arange(len(some), device=x.device), target[some]] -= 1
+            weight.grad, bias.grad = seen.T @ residual / len(some), residual.mean(0)
             adam.step()
-            step += 1
-        now = Heads(classes, weight, bias, kept.epoch)
-        accuracy = (now.predict(validation.features) == validation.labels).float().mean(0)
-        better = accuracy > most
-        most[better], kept.epoch[better] = accuracy[better], epoch
-        columns = better[variable]
-        kept.weight[:, columns], kept.bias[columns] = weight[:, columns], bias[columns]
+        epoch += 1
+        now = Head(values, weight, bias, epoch)
+        accuracy = float((now.predict(validation.features) == validation.labels).float().mean())
+        if accuracy > most:
+            most, kept = accuracy, Head(values, weight.clone(), bias.clone(), epoch)
     return kept
-
-
-def _residual(logits: Tensor, targets: Tensor, sizes: list[int]) -> Tensor:
-    """Gradient of the mean cross-entropy by the logits (B, sum of sizes); they are overwritten."""
-    for some, target in zip(logits.split(sizes, dim=1), targets, strict=True):
-        some.copy_(some.softmax(1))
-        some[torch.arange(len(some), device=some.device), target] -= 1
-    return logits.div_(len(logits))

@@ -45,18 +45,20 @@ class Pixels(Encoder):
     def fitted(self, screens: Tensor, most: int = 3000) -> Pixels:
         """A copy with the components of (n, stack, H, W) uint8; `most` of them are looked at.
 
-        Randomised (Halko et al. 2011), with a fixed seed.
+        Randomised (Halko et al. 2011), with a fixed seed; of the pixels that change at all.
         """
         some = torch.linspace(0, len(screens) - 1, min(most, len(screens)), device=screens.device)
-        pixels = self.scale(screens[some.long()]).flatten(1)
+        screens = screens[some.long()]
+        changing = (screens != screens[0]).flatten(1).any(0)
+        pixels = self.scale(screens).flatten(1)
         mean = pixels.mean(0)
-        pixels -= mean
+        pixels = pixels[:, changing] - mean[changing]
         fitted = Pixels(self.stack, self.screen, min(self.dim, *pixels.shape)).to(screens.device)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(0)
             components = torch.svd_lowrank(pixels, fitted.dim)[2]
         fitted.mean.copy_(mean)
-        fitted.components.copy_(components)
+        fitted.components[changing] = components
         return fitted
 
     def encode(self, pixels: Tensor) -> Features:

@@ -19,7 +19,7 @@ from atari.frames import Frames
 from pretrain.encoder import Encoder
 from pretrain.folder import load_encoder
 from pretrain.run import Run
-from probes.features import NotMeasured, fingerprint
+from probes.features import Drawn, NotMeasured, draw, encode, fingerprint
 from probes.references import REFERENCES, references
 from probes.results import Result
 
@@ -46,18 +46,26 @@ def run(
     Raises UserError for an encoder that cannot be loaded or does not fit the recordings or the
     others, an unknown probe, and a folder that is in use.
     """
+    chosen = _chosen(only)
+    device = _device(accelerator)
+    measured = _load(encoders, seed)
+    first = next(iter(measured.values()))
+    frames = Frames.load(recordings)
+    _check_fit(measured, frames)
+    measured |= references(first, seed)
+    drawn = draw(frames, first.stack, samples=samples, seed=seed)
+    settings = {"samples": samples, "seed": seed}
     with exclusive(folder):
-        chosen = _chosen(only)
-        device = _device(accelerator)
-        measured = _load(encoders, seed)
-        frames = Frames.load(recordings)
-        _check_fit(measured, frames)
-        measured |= references(next(iter(measured.values())), seed)
-        todo = [(n, e, p) for n, e in measured.items() for p in chosen]
         record = Run(folder, "probes", f"{', '.join(chosen)} of {', '.join(measured)}")
-        record.begin(seed=seed, data=frames.data, step=0, steps=len(todo), config=None)
+        results = {
+            n: Result(folder, n, probe, frames.data, settings) for n, probe in chosen.items()
+        }
+        steps = len(measured) * len(chosen)
+        record.begin(seed=seed, data=frames.data, step=0, steps=steps, config=None)
         try:
-            _measure(todo, chosen, frames, {"samples": samples, "seed": seed}, device, record)
+            with tqdm(total=steps, unit="probe", dynamic_ncols=True) as bar:
+                for name, encoder in measured.items():
+                    _measure(name, encoder.to(device), drawn, chosen, results, record, bar)
         except BaseException as fault:
             record.update(state="failed", reason=str(fault) or type(fault).__name__)
             raise
@@ -66,34 +74,29 @@ def run(
 
 
 def _measure(
-    todo: list[tuple[str, Encoder, str]],
+    name: str,
+    encoder: Encoder,
+    drawn: dict[str, list[Drawn]],
     chosen: dict[str, ModuleType],
-    frames: Frames,
-    settings: dict,
-    device: torch.device,
+    results: dict[str, Result],
     record: Run,
+    bar: tqdm,
 ) -> None:
-    results = {
-        name: Result(record.folder, name, chosen[name], frames.data, settings) for name in chosen
-    }
-    with tqdm(total=len(todo), unit="probe", dynamic_ncols=True) as bar:
-        for done, (name, encoder, probe) in enumerate(todo, start=1):
-            result, weights = results[probe], fingerprint(encoder)
-            bar.set_description(f"{probe} of {name}")
-            if result.holds(name, weights):
-                _say(f"{probe} of {name}: finished before, skipped")
-            else:
-                try:
-                    result.add(
-                        name,
-                        weights,
-                        chosen[probe].probe(encoder.to(device), frames, **result.keywords),
-                    )
-                except NotMeasured as reason:
-                    _say(f"{probe} of {name}: left out, {reason}")
-                    result.leave_out(name, weights, str(reason))
-            record.update(step=done)
-            bar.update()
+    """One encoder by every probe that has no result for it; all share one pass over the screens."""
+    weights, seen = fingerprint(encoder), None
+    for probe, result in results.items():
+        bar.set_description(f"{probe} of {name}")
+        if result.holds(name, weights):
+            _say(f"{probe} of {name}: finished before, skipped")
+        else:
+            seen = seen or encode(encoder, drawn)
+            try:
+                result.add(name, weights, chosen[probe].probe(encoder, seen, **result.keywords))
+            except NotMeasured as reason:
+                _say(f"{probe} of {name}: left out, {reason}")
+                result.leave_out(name, weights, str(reason))
+        bar.update()
+        record.update(step=bar.n)
 
 
 def _chosen(only: list[str] | None) -> dict[str, ModuleType]:

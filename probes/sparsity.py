@@ -6,13 +6,11 @@ import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-import torch
 from torch import Tensor, nn
 
-from atari.frames import Frames
 from pretrain.encoder import Encoder
 from pretrain.vit import ViT
-from probes.features import BATCH, NotMeasured, Part, at_rest, features, shown, stacks
+from probes.features import BATCH, NotMeasured, Part, Parts, at_rest, shown, spread, stacks
 
 TITLE = "Sparsity by block"
 ABOUT = (
@@ -25,14 +23,7 @@ NEAR = 0.1  # of the token's root mean square; a Gaussian has 0.08 of its number
 TAU = 0.025  # Sokar et al. 2023
 
 
-def probe(
-    encoder: Encoder,
-    frames: Frames,
-    *,
-    samples: int = 8600,
-    seed: int = 0,
-    stacks_measured: int = 512,
-) -> dict:
+def probe(encoder: Encoder, seen: dict[str, Parts], *, stacks_measured: int = 512) -> dict:
     """Hoyer, near-zero and dormant shares of each block, on `stacks_measured` test stacks a game.
 
     Raises NotMeasured for an encoder without transformer blocks.
@@ -40,9 +31,8 @@ def probe(
     if not isinstance(encoder, ViT):
         raise NotMeasured("it has no transformer blocks")
     rows = []
-    parts = features(encoder, frames, samples=samples, seed=seed)
-    for game in shown(parts, "measuring sparsity"):
-        measured = measure(encoder, parts[game].test, stacks_measured)
+    for game in shown(seen, "measuring sparsity"):
+        measured = measure(encoder, seen[game].test, stacks_measured)
         rows += [[game, block, *row] for block, row in enumerate(measured)]
     table = {
         "name": "blocks",
@@ -56,7 +46,7 @@ def probe(
 
 def measure(encoder: ViT, part: Part, most: int) -> list[tuple[float, float, float]]:
     """Hoyer, near-zero and dormant share of each block, over `most` stacks spread over the part."""
-    at = part.at[torch.linspace(0, len(part.at) - 1, min(most, len(part.at))).long()]
+    at = spread(part.at, most)
     blocks = list(encoder.vit.blocks)
     sums = [[0.0, 0.0] for _ in blocks]
     sizes: list[Tensor | float] = [0.0] * len(blocks)

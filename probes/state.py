@@ -7,11 +7,10 @@ import math
 import torch
 from torch import Tensor
 
-from atari.frames import Frames
 from atari.ram import CATEGORIES, Variable, variables
 from pretrain.encoder import Encoder
-from probes.features import NotMeasured, Parts, features, shown
-from probes.linear import VALUES, Axes, Fit, ridge, softmax_heads
+from probes.features import NotMeasured, Parts, shown
+from probes.linear import VALUES, Axes, Fit, ridge, softmax_head
 
 TITLE = "State: what can be read off the features"
 ABOUT = (
@@ -23,36 +22,35 @@ ABOUT = (
 MIN_ENTROPY = 0.6  # nats; a byte that hardly ever changes asks nothing (AtariARI)
 
 
-def probe(
-    encoder: Encoder, frames: Frames, *, samples: int = 8600, seed: int = 0, epochs: int = 40
-) -> dict:
+def probe(encoder: Encoder, seen: dict[str, Parts], *, patience: int = 10, seed: int = 0) -> dict:
     """R2, weighted F1 and accuracy of each variable whose byte has an entropy above MIN_ENTROPY.
 
     Labels are the bytes at the newest screen of a stack. The score of a game is the mean over its
     categories of the mean in each; the overall score is the mean over games.
 
-    Raises NotMeasured where no game of the frames has a table of variables.
+    Heads stop after `patience` epochs without progress; `seed` is that of their batches.
+
+    Raises NotMeasured where no game has a table of variables.
     """
-    asked = {game: chosen for game in frames.games if (chosen := varied(frames, game))}
+    asked = {game: chosen for game, parts in seen.items() if (chosen := varied(game, parts))}
     if not asked:
-        raise NotMeasured(f"no table names the memory of {', '.join(frames.games)}")
-    parts = features(encoder, frames, samples=samples, seed=seed)
+        raise NotMeasured(f"no table names the memory of {', '.join(seen)}")
     each, categories = [], []
     for game in shown(asked, "reading state"):
-        scores = measure(parts[game], asked[game], epochs, seed)
+        scores = measure(seen[game], asked[game], patience, seed)
         each += [[game, v.name, v.category, *s] for v, s in zip(asked[game], scores, strict=True)]
         categories += [[game, *row] for row in by_category(asked[game], scores)]
     return {"tables": _tables(categories, each)}
 
 
-def varied(frames: Frames, game: str) -> list[Variable]:
-    """The variables of a game whose bytes have an entropy above MIN_ENTROPY over all its frames."""
-    ram = frames.of(game).labels["ram"]
+def varied(game: str, parts: Parts) -> list[Variable]:
+    """The variables of a game whose bytes have an entropy above MIN_ENTROPY on all its screens."""
+    ram = torch.cat([part.frames.labels["ram"] for part in parts])
     return [v for v in variables(game) if entropy(ram[:, v.byte]) > MIN_ENTROPY]
 
 
 def measure(
-    parts: Parts, asked: list[Variable], epochs: int, seed: int
+    parts: Parts, asked: list[Variable], patience: int, seed: int
 ) -> list[tuple[float, float, float]]:
     """R2, weighted F1 and accuracy of each variable on the test part; R2 of a constant is NaN.
 
@@ -65,14 +63,14 @@ def measure(
         truth.append(part.ram[:, of_bytes].to(part.summary.device))
         raw.append(part.both)
         white.append(axes.whiten(part.both))
-    heads = softmax_heads(
-        Fit(white[0], truth[0]), Fit(white[1], truth[1]), epochs=epochs, seed=seed
-    )
-    said = heads.predict(white[2])
+    said = []
+    for training, validation in zip(truth[0].T, truth[1].T, strict=True):
+        fits = Fit(white[0], training.contiguous()), Fit(white[1], validation)
+        said.append(softmax_head(*fits, patience=patience, seed=seed).predict(white[2]))
     regressed = ridge(axes, Fit(raw[0], truth[0]), Fit(raw[1], truth[1]), raw[2])
     return [
         (r2(y, value), weighted_f1(y, label), float((y == label).double().mean()))
-        for y, value, label in zip(truth[2].T, regressed.T, said.T, strict=True)
+        for y, value, label in zip(truth[2].T, regressed.T, said, strict=True)
     ]
 
 
