@@ -1,9 +1,9 @@
-"""Linear read-outs of fixed features, many at once: ridge regression and softmax heads.
+"""Linear read-outs of fixed features: ridge regression, and softmax heads.
 
 Both work in the principal axes of the standardised features. For the heads that is what makes
-convergence affordable: the function class is the same, but of a random ViT's features (Pong, 6,000
-stacks) 60 epochs of Adam give a mean F1 of 0.68 to 0.73 by learning rate on the features as they
-are, and 0.787 on their principal axes at unit variance.
+convergence affordable: the function class is the same, but of an untrained ViT's features (2,800
+stacks each of Breakout, Freeway and Pong) heads stop at a mean F1 of 0.602 on the features as they
+are, and at 0.681 on their principal axes at unit variance, in half the epochs.
 """
 
 from __future__ import annotations
@@ -14,9 +14,7 @@ import torch
 from torch import Tensor
 
 VALUES = 256  # of a byte
-RIDGES = tuple(
-    10.0 ** (power / 2) for power in range(-14, 5)
-)  # times the mean variance, which is 1
+RIDGES = tuple(10 ** (power / 2) for power in range(-14, 5))  # beside a mean variance of 1
 FLOOR = 1e-4  # added to the variance of an axis before it is scaled to one
 
 

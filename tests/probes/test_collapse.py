@@ -1,0 +1,55 @@
+"""Features that are all one are called collapsed; the measures agree with hand-worked values."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+import pytest
+import torch
+
+import oracle
+from probes import collapse
+
+
+def test_rankme_agrees_with_its_authors() -> None:
+    cases = oracle.read(str(Path(oracle.__file__).with_name("oracle.npz")))["rankme"]
+    assert cases
+    for case in cases.values():
+        assert oracle.wrong(oracle.rankme(case), 1e-6) == []
+
+
+def test_rankme_counts_equal_directions() -> None:
+    assert collapse.rankme(torch.eye(5)) == pytest.approx(5, rel=1e-5)
+    assert collapse.rankme(torch.ones(5, 3)) == pytest.approx(1, abs=1e-5)
+
+
+def test_rankme_is_of_features_that_are_not_centred() -> None:
+    # Singular values 3 and 1: shares 3/4 and 1/4. Centred, both rows would be one direction.
+    z = torch.tensor([[3.0, 0.0], [0.0, 1.0]])
+    expected = math.exp(-(0.75 * math.log(0.75) + 0.25 * math.log(0.25)))
+    assert collapse.rankme(z) == pytest.approx(expected, rel=1e-5)
+
+
+def test_std_does_not_see_length() -> None:
+    # At unit length (1, 0), (-1, 0): std over the rows sqrt 2 and 0, their mean times sqrt 2.
+    assert collapse.feature_std(torch.tensor([[2.0, 0.0], [-5.0, 0.0]])) == pytest.approx(1)
+    assert collapse.feature_std(torch.tensor([[1.0, 2.0], [3.0, 6.0]])) == pytest.approx(
+        0, abs=1e-7
+    )
+
+
+def test_cosine_is_of_all_pairs_of_different_rows() -> None:
+    # Pairs: (x, y) 0, (x, -x) -1, (y, -x) 0.
+    z = torch.tensor([[1.0, 0.0], [0.0, 2.0], [-3.0, 0.0]])
+    assert collapse.cosine_of_pairs(z) == pytest.approx(-1 / 3)
+    z = torch.randn(20, 6, generator=torch.Generator().manual_seed(0))
+    cosines = torch.nn.functional.cosine_similarity(z[:, None], z[None], dim=-1)
+    mean = (cosines.sum() - cosines.trace()) / (20 * 19)
+    assert collapse.cosine_of_pairs(z) == pytest.approx(float(mean), rel=1e-5)
+
+
+def test_neighbours_are_the_pairs_that_were_named() -> None:
+    z = torch.tensor([[1.0, 0.0], [0.0, 1.0], [0.0, 3.0], [1.0, 1.0]])
+    *_, neighbours = collapse.measure(z, torch.tensor([0, 1, 2]))
+    assert neighbours == pytest.approx((0 + 1 + math.sqrt(0.5)) / 3)

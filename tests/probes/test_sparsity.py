@@ -1,0 +1,61 @@
+"""Sparsity of tokens and units, against hand-worked values."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+
+from pretrain.vit import ViT
+from probes import sparsity
+from probes.features import Parts
+
+
+def test_hoyer_is_zero_for_even_and_one_for_a_single_number() -> None:
+    even, single = sparsity.hoyer(torch.tensor([[2.0, -2.0, 2.0, 2.0], [0.0, 0.0, -7.0, 0.0]]))
+    assert float(even) == pytest.approx(0)
+    assert float(single) == pytest.approx(1)
+
+
+def test_hoyer_by_hand() -> None:
+    # l1 = 7, l2 = 5, D = 4: (2 - 7/5) / (2 - 1).
+    assert float(sparsity.hoyer(torch.tensor([3.0, 0.0, -4.0, 0.0]))) == pytest.approx(0.6)
+
+
+def test_near_zero_is_relative_to_the_tokens_own_size() -> None:
+    # Root mean square 10 / sqrt 4 = 5, so near zero is below 0.5, whatever the unit.
+    token = torch.tensor([10.0, 0.4, -0.4, 0.6])
+    assert float(sparsity.near_zero(token)) == pytest.approx(0.5)
+    assert float(sparsity.near_zero(token * 1e-3)) == pytest.approx(0.5)
+
+
+def test_dormant_units_are_small_beside_the_others() -> None:
+    # Mean 1: at most 0.025 are the first and the second.
+    sizes = torch.tensor([0.0, 0.025, 0.026, 3.949])
+    assert sparsity.dormant(sizes) == 0.5
+
+
+def test_units_that_are_cut_off_are_counted_in_their_block(
+    encoder: ViT, seen: dict[str, Parts]
+) -> None:
+    part = seen["pong"].test
+    before = sparsity.measure(encoder, part, 100)
+    with torch.no_grad():
+        mlp = encoder.vit.blocks[1].mlp
+        mlp.fc1.weight[:12] = mlp.fc1.bias[:12] = 0
+    after = sparsity.measure(encoder, part, 100)
+    assert after[0] == before[0]
+    assert after[1][2] == pytest.approx(before[1][2] + 12 / 48)
+
+
+def test_measures_are_means_over_all_tokens(encoder: ViT, seen: dict[str, Parts]) -> None:
+    part = seen["pong"].test
+    hoyer, near_zero, _ = sparsity.measure(encoder, part, 100)[0]
+    with torch.inference_mode():
+        x = encoder.scale(part.frames.windows(sparsity.spread(part.at, 100), encoder.stack)[:, 0])
+        tokens = encoder.vit.blocks[0](encoder.vit._pos_embed(encoder.vit.patch_embed(x)))
+    root = math.sqrt(tokens.shape[-1])
+    by_hand = (root - tokens.abs().sum(-1) / tokens.square().sum(-1).sqrt()) / (root - 1)
+    assert hoyer == pytest.approx(float(by_hand.mean()), rel=1e-5)
+    assert near_zero == pytest.approx(float(sparsity.near_zero(tokens.double()).mean()), abs=1e-4)
