@@ -70,6 +70,10 @@ class FitCLI(LightningCLI):
         """More for run.json, such as the hashes of the data."""
         return {}
 
+    def run_logger(self) -> RunLogger:
+        """What writes metrics.csv."""
+        return RunLogger(self.run)
+
     def own_callbacks(self) -> list[Callback]:
         """Callbacks that only this room has."""
         return []
@@ -96,7 +100,7 @@ class FitCLI(LightningCLI):
         # Model and data are built by now: a mistake in their settings leaves no folder behind.
         self.stack.enter_context(exclusive(self.folder))
         self.run = Run(self.folder, self.kind, self.title())
-        logger: list[Logger] = [RunLogger(self.run)]
+        logger: list[Logger] = [self.run_logger()]
         if self.config.tensorboard:
             logger.append(TensorBoardLogger(self.folder, name="tensorboard", version=""))
         every = self.config.checkpoint_every
@@ -119,8 +123,8 @@ class FitCLI(LightningCLI):
         if checkpoint:
             print(f"{self.folder}: going on from {checkpoint.name}")
         write_text(self.folder / "config.yaml", self.resolved)
-        steps, seed = self.trainer.max_steps, self.config.seed_everything
-        self.run.begin(config="config.yaml", seed=seed, steps=steps, **self.facts())
+        facts = {"seed": self.config.seed_everything, "steps": self.trainer.max_steps}
+        self.run.begin(config="config.yaml", **facts | self.facts())
         try:
             self.trainer.fit(self.model, datamodule=self.datamodule, ckpt_path=checkpoint)
         except Collapsed as lost:

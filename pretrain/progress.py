@@ -9,6 +9,21 @@ from lightning import Callback, LightningModule, Trainer
 from tqdm import tqdm
 
 
+def bar(title: str, unit: str, total: int, initial: int = 0) -> tqdm:
+    """A tqdm bar; in a log file it writes a line every ten seconds."""
+    interval = 0.5 if sys.stderr.isatty() else 10.0
+    return tqdm(
+        desc=title,
+        total=total,
+        initial=initial,
+        unit=f" {unit}",
+        unit_scale=True,
+        mininterval=interval,
+        maxinterval=interval,
+        dynamic_ncols=True,
+    )
+
+
 class Progress(Callback):
     """A tqdm bar over the run's steps, counted in `unit` (samples, environment steps ...).
 
@@ -17,24 +32,15 @@ class Progress(Callback):
         unit: what is counted.
         per_step: units in one training step.
 
-    It logs `{unit}_per_second` too. In a log file it writes a line every ten seconds.
+    It logs `{unit}_per_second` too.
     """
 
     def __init__(self, title: str, unit: str, per_step: int):
         self.title, self.unit, self.per_step = title, unit, per_step
-        self.interval = 0.5 if sys.stderr.isatty() else 10.0
 
     def on_train_start(self, trainer: Trainer, module: LightningModule) -> None:
-        self.bar = tqdm(
-            desc=self.title,
-            total=trainer.max_steps * self.per_step,
-            initial=trainer.global_step * self.per_step,
-            unit=f" {self.unit}",
-            unit_scale=True,
-            mininterval=self.interval,
-            maxinterval=self.interval,
-            dynamic_ncols=True,
-        )
+        total, initial = (n * self.per_step for n in (trainer.max_steps, trainer.global_step))
+        self.bar = bar(self.title, self.unit, total, initial)
         self.shown = self.since = time.monotonic()
         self.from_step = trainer.global_step
 
@@ -44,7 +50,7 @@ class Progress(Callback):
             units = (trainer.global_step - self.from_step) * self.per_step
             module.log(f"{self.unit}_per_second", units / (now - self.since))
             self.from_step, self.since = trainer.global_step, now
-        if now - self.shown >= self.interval:
+        if now - self.shown >= self.bar.mininterval:
             # Reading the numbers waits for the device: only as often as they are shown.
             numbers = {name: float(value) for name, value in trainer.progress_bar_metrics.items()}
             self.bar.set_postfix({k: f"{v:.3g}" for k, v in numbers.items()}, refresh=False)

@@ -1,0 +1,83 @@
+"""`python -m agents fit -c CONFIG --run FOLDER` and `python -m agents evaluate --run FOLDER`."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+from atari.command import UserError, main
+
+HELP = """Train agents in Atari games, on pretrained encoders or their own, and evaluate them.
+
+    python -m agents fit -c agents/configs/dqn_frozen.yaml --run runs/dqn
+    python -m agents evaluate --run runs/dqn --episodes 10 --video
+    python -m agents fit --help              every setting
+    python -m agents evaluate --help
+
+fit writes a run folder: run.json, config.yaml, metrics.csv and checkpoints/. The same command
+again resumes. evaluate adds the evaluation to run.json, and media/evaluation.webm.
+"""
+
+EVALUATE = """Play whole episodes with a trained agent; their returns go to run.json.
+
+The protocol is the one the agent was trained under (sticky actions, no-op starts), always with
+whole games, raw rewards, and the agent acting as it does when evaluated.
+
+    python -m agents evaluate --run runs/dqn --episodes 10 --video"""
+
+
+def run() -> None:
+    arguments = sys.argv[1:]
+    if not arguments or arguments[0] in ("-h", "--help"):
+        print(HELP, end="")
+    elif arguments[0] == "fit":
+        from agents.fit import fit
+
+        fit(arguments[1:])
+    elif arguments[0] == "evaluate":
+        evaluate(arguments[1:])
+    else:
+        raise UserError(f"unknown command {arguments[0]!r}: the commands are fit and evaluate")
+
+
+def evaluate(arguments: list[str]) -> None:
+    parser = argparse.ArgumentParser(
+        "python -m agents evaluate",
+        description=EVALUATE,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--run", required=True, type=Path, help="run folder of the agent")
+    parser.add_argument("--episodes", type=_positive, default=10, help="(10)")
+    parser.add_argument("--envs", type=_positive, default=4, help="environments at once (4)")
+    parser.add_argument(
+        "--max-frames", type=_positive, default=108_000, help="cut episodes after these (108000)"
+    )
+    parser.add_argument("--seed", type=int, default=1000, help="of games and actions (1000)")
+    parser.add_argument(
+        "--video", action="store_true", help="film the first episode, with the attention over it"
+    )
+    parser.add_argument("--seconds", type=_positive, default=30, help="of film at most (30)")
+    args = parser.parse_args(arguments)
+
+    from agents.evaluate import evaluate
+
+    evaluate(
+        args.run,
+        episodes=args.episodes,
+        envs=args.envs,
+        max_frames=args.max_frames,
+        seed=args.seed,
+        seconds=args.seconds if args.video else 0,
+    )
+
+
+def _positive(text: str) -> int:
+    value = int(text)
+    if value < 1:
+        raise ValueError
+    return value
+
+
+if __name__ == "__main__":
+    main(run)

@@ -1,0 +1,112 @@
+"""What an agent learns from: a sized loader that plays as it goes.
+
+A batch is a function of (seed, step) and of the agents that played before. Whenever a checkpoint
+is written every environment starts a fresh episode, so that no emulator's state needs saving and a
+run that goes on from the checkpoint is the run that was never stopped.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from pretrain.draws import keyed
+
+if TYPE_CHECKING:
+    from agents.agent import Agent
+    from agents.play import Play
+    from atari.env import Step
+
+# These keep the uses of the seed apart.
+EPISODES, ACTIONS, BATCHES = 11, 12, 13
+
+
+class Episode(NamedTuple):
+    """An episode that ended in training."""
+
+    step: int
+    """Agent steps that all environments had played when it ended, and unique to it."""
+    total: float
+    """Raw return."""
+    length: int
+    """In agent steps of its environment."""
+
+
+class Experience:
+    """Steps the environments of `play` with `agent` and yields batches.
+
+    A subclass says how many updates there are and makes the batch of each.
+
+    Attributes:
+        played: agent steps so far, over all environments.
+        done: updates so far.
+        episodes: those that ended and that nobody has taken out yet.
+        watch: called with `played` after every step of the environments.
+    """
+
+    updates: int
+
+    def __init__(self, play: Play, agent: Agent):
+        self.play, self.agent, self.envs = play, agent, play.envs
+        self.played = self.done = 0
+        self.fresh = True
+        self.episodes: list[Episode] = []
+        self.watch: Callable[[int], None] = lambda played: None
+
+    def batch(self, update: int) -> NamedTuple:
+        """Play what update number `update` needs and make its batch."""
+        raise NotImplementedError
+
+    def __len__(self) -> int:
+        return self.updates
+
+    def __iter__(self) -> Iterator[NamedTuple]:
+        for update in range(self.done, self.updates):
+            batch = self.batch(update)
+            self.done = update + 1
+            yield batch
+
+    def begin(self) -> None:
+        """Start fresh episodes everywhere, as a function of the seed and the steps played."""
+        if self.played:
+            self.envs.restart(keyed("cpu", self.play.seed, self.played, EPISODES).initial_seed())
+        self.observed = self.observe(self.envs.reset())
+        self.fresh = False
+
+    def step(self) -> tuple[Tensor, Tensor, Step]:
+        """Act once everywhere: what was observed, the actions (N,), and what came of them."""
+        observed, agent = self.observed, self.agent
+        agent.played = self.played
+        generator = keyed("cpu", self.play.seed, self.played, ACTIONS)
+        actions = agent.act(observed, explore=True, generator=generator).cpu()
+        step = self.envs.step(actions.numpy())
+        for env, total, length in zip(
+            np.flatnonzero(step.ended), step.returns, step.lengths, strict=True
+        ):
+            self.episodes.append(Episode(self.played + int(env) + 1, float(total), int(length)))
+        self.played += self.envs.num_envs
+        self.observed = self.observe(step.screens)
+        self.watch(self.played)
+        return observed, actions, step
+
+    def observe(self, screens: np.ndarray) -> Tensor:
+        """What is held of screens (N, stack, 84, 84) uint8, on the agent's device."""
+        return self.agent.eyes.observe(torch.from_numpy(screens).to(self.agent.device))
+
+    def rewards(self, step: Step) -> Tensor:
+        """(N,) float32 rewards as they are learnt from."""
+        return torch.from_numpy(step.reward.clip(-1, 1) if self.play.clip_rewards else step.reward)
+
+    def state_dict(self) -> dict:
+        """What a checkpoint holds. From here on the run is as if it had been loaded."""
+        self.fresh = True
+        return {"played": self.played, "done": self.done}
+
+    def load_state_dict(self, state: dict) -> None:
+        self.played, self.done = state["played"], state["done"]
+        self.agent.played = self.played
+        self.fresh = True

@@ -1,0 +1,70 @@
+"""`python -m agents fit`: train an agent in a game."""
+
+from __future__ import annotations
+
+from lightning import Callback
+
+from agents.agent import Agent
+from agents.play import Play
+from agents.progress import PlayProgress
+from atari.games import find
+from pretrain.cli import FitCLI
+from pretrain.logger import RunLogger
+
+DESCRIPTION = """Train an agent in a game, with any encoder. The same command again goes on after a
+kill, bit for bit, or says that the run is done. Any setting of the config can be given here:
+--data.game breakout, --model.init_args.encoder.init_args.encoder runs/mine."""
+
+
+class StepLogger(RunLogger):
+    """Counts as agents do: agent steps, the first of them 1."""
+
+    def log_metrics(self, metrics, step=None) -> None:
+        self.run.log(step, metrics)
+        self.run.update(step=step)
+
+
+class AgentCLI(FitCLI):
+    kind = "agent"
+
+    def title(self) -> str:
+        encoder = type(self.model.eyes.encoder).__name__.lower()
+        name = find(self.datamodule.game).name
+        return f"{type(self.model).__name__} in {name}, encoder {encoder}"
+
+    def facts(self) -> dict:
+        return {"game": self.datamodule.game, "steps": self.datamodule.steps}
+
+    def own_callbacks(self) -> list[Callback]:
+        return [PlayProgress(self.folder.name, self.datamodule.experience)]
+
+    def run_logger(self) -> RunLogger:
+        return StepLogger(self.run)
+
+    def add_arguments_to_parser(self, parser) -> None:
+        super().add_arguments_to_parser(parser)
+        parser.link_arguments(
+            "data.action_count", "model.init_args.actions", apply_on="instantiate"
+        )
+
+    def instantiate_trainer(self, **kwargs):
+        self.datamodule.attach(self.model)
+        return super().instantiate_trainer(max_steps=self.datamodule.experience.updates, **kwargs)
+
+    def save(self) -> None:
+        """Keep the trained agent, wherever between two checkpoints the run ended."""
+        path = self.folder / "checkpoints" / f"step-{self.trainer.global_step:09d}.ckpt"
+        self.trainer.save_checkpoint(path)
+
+    def done(self) -> None:
+        self.run.update(state="done", step=self.datamodule.experience.played)
+
+
+def fit(args: list[str]) -> None:
+    """Run the command with these arguments."""
+    cli = AgentCLI(Agent, Play, args, DESCRIPTION)
+    with cli.stack:
+        if cli.fit():
+            cli.save()
+            cli.done()
+            print(f"agent: {cli.folder} (next: python -m agents evaluate --run {cli.folder})")

@@ -1,0 +1,102 @@
+"""PPO (Schulman et al. 2017, arXiv 1707.06347) with the details of its Atari experiments."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from agents.agent import HEADS, Agent
+from agents.play import Play
+from agents.rollouts import Rollouts, Samples
+from pretrain.draws import seeded
+
+
+class PPO(Agent):
+    """Learns a policy and the value of states from rollouts that it has just played.
+
+    Args:
+        clip: how far the policy may move from the one that played, as a ratio.
+        clip_value: whether the value's move is clipped in the same way.
+        value_weight, entropy_weight: of the value loss and of the entropy bonus.
+        gamma: discount.
+        lam: how far advantages look ahead (GAE).
+        rollout: agent steps each environment plays between updates.
+        epochs: passes over a rollout.
+        minibatches: updates in a pass.
+    """
+
+    evaluated = "actions sampled"
+
+    def __init__(
+        self,
+        clip: float = 0.1,
+        clip_value: bool = True,
+        value_weight: float = 0.5,
+        entropy_weight: float = 0.01,
+        gamma: float = 0.99,
+        lam: float = 0.95,
+        rollout: int = 128,
+        epochs: int = 4,
+        minibatches: int = 4,
+        **base,
+    ):
+        super().__init__(**base)
+        self.clip, self.clip_value = clip, clip_value
+        self.value_weight, self.entropy_weight = value_weight, entropy_weight
+        self.gamma, self.lam = gamma, lam
+        self.rollout, self.epochs, self.minibatches = rollout, epochs, minibatches
+        with seeded(self.seed, HEADS):
+            self.hidden_layer = orthogonal(nn.Linear(self.eyes.width, self.hidden), 2**0.5)
+            self.policy = orthogonal(nn.Linear(self.hidden, self.actions), 0.01)
+            self.value = orthogonal(nn.Linear(self.hidden, 1), 1.0)
+
+    def judge(self, observed: Tensor) -> tuple[Tensor, Tensor]:
+        """Log-probabilities (B, actions) and values (B,) of what was observed."""
+        hidden = self.hidden_layer(self.eyes(observed)).relu()
+        return self.policy(hidden).log_softmax(dim=1), self.value(hidden)[:, 0]
+
+    @torch.no_grad()
+    def act(self, observed: Tensor, explore: bool, generator: torch.Generator) -> Tensor:
+        logp, _ = self.judge(observed)
+        uniform = torch.rand(logp.shape, generator=generator).to(logp.device)
+        return (logp - (-uniform.log()).log()).argmax(dim=1)  # a sample, by Gumbel's trick
+
+    def losses(self, batch: Samples) -> dict[str, Tensor]:
+        """The clipped surrogate, the value loss and the entropy bonus."""
+        logp, value = self.judge(batch.observed)
+        taken = logp.gather(1, batch.action[:, None])[:, 0]
+        ratio = (taken - batch.logp).exp()
+        advantage = batch.advantage
+        advantage = (advantage - advantage.mean()) / (advantage.std() + 1e-8)
+        near = ratio.clamp(1 - self.clip, 1 + self.clip)
+        surrogate = torch.minimum(ratio * advantage, near * advantage).mean()
+        error = (value - batch.wanted).square()
+        if self.clip_value:
+            near_value = batch.value + (value - batch.value).clamp(-self.clip, self.clip)
+            error = torch.maximum(error, (near_value - batch.wanted).square())
+        entropy = -(logp.exp() * logp).sum(dim=1).mean()
+        clipped = ((ratio - 1).abs() > self.clip).float().mean()
+        self.note(entropy=entropy.detach(), clipped=clipped.detach())
+        return {
+            "policy": -surrogate,
+            "value": self.value_weight * 0.5 * error.mean(),
+            "entropy": -self.entropy_weight * entropy,
+        }
+
+    def experience(self, play: Play) -> Rollouts:
+        return Rollouts(
+            play,
+            self,
+            length=self.rollout,
+            epochs=self.epochs,
+            minibatches=self.minibatches,
+            gamma=self.gamma,
+            lam=self.lam,
+        )
+
+
+def orthogonal(layer: nn.Linear, gain: float) -> nn.Linear:
+    """The layer with orthogonal weights of this gain and no bias."""
+    nn.init.orthogonal_(layer.weight, gain)
+    nn.init.zeros_(layer.bias)
+    return layer

@@ -1,0 +1,63 @@
+"""Shows and logs how an agent's training goes, counted in agent steps."""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+
+from lightning import Callback, LightningModule, Trainer
+
+from agents.experience import Experience
+from pretrain.progress import bar
+
+LAST = 20  # episodes of the return that is shown
+
+
+class PlayProgress(Callback):
+    """A line with steps, speed, time left, loss and the mean return of the last episodes.
+
+    It logs `return` and `length` of every episode, what the agent has noted, and
+    `steps_per_second`, all of them over agent steps.
+    """
+
+    def __init__(self, title: str, experience: Experience):
+        self.title, self.experience = title, experience
+        self.returns: deque[float] = deque(maxlen=LAST)
+
+    def on_train_start(self, trainer: Trainer, module: LightningModule) -> None:
+        played = self.experience.played
+        self.bar = bar(self.title, "steps", self.experience.play.steps, played)
+        self.shown = self.since = time.monotonic()
+        self.from_step = played
+        self.experience.watch = lambda played: self.bar.update(played - self.bar.n)
+
+    def on_train_batch_end(self, trainer, module, outputs, batch, batch_idx) -> None:
+        for step, total, length in self.experience.episodes:
+            self.returns.append(total)
+            write(trainer, {"return": total, "length": length}, step)
+        self.experience.episodes.clear()
+        now, played = time.monotonic(), self.experience.played
+        if trainer.global_step % trainer.log_every_n_steps == 0:
+            speed = (played - self.from_step) / (now - self.since)
+            numbers = {name: float(value) for name, value in module.notes.items()}
+            write(trainer, numbers | {"steps_per_second": speed}, played)
+            self.from_step, self.since = played, now
+        if now - self.shown >= self.bar.mininterval:
+            shown = {k: float(module.notes[k]) for k in ("loss", "epsilon") if k in module.notes}
+            if self.returns:
+                shown["return"] = sum(self.returns) / len(self.returns)
+            self.bar.set_postfix({k: f"{v:.3g}" for k, v in shown.items()}, refresh=False)
+            self.shown = now
+
+    def on_train_end(self, trainer: Trainer, module: LightningModule) -> None:
+        self.bar.close()
+
+    def on_exception(self, trainer, module, exception) -> None:
+        if hasattr(self, "bar"):
+            self.bar.close()
+
+
+def write(trainer: Trainer, numbers: dict[str, float], step: int) -> None:
+    """Give `numbers` to every logger, at agent step `step`."""
+    for logger in trainer.loggers:
+        logger.log_metrics(numbers, step)
