@@ -64,8 +64,8 @@ def measure(
         raw.append(part.both)
         white.append(axes.whiten(part.both))
     said = []
-    for training, validation in zip(truth[0].T, truth[1].T, strict=True):
-        fits = Fit(white[0], training.contiguous()), Fit(white[1], validation)
+    for training, validation in zip(truth[0].T.contiguous(), truth[1].T.contiguous(), strict=True):
+        fits = Fit(white[0], training), Fit(white[1], validation)
         said.append(softmax_head(*fits, patience=patience, seed=seed).predict(white[2]))
     regressed = ridge(axes, Fit(raw[0], truth[0]), Fit(raw[1], truth[1]), raw[2])
     return [

@@ -1,0 +1,235 @@
+"""The command: what is measured is stored as it comes, skipped when it stands, and never mixed."""
+
+from __future__ import annotations
+
+import json
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import probes
+from atari import command
+from atari.command import UserError
+from atari.files import exclusive
+from pretrain.folder import export_encoder
+from pretrain.run import read_run
+from pretrain.vit import Shape, ViT, build
+from probes.__main__ import parse
+from probes.references import untrained
+from probes.run import run
+
+FACTS = {"method": "VICReg", "games": ["pong", "breakout"], "samples": 1280}
+NAMES = ["mine", "random", "pixels", "majority"]
+
+
+@pytest.fixture
+def folder(encoder: ViT, tmp_path: Path) -> Path:
+    return export_encoder(encoder, tmp_path / "encoder", FACTS)
+
+
+def measure(folder: Path, recordings: Path, into: Path, **settings: object) -> None:
+    run([f"mine={folder}"], [recordings], into, **{"samples": 200, "accelerator": "cpu"} | settings)
+
+
+def stored(into: Path) -> dict[str, dict]:
+    return {p.stem: json.loads(p.read_text()) for p in (into / "probes").glob("*.json")}
+
+
+def skipped(capsys: pytest.CaptureFixture) -> set[str]:
+    return set(re.findall(r"(\w+ of \w+): finished before, skipped", capsys.readouterr().err))
+
+
+def test_every_probe_of_every_encoder_is_stored_and_then_skipped(
+    folder: Path, recordings: Path, tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    into = tmp_path / "run"
+    measure(folder, recordings, into)
+    assert not skipped(capsys)
+    found = stored(into)
+    assert set(found) == {"attention", "collapse", "sparsity", "state"}
+    for name, result in found.items():
+        assert result["probe"] == name
+        assert set(result["encoders"]) | set(result["left_out"]) == set(NAMES)
+        assert result["settings"]["samples"] == 200
+        columns = {
+            table["name"]: table["columns"]
+            for encoder in result["encoders"].values()
+            for table in encoder["tables"]
+        }
+        for encoder in result["encoders"].values():
+            for table in encoder["tables"]:
+                assert table["columns"] == columns[table["name"]]
+                assert table["rows"]
+                assert {len(row) for row in table["rows"]} == {len(table["columns"])}
+    assert (
+        set(found["attention"]["encoders"]) == set(found["sparsity"]["encoders"]) == set(NAMES[:2])
+    )
+    assert set(found["state"]["encoders"]) == set(NAMES)
+    with np.load(into / "probes" / "attention.npz") as arrays:
+        assert arrays["mine/maps"].shape == (2, 2, 16, 3, 3)
+        assert set(arrays["random/game"]) == {"breakout", "pong"}
+    record = read_run(into)
+    assert (record["kind"], record["state"], record["step"], record["steps"]) == (
+        "probes", "done", 16, 16,
+    )  # fmt: skip
+    assert set(record["data"]) == {"breakout", "pong"}
+
+    measure(folder, recordings, into)
+    assert len(skipped(capsys)) == 16
+    assert stored(into) == found
+
+
+def test_changed_weights_or_settings_are_measured_again(
+    encoder: ViT, folder: Path, recordings: Path, tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    into, only = tmp_path / "run", {"only": ["collapse"]}
+    measure(folder, recordings, into, **only)
+    first = stored(into)["collapse"]["encoders"]
+    export_encoder(untrained(encoder, 7), folder, FACTS)
+    capsys.readouterr()
+    measure(folder, recordings, into, **only)
+    assert skipped(capsys) == {f"collapse of {name}" for name in NAMES[1:]}
+    second = stored(into)["collapse"]["encoders"]
+    assert second["mine"] != first["mine"]
+    assert second["random"] == first["random"]
+    measure(folder, recordings, into, samples=220, **only)
+    assert not skipped(capsys)
+    assert stored(into)["collapse"]["settings"]["samples"] == 220
+
+
+def test_a_kill_loses_only_the_probe_in_hand(
+    folder: Path, recordings: Path, tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    into = tmp_path / "run"
+    started = [sys.executable, "-m", "probes", "run", "--encoder", f"mine={folder}",
+               "--recordings", str(recordings), "--run", str(into), "--samples", "200"]  # fmt: skip
+    path = into / "probes" / "sparsity.json"
+    with subprocess.Popen(started, stderr=subprocess.DEVNULL) as process:
+        while not (path.exists() and json.loads(path.read_text())["fingerprints"]):
+            assert process.poll() is None
+            time.sleep(0.005)
+        process.send_signal(signal.SIGKILL)
+    before = stored(into)
+    assert read_run(into)["state"] == "running"
+    finished = {f"{p} of {e}" for p, result in before.items() for e in result["fingerprints"]}
+    assert {"attention of mine", "sparsity of mine"} <= finished
+    assert len(finished) < 16
+
+    measure(folder, recordings, into)
+    assert skipped(capsys) == finished
+    after = stored(into)
+    for probe, result in before.items():
+        assert result["encoders"].items() <= after[probe]["encoders"].items()
+    assert read_run(into)["state"] == "done"
+    clean = tmp_path / "clean"
+    measure(folder, recordings, clean)
+    assert stored(clean) == after
+
+
+def test_a_new_probe_is_one_file(
+    folder: Path, recordings: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys
+) -> None:
+    (tmp_path / "brightness.py").write_text(
+        '"""Brightness."""\n'
+        'TITLE = "Brightness"\n'
+        'ABOUT = "How bright the screens are."\n'
+        "def probe(encoder, seen, *, scale=2):\n"
+        "    rows = [[g, float(p.test.frames.screens.double().mean()) * scale]\n"
+        "            for g, p in seen.items()]\n"
+        '    return {"tables": [{"name": "screens", "title": "Screens", "note": "",\n'
+        '                        "columns": ["game", "brightness"], "rows": rows}]}\n'
+    )
+    monkeypatch.setattr(probes, "__path__", [*probes.__path__, str(tmp_path)])
+    try:
+        listing = parse(["ls"])
+        listing.command(listing)
+        assert "How bright the screens are." in capsys.readouterr().out
+        measure(folder, recordings, tmp_path / "run", only=["brightness"])
+    finally:
+        sys.modules.pop("probes.brightness", None)
+    result = stored(tmp_path / "run")["brightness"]
+    assert result["settings"] == {"samples": 200, "seed": 0, "scale": 2}
+    assert set(result["encoders"]) == set(NAMES)
+
+
+@pytest.mark.parametrize(("encoders", "only", "message"), [
+    (["mine"], None, r"--encoder 'mine' is not NAME=REF: write mine="),
+    (["random=random:vit_micro"], None, "the encoder name 'random' is taken"),
+    (["a=random:vit_micro", "a=random:vit_tiny"], None, "the encoder name 'a' is taken"),
+    (["a=nowhere"], None, "nowhere"),
+    (["a=random:vit_huge"], None, "unknown encoder size 'vit_huge'"),
+    (["a=random:vit_micro"], ["vision"], "unknown probe 'vision': choose from attention, collapse"),
+])  # fmt: skip
+def test_a_mistake_is_named_before_anything_is_written(
+    encoders: list[str], only: list[str] | None, message: str, recordings: Path, tmp_path: Path
+) -> None:
+    with pytest.raises(UserError, match=message) as mistake:
+        run(encoders, [recordings], tmp_path / "run", only=only)
+    assert "\n" not in str(mistake.value)
+    assert not (tmp_path / "run").exists()
+
+
+def test_encoders_of_another_stack_or_size_are_refused(
+    folder: Path, recordings: Path, tmp_path: Path
+) -> None:
+    other = export_encoder(build(Shape(patch=28, stack=3)), tmp_path / "other", FACTS)
+    with pytest.raises(UserError, match="other takes a stack of 3 screens, mine one of 2"):
+        run([f"mine={folder}", f"other={other}"], [recordings], tmp_path / "run")
+    large = export_encoder(build(Shape(patch=32, stack=2, screen=96)), tmp_path / "large", FACTS)
+    with pytest.raises(UserError, match="large takes 96x96 px screens, the recordings hold 84x84"):
+        run([f"mine={folder}", f"large={large}"], [recordings], tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_folder_in_use_is_left_alone(folder: Path, recordings: Path, tmp_path: Path) -> None:
+    with exclusive(tmp_path / "run"), pytest.raises(UserError, match="is in use by process"):
+        measure(folder, recordings, tmp_path / "run", only=["collapse"])
+    assert not (tmp_path / "run" / "run.json").exists()
+
+
+def test_damaged_results_are_named(folder: Path, recordings: Path, tmp_path: Path) -> None:
+    into = tmp_path / "run"
+    measure(folder, recordings, into, only=["attention"])
+    arrays = into / "probes" / "attention.npz"
+    arrays.write_bytes(arrays.read_bytes()[:1000])
+    with pytest.raises(
+        UserError, match=r"attention\.npz is damaged .*: delete it and attention\.json"
+    ):
+        measure(folder, recordings, into, only=["attention"])
+    (into / "probes" / "attention.json").write_text("{")
+    with pytest.raises(UserError, match=r"attention\.json is damaged"):
+        measure(folder, recordings, into, only=["attention"])
+
+
+def test_a_fault_is_kept_in_the_record(
+    folder: Path, recordings: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*_: object) -> None:
+        raise RuntimeError("out of luck")
+
+    monkeypatch.setattr("probes.collapse.measure", broken)
+    with pytest.raises(RuntimeError):
+        measure(folder, recordings, tmp_path / "run", only=["collapse"])
+    record = read_run(tmp_path / "run")
+    assert (record["state"], record["reason"]) == ("failed", "out of luck")
+
+
+def test_the_command_ends_with_one_line_and_exit_code_2(
+    tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    args = parse(["run", "--encoder", "a=random:vit_micro", "--run", str(tmp_path / "run"),
+                  "--recordings", str(tmp_path / "none")])  # fmt: skip
+    with pytest.raises(SystemExit) as ended:
+        command.main(lambda: args.command(args))
+    assert ended.value.code == 2
+    printed = capsys.readouterr().err
+    assert printed.startswith("error: ")
+    assert printed.count("\n") == 1
+    assert str(tmp_path / "none") in printed
+    assert not (tmp_path / "run").exists()
