@@ -83,7 +83,7 @@ def test_agents_see_what_gymnasiums_wrappers_show(game, steps, settings):
 
 def test_an_episode_starts_with_fewer_than_noop_max_idle_frames():
     """Of Freeway's frames, whose cars always move, each env shows one of the first three."""
-    shown = Envs("freeway", 10, seed=0, sticky=0, noop_max=3, stack=1).reset()
+    shown = Envs("freeway", 6, seed=0, sticky=0, noop_max=3, stack=1).reset()
     frames = [gymnasium_env("freeway", stack=1, noops=noops).reset()[0] for noops in range(3)]
     idle = [[np.array_equal(screens, frame) for frame in frames].index(True) for screens in shown]
     assert set(idle) == {0, 1, 2}
@@ -137,11 +137,18 @@ def test_episodes_are_cut_at_max_frames_with_their_own_last_screens():
 
 def test_one_env_that_ends_leaves_the_others_as_they_are():
     """Final screens of the rest are their screens; what is kept is not overwritten later."""
-    envs = Envs("breakout", 3, seed=0, max_frames=800)
+    envs = Envs("breakout", 3, seed=1, max_frames=600)
     steps, copies = [], []
+    got, taken = np.zeros(3), np.zeros(3)
     for chosen in actions(envs, 300):
-        steps.append(envs.step(chosen))
-        copies.append(steps[-1].screens.copy())
+        step = envs.step(chosen)
+        steps.append(step)
+        copies.append(step.screens.copy())
+        got += step.reward
+        taken += 1
+        assert step.returns.tolist() == got[step.ended].tolist()
+        assert step.lengths.tolist() == taken[step.ended].tolist()
+        got[step.ended] = taken[step.ended] = 0
     mixed = over = cut = 0
     for before, step in pairwise(steps):
         if not step.ended.any():
@@ -179,11 +186,12 @@ def test_what_happens_is_a_function_of_the_seed_and_the_actions():
 
 
 def test_restart_forgets_the_episodes_under_way():
-    envs = Envs("pong", 2, seed=0, max_frames=80)
-    play(envs, 15)
+    envs = Envs("pong", 2, seed=0, max_frames=360)
+    assert sum(step.reward for step in play(envs, 89)).any()
     envs.restart(0)
-    lengths = [step.lengths.tolist() for step in play(envs, 20)]
-    assert lengths == [[]] * 19 + [[20, 20]]
+    steps = play(envs, 90)
+    assert [step.lengths.tolist() for step in steps] == [[]] * 89 + [[90, 90]]
+    assert steps[-1].returns.tolist() == sum(step.reward for step in steps).tolist()
 
 
 def test_actions_are_the_minimal_set():

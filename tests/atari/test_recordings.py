@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 from atari import ram
 from atari.collect import collect
 from atari.command import UserError
-from atari.recordings import find_recordings, open_dataset, read_shard, verify, write_shard
+from atari.recordings import Damaged, find_recordings, open_dataset, read_shard, verify, write_shard
 
 ROOT = Path(__file__).parents[2]
 
@@ -159,6 +159,19 @@ def test_verify_finds_any_flipped_byte(copied: Path, place: int, data):
     assert len(faults) == 1
     assert faults[0].startswith(f"{path}: ")
     assert "\n" not in faults[0]
+
+
+def test_page_checksums_find_a_flipped_byte_without_dataset_json(copied: Path):
+    """Among the compressed screens, where many would go unseen without."""
+    path = copied / "breakout" / "shard-00000.parquet"
+    screens = pq.ParquetFile(path).metadata.row_group(0).column(0)
+    end = screens.data_page_offset + screens.total_compressed_size
+    for place in range(end - 2000, end, 100):
+        flip(path, place)
+        with pytest.raises(Damaged, match="it cannot be read"):
+            read_shard(path)
+        flip(path, place)
+    assert read_shard(path).episodes == 4
 
 
 def truncate(path: Path) -> None:
