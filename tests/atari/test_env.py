@@ -94,7 +94,7 @@ def test_a_lost_life_is_terminal_only_if_asked_and_the_game_goes_on():
     asking = Envs("breakout", 2, seed=3, life_loss_terminal=True)
     theirs, lost, over = Envs("breakout", 2, seed=3), 0, 0
     lives = np.full(2, 5)
-    for chosen in actions(plain, 250):
+    for chosen in actions(plain, 170):
         step, asked = plain.step(chosen), asking.step(chosen)
         now = theirs._games.step(chosen)[4]["lives"]  # what the console says
         loses = (now < lives) & (now > 0)
