@@ -46,6 +46,14 @@ class Adapted(Encoder):
     def attention(self, screens: Tensor) -> Tensor:
         return self.encoder.attention(screens)
 
+    @property
+    def margin(self) -> tuple[int, int]:
+        return self.encoder.margin
+
+    @property
+    def seen(self) -> tuple[int, int]:
+        return self.encoder.seen
+
 
 class Frozen(Adapted):
     """Its weights never move by a bit and it never leaves eval mode.

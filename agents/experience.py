@@ -44,6 +44,7 @@ class Experience:
     Attributes:
         played: agent steps so far, over all environments.
         done: updates so far.
+        observed: what to act on next, N rows (see `Eyes.observe`).
         episodes: those that ended and that nobody has taken out yet.
         watch: called with `played` after every step of the environments.
     """
@@ -77,21 +78,22 @@ class Experience:
         self.observed = self.observe(self.envs.reset())
         self.fresh = False
 
-    def step(self) -> tuple[Tensor, Tensor, Step]:
-        """Act once everywhere: what was observed, the actions (N,), and what came of them."""
-        observed, agent = self.observed, self.agent
-        agent.played = self.played
-        generator = keyed("cpu", self.play.seed, self.played, ACTIONS)
-        actions = agent.act(observed, explore=True, generator=generator).cpu()
-        step = self.envs.step(actions.numpy())
+    def draws(self) -> torch.Generator:
+        """Every draw for the actions to come, as a function of the seed and the steps played."""
+        return keyed("cpu", self.play.seed, self.played, ACTIONS)
+
+    def step(self, actions: Tensor) -> Step:
+        """Act once everywhere, actions (N,): what came of it; `observed` is then what follows."""
+        step = self.envs.step(actions.cpu().numpy())
         for env, total, length in zip(
             np.flatnonzero(step.ended), step.returns, step.lengths, strict=True
         ):
             self.episodes.append(Episode(self.played + int(env) + 1, float(total), int(length)))
         self.played += self.envs.num_envs
+        self.agent.played = self.played
         self.observed = self.observe(step.screens)
         self.watch(self.played)
-        return observed, actions, step
+        return step
 
     def observe(self, screens: np.ndarray) -> Tensor:
         """What is held of screens (N, stack, 84, 84) uint8, on the agent's device."""

@@ -7,6 +7,7 @@ from lightning import Callback
 from agents.agent import Agent
 from agents.play import Play
 from agents.progress import PlayProgress
+from atari.command import UserError
 from atari.games import find
 from pretrain.cli import FitCLI
 from pretrain.logger import RunLogger
@@ -46,6 +47,16 @@ class AgentCLI(FitCLI):
         parser.link_arguments(
             "data.action_count", "model.init_args.actions", apply_on="instantiate"
         )
+        parser.set_defaults({"trainer.max_steps": -1, "trainer.devices": 1})
+
+    def before_instantiate_classes(self) -> None:
+        trainer = self.config.trainer
+        if trainer.max_steps != -1:
+            raise UserError(
+                f"trainer.max_steps {trainer.max_steps} counts updates, and how many there are "
+                "follows from the agent steps: leave it out and set data.steps"
+            )
+        super().before_instantiate_classes()
 
     def instantiate_trainer(self, **kwargs):
         self.datamodule.attach(self.model)

@@ -57,9 +57,12 @@ class PPO(Agent):
 
     @torch.no_grad()
     def act(self, observed: Tensor, explore: bool, generator: torch.Generator) -> Tensor:
-        logp, _ = self.judge(observed)
+        return self.draw(self.judge(observed)[0], generator)
+
+    def draw(self, logp: Tensor, generator: torch.Generator) -> Tensor:
+        """Actions (B,) from log-probabilities (B, actions), by Gumbel's trick."""
         uniform = torch.rand(logp.shape, generator=generator).to(logp.device)
-        return (logp - (-uniform.log()).log()).argmax(dim=1)  # a sample, by Gumbel's trick
+        return (logp - (-uniform.log()).log()).argmax(dim=1)
 
     def losses(self, batch: Samples) -> dict[str, Tensor]:
         """The clipped surrogate, the value loss and the entropy bonus."""

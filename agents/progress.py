@@ -26,10 +26,11 @@ class PlayProgress(Callback):
 
     def on_train_start(self, trainer: Trainer, module: LightningModule) -> None:
         played = self.experience.played
-        self.bar = bar(self.title, "steps", self.experience.play.steps, played)
+        total = self.experience.play.steps
+        self.bar = bar(self.title, "steps", total, played)
         self.shown = self.since = time.monotonic()
         self.from_step = played
-        self.experience.watch = lambda played: self.bar.update(played - self.bar.n)
+        self.experience.watch = lambda played: self.bar.update(min(played, total) - self.bar.n)
 
     def on_train_batch_end(self, trainer, module, outputs, batch, batch_idx) -> None:
         for step, total, length in self.experience.episodes:

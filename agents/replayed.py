@@ -74,7 +74,9 @@ class Replayed(Experience):
             if self.replay.rows:
                 self.replay.cut()
             self.first = torch.ones(self.envs.num_envs, dtype=torch.bool)
-        observed, action, step = self.step()
+        observed = self.observed
+        action = self.agent.act(observed, explore=True, generator=self.draws())
+        step = self.step(action)
         self.replay.append(
             observed=observed[:, -1] if self.replay.stack else observed,
             action=action,

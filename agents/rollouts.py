@@ -86,34 +86,34 @@ class Rollouts(Experience):
         """Play T steps everywhere; (T * N, ...) with the steps of all environments in turn."""
         if self.fresh:
             self.begin()
-        observed, actions, rewards, ends = [], [], [], []
+        observed, judged, actions, rewards, ends = [], [], [], [], []
         for _ in range(self.length):
-            seen, action, step = self.step()
+            observed.append(self.observed)
+            logp, value = self.agent.judge(self.observed)
+            action = self.agent.draw(logp, self.draws())
+            judged.append((logp.gather(1, action[:, None])[:, 0], value))
+            step = self.step(action)
             reward = self.rewards(step)
             if step.truncated.any():
                 # The episode would have gone on: its last value stands for the rest.
                 _, value = self.agent.judge(self.observe(step.final_screens))
                 reward = reward + self.gamma * value.cpu() * torch.from_numpy(step.truncated)
-            observed.append(seen)
             actions.append(action)
             rewards.append(reward)
             ends.append(torch.from_numpy(step.terminal | step.truncated))
         device = self.agent.device
         action, reward, end = (torch.stack(x).to(device) for x in (actions, rewards, ends))
-        judged = [self.agent.judge(seen) for seen in (*observed, self.observed)]
-        values = torch.stack([value for _, value in judged])
-        logp = torch.stack([logp for logp, _ in judged[:-1]])
+        logp, values = (torch.stack(x) for x in zip(*judged, strict=True))
+        _, after = self.agent.judge(self.observed)
         starts = torch.cat([torch.zeros_like(end[:1]), end])  # starts[0] is never looked at
-        advantage = gae(
-            reward, values[:-1], starts[:-1], values[-1], starts[-1], self.gamma, self.lam
-        )
+        advantage = gae(reward, values, starts[:-1], after, starts[-1], self.gamma, self.lam)
         fields = (
             torch.stack(observed),
             action,
-            logp.gather(2, action[..., None])[..., 0],
-            values[:-1],
+            logp,
+            values,
             advantage,
-            advantage + values[:-1],
+            advantage + values,
         )
         return Samples(*(field.flatten(0, 1) for field in fields))
 

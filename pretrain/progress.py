@@ -9,8 +9,8 @@ from lightning import Callback, LightningModule, Trainer
 from tqdm import tqdm
 
 
-def bar(title: str, unit: str, total: int, initial: int = 0) -> tqdm:
-    """A tqdm bar; in a log file it writes a line every ten seconds."""
+def bar(title: str, unit: str, total: int | None, initial: int = 0) -> tqdm:
+    """A tqdm bar, in a log file a line every ten seconds; `total` is None until it is known."""
     interval = 0.5 if sys.stderr.isatty() else 10.0
     return tqdm(
         desc=title,

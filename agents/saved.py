@@ -1,0 +1,63 @@
+"""A trained agent, from its run folder."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import NamedTuple
+
+import torch
+import yaml
+from jsonargparse import ArgumentError, ArgumentParser
+
+from agents.agent import Agent, check_weights
+from agents.play import Play
+from atari.command import UserError
+from pretrain.checkpoint import newest
+from pretrain.mistakes import explain
+
+
+class Saved(NamedTuple):
+    """An agent as a checkpoint holds it, and the game it was trained in."""
+
+    agent: Agent
+    play: Play
+    checkpoint: Path
+    played: int
+    """Agent steps of its training so far."""
+
+
+def load(run: Path) -> Saved:
+    """The agent of the newest checkpoint that verifies, on the CPU, in eval mode.
+
+    Raises UserError where `run` holds no agent, or none that was saved.
+    """
+    config, checkpoint = run / "config.yaml", newest(run / "checkpoints")
+    if not config.exists():
+        raise UserError(f"{run} holds no agent: train one with python -m agents fit --run {run}")
+    if not checkpoint:
+        raise UserError(f"{run} holds no checkpoint yet: train on with python -m agents fit")
+    agent, play = build(yaml.safe_load(config.read_text(encoding="utf-8")))
+    # Mapped, not read: a replay lies beside the weights and may be larger than memory.
+    state = torch.load(checkpoint, map_location="cpu", weights_only=True, mmap=True)
+    check_weights(agent, state["state_dict"])
+    agent.load_state_dict(state["state_dict"])
+    return Saved(agent.eval(), play, checkpoint, state["Play"]["played"])
+
+
+def build(config: dict) -> tuple[Agent, Play]:
+    """The untrained agent and the game of a resolved config.
+
+    Raises UserError for what the config names and is not there, such as an encoder folder.
+    """
+    parser = ArgumentParser(exit_on_error=False)
+    parser.add_subclass_arguments(Agent, "model")
+    parser.add_class_arguments(Play, "data")
+    parser.link_arguments("data.action_count", "model.init_args.actions", apply_on="instantiate")
+    try:
+        parsed = parser.parse_object({name: config[name] for name in ("model", "data")})
+        built = parser.instantiate_classes(parsed)
+    except (ArgumentError, ValueError) as fault:
+        if mistake := explain(fault, (Agent, Play)):
+            raise mistake from None
+        raise
+    return built.model, built.data
