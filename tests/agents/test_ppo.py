@@ -1,0 +1,90 @@
+"""PPO's losses by hand, and what its rollouts hold."""
+
+from __future__ import annotations
+
+from math import log, sqrt
+
+import pytest
+import torch
+
+from agents.adapt import Frozen
+from agents.play import Play
+from agents.ppo import PPO
+from agents.rollouts import Samples
+from pretrain.vit import Shape, build
+
+
+def agent(actions: int, value: float, **settings) -> PPO:
+    """All actions alike, all states worth `value`."""
+    ppo = PPO(encoder=Frozen(build(Shape(patch=42))), actions=actions, hidden=4, **settings)
+    for layer in (ppo.policy, ppo.value):
+        torch.nn.init.zeros_(layer.weight)
+    torch.nn.init.constant_(ppo.value.bias, value)
+    return ppo
+
+
+def test_the_losses_worked_by_hand() -> None:
+    """Ratios 1.25 (clipped to 1.1) and 0.8 (to 0.9); normalised advantages +-1 / sqrt(2).
+
+    Values moved from 0.2 to 0.5 (clipped to 0.3) and not at all.
+    """
+    ppo = agent(2, 0.5, clip=0.1, value_weight=0.5, entropy_weight=0.01)
+    batch = Samples(
+        observed=torch.zeros(2, 192),
+        action=torch.tensor([0, 1]),
+        logp=torch.tensor([0.4, 0.625]).log(),
+        value=torch.tensor([0.2, 0.5]),
+        advantage=torch.tensor([3.0, 1.0]),
+        wanted=torch.tensor([1.0, 0.0]),
+    )
+    losses = {name: value.item() for name, value in ppo.losses(batch).items()}
+    assert losses == pytest.approx({
+        "policy": -(1.1 - 0.9) / sqrt(2) / 2,
+        "value": 0.5 * 0.5 * (0.7**2 + 0.5**2) / 2,
+        "entropy": -0.01 * log(2),
+    })  # fmt: skip
+    ppo.clip_value = False
+    assert ppo.losses(batch)["value"].item() == pytest.approx(0.5 * 0.5 * 0.5**2)
+
+
+def test_actions_are_drawn_with_their_probabilities() -> None:
+    ppo = agent(3, 0)
+    logp = torch.tensor([0.6, 0.3, 0.1]).log().expand(20_000, 3)
+    drawn = ppo.draw(logp, torch.Generator().manual_seed(0))
+    shares = drawn.bincount(minlength=3) / len(drawn)
+    torch.testing.assert_close(shares, logp[0].exp(), rtol=0, atol=0.015)
+
+
+@pytest.fixture
+def play() -> Play:
+    return Play("pong", envs=2, steps=16, max_frames=20, noop_max=0)
+
+
+def test_a_cut_episode_is_worth_what_its_last_screens_are(play: Play) -> None:
+    """Cut after 5 steps without a reward; 8 steps a rollout; all states are worth 2."""
+    ppo = agent(play.action_count, 2.0, rollout=8, gamma=0.5, lam=1.0)
+    play.attach(ppo)
+    rollout = play.experience.collect()
+    left = torch.tensor([5, 4, 3, 2, 1, 3, 2, 1])  # steps to the cut, or the rollout's end
+    wanted = (2 * 0.5**left).repeat_interleave(2)
+    torch.testing.assert_close(rollout.wanted, wanted)
+    torch.testing.assert_close(rollout.advantage, wanted - 2)
+    torch.testing.assert_close(rollout.logp, torch.full((16,), -log(play.action_count)))
+
+
+def test_an_epoch_holds_every_step_once(play: Play) -> None:
+    ppo = agent(play.action_count, 2.0, rollout=8, epochs=2, minibatches=4)
+    play.attach(ppo)
+    assert len(play.experience) == 8
+    batches = list(play.experience)
+    rollout = play.experience.rollout
+    for epoch in (batches[:4], batches[4:]):
+        assert [len(batch.action) for batch in epoch] == [4, 4, 4, 4]
+        seen = torch.cat([batch.observed for batch in epoch])
+        assert {row.numpy().tobytes() for row in seen} == {
+            row.numpy().tobytes() for row in rollout.observed
+        }
+        assert torch.cat([batch.wanted for batch in epoch]).sum() == pytest.approx(
+            rollout.wanted.sum().item()
+        )
+    assert play.experience.played == 16
