@@ -5,7 +5,9 @@ What differs from the published code (see tov_vicreg_paper.py), and why:
 * the three windows of the order term are treated alike and neither shifted nor cropped: with one
   shared shift of a single pixel the order was not learned, and with unequal crops the head can
   tell the middle window by its crop instead of by time;
-* the head's input is normalised over the batch: from raw features it starves for scale;
+* the head's input is what sets the three windows of a sample apart, normalised over the batch:
+  from raw features it starves for scale, and in a batch of several games the differences between
+  games drown those in time (measure it: `python -m benchmarks.order`);
 * windows are chronological, half of the samples in order, several gaps, and a sample counts only
   where the screens moved, since windows without motion have no order;
 * the head is a small MLP, because a linear one cannot compare positions.
@@ -78,7 +80,8 @@ class TOVVICReg(VICReg):
 
     def losses(self, first, second, three, order, moved) -> dict[str, Tensor]:
         first, second, *windows = self.encode(first, second, *three.unbind(1))
-        logits = order_logits(self.head, torch.stack([seen(w) for w in windows], 1), order)
+        windows = torch.stack([seen(window) for window in windows], 1)
+        logits = order_logits(self.head, apart(windows), order)
         shuffled = (order != torch.arange(3, device=order.device)).any(1)
         self.note(order_accuracy=accuracy(logits, shuffled, moved))
         loss = self.order * order_loss(logits, shuffled, moved)
@@ -93,3 +96,8 @@ class TOVVICReg(VICReg):
 def seen(features: Features) -> Tensor:
     """(B, 2 D): the summary beside the mean token, which knows more of positions."""
     return torch.cat([features.summary, features.tokens.mean(1)], dim=1)
+
+
+def apart(windows: Tensor) -> Tensor:
+    """What sets the windows (B, 3, D) of a sample apart: each without the mean of the three."""
+    return windows - windows.mean(1, keepdim=True)

@@ -1,0 +1,68 @@
+"""When is temporal order learned: with the mean of a sample's windows left in, or taken out?
+
+    python -m benchmarks.order runs/quickstart/recordings [--samples 12800]
+
+Trains a vit_micro on the order term of TOV-VICReg alone, from the same weights and on the same
+windows, with the head given the windows' features as they are or what sets them apart. Prints the
+share of orders that are told right, over the samples since the line before; 0.50 is chance.
+"""
+
+from __future__ import annotations
+
+import argparse
+
+import torch
+from torch import Tensor
+from tqdm import tqdm
+
+from atari.frames import Frames
+from pretrain.draws import Draws, keyed
+from pretrain.order import accuracy, order_logits, order_loss
+from pretrain.tov_vicreg import TOVVICReg, apart, seen
+
+LINES = 10
+WAYS = {"as they are": lambda windows: windows, "set apart": apart}
+
+
+def learn(frames: Frames, way: str, samples: int, batch: int, gaps: tuple[int, ...]) -> list[float]:
+    """Accuracies of LINES equal parts of the training on `samples` samples."""
+    objective = TOVVICReg(gaps=gaps)
+    learned = [*objective.encoder.parameters(), *objective.head.parameters()]
+    optimiser = torch.optim.AdamW(learned, lr=1e-3, weight_decay=0.05)
+    starts = frames.starts(objective.encoder.stack, objective.offsets)
+    right: list[Tensor] = []
+    steps = samples // batch
+    for step in tqdm(range(steps), desc=way, unit=" batches"):
+        at = starts[torch.randint(len(starts), (batch,), generator=keyed("cpu", step))]
+        windows = frames.windows(at, objective.encoder.stack, objective.offsets)
+        _, _, three, order, moved = objective.views(windows, Draws(0, step, batch, "cpu"))
+        features = torch.stack([seen(window) for window in objective.encode(*three.unbind(1))], 1)
+        logits = order_logits(objective.head, WAYS[way](features), order)
+        shuffled = (order != torch.arange(3)).any(1)
+        optimiser.zero_grad()
+        order_loss(logits, shuffled, moved).backward()
+        optimiser.step()
+        right.append(accuracy(logits, shuffled, moved))
+    parts = torch.stack(right)[: steps - steps % LINES].view(LINES, -1)
+    return parts.mean(1).tolist()
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        "python -m benchmarks.order", description=__doc__.split("\n")[0]
+    )
+    parser.add_argument("recordings", nargs="+", metavar="FOLDER")
+    parser.add_argument("--games", nargs="+", help="only these (all)")
+    parser.add_argument("--samples", type=int, default=12_800, help="of training (12800)")
+    parser.add_argument("--batch", type=int, default=64, help="(64)")
+    parser.add_argument("--gaps", type=int, nargs="+", default=[4], help="agent steps (4)")
+    args = parser.parse_args()
+    frames = Frames.load(args.recordings, games=args.games)
+    columns = [learn(frames, way, args.samples, args.batch, tuple(args.gaps)) for way in WAYS]
+    print(f"{'samples':>8}" + "".join(f"{way:>14}" for way in WAYS))
+    for line, row in enumerate(zip(*columns, strict=True), start=1):
+        print(f"{line * args.samples // LINES:>8}" + "".join(f"{value:>14.2f}" for value in row))
+
+
+if __name__ == "__main__":
+    main()
