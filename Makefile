@@ -9,7 +9,7 @@ FOVEA := .venv/bin/python -m
 
 # Screens, updates and agent steps of the quickstart; smaller ones make it shorter still.
 STEPS ?= 20000
-UPDATES ?= 320
+UPDATES ?= 200
 SAMPLES ?= 4000
 DQN_STEPS ?= 6000
 PPO_STEPS ?= 8192
