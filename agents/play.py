@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import lightning
+from jsonargparse.typing import ClosedUnitInterval, NonNegativeInt, PositiveInt
 
 from atari.command import UserError
 from atari.env import Envs
@@ -38,13 +39,13 @@ class Play(lightning.LightningDataModule):
     def __init__(
         self,
         game: str,
-        envs: int = 8,
-        steps: int = 100_000,
-        stack: int = 4,
-        sticky: float = 0.25,
-        noop_max: int = 30,
+        envs: PositiveInt = 8,
+        steps: PositiveInt = 100_000,
+        stack: PositiveInt = 4,
+        sticky: ClosedUnitInterval = 0.25,
+        noop_max: NonNegativeInt = 30,
         life_loss_terminal: bool = False,
-        max_frames: int = 108_000,
+        max_frames: PositiveInt = 108_000,
         clip_rewards: bool = True,
         seed: int = 0,
     ):

@@ -50,8 +50,8 @@ def film(path: Path, moments: list[Moment], encoder: Encoder) -> None:
 
     The colour is the attention of the summary token in the last block, mean over heads, from where
     it is weakest in the whole film to where it is strongest; the picture says how strong these are,
-    so that a trifle is not taken for a gaze. An encoder without attention gets the screen alone, and
-    a line says so.
+    so that a trifle is not taken for a gaze. An encoder without attention gets the screen alone,
+    and a line says so.
     """
     try:
         gaze = attention(encoder, np.stack([moment.screens for moment in moments]))

@@ -13,7 +13,7 @@ from jsonargparse import ArgumentError
 
 from atari.command import UserError
 
-UNKNOWN = re.compile(r"(?:Option|accept option) '([^']+)'")
+UNKNOWN = re.compile(r"(?:Option|accept option) '([^']+)'|unrecognized arguments: --([^\s=]+)")
 
 
 def explain(fault: Exception, roots: Iterable[type]) -> UserError | None:
@@ -35,9 +35,10 @@ def explain(fault: Exception, roots: Iterable[type]) -> UserError | None:
         if "Union" in said[-1]:
             return UserError(f"model: {causes[-1]}")
         return UserError(said[-1].replace("Parser key", "setting").replace("typing.", ""))
-    close = get_close_matches(unknown[1], set(_settings(roots)), n=1)
+    name = (unknown[1] or unknown[2]).rpartition(".")[2]
+    close = get_close_matches(name, set(_settings(roots)), n=1)
     hint = f": did you mean {close[0]!r}?" if close else ": --help lists the known ones"
-    return UserError(f"unknown setting {unknown[1]!r}{hint}")
+    return UserError(f"unknown setting {name!r}{hint}")
 
 
 def _causes(fault: BaseException | None) -> Iterator[BaseException]:

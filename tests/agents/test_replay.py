@@ -65,7 +65,7 @@ def filled(length: int, envs: int, stack: int, played: list) -> tuple[Replay, li
     return memory, steps
 
 
-@settings(deadline=None, max_examples=150)
+@settings(deadline=None, max_examples=100)
 @given(rows, st.integers(8, 20), st.integers(1, 3), st.integers(1, 3))
 def test_draws_never_cross_episodes_and_every_step_can_be_drawn(
     played: list, length: int, stack: int, n: int

@@ -1,0 +1,176 @@
+"""`python -m agents fit`: real runs in real games, killed, resumed, refused."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+
+from agents.fit import fit
+from atari.command import UserError
+from pretrain.checkpoint import newest
+from pretrain.folder import export_encoder, load_encoder
+from pretrain.run import read_run
+from pretrain.vit import Shape, build
+
+ROOT = Path(__file__).parents[2]
+CONFIGS = ROOT / "agents" / "configs"
+SMALL = {
+    "dqn": ["--model.init_args.hidden", "16", "--model.init_args.batch", "8", "--data.envs", "2",
+            "--model.init_args.replay", "200", "--model.init_args.warmup", "64",
+            "--model.init_args.steps_per_update", "2"],
+    "ppo": ["--model.init_args.hidden", "16", "--model.init_args.rollout", "16",
+            "--data.envs", "2"],
+}  # fmt: skip
+
+
+def arguments(config: str, encoder: Path | str, run: Path, *more: object) -> list[str]:
+    return [
+        *("-c", str(CONFIGS / f"{config}.yaml"), "--run", str(run)),
+        *("--model.init_args.encoder.init_args.encoder", str(encoder)),
+        *SMALL[config[:3]],
+        *map(str, more),
+    ]
+
+
+def saved(run: Path) -> dict:
+    return torch.load(newest(run / "checkpoints"), weights_only=True)
+
+
+def same(a: object, b: object) -> bool:
+    """Whether two trees of tensors and plain values are the same bit for bit."""
+    if isinstance(a, dict):
+        return a.keys() == b.keys() and all(same(a[key], b[key]) for key in a)
+    if isinstance(a, (list, tuple)):
+        return len(a) == len(b) and all(map(same, a, b))
+    return torch.equal(a, b) if isinstance(a, torch.Tensor) else a == b
+
+
+def rows(run: Path) -> dict[tuple[str, str], str]:
+    """metrics.csv as its readers take it: the last value of a (step, name) counts."""
+    lines = (run / "metrics.csv").read_text().splitlines()[1:]
+    cells = [line.split(",") for line in lines]
+    return {(step, name): value for step, name, value in cells if not name.endswith("_per_second")}
+
+
+@pytest.mark.parametrize("config", sorted(CONFIGS.glob("*.yaml")), ids=lambda path: path.stem)
+def test_every_config_trains_two_updates_and_a_frozen_encoder_does_not_move(
+    config: Path, encoder: Path, tmp_path: Path
+) -> None:
+    run, steps = tmp_path / "run", 68 if "dqn" in config.stem else 64
+    fit(arguments(config.stem, encoder, run, "--data.steps", steps, "--checkpoint_every", 1,
+                  "--trainer.log_every_n_steps", 1))  # fmt: skip
+    record = read_run(run)
+    assert (record["state"], record["step"], record["steps"]) == ("done", steps, steps)
+    assert (record["kind"], record["game"]) == ("agent", "pong")
+    assert len(config.read_text().splitlines()) < 40
+    frozen = config.stem.endswith("frozen")
+    before = load_encoder(encoder).state_dict()
+    for path in (run / "checkpoints").glob("*.ckpt"):
+        weights = torch.load(path, weights_only=True)["state_dict"]
+        after = {key: weights[f"eyes.encoder.encoder.{key}"] for key in before}
+        moved = [key for key in before if not torch.equal(before[key], after[key])]
+        assert (not moved) if frozen else len(moved) > len(before) / 2
+    names = {name for _, name in rows(run)}
+    assert {"loss", "lr"} <= names
+    assert ({"loss/td", "epsilon"} if "dqn" in config.stem else {"loss/policy", "entropy"}) <= names
+
+
+@pytest.mark.parametrize(("config", "steps", "every"), [("dqn", 224, 9), ("ppo_frozen", 256, 7)])
+def test_a_killed_run_ends_as_the_run_that_was_never_killed(
+    config: str, steps: int, every: int, encoder: Path, tmp_path: Path
+) -> None:
+    """SIGKILL between two checkpoints (of PPO in the middle of a rollout); short episodes."""
+    more = ("--data.steps", steps, "--checkpoint_every", every, "--data.max_frames", 40)
+    whole, killed = tmp_path / "whole", tmp_path / "killed"
+    fit(arguments(config, encoder, whole, *more))
+    command = [sys.executable, "-m", "agents", "fit", *arguments(config, encoder, killed, *more)]
+    process = subprocess.Popen(command, cwd=ROOT, stderr=subprocess.DEVNULL)
+    while process.poll() is None and not newest(killed / "checkpoints"):
+        time.sleep(0.02)
+    process.send_signal(signal.SIGKILL)
+    assert process.wait() == -signal.SIGKILL
+    assert read_run(killed)["state"] == "running"
+    fit(arguments(config, encoder, killed, *more))
+    ours, theirs = saved(whole), saved(killed)
+    for part in ("state_dict", "optimizer_states", "lr_schedulers", "global_step", "Play"):
+        assert same(ours[part], theirs[part]), part
+    assert rows(whole) == rows(killed)
+    assert sum(name == "return" for _, name in rows(whole)) > 3
+    assert read_run(killed)["step"] == ours["Play"]["played"]
+
+
+def test_a_finished_run_says_so_and_other_settings_are_refused(
+    encoder: Path, tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    for _ in range(2):
+        fit(arguments("ppo_frozen", encoder, tmp_path, "--data.steps", "32"))
+    assert f"{tmp_path}: already done (32 steps)" in capsys.readouterr().out
+    with pytest.raises(UserError, match=r"holds a run with data\.steps = 32, not 64"):
+        fit(arguments("ppo_frozen", encoder, tmp_path, "--data.steps", "64"))
+
+
+@pytest.fixture(scope="module")
+def other(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """Encoders of another stack and of another screen than the game's."""
+    folder = tmp_path_factory.mktemp("other")
+    shapes = {"stack": Shape(patch=42, stack=3), "screen": Shape(patch=32, screen=64)}
+    return {name: export_encoder(build(shape), folder / name, {}) for name, shape in shapes.items()}
+
+
+@pytest.mark.parametrize(("name", "message"), [
+    ("stack", "takes stacks of 3 screens of 84x84 and the game gives stacks of 4 screens of 84x"),
+    ("screen", "takes stacks of 4 screens of 64x64 and the game gives stacks of 4 screens of 84x"),
+])  # fmt: skip
+def test_an_encoder_of_other_screens_is_refused_in_one_line(
+    name: str, message: str, other: dict, tmp_path: Path, command: Callable[..., int],
+    capsys: pytest.CaptureFixture,
+) -> None:  # fmt: skip
+    run = tmp_path / "run"
+    assert command("fit", *arguments("dqn_frozen", other[name], run)) == 2
+    said = capsys.readouterr().err.splitlines()
+    assert len(said) == 1
+    assert message in said[0]
+    assert not run.exists()
+
+
+MISTAKES = {
+    "an unknown game": (["--data.game", "pongg"], "unknown game 'pongg': did you mean pong"),
+    "an unknown setting": (["--model.init_args.gama", "1"], "'gama': did you mean 'gamma'"),
+    "an unknown setting of the game": (["--data.stikcy", "0"], "'stikcy': did you mean 'sticky'"),
+    "a wrong type": (["--data.steps", "many"], "data.steps"),
+    "no encoder": (["--model.init_args.encoder.init_args.encoder", "nowhere"], "nowhere"),
+    "an unknown pick": (["--model.init_args.features", "all"], "features"),
+    "a replay larger than memory": (
+        ["--model.init_args.replay", "100000000000"],
+        "GB are free: set model.init_args.replay to ",
+    ),
+    "a replay smaller than a window": (["--model.init_args.replay", "8"], "make both at least 16"),
+    "a run that ends in its warm-up": (["--data.steps", "60"], "data.steps 60 ends before the"),
+    "updates counted": (["--trainer.max_steps", "9"], "leave it out and set data.steps"),
+    "no environments": (["--data.envs", "0"], "data.envs"),
+}
+
+
+@pytest.mark.parametrize("mistake", MISTAKES)
+def test_a_mistake_gets_one_line_and_leaves_nothing_behind(
+    mistake: str, encoder: Path, tmp_path: Path
+) -> None:
+    more, message = MISTAKES[mistake]
+    with pytest.raises(UserError) as refused:
+        fit(arguments("dqn_frozen", encoder, tmp_path / "run", *more))
+    assert message in str(refused.value)
+    assert "\n" not in str(refused.value)
+    assert not (tmp_path / "run").exists()
+
+
+def test_rollouts_longer_than_the_run_are_refused(encoder: Path, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="is less than one rollout of 16 steps of 2 environments"):
+        fit(arguments("ppo_frozen", encoder, tmp_path / "run", "--data.steps", "31"))
+    assert not (tmp_path / "run").exists()
