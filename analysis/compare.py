@@ -82,7 +82,9 @@ def view(page: Page, name: str, title: str, table: Table, how: Comparison) -> Ht
     }
     if len(options) > 1:
         parts = {ALL: table} | parts
-    encoders, places = distinct(table, "encoder"), distinct(table, how.along)
+    encoders = distinct(table, "encoder")
+    # A game's row of means closes its rows; where games differ in theirs it comes last of all.
+    places = sorted(distinct(table, how.along), key=lambda place: place == "mean")
     draw = {"bars": _bars, "lines": _lines}[how.kind]
     figures = {
         key: [
