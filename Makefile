@@ -39,7 +39,7 @@ quickstart: .venv/ready
 test: .venv/ready
 	.venv/bin/ruff check .
 	.venv/bin/ruff format --check .
-	$(FOVEA) pytest
+	$(FOVEA) pytest --numprocesses 2 --dist worksteal
 
 .venv/ready: setup.cfg constraints.txt
 	$(PYTHON) -m venv .venv
