@@ -43,7 +43,7 @@ test: .venv/ready
 
 .venv/ready: setup.cfg constraints.txt
 	$(PYTHON) -m venv .venv
-	.venv/bin/pip install --quiet --constraint constraints.txt --editable '.[dev,report]'
+	.venv/bin/pip install --constraint constraints.txt --editable '.[dev,report]'
 	touch $@
 
 # Exact pins of everything, as pip resolves them today in a venv of their own.
