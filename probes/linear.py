@@ -10,6 +10,8 @@ most, for 20). There F1 rests within 0.003 whether SETTLED is 0.01 or 0.0001.
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import NamedTuple
 
 import torch
@@ -96,6 +98,22 @@ class Head(NamedTuple):
         return float(summed) / len(target)
 
 
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """On the CPU, torch works in one thread inside the block.
+
+    A step of a head is too small to share: beside another busy process two threads on two cores
+    wait spinning for each other, and 23 heads took over a minute where one thread took 10 s.
+    """
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
+
+
+@one_thread()
 def softmax_head(
     training: Fit,
     validation: Fit,
