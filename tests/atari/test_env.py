@@ -51,8 +51,8 @@ def play(envs: Envs, steps: int) -> list[Step]:
     [
         ("breakout", 220, {}),  # games end
         ("pong", 120, {"stack": 1}),
-        ("ms_pacman", 120, {"stack": 3, "frame_skip": 2}),  # flicker: the maximum matters
-        ("freeway", 60, {"frame_skip": 3}),
+        ("ms_pacman", 140, {"stack": 3}),  # flicker: the maximum matters
+        ("freeway", 60, {"frame_skip": 3, "stack": 2}),
         ("pong", 60, {"sticky": 1.0}),  # no action ever arrives
     ],
 )
