@@ -7,7 +7,7 @@ What differs from the published code (see tov_vicreg_paper.py), and why:
   tell the middle window by its crop instead of by time;
 * the head's input is what sets the three windows of a sample apart, normalised over the batch:
   from raw features it starves for scale, and in a batch of several games the differences between
-  games drown those in time (measure it: `python -m benchmarks.order`);
+  games drown those in time (`python -m benchmarks.order` measures it);
 * windows are chronological, half of the samples in order, several gaps, and a sample counts only
   where the screens moved, since windows without motion have no order;
 * the head is a small MLP, because a linear one cannot compare positions.
