@@ -15,15 +15,18 @@ from atari.games import GAMES
 
 WINDOW = 20  # episodes of the running mean
 DOTS = 1500
+STEPS = "environment steps"
 SMALLEST = 100_000  # agent steps of Atari-100k, the smallest budget that results are reported on
 
 
 def view(page: Page, runs: list[Run]) -> Html:
     """Returns in training and in the evaluation by game, the table, and the videos."""
     evaluated = [run for run in runs if evaluation(run)]
-    parts = []
+    parts = [tag("h3", "Returns while learning")]
     if any("return" in run.metrics for run in runs):
-        parts += [tag("h3", "Returns while learning"), _training(page, runs[-LINES:])]
+        parts.append(_training(page, runs[-LINES:]))
+    else:
+        parts.append(tag("p", "No episode has ended while the agents learned.", class_="empty"))
     parts.append(tag("h3", "Evaluation"))
     if evaluated:
         parts += [
@@ -122,7 +125,7 @@ def _training(page: Page, runs: list[Run]) -> Html:
             traces.append(points(run.name, steps.tolist(), values, colour))
             traces.append(line(run.name, smooth[0].tolist(), smooth[1], colour))
         panels.append(
-            panel(f"{game or 'Returns'}, return", traces, x="step", height=320, **_levels(game))
+            panel(f"{game or 'Returns'}, return", traces, x=STEPS, height=320, **_levels(game))
         )
     return join(
         tag(

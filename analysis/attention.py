@@ -18,7 +18,7 @@ ON_MOTION = Comparison(
     choice="game",
     measures={
         "ratio": "On motion, over an even spread",
-        "entropy": "Entropy, of the attention of a head",
+        "entropy": "Entropy, in nats, of a head's attention",
     },
     kind="lines",
 )

@@ -22,12 +22,11 @@ def make(runs: list[Run], title: str) -> tuple[Page, str]:
 
     sections = []
     if pretraining:
-        sections.append(
-            ("pretraining", "Pretraining", curves.view(page, "pretraining", pretraining))
-        )
+        view = curves.view(page, "pretraining", pretraining, "optimiser steps")
+        sections.append(("pretraining", "Pretraining", view))
     sections += probing.sections(page, runs)
     if playing:
-        more = curves.view(page, "agents-learning", playing, without=("return",))
+        more = curves.view(page, "agents-learning", playing, agents.STEPS, without=("return",))
         view = join(agents.view(page, playing), tag("h3", "Learning curves"), more)
         sections.append(("agents", "Agents", view))
     # Made last, because only now all files are read and the damaged ones known.

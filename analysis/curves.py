@@ -14,13 +14,16 @@ POINTS = 400
 LAST = ("lr", "samples_per_second", "steps_per_second")
 
 
-def view(page: Page, name: str, runs: list[Run], without: tuple[str, ...] = ()) -> Html:
-    """The curves of all metrics of these runs but `without`, the newest LINES runs drawn."""
+def view(page: Page, name: str, runs: list[Run], steps: str, without: tuple[str, ...] = ()) -> Html:
+    """The curves of all metrics of these runs but `without`, the newest LINES runs drawn.
+
+    `steps` says what the steps of these runs are.
+    """
     drawn = [run for run in runs if run.metrics.keys() - set(without)][-LINES:]
     if not drawn:
         return tag("p", "No metrics were logged yet.", class_="empty")
     metrics = sorted({m for run in drawn for m in run.metrics if m not in without}, key=_rank)
-    panels = [_panel(page, metric, drawn) for metric in metrics]
+    panels = [_panel(page, metric, drawn, steps) for metric in metrics]
     said = f"the newest {LINES} of {amount(len(runs), 'run')}" if len(runs) > LINES else ""
     return join(
         tag("p", f"Drawn: {said}.", class_="fine") if said else "",
@@ -49,7 +52,7 @@ def _rank(metric: str) -> tuple:
     return (metric in LAST, not metric.startswith("loss"), metric)
 
 
-def _panel(page: Page, metric: str, runs: list[Run]) -> dict:
+def _panel(page: Page, metric: str, runs: list[Run], x: str) -> dict:
     traces, nothing = [], True
     for run in runs:
         if metric in run.metrics:
@@ -60,7 +63,7 @@ def _panel(page: Page, metric: str, runs: list[Run]) -> dict:
     return panel(
         metric.replace("/", ": ").replace("_", " "),
         traces,
-        x="step",
+        x=x,
         height=220,
         annotations=[{**silent, "xref": "paper", "yref": "paper", "x": 0.5, "y": 0.5}]
         if nothing

@@ -181,6 +181,23 @@ def test_a_run_that_has_just_begun_has_no_curves_yet(tmp_path):
     assert data["charts"] == {}
 
 
+def test_an_agent_whose_episodes_all_go_on_is_said_to_have_no_returns_yet(tmp_path):
+    samples.run(tmp_path / "r", "agent", ["100,loss,1.0\n"], step=100)
+    text, data = page(tmp_path, tmp_path / "out")
+    assert "No episode has ended while the agents learned." in text.text
+    assert "returns" not in data["charts"]
+
+
+def test_the_steps_of_curves_are_said_to_be_of_the_optimiser_or_of_the_game(quickstart):
+    _, data, _ = quickstart
+    said = {
+        name: {figure["layout"]["xaxis"]["title"]["text"] for figure in data["charts"][name][""]}
+        for name in ("pretraining", "returns", "agents-learning")
+    }
+    assert said.pop("pretraining") == {"optimiser steps"}
+    assert set().union(*said.values()) == {"environment steps"}
+
+
 def test_a_run_that_failed_is_named_with_its_reason_first(tmp_path):
     samples.quickstart(tmp_path)
     reason = "the features collapsed at step 120: std 0.001"
