@@ -22,7 +22,7 @@ class StepLogger(RunLogger):
 
     def log_metrics(self, metrics, step=None) -> None:
         self.run.log(step, metrics)
-        if "steps_per_second" in metrics:
+        if "loss" in metrics:
             # Not for every episode that ends: run.json waits for the disk.
             self.run.update(step=step)
 

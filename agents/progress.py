@@ -39,10 +39,11 @@ class PlayProgress(Callback):
         self.experience.episodes.clear()
         now, played = time.monotonic(), self.experience.played
         if trainer.global_step % trainer.log_every_n_steps == 0:
-            speed = (played - self.from_step) / (now - self.since)
             numbers = {name: float(value) for name, value in module.notes.items()}
-            write(trainer, numbers | {"steps_per_second": speed}, played)
-            self.from_step, self.since = played, now
+            if played > self.from_step:  # else these are further updates on one rollout
+                numbers["steps_per_second"] = (played - self.from_step) / (now - self.since)
+                self.from_step, self.since = played, now
+            write(trainer, numbers, played)
         if now - self.shown >= self.bar.mininterval:
             shown = {k: float(module.notes[k]) for k in ("loss", "epsilon") if k in module.notes}
             if self.returns:

@@ -79,6 +79,10 @@ def test_every_config_trains_two_updates_and_a_frozen_encoder_does_not_move(
         assert (not moved) if frozen else len(moved) > len(before) / 2
     names = {name for _, name in rows(run)}
     assert {"loss", "lr"} <= names
+    lines = [line.split(",") for line in (run / "metrics.csv").read_text().splitlines()]
+    speeds = [float(value) for _, name, value in lines if name == "steps_per_second"]
+    assert speeds
+    assert min(speeds) > 0
     assert ({"loss/td", "epsilon"} if "dqn" in config.stem else {"loss/policy", "entropy"}) <= names
 
 
