@@ -52,4 +52,4 @@ constraints:
 	$(PYTHON) -m venv .venv-pins
 	.venv-pins/bin/pip install '.[dev,report]' torch==2.14.1 torchvision==0.29.1
 	.venv-pins/bin/pip freeze --exclude fovea-rl > constraints.txt
-	rm -rf .venv-pins
+	rm -rf .venv-pins build

@@ -7,7 +7,7 @@ import os
 import sys
 from pathlib import Path
 
-from atari.command import UserError, main
+from atari.command import UserError, main, positive
 
 HELP = """Train agents in Atari games, on pretrained encoders or their own, and evaluate them.
 
@@ -49,16 +49,16 @@ def evaluate(arguments: list[str]) -> None:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--run", required=True, type=Path, help="run folder of the agent")
-    parser.add_argument("--episodes", type=_positive, default=10, help="(10)")
-    parser.add_argument("--envs", type=_positive, default=4, help="environments at once (4)")
+    parser.add_argument("--episodes", type=positive, default=10, help="(10)")
+    parser.add_argument("--envs", type=positive, default=4, help="environments at once (4)")
     parser.add_argument(
-        "--max-frames", type=_positive, default=108_000, help="cut episodes after these (108000)"
+        "--max-frames", type=positive, default=108_000, help="cut episodes after these (108000)"
     )
     parser.add_argument("--seed", type=int, default=1000, help="of games and actions (1000)")
     parser.add_argument(
         "--video", action="store_true", help="film the first episode, with the attention over it"
     )
-    parser.add_argument("--seconds", type=_positive, default=30, help="of film at most (30)")
+    parser.add_argument("--seconds", type=positive, default=30, help="of film at most (30)")
     args = parser.parse_args(arguments)
 
     from agents.evaluate import evaluate
@@ -71,13 +71,6 @@ def evaluate(arguments: list[str]) -> None:
         seed=args.seed,
         seconds=args.seconds if args.video else 0,
     )
-
-
-def _positive(text: str) -> int:
-    value = int(text)
-    if value < 1:
-        raise ValueError
-    return value
 
 
 if __name__ == "__main__":

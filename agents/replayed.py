@@ -41,7 +41,7 @@ class Replayed(Experience):
         steps_per_update: float,
     ):
         super().__init__(play, agent)
-        self.size, self.n_step, self.gamma = batch, n_step, gamma
+        self.batch_size, self.n_step, self.gamma = batch, n_step, gamma
         self.warmup, self.steps_per_update = warmup, steps_per_update
         least = self.envs.num_envs * (n_step + play.stack + 1)
         if min(warmup, size) < least:
@@ -65,7 +65,7 @@ class Replayed(Experience):
         while self.played < due:
             self.advance()
         generator = keyed("cpu", self.play.seed, update, BATCHES)
-        return self.replay.sample(self.size, self.n_step, self.gamma, generator)
+        return self.replay.sample(self.batch_size, self.n_step, self.gamma, generator)
 
     def advance(self) -> None:
         """Act once everywhere and remember it."""

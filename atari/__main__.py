@@ -28,13 +28,6 @@ the shards in hand; the same command again goes on, and what is recorded depends
   python -m atari collect pong breakout --out runs/recordings --steps 20000"""
 
 
-def positive(text: str) -> int:
-    value = int(text)
-    if value < 1:
-        raise ValueError
-    return value
-
-
 def probability(text: str) -> float:
     value = float(text)
     if not 0 <= value <= 1:
@@ -64,10 +57,13 @@ def parse(argv: list[str] | None = None) -> argparse.Namespace:
         "--out", required=True, type=Path, help="folder; a game gets its own in it"
     )
     collecting.add_argument(
-        "--steps", type=positive, default=20_000, help="agent steps a game, at least (20000)"
+        "--steps",
+        type=command.positive,
+        default=20_000,
+        help="agent steps a game, at least (20000)",
     )
     collecting.add_argument("--seed", type=int, default=0, help="seed of games and policy (0)")
-    collecting.add_argument("--workers", type=positive, help="processes (one per core)")
+    collecting.add_argument("--workers", type=command.positive, help="processes (one per core)")
     collecting.add_argument(
         "--sticky",
         type=probability,
@@ -76,7 +72,7 @@ def parse(argv: list[str] | None = None) -> argparse.Namespace:
     )
     collecting.add_argument(
         "--shard-steps",
-        type=positive,
+        type=command.positive,
         default=5000,
         help="steps a shard, at least; what a kill costs a worker at most (5000)",
     )

@@ -12,6 +12,14 @@ class UserError(ValueError):
     """A mistake of the user's. Its text is one line that names the bad value and the fix."""
 
 
+def positive(text: str) -> int:
+    """An integer above 0, as the type of a command's argument."""
+    value = int(text)
+    if value < 1:
+        raise ValueError
+    return value
+
+
 def main(command: Callable[[], int | None]) -> NoReturn:
     """Run `command` and exit: 0 done, 2 a mistake of the user's, 1 a full disk, 130 interrupted.
 

@@ -25,13 +25,6 @@ after a kill. Episodes are divided once into training, validation and test.
       --recordings runs/recordings --run runs/probes --probe state --samples 2000"""
 
 
-def positive(text: str) -> int:
-    value = int(text)
-    if value < 1:
-        raise ValueError
-    return value
-
-
 def parse(argv: list[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         "python -m probes", description=ABOUT, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -67,7 +60,7 @@ def parse(argv: list[str] | None = None) -> argparse.Namespace:
     )
     running.add_argument(
         "--samples",
-        type=positive,
+        type=command.positive,
         default=8600,
         help="screen stacks a game, 70%% for training, 10%% validation, 20%% test (8600)",
     )
