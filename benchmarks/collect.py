@@ -82,8 +82,8 @@ def main() -> None:
     )
     parser.add_argument("games", nargs="*", default=["pong", "breakout", "freeway"], metavar="GAME")
     parser.add_argument("--cores", type=int, default=2, help="processes, and threads (2)")
-    parser.add_argument("--seconds", type=float, default=4, help="of each measurement (4)")
-    parser.add_argument("--rounds", type=int, default=3, help="measurements of each (3)")
+    parser.add_argument("--seconds", type=float, default=3, help="of each measurement (3)")
+    parser.add_argument("--rounds", type=int, default=11, help="measurements of each (11)")
     args = parser.parse_args()
 
     print(

@@ -17,8 +17,8 @@ from tqdm import tqdm
 
 from atari.frames import Frames
 from pretrain.draws import Draws, keyed
-from pretrain.order import accuracy, order_logits, order_loss
-from pretrain.tov_vicreg import TOVVICReg, apart, seen
+from pretrain.order import accuracy, apart, order_logits, order_loss, seen
+from pretrain.temporal_order import TemporalOrder
 
 LINES = 10
 WAYS = {"as they are": lambda windows: windows, "set apart": apart}
@@ -26,18 +26,19 @@ WAYS = {"as they are": lambda windows: windows, "set apart": apart}
 
 def learn(frames: Frames, way: str, samples: int, batch: int, gaps: tuple[int, ...]) -> list[float]:
     """Accuracies of LINES equal parts of the training on `samples` samples."""
-    objective = TOVVICReg(gaps=gaps)
-    learned = [*objective.encoder.parameters(), *objective.head.parameters()]
-    optimiser = torch.optim.AdamW(learned, lr=1e-3, weight_decay=0.05)
+    objective = TemporalOrder(gaps=gaps)
+    optimiser = torch.optim.AdamW(objective.parameters(), lr=1e-3, weight_decay=0.05)
     starts = frames.starts(objective.encoder.stack, objective.offsets)
     right: list[Tensor] = []
     steps = samples // batch
     for step in tqdm(range(steps), desc=way, unit=" batches"):
         at = starts[torch.randint(len(starts), (batch,), generator=keyed("cpu", step))]
-        windows = frames.windows(at, objective.encoder.stack, objective.offsets)
-        _, _, three, order, moved = objective.views(windows, Draws(0, step, batch, "cpu"))
+        draws = Draws(0, step, batch, "cpu")
+        places = objective.places(at, frames, draws)
+        windows = frames.windows(places.flatten(), objective.encoder.stack).unflatten(0, (-1, 3))
+        three, order, moved = objective.views(windows[:, :, 0], draws)
         features = torch.stack([seen(window) for window in objective.encode(*three.unbind(1))], 1)
-        logits = order_logits(objective.head, WAYS[way](features), order)
+        logits = order_logits(objective.task.head, WAYS[way](features), order)
         shuffled = (order != torch.arange(3)).any(1)
         optimiser.zero_grad()
         order_loss(logits, shuffled, moved).backward()

@@ -54,6 +54,7 @@ class FitCLI(LightningCLI):
                     "enable_progress_bar": False,
                     "enable_model_summary": False,
                     "use_distributed_sampler": False,
+                    "num_sanity_val_steps": 0,
                 },
             )
         except (ArgumentError, ValueError) as fault:

@@ -41,7 +41,7 @@ def fit(args: list[str]) -> None:
                 "games": list(cli.datamodule.frames.games),
                 "data_sha256": cli.datamodule.frames.data,
                 "steps": steps,
-                "samples": steps * cli.datamodule.batch * cli.trainer.world_size,
+                "samples": steps * cli.datamodule.batch,
                 "seed": cli.config.seed_everything,
             }
             folder = export_encoder(cli.model.encoder, cli.folder / "encoder", facts)

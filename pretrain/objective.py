@@ -11,21 +11,31 @@ A new objective is one file with a subclass, a config beside it and a test:
         def losses(self, now, later):          # named and weighted; the base sums and logs them
             now, later = self.encode(now, later)
             return {"slowness": (now.summary - later.summary).pow(2).mean()}
+
+On several ranks each makes the views of its own samples. `encode` gives back the features of the
+whole batch, and `join` does so for anything else that belongs to samples (labels, orders): a loss
+is then that of the whole batch on every rank, and so is what batch norms see.
 """
 
 from __future__ import annotations
+
+import functools
+from collections.abc import Callable
 
 import lightning
 import torch
 from torch import Tensor
 
+from atari.frames import Frames
 from pretrain.data import Batch
 from pretrain.draws import Draws
-from pretrain.encoder import Features
-from pretrain.optim import Optimisation, configure
+from pretrain.encoder import Encoder, Features
+from pretrain.join import join
+from pretrain.optim import Optimisation, configure, decay
 from pretrain.vit import Shape, build
 
 VIEWS = 2  # keeps the draws of the views apart from every other use of the seed
+HELD_OUT = 5  # and those of the held-out batches apart from the training's
 
 
 class Objective(lightning.LightningModule):
@@ -34,61 +44,123 @@ class Objective(lightning.LightningModule):
     Args:
         encoder: shape of the encoder that is pretrained.
         optimisation: optimiser and learning rate.
+        compiled: compile the encoder with torch.compile; it pays off on a GPU, in long runs.
         seed: of the initial weights and of every draw.
+
+    Attributes:
+        offsets: agent steps from an anchor that its episode must hold, whichever of them `places`
+            takes.
+        labels: what `views` gets beside the windows: columns of `atari.frames.LABELS`, "game"
+            (index into the data's games) and "place" (which screen of the data), each (B, K, ...).
+        done: the share of the run's steps that are over, for schedules.
     """
 
     offsets: tuple[int, ...] = (0,)
+    labels: tuple[str, ...] = ()
 
     def __init__(
         self,
         encoder: Shape = Shape(),
         optimisation: Optimisation = Optimisation(),
+        compiled: bool = False,
         seed: int = 0,
     ):
         super().__init__()
         self.encoder = build(encoder, seed)
-        self.optimisation, self.seed = optimisation, seed
+        self.optimisation, self.compiled, self.seed = optimisation, compiled, seed
         self.notes: dict[str, Tensor] = {}
+        self.done = 0.0
 
-    def views(self, windows: Tensor, draws: Draws) -> tuple[Tensor, ...]:
-        """What `losses` takes, made of windows (B, K, stack, H, W) uint8 at `offsets`."""
+    def prepare(self, frames: Frames) -> None:
+        """Take from the training frames what the objective must know of them as a whole.
+
+        Called once, before weights are restored: what it finds belongs into buffers.
+        """
+
+    def places(self, at: Tensor, frames: Frames, draws: Draws) -> Tensor:
+        """(B, K) int64: the newest screens of the windows that belong to the anchors `at` (B,)."""
+        return at[:, None] + torch.tensor(self.offsets, device=at.device)
+
+    def views(self, windows: Tensor, draws: Draws, **labels: Tensor) -> tuple[Tensor, ...]:
+        """What `losses` takes, made of windows (B, K, stack, H, W) uint8 and their `labels`."""
         raise NotImplementedError
 
     def losses(self, *views: Tensor) -> dict[str, Tensor]:
         """Named, weighted scalar losses; a function of the views and the parameters alone."""
         raise NotImplementedError
 
-    def encode(self, *views: Tensor) -> list[Features]:
-        """Encode several (B, stack, H, W) uint8 views in one forward pass."""
+    def stepped(self) -> None:
+        """Called after every step of the optimiser: teachers follow here."""
+
+    def encode(self, *views: Tensor, by: Encoder | None = None) -> list[Features]:
+        """Encode several (B, stack, H, W) uint8 views in one forward pass, `by` a teacher or not.
+
+        Returns float32 features of the whole batch: those of all ranks, in the order of slots.
+        """
         sizes = [len(view) for view in views]
-        summary, tokens = self.encoder(torch.cat(views))
-        self.note(feature_std=spread(summary.detach()[: sizes[0]]))
-        return [
-            Features(*both) for both in zip(summary.split(sizes), tokens.split(sizes), strict=True)
+        summary, tokens = (by or self.encoder)(torch.cat(views))
+        features = [
+            Features(join(one.float()), join(many.float()))
+            for one, many in zip(summary.split(sizes), tokens.split(sizes), strict=True)
         ]
+        if by is None:
+            self.note(feature_std=spread(features[0].summary.detach()))
+        return features
+
+    def join(self, *parts: Tensor) -> tuple[Tensor, ...]:
+        """What belongs to this rank's samples (B, ...), of the whole batch, as `encode` does."""
+        return tuple(join(part) for part in parts)
 
     def note(self, **numbers: Tensor) -> None:
         """Log numbers that are no losses, such as an accuracy, beside this step's losses."""
         self.notes.update({name: number.detach() for name, number in numbers.items()})
 
+    def setup(self, stage: str) -> None:
+        self.prepare(self.trainer.datamodule.frames)
+        if self.compiled:
+            self.encoder.compile()
+
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
-        draws = Draws(
-            self.seed ^ VIEWS,
-            batch.step,
-            len(batch.windows),
-            batch.windows.device,
-            batch.rank,
-            batch.world,
-        )
-        losses = self.losses(*self.views(batch.windows, draws))
+        self.done = self.trainer.global_step / self.trainer.max_steps
+        losses = self._losses(batch, self.seed ^ VIEWS)
         loss = torch.stack(list(losses.values())).sum()
         self.log("loss", loss, prog_bar=True)
         self.log_dict({f"loss/{name}": value for name, value in losses.items()})
         self.log_dict(self.notes)
         return loss
 
+    def validation_step(self, batch: Batch, batch_idx: int) -> None:
+        losses = self._losses(batch, self.seed ^ HELD_OUT)
+        numbers = {f"loss/{name}": value for name, value in losses.items()} | self.notes
+        self.log_dict(
+            {f"held_out/{name}": value for name, value in numbers.items()},
+            batch_size=len(batch.windows),
+        )
+
+    def _losses(self, batch: Batch, seed: int) -> dict[str, Tensor]:
+        size, device = len(batch.windows), batch.windows.device
+        draws = Draws(seed, batch.step, size, device, batch.rank, batch.world)
+        return self.losses(*self.views(batch.windows, draws, **batch.labels))
+
+    def optimizer_step(self, epoch, batch_idx, optimizer, optimizer_closure=None) -> None:
+        decay(optimizer, self.optimisation, self.trainer.global_step / self.trainer.max_steps)
+        super().optimizer_step(epoch, batch_idx, optimizer, optimizer_closure)
+        self.stepped()
+
     def configure_optimizers(self) -> dict:
         return configure(self, self.optimisation, self.trainer.max_steps)
+
+
+def full_precision(function: Callable) -> Callable:
+    """Keep a loss of tensors out of autocast: sums over a batch need more than 8 bits."""
+
+    @functools.wraps(function)
+    def outside(first: Tensor, *rest: Tensor, **named):
+        with torch.autocast(first.device.type, enabled=False):
+            wide = (x.float() if x.dtype == torch.bfloat16 else x for x in (first, *rest))
+            return function(*wide, **named)
+
+    return outside
 
 
 def spread(features: Tensor) -> Tensor:

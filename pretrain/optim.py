@@ -1,4 +1,4 @@
-"""Optimisers and their schedule: AdamW or LARS, linear warm-up, half-cosine to zero."""
+"""Optimisers and schedules: AdamW or LARS, linear warm-up, half-cosines."""
 
 from __future__ import annotations
 
@@ -19,12 +19,14 @@ class Optimisation:
         lr: peak learning rate, as it is used; no scaling by the batch.
         weight_decay: of weights; biases, norms and other vectors are not decayed.
         warmup: steps of linear warm-up.
+        last_weight_decay: what the weight decay goes to along a half-cosine; None: it stays.
     """
 
     name: Literal["adamw", "lars"] = "adamw"
     lr: float = 1e-3
     weight_decay: float = 0.05
     warmup: int = 20
+    last_weight_decay: float | None = None
 
 
 class LARS(torch.optim.Optimizer):
@@ -96,8 +98,21 @@ def configure(module: nn.Module, how: Optimisation, steps: int) -> dict:
     return {"optimizer": optimiser, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
 
+def decay(optimiser: torch.optim.Optimizer, how: Optimisation, done: float) -> None:
+    """Set the weight decay for the share `done` of the run; groups without one keep none."""
+    if how.last_weight_decay is not None:
+        for group in optimiser.param_groups:
+            if group["weight_decay"]:
+                group["weight_decay"] = cosine(how.weight_decay, how.last_weight_decay, done)
+
+
+def cosine(first: float, last: float, done: float) -> float:
+    """From `first` to `last` along a half-cosine; `done` is the share of the way, 0 to 1."""
+    return last + (first - last) * 0.5 * (1 + math.cos(math.pi * done))
+
+
 def rate(step: int, warmup: int, steps: int) -> float:
     """The share of the peak rate at `step`, counted from 0."""
     if step < warmup:
         return (step + 1) / warmup
-    return 0.5 * (1 + math.cos(math.pi * (step - warmup) / max(1, steps - warmup)))
+    return cosine(1, 0, (step - warmup) / max(1, steps - warmup))

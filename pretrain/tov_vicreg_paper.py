@@ -13,10 +13,8 @@ from torch import Tensor, nn
 
 from pretrain.augment import augment, check
 from pretrain.draws import Draws, seeded
-from pretrain.order import ORDERS, accuracy, order_logits, order_loss
+from pretrain.order import HEAD, ORDERS, accuracy, order_logits, order_loss
 from pretrain.vicreg import VICReg
-
-HEAD = 2  # keeps its initial weights apart from the encoder's and the expander's
 
 
 class PaperTOVVICReg(VICReg):
@@ -35,7 +33,7 @@ class PaperTOVVICReg(VICReg):
         augment_neighbours: list[dict] = [],  # noqa: B006  (read only)
         **vicreg,
     ):
-        super().__init__(**vicreg)
+        super().__init__(later=0, **vicreg)
         self.order = order
         self.offsets = (0, -gap, gap)
         self.neighbours = check(augment_neighbours)
@@ -51,6 +49,7 @@ class PaperTOVVICReg(VICReg):
 
     def losses(self, first, second, before, after, order) -> dict[str, Tensor]:
         first, second, before, after = self.encode(first, second, before, after)
+        (order,) = self.join(order)
         slots = torch.stack([view.summary for view in (first, before, after)], 1)
         logits = order_logits(self.head, slots, order)
         shuffled = (order != torch.arange(3, device=order.device)).any(1)

@@ -2,52 +2,39 @@
 
 from __future__ import annotations
 
-from itertools import pairwise
-
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
-from pretrain.augment import Chain, augment, check
-from pretrain.draws import Draws, seeded
-from pretrain.objective import Objective
-
-EXPANDER = 1  # keeps its initial weights apart from the encoder's
-SHIFT_AND_INTENSITY: Chain = [{"name": "shift", "pixels": 4}, {"name": "intensity", "scale": 0.05}]
+from pretrain.draws import seeded
+from pretrain.objective import full_precision
+from pretrain.two_views import PROJECTOR, TwoViews, mlp
 
 
-class VICReg(Objective):
+class VICReg(TwoViews):
     """Two augmented views of the same screens agree, every feature varies, no two covary.
 
     Args:
-        augment_first, augment_second: the chains of the two views.
         expander: width of the three layers that the summary is expanded by.
         invariance, variance, covariance: coefficients of the terms.
     """
 
     def __init__(
         self,
-        augment_first: list[dict] = SHIFT_AND_INTENSITY,
-        augment_second: list[dict] = SHIFT_AND_INTENSITY,
         expander: int = 1024,
         invariance: float = 25.0,
         variance: float = 25.0,
         covariance: float = 1.0,
-        **base,
+        **two_views,
     ):
-        super().__init__(**base)
-        self.chains = check(augment_first), check(augment_second)
+        super().__init__(**two_views)
         self.coefficients = {
             "invariance": invariance,
             "variance": variance,
             "covariance": covariance,
         }
-        with seeded(self.seed, EXPANDER):
+        with seeded(self.seed, PROJECTOR):
             self.expander = mlp(self.encoder.dim, expander, expander, expander)
-
-    def views(self, windows: Tensor, draws: Draws) -> tuple[Tensor, ...]:
-        """The screens now, twice: (B, stack, H, W) uint8 each."""
-        return tuple(augment(windows[:, 0], draws, chain) for chain in self.chains)
 
     def losses(self, first: Tensor, second: Tensor) -> dict[str, Tensor]:
         first, second = self.encode(first, second)
@@ -59,6 +46,7 @@ class VICReg(Objective):
         return {name: self.coefficients[name] * value for name, value in terms.items()}
 
 
+@full_precision
 def vicreg_terms(x: Tensor, y: Tensor) -> dict[str, Tensor]:
     """Invariance, variance and covariance of embeddings x, y (B, D), without coefficients.
 
@@ -83,11 +71,3 @@ def _covariance(x: Tensor) -> Tensor:
     x = x - x.mean(dim=0)
     covariance = torch.einsum("bi,bj->ij", x, x) / (batch - 1)
     return (covariance.pow(2).sum() - covariance.diagonal().pow(2).sum()) / dim
-
-
-def mlp(*widths: int) -> nn.Sequential:
-    """Linear layers of these widths with BatchNorm and ReLU between; the last is bare."""
-    layers: list[nn.Module] = []
-    for wide, narrow in pairwise(widths[:-1]):
-        layers += [nn.Linear(wide, narrow), nn.BatchNorm1d(narrow), nn.ReLU()]
-    return nn.Sequential(*layers, nn.Linear(widths[-2], widths[-1], bias=False))

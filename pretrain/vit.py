@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Literal
 
 import timm
 import torch
@@ -34,6 +35,9 @@ class Shape:
         stack: screens stacked as channels, oldest first.
         screen: side of the square screens in pixels.
         crop: side of the middle square that is seen, where it is not the whole screen.
+        positions: what the position embeddings start from: "normal" as timm has it, std 0.02, or
+            "sincos", 2-D and of unit amplitude, which does not drown in what all patches share.
+        patch_gain: factor on the initial weights of the patch embedding.
     """
 
     size: str = "vit_micro"
@@ -41,6 +45,8 @@ class Shape:
     stack: int = 4
     screen: int = 84
     crop: int | None = None
+    positions: Literal["normal", "sincos"] = "normal"
+    patch_gain: float = 1.0
 
 
 class ViT(Encoder):
@@ -123,8 +129,24 @@ def build(shape: Shape, seed: int = 0) -> ViT:
         "global_pool": "token",
         **differences,
     }
-    with seeded(seed):
-        return ViT(architecture, model_args, (shape.screen, shape.screen))
+    with seeded(seed), torch.no_grad():
+        encoder = ViT(architecture, model_args, (shape.screen, shape.screen))
+        encoder.vit.patch_embed.proj.weight.mul_(shape.patch_gain)
+        if shape.positions == "sincos":
+            first = encoder.vit.num_prefix_tokens
+            encoder.vit.pos_embed.zero_()[:, first:] = sincos(*encoder.grid, encoder.dim)
+    return encoder
+
+
+def sincos(rows: int, columns: int, dim: int) -> Tensor:
+    """(rows * columns, dim) positions: sine and cosine of the column, then of the row.
+
+    Wavelengths 2 pi to 2 pi * 10^4 patches (Chen, Xie, He 2021, arXiv 2104.02057, MoCo v3).
+    """
+    frequencies = 10_000.0 ** -(torch.arange(dim // 4) / (dim // 4))
+    row, column = torch.meshgrid(torch.arange(rows), torch.arange(columns), indexing="ij")
+    angles = [place.flatten()[:, None] * frequencies for place in (column, row)]
+    return torch.cat([wave(angle) for angle in angles for wave in (torch.sin, torch.cos)], dim=1)
 
 
 @contextmanager

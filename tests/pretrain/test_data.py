@@ -10,16 +10,21 @@ import torch
 
 from atari.command import UserError
 from pretrain.data import Batch, Steps, Windows
+from pretrain.objective import Objective
 
 
 def steps(recordings: Path, batch: int = 8, seed: int = 0, rank: int = 0, world: int = 1,
-          seen: int = 0, max_steps: int = 6, offsets: tuple[int, ...] = (0,)) -> Steps:  # fmt: skip
+          seen: int = 0, max_steps: int = 6, offsets: tuple[int, ...] = (0,),
+          labels: tuple[str, ...] = ()) -> Steps:  # fmt: skip
     data = Windows([str(recordings)], batch=batch, seed=seed)
     data.seen = seen
-    trainer = SimpleNamespace(
-        global_rank=rank, world_size=world, max_steps=max_steps, accumulate_grad_batches=1
-    )
-    return Steps(data, 4, offsets, trainer)
+    objective = Objective()
+    objective.offsets, objective.labels = offsets, labels
+    data.trainer = SimpleNamespace(
+        global_rank=rank, world_size=world, max_steps=max_steps, accumulate_grad_batches=1,
+        lightning_module=objective,
+    )  # fmt: skip
+    return data.train_dataloader()
 
 
 def equal(a: Batch, b: Batch) -> bool:
@@ -31,6 +36,21 @@ def test_a_batch_holds_windows_at_the_offsets(recordings: Path) -> None:
     assert batch.windows.shape == (8, 3, 4, 84, 84)
     assert batch.windows.dtype == torch.uint8
     assert (batch.step, batch.rank, batch.world) == (0, 0, 1)
+
+
+def test_labels_are_those_of_the_newest_screens(recordings: Path) -> None:
+    loader = steps(recordings, offsets=(0, 1), labels=("place", "step", "ram", "game"))
+    batch, frames = next(iter(loader)), loader.frames
+    place = batch.labels["place"]
+    assert torch.equal(frames.screens[place], batch.windows[:, :, -1])
+    assert torch.equal(batch.labels["step"][:, 1], batch.labels["step"][:, 0] + 1)
+    assert torch.equal(batch.labels["ram"], frames.labels["ram"][place])
+    assert torch.equal(batch.labels["game"], frames.game[place])
+
+
+def test_a_batch_that_ranks_cannot_share_is_refused(recordings: Path) -> None:
+    with pytest.raises(UserError, match="take a multiple of 3"):
+        steps(recordings, batch=8, world=3)
 
 
 def test_the_loader_knows_its_length_and_starts_where_it_stopped(recordings: Path) -> None:
@@ -47,7 +67,7 @@ def test_seeds_order_the_windows_in_other_ways(recordings: Path) -> None:
 
 def test_two_ranks_share_the_batch_of_one(recordings: Path) -> None:
     whole = list(steps(recordings, batch=8))
-    halves = [list(steps(recordings, batch=4, rank=rank, world=2)) for rank in (0, 1)]
+    halves = [list(steps(recordings, batch=8, rank=rank, world=2)) for rank in (0, 1)]
     for step, batch in enumerate(whole):
         for rank in (0, 1):
             assert torch.equal(batch.windows[rank::2], halves[rank][step].windows)

@@ -6,7 +6,8 @@ import pytest
 import torch
 
 from pretrain.draws import Draws
-from pretrain.vicreg import VICReg, mlp, vicreg_terms
+from pretrain.two_views import mlp
+from pretrain.vicreg import VICReg, vicreg_terms
 from pretrain.vit import Shape
 
 

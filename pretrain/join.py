@@ -1,0 +1,20 @@
+"""One batch from the parts of all ranks, so that each has the loss of the whole batch."""
+
+from __future__ import annotations
+
+import torch
+import torch.distributed as dist
+from torch import Tensor
+from torch.distributed.nn.functional import all_gather
+
+
+def join(part: Tensor) -> Tensor:
+    """(B, ...) of this rank to (world * B, ...) of all, in the order of slots.
+
+    Rank r holds the slots r, r + world, ... . Gradients flow back to every part. Where each rank
+    computes the same loss of the whole batch and DDP takes the mean of the ranks' gradients, each
+    parameter's is that of one process on the whole batch.
+    """
+    if not (dist.is_available() and dist.is_initialized()) or dist.get_world_size() == 1:
+        return part
+    return torch.stack(all_gather(part.contiguous()), 1).flatten(0, 1)
