@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import argparse
 
-from analysis import report
+from analysis import report, study
 from atari.command import main
 
-COMMANDS = {"report": report}
+COMMANDS = {"report": report, "study": study}
 
 
 def parser() -> argparse.ArgumentParser:

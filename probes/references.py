@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from pretrain.draws import seeded
 from pretrain.encoder import Encoder, Features
 from pretrain.vit import ViT
 
@@ -22,8 +23,7 @@ def references(like: ViT, seed: int) -> dict[str, Encoder]:
 
 def untrained(like: ViT, seed: int) -> ViT:
     """A ViT of the same shape with timm's initialisation drawn from `seed`, in eval mode."""
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
+    with seeded(seed):
         return ViT(like.architecture, like.model_args, like.screen).eval()
 
 

@@ -1,0 +1,138 @@
+"""Where the encoders of a study stand: means over games and seeds, with their intervals."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from pathlib import Path
+
+import numpy as np
+
+from analysis.statistics import interval, mean
+
+REFERENCES = ("random", "pixels", "majority")
+Scores = dict[str, np.ndarray]
+"""By encoder, (seeds, games)."""
+
+
+def table(out: Path, names: list[str], seeds: list[int], differences: list[list[str]]) -> dict:
+    """What the probes of `seeds` found of `names` and of the references.
+
+    {"games": [...], "r2" and "f1": Scores of the state probe, "rankme": Scores of the summary,
+    "order": {encoder: (seeds,)} held-out order accuracy, NaN where the run has none,
+    "differences": {"a - b": {"r2" | "f1": (seeds, games)}}}
+    """
+    states = [_probe(out, seed, "state") for seed in seeds]
+    ranks = [_probe(out, seed, "collapse") for seed in seeds]
+    everyone = [*names, *(name for name in REFERENCES if name in states[0])]
+    games = list(dict.fromkeys(row[0] for row in states[0][names[0]]["categories"]["rows"]))
+    found = {"games": games, "order": {}}
+    for column in ("r2", "f1"):
+        found[column] = {
+            name: _scores([state[name]["categories"] for state in states], games, column,
+                          category="mean")
+            for name in everyone
+        }  # fmt: skip
+    found["rankme"] = {
+        name: _scores([rank[name]["features"] for rank in ranks], games, "rankme", place="summary")
+        for name in everyone
+        if name in ranks[0]
+    }
+    for name in names:
+        last = [_last(out / f"seed-{seed}" / name, "held_out/order_accuracy") for seed in seeds]
+        found["order"][name] = np.array(last)
+    found["differences"] = {
+        f"{a} - {b}": {column: found[column][a] - found[column][b] for column in ("r2", "f1")}
+        for a, b in differences
+        if a in names and b in names
+    }
+    return found
+
+
+def written(title: str, found: dict) -> dict[str, str]:
+    """The files of a study: {"study.md": a table for people, "study.csv": every single score}."""
+    return {"study.md": _markdown(title, found), "study.csv": _csv(found)}
+
+
+def _probe(out: Path, seed: int, probe: str) -> dict:
+    """{encoder: {table: {"columns", "rows"}}} of a probe's results."""
+    path = out / f"seed-{seed}" / "probes" / "probes" / f"{probe}.json"
+    encoders = json.loads(path.read_text(encoding="utf-8"))["encoders"]
+    return {
+        name: {one["name"]: one for one in result["tables"]} for name, result in encoders.items()
+    }
+
+
+def _scores(tables: list[dict], games: list[str], column: str, **where: str) -> np.ndarray:
+    """(seeds, games) of one column, of the rows where other columns have a value."""
+    scores = np.full((len(tables), len(games)), np.nan)
+    for seed, one in enumerate(tables):
+        at = {name: one["columns"].index(name) for name in ("game", column, *where)}
+        for row in one["rows"]:
+            if row[at["game"]] in games and all(row[at[k]] == v for k, v in where.items()):
+                value = row[at[column]]
+                scores[seed, games.index(row[at["game"]])] = np.nan if value is None else value
+    return scores
+
+
+def _last(run: Path, metric: str) -> float:
+    """The last value of a metric of a run; NaN where it has none."""
+    with open(run / "metrics.csv", newline="", encoding="utf-8") as file:
+        values = [row["value"] for row in csv.DictReader(file) if row["name"] == metric]
+    return float(values[-1]) if values else np.nan
+
+
+def _markdown(title: str, found: dict) -> str:
+    seeds = len(next(iter(found["r2"].values())))
+    games = found["games"]
+    lines = [
+        f"# {title}",
+        "",
+        f"Mean over {len(games)} games and {seeds} seed{'s' * (seeds > 1)}"
+        + (", with 95 % bootstrap intervals over seeds." if seeds > 1 else "; no interval.")
+        + " R2 and F1 are of the state probe, RankMe of the summary, order of held-out episodes.",
+        "",
+        "| encoder | R2 | F1 | RankMe | order | games above random (R2) |",
+        "|---|---|---|---|---|---|",
+    ]
+    for name, r2 in found["r2"].items():
+        above = (r2.mean(0) > found["r2"]["random"].mean(0)).sum()
+        cells = [_interval(r2), _interval(found["f1"][name]), _number(found["rankme"].get(name), 1),
+                 _number(found["order"].get(name), 2), f"{above} of {len(games)}"]  # fmt: skip
+        lines.append(f"| {name} | {' | '.join(cells)} |")
+    for pair, columns in found["differences"].items():
+        cells = [_interval(columns[column], "+.3f") for column in ("r2", "f1")]
+        lines.append(f"| {pair} | {' | '.join(cells)} | | | |")
+    lines += ["", "R2 by game, mean over seeds", "", f"| encoder | {' | '.join(games)} |",
+              "|---" * (len(games) + 1) + "|"]  # fmt: skip
+    for name, r2 in found["r2"].items():
+        lines.append(f"| {name} | {' | '.join(f'{value:.3f}' for value in r2.mean(0))} |")
+    return "\n".join(lines) + "\n"
+
+
+def _interval(scores: np.ndarray, form: str = ".3f") -> str:
+    """The mean, and its interval where there are several seeds."""
+    text = f"{mean(scores):{form}}"
+    if len(scores) == 1:
+        return text
+    low, high = interval(mean, scores)
+    return f"{text} ({low:{form}} to {high:{form}})"
+
+
+def _number(scores: np.ndarray | None, digits: int) -> str:
+    if scores is None or np.isnan(scores).all():
+        return ""
+    return f"{np.nanmean(scores):.{digits}f}"
+
+
+def _csv(found: dict) -> str:
+    """A row for each encoder, seed (by its place) and game."""
+    file = io.StringIO()
+    rows = csv.writer(file, lineterminator="\n")
+    rows.writerow(["encoder", "seed", "game", "r2", "f1"])
+    for name, r2 in found["r2"].items():
+        for (seed, game), value in np.ndenumerate(r2):
+            f1 = found["f1"][name][seed, game]
+            rows.writerow([name, seed, found["games"][game], f"{value:.6f}", f"{f1:.6f}"])
+    return file.getvalue()
