@@ -94,19 +94,23 @@ def resized_crop(
     draws: Draws,
     scale: tuple[float, float] = (0.08, 1.0),
     ratio: tuple[float, float] = (3 / 4, 4 / 3),
+    side: int | None = None,
 ) -> Tensor:
     """A box of a share `scale` of the area and of a side ratio in `ratio`, resized to the whole.
 
-    Bilinear. A box that would not fit is cut to the screen's side.
+    Bilinear; to `side` x `side` where that is given. A box that would not fit is cut to the
+    screen's side.
     """
     area = draws.uniform(*scale)
     low, high = torch.tensor(ratio).log().tolist()
     sides = draws.uniform(low, high).exp()
     width, height = (area * sides).sqrt().clamp(max=1), (area / sides).sqrt().clamp(max=1)
-    x, y = ((1 - side) * draws.uniform(-1, 1) for side in (width, height))
+    x, y = ((1 - length) * draws.uniform(-1, 1) for length in (width, height))
     zero = torch.zeros_like(x)
     box = torch.stack([torch.stack([width, zero, x], 1), torch.stack([zero, height, y], 1)], 1)
-    grid = F.affine_grid(box, list(screens.shape), align_corners=False)
+    batch, stack, *whole = screens.shape
+    size = [batch, stack, *([side, side] if side else whole)]
+    grid = F.affine_grid(box, size, align_corners=False)
     cut = F.grid_sample(screens.float(), grid, padding_mode="border", align_corners=False)
     return _rounded(cut)
 

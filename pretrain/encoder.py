@@ -50,6 +50,10 @@ class Encoder(nn.Module):
                 f"not {screens.dtype} {tuple(screens.shape)}: "
                 "match the stack and the screen size, or take another encoder"
             )
+        return self.pixels(screens)
+
+    def pixels(self, screens: Tensor) -> Tensor:
+        """Uint8 screens, or parts of them, to float pixels in [0, 1]."""
         return screens.to(next(self.parameters()).dtype) / 255
 
     def encode(self, pixels: Tensor) -> Features:

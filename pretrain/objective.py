@@ -29,7 +29,7 @@ from torch import Tensor
 from atari.frames import Frames
 from pretrain.data import Batch
 from pretrain.draws import Draws
-from pretrain.encoder import Encoder, Features
+from pretrain.encoder import Features
 from pretrain.join import join
 from pretrain.optim import Optimisation, configure, decay
 from pretrain.vit import Shape, build
@@ -92,8 +92,10 @@ class Objective(lightning.LightningModule):
     def stepped(self) -> None:
         """Called after every step of the optimiser: teachers follow here."""
 
-    def encode(self, *views: Tensor, by: Encoder | None = None) -> list[Features]:
-        """Encode several (B, stack, H, W) uint8 views in one forward pass, `by` a teacher or not.
+    def encode(
+        self, *views: Tensor, by: Callable[[Tensor], Features] | None = None
+    ) -> list[Features]:
+        """Encode several (B, stack, H, W) uint8 views in one forward pass, or `by` a teacher.
 
         Returns float32 features of the whole batch: those of all ranks, in the order of slots.
         """

@@ -9,6 +9,7 @@ from typing import Literal
 
 import timm
 import torch
+from timm.layers import resample_abs_pos_embed
 from torch import Tensor
 from torch.utils.hooks import RemovableHandle
 
@@ -81,7 +82,38 @@ class ViT(Encoder):
 
     def encode(self, pixels: Tensor) -> Features:
         """The normed CLS token and the normed patch tokens of float pixels in [0, 1]."""
-        tokens = self.vit.forward_features(pixels)
+        return self.attend(self.embed(pixels))
+
+    def encode_crops(self, crops: Tensor) -> Features:
+        """Encode (B, stack, h, w) uint8 crops of another size than whole screens.
+
+        Raises UserError where patches do not divide their sides.
+        """
+        patch = self.vit.patch_embed.patch_size[0]
+        if any(side % patch for side in crops.shape[-2:]):
+            raise UserError(
+                f"patch {patch} does not divide crops of {' x '.join(map(str, crops.shape[-2:]))} "
+                f"px: take a multiple of {patch} for their side"
+            )
+        return self.encode(self.pixels(crops))
+
+    def embed(self, pixels: Tensor) -> Tensor:
+        """(B, 1 + N, D): the CLS token and the patches of float pixels, with their positions.
+
+        Positions are stretched, bicubic, over pixels of another size than `seen` (Caron et al.
+        2021, arXiv 2104.14294, DINO).
+        """
+        vit, first = self.vit, self.vit.num_prefix_tokens
+        patches = vit.patch_embed.proj(pixels)
+        positions = resample_abs_pos_embed(
+            vit.pos_embed, patches.shape[2:], self.grid, num_prefix_tokens=first
+        )
+        summary = vit.cls_token.expand(len(patches), -1, -1)
+        return torch.cat([summary, patches.flatten(2).mT], dim=1) + positions
+
+    def attend(self, tokens: Tensor) -> Features:
+        """What the blocks make of embedded tokens (B, 1 + n, D), all of them or some."""
+        tokens = self.vit.norm(self.vit.blocks(tokens))
         first = self.vit.num_prefix_tokens
         return Features(tokens[:, 0], tokens[:, first:])
 

@@ -95,6 +95,13 @@ def test_a_crop_shows_a_part_of_the_screen() -> None:
     assert rows[:, -1].max() >= 81
 
 
+def test_a_crop_may_come_out_smaller() -> None:
+    screens = noise(side=12)
+    crops = AUGMENTATIONS["resized_crop"](screens, draws(), scale=(1, 1), ratio=(1, 1), side=6)
+    means = screens.float().unflatten(2, (6, 2)).unflatten(4, (6, 2)).mean((3, 5))
+    assert (crops - means).abs().max() <= 0.51  # rounded
+
+
 def test_blur_keeps_what_is_flat_and_spreads_a_point() -> None:
     flat = torch.full((2, 1, 9, 9), 90, dtype=torch.uint8)
     assert torch.equal(AUGMENTATIONS["blur"](flat, draws(2)), flat)

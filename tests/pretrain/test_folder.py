@@ -56,6 +56,7 @@ def test_loads_bit_equal(encoder: ViT, folder: Path) -> None:
 
 @pytest.mark.parametrize("shape", [
     Shape(), Shape(patch=12, stack=1), Shape(patch=8, stack=3, crop=80), Shape(size="vit_tiny"),
+    Shape(positions="sincos", patch_gain=4),
 ])  # fmt: skip
 def test_plain_timm_loads_the_same_bits(shape: Shape, tmp_path: Path) -> None:
     encoder = build(shape).eval()

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 import torch
 from timm.layers import set_fused_attn
 
 from atari.command import UserError
-from pretrain.vit import SIZES, Shape, build
+from pretrain.vit import SIZES, Shape, build, sincos
 
 
 def screens(count: int = 2, stack: int = 4, side: int = 84) -> torch.Tensor:
@@ -92,6 +94,59 @@ def test_weights_are_a_function_of_the_seed_alone() -> None:
     for name, weight in first.state_dict().items():
         assert torch.equal(weight, again.state_dict()[name])
     assert not torch.equal(first.vit.pos_embed, other.vit.pos_embed)
+
+
+def test_positions_are_stretched_over_a_crop() -> None:
+    encoder = build(Shape())
+    with torch.no_grad():  # positions that count the columns, and nothing else that patches hold
+        encoder.vit.patch_embed.proj.weight.zero_()
+        encoder.vit.patch_embed.proj.bias.zero_()
+        encoder.vit.pos_embed[0, 1:] = torch.arange(6.0).repeat(6)[:, None]
+        embedded = encoder.embed(torch.zeros(1, 4, 42, 42))[0]
+    assert torch.equal(embedded[0], encoder.vit.cls_token[0, 0] + encoder.vit.pos_embed[0, 0])
+    rows = embedded[1:, 0].reshape(3, 3)
+    torch.testing.assert_close(rows, rows[:1].expand(3, 3))
+    # Two columns become one; the filter is wider than two, so the border draws the ends in a bit.
+    torch.testing.assert_close(rows[0], torch.tensor([0.5, 2.5, 4.5]), rtol=0, atol=0.2)
+    assert rows[0, 1] == pytest.approx(2.5)
+
+
+def test_crops_are_encoded_whatever_their_size() -> None:
+    encoder = build(Shape()).eval()
+    summary, tokens = encoder.encode_crops(screens(2, side=42))
+    assert (summary.shape, tokens.shape) == ((2, 96), (2, 9, 96))
+
+
+def test_crops_that_patches_do_not_divide_are_refused() -> None:
+    with pytest.raises(UserError, match="patch 14 does not divide crops of 40 x 40 px"):
+        build(Shape()).encode_crops(screens(1, side=40))
+
+
+def test_sincos_positions_by_hand() -> None:
+    positions = sincos(2, 3, 8)  # frequencies 1 and 1/100
+    assert positions.shape == (6, 8)
+    column, row = 2.0, 1.0
+    wanted = [wave(place * frequency) for place in (column, row)
+              for wave in (math.sin, math.cos) for frequency in (1.0, 0.01)]  # fmt: skip
+    assert positions[1 * 3 + 2].tolist() == pytest.approx(wanted)
+    assert positions[0].tolist() == [0, 0, 1, 1] * 2
+    assert (positions.norm(dim=1) ** 2).tolist() == pytest.approx([4] * 6)
+
+
+def test_sincos_positions_are_an_initial_value_of_the_patches_alone() -> None:
+    encoder = build(Shape(positions="sincos"), seed=3)
+    assert torch.equal(encoder.vit.pos_embed[0, 1:], sincos(6, 6, 96))
+    assert not encoder.vit.pos_embed[0, 0].any()
+    usual = build(Shape(), seed=3).vit.state_dict()
+    for name, weight in encoder.vit.state_dict().items():
+        assert name == "pos_embed" or torch.equal(weight, usual[name])
+
+
+def test_a_patch_gain_multiplies_the_patch_weights_alone() -> None:
+    usual, loud = (build(Shape(patch_gain=gain)).vit.state_dict() for gain in (1.0, 4.0))
+    for name, weight in loud.items():
+        factor = 4 if name == "patch_embed.proj.weight" else 1
+        assert torch.equal(weight, factor * usual[name])
 
 
 @pytest.mark.parametrize("size", SIZES)
