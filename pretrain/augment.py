@@ -144,6 +144,54 @@ def solarise(screens: Tensor, draws: Draws, threshold: int = 120) -> Tensor:
     return torch.where(screens >= threshold, 255 - screens, screens)
 
 
+def cut_out(
+    screens: Tensor,
+    draws: Draws,
+    sides: tuple[float, float] = (0.1, 0.4),
+    grey: int | None = None,
+) -> Tensor:
+    """Cover a rectangle with the sample's mean, or with `grey` (DeVries & Taylor 2017, Cutout).
+
+    Its sides are uniform in `sides`, shares of the screen's, and it lies inside the screen.
+    """
+    inside = []
+    for length in screens.shape[-2:]:
+        side = (draws.uniform(*sides, 1) * length).round()
+        begin = (draws.uniform(0, 1, 1) * (length - side + 1)).floor()
+        at = torch.arange(length, device=screens.device)
+        inside.append((at >= begin) & (at < begin + side))
+    covered = inside[0][:, None, :, None] & inside[1][:, None, None, :]
+    mean = _rounded(screens.float().mean(dim=(1, 2, 3), keepdim=True))
+    return torch.where(covered, mean if grey is None else grey, screens)
+
+
+def render(
+    screens: Tensor,
+    draws: Draws,
+    palette: int = 8,
+    gamma: float = 0.4,
+    contrast: float = 0.4,
+    variant: int = 0,
+) -> Tensor:
+    """Show each episode in grey levels of its own, the same at every step.
+
+    After Sadeghi & Levine 2017 (CAD2RL, arXiv 1611.04201), who randomise the renderer; a recording
+    has its levels to change. One table of the 256 levels an episode: `palette` bands of
+    neighbouring levels change places (1: none, 256: any level becomes any other), then
+    255 * (level / 255)^g with log g uniform in +-gamma, then the contrast about mid-grey is
+    multiplied by 1 +- contrast. Two views that shall agree need another `variant` each, or the
+    table gives the episode away.
+    """
+    drawn = draws.by_episode(0, 1, palette + 2, key=variant)
+    level = torch.arange(256, device=screens.device)
+    # Sorted by the drawn place of its band: no two levels become one, within a band none move.
+    places = drawn[:, level * palette // 256].argsort(dim=1, stable=True).argsort(dim=1)
+    power, factor = ((2 * drawn[:, [i]] - 1) for i in (-2, -1))
+    bent = 255 * (places / 255) ** (gamma * power).exp()
+    table = _rounded(127.5 + (bent - 127.5) * (1 + contrast * factor))
+    return table.gather(1, screens.flatten(1).long()).view_as(screens)
+
+
 def flip(screens: Tensor, draws: Draws) -> Tensor:
     """Mirror left and right. Games are not symmetric: in no default chain."""
     return screens.flip(-1)
@@ -159,6 +207,8 @@ AUGMENTATIONS = {
         grayscale,
         blur,
         solarise,
+        cut_out,
+        render,
         flip,
     )
 }

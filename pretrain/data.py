@@ -28,6 +28,8 @@ class Batch(NamedTuple):
     step: int
     rank: int
     world: int
+    episode: Tensor
+    """(B,) int64, the episode of each sample's anchor, by its number in all the data."""
 
 
 class Windows(lightning.LightningDataModule):
@@ -116,7 +118,12 @@ class Steps:
             for name in self.objective.labels
         }
         return Batch(
-            windows.view(*places.shape, *windows.shape[2:]), labels, step, self.rank, self.world
+            windows.view(*places.shape, *windows.shape[2:]),
+            labels,
+            step,
+            self.rank,
+            self.world,
+            self.frames.episode[at],
         )
 
     def pick(self, slots: Tensor) -> Tensor:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -11,27 +12,38 @@ from torch import Tensor
 
 def keyed(device: torch.device | str, *key: int) -> torch.Generator:
     """A generator on `device` that is a function of the integers in `key`."""
-    return torch.Generator(device).manual_seed(_mixed(*key))
+    return torch.Generator(device).manual_seed(_seed(*key))
 
 
 @contextmanager
 def seeded(*key: int) -> Iterator[None]:
     """Make the initial weights that are drawn inside the block a function of `key`."""
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(_mixed(*key))
+        torch.manual_seed(_seed(*key))
         yield
 
 
-def _mixed(*key: int) -> int:
+def _seed(*key: int) -> int:
     """One 63-bit seed of several integers."""
+    return _right(_mixed(*key), 1)
+
+
+def _mixed(*key: int | Tensor) -> int | Tensor:
+    """The low 64 bits mix all integers of `key`: all are numbers, or the first an int64 tensor."""
     state = 0
     for number in key:
-        # splitmix64: neighbouring keys must not give neighbouring states.
-        state = (state ^ number) + 0x9E3779B97F4A7C15 & 0xFFFFFFFFFFFFFFFF
-        state = (state ^ state >> 30) * 0xBF58476D1CE4E5B9 & 0xFFFFFFFFFFFFFFFF
-        state = (state ^ state >> 27) * 0x94D049BB133111EB & 0xFFFFFFFFFFFFFFFF
-        state ^= state >> 31
-    return state >> 1
+        # splitmix64: neighbouring keys must not give neighbouring states. Tensors wrap around at
+        # 64 bits; numbers grow beyond, and what is beyond never comes back.
+        state = (state ^ number) + (0x9E3779B97F4A7C15 - 2**64)
+        state = (state ^ _right(state, 30)) * (0xBF58476D1CE4E5B9 - 2**64)
+        state = (state ^ _right(state, 27)) * (0x94D049BB133111EB - 2**64)
+        state = state ^ _right(state, 31)
+    return state
+
+
+def _right(bits: int | Tensor, count: int) -> int | Tensor:
+    """Shift 64 bits right and fill with zeros, where >> would repeat the sign."""
+    return bits >> count & 2 ** (64 - count) - 1
 
 
 class Draws:
@@ -45,11 +57,22 @@ class Draws:
         batch: samples of this rank.
         device: where the numbers are made and used.
         rank, world: this rank takes the slots rank, rank + world, ...
+        episode: (batch,) int64, the episodes of this rank's samples, for `by_episode`.
     """
 
-    def __init__(self, seed: int, step: int, batch: int, device, rank: int = 0, world: int = 1):
+    def __init__(
+        self,
+        seed: int,
+        step: int,
+        batch: int,
+        device: torch.device | str,
+        rank: int = 0,
+        world: int = 1,
+        episode: Tensor | None = None,
+    ):
         self.generator = keyed(device, seed, step)
         self.device, self.batch, self.rank, self.world = device, batch, rank, world
+        self.seed, self.episode = seed, episode
 
     def uniform(self, low: float, high: float, *shape: int) -> Tensor:
         """(batch, *shape) float, uniform in [low, high)."""
@@ -68,6 +91,17 @@ class Draws:
     def chance(self, p: float) -> Tensor:
         """(batch,) bool, true with probability p."""
         return self.uniform(0, 1) < p
+
+    def by_episode(self, low: float, high: float, *shape: int, key: int = 0) -> Tensor:
+        """(batch, *shape) float, uniform in [low, high): a function of (seed, episode, key) alone.
+
+        Whenever and on whichever rank an episode is met, its numbers are the same. So are those of
+        two calls: what is to be independent comes from one call, or has keys of its own.
+        """
+        index = torch.arange(math.prod(shape), device=self.device)
+        bits = _mixed(self.episode[:, None], index, _seed(self.seed, key))
+        share = _right(bits, 40).float() / 2**24
+        return (low + (high - low) * share).view(self.batch, *shape)
 
     def _empty(self, shape: tuple[int, ...]) -> Tensor:
         return torch.empty(self.batch * self.world, *shape, device=self.device)

@@ -141,7 +141,7 @@ class Objective(lightning.LightningModule):
 
     def _losses(self, batch: Batch, seed: int) -> dict[str, Tensor]:
         size, device = len(batch.windows), batch.windows.device
-        draws = Draws(seed, batch.step, size, device, batch.rank, batch.world)
+        draws = Draws(seed, batch.step, size, device, batch.rank, batch.world, batch.episode)
         return self.losses(*self.views(batch.windows, draws, **batch.labels))
 
     def optimizer_step(self, epoch, batch_idx, optimizer, optimizer_closure=None) -> None:

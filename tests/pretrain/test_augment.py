@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import math
+from itertools import combinations
+
 import pytest
 import torch
 import torchvision.transforms.functional as vision
@@ -11,7 +14,7 @@ from torch import Tensor
 
 from atari.command import UserError
 from pretrain.augment import AUGMENTATIONS, augment, check
-from pretrain.draws import Draws
+from pretrain.draws import Draws, keyed
 
 
 def noise(batch: int = 6, stack: int = 3, side: int = 12) -> Tensor:
@@ -19,8 +22,9 @@ def noise(batch: int = 6, stack: int = 3, side: int = 12) -> Tensor:
     return torch.randint(0, 256, (batch, stack, side, side), generator=generator).to(torch.uint8)
 
 
-def draws(batch: int = 6, step: int = 0, **ranks: int) -> Draws:
-    return Draws(0, step, batch, "cpu", **ranks)
+def draws(batch: int = 6, step: int = 0, **more) -> Draws:
+    """Draws for samples that are each of an episode of its own."""
+    return Draws(0, step, batch, "cpu", **{"episode": torch.arange(batch)} | more)
 
 
 @pytest.mark.parametrize("name", AUGMENTATIONS)
@@ -43,7 +47,7 @@ def test_equal_screens_of_a_stack_stay_equal(name: str) -> None:
 @pytest.mark.parametrize(
     ("name", "settings"),
     [("shift", {}), ("intensity", {"scale": 0.5}), ("colour_jitter", {}), ("resized_crop", {}),
-     ("blur", {})],
+     ("blur", {}), ("cut_out", {}), ("render", {})],
 )  # fmt: skip
 def test_samples_meet_different_draws(name: str, settings: dict) -> None:
     screens = noise(1).expand(6, -1, -1, -1)
@@ -118,6 +122,82 @@ def test_solarise_inverts_from_the_threshold_up() -> None:
     assert solarised.flatten().tolist() == [0, 119, 135, 0]
 
 
+def test_cut_out_covers_one_rectangle_of_its_size() -> None:
+    """Sides of a half of 8 rows and 12 columns; the mean of 200 screens of 10 and 20 is 15."""
+    screens = torch.tensor([10, 20]).to(torch.uint8)[None, :, None, None].expand(200, 2, 8, 12)
+    cut = AUGMENTATIONS["cut_out"](screens, draws(200), sides=(0.5, 0.5))
+    covered = cut == 15
+    assert torch.equal(torch.where(covered, screens, cut), screens)
+    assert torch.equal(covered[:, 0], covered[:, 1])
+    rows, columns = covered[:, 0].any(2), covered[:, 0].any(1)
+    assert torch.equal(covered[:, 0], rows[:, :, None] & columns[:, None, :])
+    for lines, side, last in ((rows, 4, 4), (columns, 6, 6)):
+        assert (lines.sum(1) == side).all()
+        begin = lines.int().argmax(1)
+        assert torch.equal(begin.unique(), torch.arange(last + 1))  # everywhere inside, borders too
+        assert all(bool(line[at : at + side].all()) for line, at in zip(lines, begin, strict=True))
+
+
+def test_cut_out_with_a_grey_of_its_own() -> None:
+    cut = AUGMENTATIONS["cut_out"](noise(), draws(), sides=(1, 1), grey=7)
+    assert cut.unique().tolist() == [7]
+
+
+def test_render_by_hand() -> None:
+    """Four bands of 64 levels whose draws sort them as 1 3 0 2; g = 2; contrast times 1.5."""
+    told = torch.tensor([[0.6, 0.1, 0.9, 0.3, 0.5 + math.log(2) / 2, 0.75]])
+    screens = torch.tensor([0, 63, 64, 127, 128, 200, 255], dtype=torch.uint8).reshape(1, 1, 1, 7)
+    shown = AUGMENTATIONS["render"](screens, _Told(told), palette=4, gamma=1.0, contrast=1.0)
+    moved = (128, 191, 0, 63, 192, 64 + 200 - 192, 64 + 255 - 192)
+    wanted = [127.5 + 1.5 * (255 * (m / 255) ** 2 - 127.5) for m in moved]
+    assert shown.flatten().tolist() == [min(max(round(w), 0), 255) for w in wanted]
+
+
+def test_the_palette_loses_no_level_and_orders_no_band_anew() -> None:
+    ramp = torch.arange(256, dtype=torch.uint8).reshape(1, 1, 16, 16).expand(20, -1, -1, -1)
+    for palette in (1, 5, 8, 256):
+        shown = AUGMENTATIONS["render"](ramp, draws(20), palette=palette, gamma=0, contrast=0)
+        tables = shown.flatten(1).int()
+        assert torch.equal(tables.sort(1).values, torch.arange(256).expand(20, -1).int())
+        assert ((tables.diff(dim=1) != 1).sum(1) <= palette - 1).all()
+        drawn = len({bytes(table.byte()) for table in tables})
+        assert drawn == 1 if palette == 1 else drawn > 15
+
+
+def test_an_episode_is_rendered_alike_at_every_step_and_on_every_rank() -> None:
+    screens, episode = noise(1).expand(8, -1, -1, -1), torch.tensor([3, 5, 3, 9, 5, 10**12, 3, 9])
+    render = AUGMENTATIONS["render"]
+    shown = render(screens, draws(8, step=1, episode=episode))
+    for first, second in combinations(range(8), 2):
+        alike = torch.equal(shown[first], shown[second])
+        assert alike == (episode[first] == episode[second])
+    assert torch.equal(shown, render(screens, draws(8, step=700, episode=episode)))
+    for rank in (0, 1):
+        mine = draws(4, step=2, rank=rank, world=2, episode=episode[rank::2])
+        assert torch.equal(render(screens[:4], mine), shown[rank::2])
+    assert not torch.equal(shown, render(screens, draws(8, episode=episode), variant=1))
+    other_seed = Draws(1, 1, 8, "cpu", episode=episode)
+    assert not torch.equal(shown, render(screens, other_seed))
+
+
+def test_numbers_of_an_episode_are_those_of_splitmix64() -> None:
+    """The first of three published values for state 0 (Steele, Lea, Flood 2014; their code)."""
+    assert keyed("cpu", 0).initial_seed() == 0xE220A8397B1DCDAF >> 1
+    told = Draws(4, 0, 3, "cpu", episode=torch.tensor([0, 1, 2**40])).by_episode(2, 5, 4, key=6)
+    for row, episode in zip(told, (0, 1, 2**40), strict=True):
+        for index, number in enumerate(row.tolist()):
+            seed = keyed("cpu", episode, index, keyed("cpu", 4, 6).initial_seed()).initial_seed()
+            assert number == pytest.approx(2 + 3 * (seed >> 39) / 2**24)
+
+
+def test_numbers_of_episodes_are_uniform() -> None:
+    numbers = Draws(0, 0, 4000, "cpu", episode=torch.arange(4000)).by_episode(-1, 1, 3)
+    assert numbers.shape == (4000, 3)
+    counts = torch.histc(numbers, 20, -1, 1)
+    assert (counts - 600).abs().max() < 5 * 600**0.5
+    assert torch.corrcoef(numbers.T).fill_diagonal_(0).abs().max() < 0.06
+
+
 def test_hue_turns_as_torchvision_turns_it() -> None:
     screens = noise(2)
     turned = AUGMENTATIONS["colour_jitter"](
@@ -137,6 +217,18 @@ class _Fixed(Draws):
     def uniform(self, low: float, high: float, *shape: int) -> Tensor:
         value = 1.0 if low == high else self.hue
         return torch.full((self.batch, *shape), value)
+
+
+class _Told(Draws):
+    """Draws whose numbers of the episodes are known."""
+
+    def __init__(self, told: Tensor):
+        super().__init__(0, 0, len(told), "cpu")
+        self.told = told
+
+    def by_episode(self, low: float, high: float, *shape: int, key: int = 0) -> Tensor:
+        assert self.told.shape == (self.batch, *shape)
+        return low + (high - low) * self.told
 
 
 def test_p_is_the_share_that_is_changed() -> None:
