@@ -71,6 +71,19 @@ def test_every_config_trains_two_steps_and_exports(
     assert len(config.read_text().splitlines()) < 40
 
 
+def test_what_was_learned_is_measured_on_held_out_episodes(
+    recordings: Path, tmp_path: Path
+) -> None:
+    """In eval mode, on the validation episodes, without a trace in what is trained."""
+    length = ("--trainer.max_steps", "4")
+    fit(arguments("tov_vicreg", recordings, tmp_path / "often", *length,
+                  "--trainer.val_check_interval", "2", "--data.held_out", "3"))  # fmt: skip
+    fit(arguments("tov_vicreg", recordings, tmp_path / "once", *length))
+    said = {name: step for step, name in rows(tmp_path / "often") if name.startswith("held_out/")}
+    assert {"held_out/loss/order", "held_out/loss/variance", "held_out/order_accuracy"} <= set(said)
+    assert same(weights(tmp_path / "often"), weights(tmp_path / "once"))
+
+
 def test_a_killed_run_ends_as_the_run_that_was_never_killed(
     recordings: Path, tmp_path: Path
 ) -> None:
