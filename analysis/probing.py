@@ -50,6 +50,7 @@ COMPARISONS = {
             choice="place",
             measures={
                 "rankme": "RankMe, effective rank",
+                "lidar": "LiDAR, rank beside noise",
                 "std": "Std, of features",
                 "cosine_random": "Cosine random, pairs of screens",
                 "cosine_neighbours": "Cosine neighbours, in time",

@@ -36,6 +36,7 @@ class Study:
         games: what is recorded, with the random policy.
         steps: agent steps a game.
         samples, batch: of every run.
+        stacks: of screens that the probes look at, a game.
         seeds: of the split by episode, the weights and every draw, of a run as of its probes.
         runs: {name: {"config": file, "settings": {dotted name: value}}}.
         differences: pairs of runs [a, b] whose difference a - b is shown.
@@ -46,6 +47,7 @@ class Study:
     steps: int
     samples: int
     batch: int
+    stacks: int
     seeds: list[int]
     runs: dict[str, dict]
     differences: list[list[str]]
@@ -81,7 +83,7 @@ def run(args: argparse.Namespace) -> None:
         encoders = [part for name in names for part in ("--encoder", f"{name}={folder / name}")]
         print(f"== probes, seed {seed}", flush=True)
         _call("probes", "run", *encoders, "--recordings", recordings, "--run", folder / "probes",
-              "--probe", "state", "--probe", "collapse", "--seed", seed,
+              "--probe", "state", "--probe", "collapse", "--samples", study.stacks, "--seed", seed,
               "--accelerator", args.accelerator)  # fmt: skip
         table = standing.table(args.out, names, seeds[: done + 1], study.differences)
         for name, text in standing.written(study.title, table).items():

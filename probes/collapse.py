@@ -15,12 +15,13 @@ TITLE = "Collapse: do features differ?"
 ABOUT = (
     "Measured on held-out episodes. Std: of the features at unit length, times √D (1: they fill "
     "the sphere evenly, 0: all are one). RankMe: effective rank, at most D; compare it between "
-    "runs of one method. Cosine: of random pairs (near 1: collapse) and of neighbours in time."
+    "runs of one method. LiDAR: effective rank of what tells moments apart, beside what differs "
+    "between two neighbours in time. Cosine: of random pairs (near 1: collapse) and of neighbours."
 )
 
 
 def probe(encoder: Encoder, seen: dict[str, Parts]) -> dict:
-    """Std, RankMe and cosines of the summary and of the mean token, game by game.
+    """Std, RankMe, LiDAR and cosines of the summary and of the mean token, game by game.
 
     Raises NotMeasured for an encoder that gives every screen the zero vector.
     """
@@ -35,22 +36,37 @@ def probe(encoder: Encoder, seen: dict[str, Parts]) -> dict:
     table = {
         "name": "features",
         "title": "Features by game",
-        "columns": ["game", "place", "std", "rankme", "cosine_random", "cosine_neighbours"],
+        "columns": [
+            "game",
+            "place",
+            "std",
+            "rankme",
+            "lidar",
+            "cosine_random",
+            "cosine_neighbours",
+        ],
         "rows": rows,
         "note": "Cosines of random pairs are the exact mean over all pairs.",
     }
     return {"tables": [table]}
 
 
-def measure(z: Tensor, first: Tensor) -> tuple[float, float, float, float]:
-    """Std, RankMe, mean cosine of all pairs and of the neighbours (k, k + 1), k in `first`.
+def measure(z: Tensor, first: Tensor) -> tuple[float, float, float, float, float]:
+    """Std, RankMe, LiDAR, mean cosine of all pairs and of neighbours (k, k + 1), k in `first`.
 
     Args:
         z: (n, D) features; computed in float64.
         first: (m,) int64.
     """
     unit = normalize(z.double(), dim=1)
-    return feature_std(z), rankme(z), cosine_of_pairs(z), _mean_cosine(unit[first], unit[first + 1])
+    pairs = torch.stack([first, first + 1], 1).flatten()
+    return (
+        feature_std(z),
+        rankme(z),
+        lidar(z[pairs], views=2),
+        cosine_of_pairs(z),
+        _mean_cosine(unit[first], unit[first + 1]),
+    )
 
 
 def feature_std(z: Tensor) -> float:
@@ -62,6 +78,25 @@ def rankme(z: Tensor, eps: float = 1e-7) -> float:
     """Effective rank of the features (n, D), not centred (Garrido et al. 2023, equation 1)."""
     singular = torch.linalg.svdvals(z.double())
     share = singular / singular.sum() + eps
+    return float(torch.exp(-(share * share.log()).sum()))
+
+
+def lidar(z: Tensor, views: int, delta: float = 1e-4, eps: float = 1e-8) -> float:
+    """Effective rank of what sets groups of features apart (Thilak et al. 2024, arXiv 2312.04000).
+
+    Of the covariance of the groups' means, whitened by that inside the groups plus `delta`.
+
+    Args:
+        z: (n * views, D); each `views` rows in turn are one moment, seen several times.
+    """
+    groups = z.double().unflatten(0, (-1, views))
+    means = groups.mean(1)
+    inside = (groups - means[:, None]).flatten(0, 1)
+    within = inside.T @ inside / (len(means) * (views - 1))
+    values, axes = torch.linalg.eigh(within)
+    whiten = axes / (values + delta).sqrt()
+    spectrum = torch.linalg.eigvalsh(whiten.T @ means.T.cov() @ whiten).clamp(min=0) + eps
+    share = spectrum / spectrum.sum()
     return float(torch.exp(-(share * share.log()).sum()))
 
 

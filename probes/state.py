@@ -7,7 +7,7 @@ import math
 import torch
 from torch import Tensor
 
-from atari.ram import CATEGORIES, Variable, variables
+from atari.ram import CATEGORIES, MIN_ENTROPY, Variable, varied
 from pretrain.encoder import Encoder
 from probes.features import NotMeasured, Parts, shown
 from probes.linear import VALUES, Axes, Fit, ridge, softmax_head
@@ -19,7 +19,6 @@ ABOUT = (
     "256-way softmax trained to convergence, as AtariARI defines it; 1 is perfect, more is better. "
     "Majority always says the most frequent byte, pixels is a PCA of the raw screens."
 )
-MIN_ENTROPY = 0.6  # nats; a byte that hardly ever changes asks nothing (AtariARI)
 
 
 def probe(encoder: Encoder, seen: dict[str, Parts], *, patience: int = 10, seed: int = 0) -> dict:
@@ -32,7 +31,7 @@ def probe(encoder: Encoder, seen: dict[str, Parts], *, patience: int = 10, seed:
 
     Raises NotMeasured where no game has a table of variables.
     """
-    asked = {game: chosen for game, parts in seen.items() if (chosen := varied(game, parts))}
+    asked = {game: chosen for game, parts in seen.items() if (chosen := asked_of(game, parts))}
     if not asked:
         raise NotMeasured(f"no table names the memory of {', '.join(seen)}")
     each, categories = [], []
@@ -43,10 +42,9 @@ def probe(encoder: Encoder, seen: dict[str, Parts], *, patience: int = 10, seed:
     return {"tables": _tables(categories, each)}
 
 
-def varied(game: str, parts: Parts) -> list[Variable]:
-    """The variables of a game whose bytes have an entropy above MIN_ENTROPY on all its screens."""
-    ram = torch.cat([part.frames.labels["ram"] for part in parts])
-    return [v for v in variables(game) if entropy(ram[:, v.byte]) > MIN_ENTROPY]
+def asked_of(game: str, parts: Parts) -> list[Variable]:
+    """The variables of a game whose bytes vary on all its screens."""
+    return varied(game, torch.cat([part.frames.labels["ram"] for part in parts]))
 
 
 def measure(
@@ -72,12 +70,6 @@ def measure(
         (r2(y, value), weighted_f1(y, label), float((y == label).double().mean()))
         for y, value, label in zip(truth[2].T, regressed.T, said, strict=True)
     ]
-
-
-def entropy(values: Tensor) -> float:
-    """Of the values of a byte (n,), in nats."""
-    shares = torch.bincount(values.long(), minlength=VALUES).double() / len(values)
-    return float(torch.special.entr(shares).sum())
 
 
 def r2(truth: Tensor, predicted: Tensor) -> float:

@@ -20,7 +20,7 @@ Case = dict[str, np.ndarray]
 Pairs = dict[str, tuple[object, np.ndarray]]  # name: (ours, theirs)
 
 TOLERANCE = {"hl_gauss": 1e-4}  # made in float32; every other group in float64
-LATER = ("c51", "dino", "hl_gauss", "icvf", "l2m", "lidar", "moco_v3")
+LATER = ("c51", "hl_gauss", "l2m")
 
 
 def vicreg(case: Case) -> Pairs:
@@ -36,6 +36,50 @@ def vicreg(case: Case) -> Pairs:
         "total": (total.detach(), case["total"]),
         "grad_x": (x.grad, case["grad_x"]),
         "grad_y": (y.grad, case["grad_y"]),
+    }
+
+
+def dino(case: Case) -> Pairs:
+    from pretrain.dino import centred, dino_loss
+
+    momentum, temperature = (float(case[name]) for name in ("center_momentum", "student_temp"))
+    centre = torch.zeros(case["student"].shape[-1], dtype=torch.float64)
+    losses, centres, gradients = [], [], []
+    for logits, taught, warm in zip(
+        case["student"], case["teacher"], case["teacher_temps"], strict=True
+    ):
+        student = torch.tensor(logits, requires_grad=True)
+        teacher = torch.tensor(taught).unflatten(0, (2, -1))
+        loss = dino_loss(
+            student.unflatten(0, (int(case["n_crops"]), -1)),
+            teacher,
+            centre,
+            student_temperature=temperature,
+            teacher_temperature=float(warm),
+        )
+        loss.backward()
+        centre = centred(centre, teacher, momentum=momentum)
+        losses.append(loss.detach())
+        centres.append(centre[None])
+        gradients.append(student.grad)
+    return {
+        "losses": (torch.stack(losses), case["losses"]),
+        "centers": (torch.stack(centres), case["centers"]),
+        "grads": (torch.stack(gradients), case["grads"]),
+    }
+
+
+def moco_v3(case: Case) -> Pairs:
+    from pretrain.moco_v3 import moco_loss
+
+    q1, q2 = (torch.tensor(case[name], requires_grad=True) for name in ("q1", "q2"))
+    k1, k2 = (torch.tensor(case[name]) for name in ("k1", "k2"))
+    loss = moco_loss(q1, q2, k1, k2, temperature=float(case["temperature"]))
+    loss.backward()
+    return {
+        "loss": (loss.detach(), case["loss"]),
+        "grad_q1": (q1.grad, case["grad_q1"]),
+        "grad_q2": (q2.grad, case["grad_q2"]),
     }
 
 
@@ -81,6 +125,21 @@ def gae(case: Case) -> Pairs:
     return {"advantages": (advantages, case["advantages"])}
 
 
+def icvf(case: Case) -> Pairs:
+    from pretrain.icvf import icvf_loss
+
+    values = (torch.tensor(case[name]) for name in ("v_sgz", "tv_nsgz", "tv_nszz", "tv_szz"))
+    loss, _ = icvf_loss(
+        *values,
+        rewards=tuple(torch.tensor(case[name]) for name in ("rewards", "desired_rewards")),
+        masks=tuple(torch.tensor(case[name]) for name in ("masks", "desired_masks")),
+        expectile=float(case["expectile"]),
+        discount=float(case["discount"]),
+        least=bool(case["min_q"]),
+    )
+    return {"loss": (loss, case["loss"])}
+
+
 def stats(case: Case) -> Pairs:
     from analysis import statistics
 
@@ -103,8 +162,20 @@ def rankme(case: Case) -> Pairs:
     return {"value": (rankme(torch.tensor(case["features"])), case["value"])}
 
 
+def lidar(case: Case) -> Pairs:
+    from probes.collapse import lidar
+
+    settings = {
+        "views": int(case["views"]),
+        "delta": float(case["delta"]),
+        "eps": float(case["eps"]),
+    }
+    return {"value": (lidar(torch.tensor(case["features"]), **settings), case["value"])}
+
+
 CHECKS: dict[str, Callable[[Case], Pairs]] = {
-    check.__name__: check for check in (vicreg, tov, lars, gae, stats, rankme)
+    check.__name__: check
+    for check in (vicreg, dino, moco_v3, icvf, tov, lars, gae, stats, rankme, lidar)
 }
 
 

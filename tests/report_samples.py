@@ -224,7 +224,7 @@ def sparsity(folder: Path, blocks: int = 4) -> None:
 
 def collapse(folder: Path) -> None:
     rng = np.random.default_rng(5)
-    columns = ["game", "place", "std", "rankme", "cosine_random", "cosine_neighbours"]
+    columns = ["game", "place", "std", "rankme", "lidar", "cosine_random", "cosine_neighbours"]
     encoders = {
         encoder: [
             table(
@@ -232,7 +232,7 @@ def collapse(folder: Path) -> None:
                 "Features",
                 columns,
                 [
-                    [game, place, 0.4, float(rng.uniform(5, 40)), 0.6, 0.95]
+                    [game, place, 0.4, *rng.uniform(5, 40, 2).tolist(), 0.6, 0.95]
                     for game in GAMES
                     for place in ("summary", "mean token")
                 ],

@@ -35,7 +35,7 @@ def test_a_study_from_games_to_table_and_again(
     still = {**small, "model.init_args.optimisation.lr": 0}
     content = {
         "title": "Small", "games": ["breakout"], "steps": 1500, "samples": 16, "batch": 8,
-        "seeds": [0, 1], "differences": [["moved", "still"]],
+        "stacks": 1000, "seeds": [0, 1], "differences": [["moved", "still"]],
         "runs": {"moved": {"config": vicreg, "settings": small},
                  "still": {"config": vicreg, "settings": still}},
     }  # fmt: skip

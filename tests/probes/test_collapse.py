@@ -31,6 +31,28 @@ def test_rankme_is_of_features_that_are_not_centred() -> None:
     assert collapse.rankme(z) == pytest.approx(expected, rel=1e-5)
 
 
+def test_lidar_counts_what_sets_moments_apart() -> None:
+    """Four moments at the corners of a square in a plane; what differs inside them is small."""
+    moments = torch.tensor([[1.0, 1.0, 0], [1, -1, 0], [-1, 1, 0], [-1, -1, 0]])
+    views = torch.tensor([[0.1, 0.1, 0.1], [-0.1, -0.1, -0.1]])
+    signs = torch.tensor([[1.0, 1, 1], [1, -1, 1], [-1, 1, 1], [1, 1, -1]])
+    z = moments[:, None] + signs[:, None] * views
+    assert collapse.lidar(z.flatten(0, 1), views=2) == pytest.approx(2, abs=1e-3)
+
+
+def test_lidar_forgives_a_direction_in_which_a_moment_differs_from_itself() -> None:
+    generator = torch.Generator().manual_seed(0)
+    moments = torch.randn(500, 1, 2, generator=generator)
+    noise = torch.randn(500, 2, 2, generator=generator)
+    alike = moments + 0.1 * noise
+    loud = alike * torch.tensor([1.0, 100.0])
+    rank = [collapse.lidar(z.flatten(0, 1), views=2) for z in (alike, loud)]
+    assert rank[0] == pytest.approx(2, abs=0.05)
+    assert rank[1] == pytest.approx(rank[0], abs=0.05)  # a scale that all share says nothing
+    blurred = moments + noise * torch.tensor([0.1, 10.0])
+    assert collapse.lidar(blurred.flatten(0, 1), views=2) < 1.2
+
+
 def test_std_does_not_see_length() -> None:
     # At unit length (1, 0), (-1, 0): std over the rows sqrt 2 and 0, their mean times sqrt 2.
     assert collapse.feature_std(torch.tensor([[2.0, 0.0], [-5.0, 0.0]])) == pytest.approx(1)

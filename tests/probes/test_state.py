@@ -57,38 +57,6 @@ def test_weighted_f1_is_the_plain_definition(pairs: list[tuple[int, int]]) -> No
     )
 
 
-def test_entropy_is_in_nats() -> None:
-    assert state.entropy(torch.tensor([4, 4, 9, 9], dtype=torch.uint8)) == pytest.approx(
-        math.log(2)
-    )
-    assert state.entropy(torch.tensor([4, 4], dtype=torch.uint8)) == 0
-
-
-def with_ram(parts: Parts, ram) -> Parts:
-    """The same parts, whose memory is `ram(frames)`."""
-    return Parts(
-        *(
-            part._replace(
-                frames=replace(part.frames, labels=part.frames.labels | {"ram": ram(part.frames)})
-            )
-            for part in parts
-        )
-    )
-
-
-def test_bytes_that_hardly_change_are_not_asked_for(seen: dict[str, Parts]) -> None:
-    first, second, *_ = PONG
-
-    def ram(frames) -> torch.Tensor:
-        memory = torch.zeros(len(frames), 128, dtype=torch.uint8)
-        row = torch.arange(len(frames))
-        memory[:, first.byte] = row % 2  # entropy log 2 = 0.69
-        memory[:, second.byte] = row % 8 == 0  # entropy 0.38
-        return memory
-
-    assert state.varied("pong", with_ram(seen["pong"], ram)) == [first]
-
-
 def test_what_is_in_the_features_is_read_and_what_is_not_is_not(seen: dict[str, Parts]) -> None:
     told, hidden = PONG[:2]
     generator = torch.Generator().manual_seed(0)
@@ -124,7 +92,7 @@ def test_tables_have_a_row_for_all_that_varies(encoder: ViT, seen: dict[str, Par
     categories, overall, each = state.probe(encoder, seen, patience=1)["tables"]
     for game, parts in seen.items():
         names = [row[1] for row in each["rows"] if row[0] == game]
-        assert names == [variable.name for variable in state.varied(game, parts)]
+        assert names == [variable.name for variable in state.asked_of(game, parts)]
         (mean,) = (row for row in categories["rows"] if row[:2] == [game, "mean"])
         assert mean[2] == len(names)
     of_games = [row[4] for row in categories["rows"] if row[1] == "mean"]
