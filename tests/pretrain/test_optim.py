@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from pretrain.optim import LARS, Optimisation, configure, rate
+from pretrain.optim import LARS, Optimisation, configure, cosine, decay, rate
 
 
 def test_the_rate_rises_linearly_and_falls_along_a_cosine() -> None:
@@ -19,6 +19,28 @@ def test_the_rate_rises_linearly_and_falls_along_a_cosine() -> None:
 
 def test_without_warmup_it_starts_at_its_peak() -> None:
     assert rate(0, warmup=0, steps=10) == 1.0
+
+
+@pytest.mark.parametrize(("first", "last"), [(0.996, 1.0), (0.04, 0.4)])
+def test_a_half_cosine_reaches_both_ends_and_is_steepest_between(first, last) -> None:
+    assert cosine(first, last, 0.0) == pytest.approx(first, abs=1e-12)
+    assert cosine(first, last, 0.5) == pytest.approx((first + last) / 2)
+    assert cosine(first, last, 1.0) == last
+    course = [cosine(first, last, share / 10) for share in range(11)]
+    assert course == sorted(course)
+    assert course[1] - course[0] < (course[6] - course[5]) / 4
+
+
+def test_the_weight_decay_goes_to_its_last_value_where_there_is_one() -> None:
+    module = nn.Linear(2, 2)
+    for last, course in ((0.4, (0.04, 0.22, 0.4)), (None, (0.04, 0.04, 0.04))):
+        how = Optimisation(weight_decay=0.04, last_weight_decay=last)
+        optimiser = configure(module, how, 10)["optimizer"]
+        for done, wanted in zip((0.0, 0.5, 1.0), course, strict=True):
+            decay(optimiser, how, done)
+            weights, vectors = (group["weight_decay"] for group in optimiser.param_groups)
+            assert weights == pytest.approx(wanted)
+            assert vectors == 0
 
 
 @pytest.mark.parametrize(("name", "kind"), [("adamw", torch.optim.AdamW), ("lars", LARS)])
