@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import zlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from pathlib import Path
@@ -16,7 +16,8 @@ from torch.nn.functional import pad
 from atari.command import UserError
 from atari.emulator import SCREEN
 from atari.games import find
-from atari.recordings import Dataset, find_recordings, open_dataset, read_dataset
+from atari.recordings import SCREEN_BYTES
+from atari.shards import Shards
 
 LABELS = {  # of a recording's columns, aligned to the screen the agent saw
     "action": torch.int64,
@@ -35,7 +36,8 @@ class Frames:
 
     Attributes:
         screens: (N, H, W) uint8.
-        episode: (N,) int64, runs of equal values are episodes; unique over all games.
+        episode: (N,) int64, runs of equal values are episodes; numbered through all the data that
+            they are read from.
         game: (N,) int64, index into `games`.
         labels: LABELS, each (N,), ram (N, 128) uint8; rewards are raw.
         games: rom ids.
@@ -58,16 +60,48 @@ class Frames:
         Raises UserError for a folder without recordings, a game that is not in them, and a
         recording that is unfinished or damaged.
         """
-        found = [(path, open_dataset(path)) for path in find_recordings(list(folders))]
-        there = tuple(dict.fromkeys(dataset.origin.game for _, dataset in found))
-        wanted = there if games is None else tuple(find(name).rom_id for name in games)
-        for name in wanted:
-            if name not in there:
-                raise UserError(
-                    f"no recording of {name} in {', '.join(map(str, folders))}, only of "
-                    f"{', '.join(there)}: collect it, or leave it out"
-                )
-        return _read([[r for r in found if r[1].origin.game == name] for name in wanted])
+        return Frames.read(Shards.find(folders, games))
+
+    @staticmethod
+    def read(shards: Shards, rows: np.ndarray | None = None) -> Frames:
+        """Read those `rows` (ascending) of the shards, or all. Raises UserError for damage."""
+        rows = np.arange(len(shards)) if rows is None else rows
+        screens = torch.empty(len(rows), *SCREEN, dtype=torch.uint8)
+        episode = torch.empty(len(rows), dtype=torch.int64)
+        game = torch.empty(len(rows), dtype=torch.int64)
+        labels = {
+            name: torch.empty((len(rows), 128) if name == "ram" else len(rows), dtype=dtype)
+            for name, dtype in LABELS.items()
+        }
+        for part in shards.read(rows):
+            # mode="clip" lets NumPy write into place; by default it makes a copy first.
+            into = screens.numpy()[part.into].reshape(-1, SCREEN_BYTES)
+            np.take(part.shard.column("screen"), part.rows, 0, out=into, mode="clip")
+            for name, label in labels.items():
+                label.numpy()[part.into] = part.shard.column(name)[part.rows]
+            place = np.unique(part.shard.column("episode"), return_inverse=True)[1]
+            episode.numpy()[part.into] = part.episode + place[part.rows]
+            game[part.into] = int(part.game)
+        anchor = torch.ones(len(rows), dtype=torch.bool)
+        return Frames(screens, episode, game, labels, shards.games, anchor, shards.data)
+
+    @staticmethod
+    def outline(shards: Shards, looked: Callable[[int], object]) -> Frames:
+        """All frames with a hash (N, 1, 8) uint8 for each screen and their "row" for a label.
+
+        They divide by `split` and have `starts` as the frames themselves, in a two-hundredth of
+        the memory: one shard after the other is read and let go of, and `looked` is told how many
+        screens it had.
+        """
+        seen = []
+        for begin, end in pairwise(shards.begins):
+            frames = Frames.read(shards, np.arange(begin, end))
+            hashes = _hashes(frames.screens).view(torch.uint8).view(-1, 1, 8)
+            seen.append((hashes, frames.episode, frames.game, frames.anchor))
+            looked(len(frames))
+        screens, episode, game, anchor = map(torch.cat, zip(*seen, strict=True))
+        labels = {"row": torch.arange(len(screens))}
+        return Frames(screens, episode, game, labels, shards.games, anchor, shards.data)
 
     def __len__(self) -> int:
         return len(self.screens)
@@ -132,8 +166,9 @@ class Frames:
     def of(self, game: str) -> Frames:
         """The frames of one game, in the same memory. Raises UserError if there are none."""
         rom_id = find(game).rom_id
-        if rom_id not in self.games:
-            raise UserError(f"no frames of {rom_id}: these are of {', '.join(self.games)}")
+        there = [self.games[index] for index in self.game.unique_consecutive().tolist()]
+        if rom_id not in there:
+            raise UserError(f"no frames of {rom_id}: these are of {', '.join(there)}")
         mine = (self.game == self.games.index(rom_id)).nonzero().flatten()
         rows = slice(int(mine[0]), int(mine[-1]) + 1)  # load puts a game's frames side by side
         return replace(
@@ -164,42 +199,6 @@ class Frames:
         )
 
 
-def _read(recordings: list[list[tuple[Path, Dataset]]]) -> Frames:
-    """Read recordings, grouped by game, into tensors that are allocated once."""
-    rows = sum(dataset.rows for group in recordings for _, dataset in group)
-    screens = torch.empty(rows, *SCREEN, dtype=torch.uint8)
-    episode = torch.empty(rows, dtype=torch.int64)
-    game = torch.empty(rows, dtype=torch.int64)
-    labels = {
-        name: torch.empty((rows, 128) if name == "ram" else rows, dtype=dtype)
-        for name, dtype in LABELS.items()
-    }
-    begin = episodes = 0
-    for index, group in enumerate(recordings):
-        for shard in (shard for recording in group for shard in read_dataset(*recording)):
-            end = begin + shard.table.num_rows
-            into = slice(begin, end)
-            screens.numpy()[into] = shard.column("screen").reshape(-1, *SCREEN)
-            for name, label in labels.items():
-                label.numpy()[into] = shard.column(name)
-            place = np.unique(shard.column("episode"), return_inverse=True)[1]
-            episode.numpy()[into] = episodes + place
-            game[into] = index
-            begin, episodes = end, episodes + shard.episodes
-    return Frames(
-        screens=screens,
-        episode=episode,
-        game=game,
-        labels=labels,
-        games=tuple(group[0][1].origin.game for group in recordings),
-        anchor=torch.ones(rows, dtype=torch.bool),
-        data={
-            group[0][1].origin.game: "+".join(dataset.sha256 for _, dataset in group)
-            for group in recordings
-        },
-    )
-
-
 def _shares(count: int, fractions: Sequence[float]) -> np.ndarray:
     """(count,) int64: which split each of `count` episodes goes to, at least one to each."""
     spare = count - len(fractions)
@@ -215,6 +214,8 @@ def _hashes(screens: Tensor) -> Tensor:
     hashes, and of a million screens two that differ agree with a probability of about 1e-7.
     """
     flat = screens.flatten(1)
+    if flat.shape[1] == 8:  # they are their own hash, so that an outline divides as its frames do
+        return flat.contiguous().view(torch.int64)[:, 0]
     flat = flat if flat.shape[1] % 8 == 0 else pad(flat, (0, -flat.shape[1] % 8))
     generator = torch.Generator().manual_seed(0)
     words = flat.shape[1] // 8

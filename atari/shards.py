@@ -1,0 +1,102 @@
+"""The shards that recordings are made of, found by game, and read row by row."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import accumulate, chain
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from atari.command import UserError
+from atari.games import find
+from atari.recordings import Dataset, Shard, find_recordings, open_dataset, read_dataset
+
+
+class Part(NamedTuple):
+    """Rows of one shard that were read."""
+
+    shard: Shard
+    rows: np.ndarray
+    """(n,) which rows of the shard."""
+    into: slice
+    """Where they stand among all rows that are read."""
+    game: int
+    episode: int
+    """The number of the shard's first episode."""
+
+
+@dataclass(frozen=True)
+class Shards:
+    """All shards of some recordings, a game after the other, in the order of play.
+
+    Their rows and their episodes are numbered through; neither depends on what is read.
+
+    Attributes:
+        games: rom ids.
+        data: SHA-256 of each game's recording; those of several are joined with "+".
+        each: for every shard the folder and a Dataset of it alone.
+        game: (S,) int64, index of each shard's game.
+        begins: (S + 1,) int64, the first row of each shard, and the count of all rows.
+        episodes: (S + 1,) int64, the same of episodes.
+    """
+
+    games: tuple[str, ...]
+    data: dict[str, str]
+    each: list[tuple[Path, Dataset]]
+    game: np.ndarray
+    begins: np.ndarray
+    episodes: np.ndarray
+
+    @staticmethod
+    def find(folders: Sequence[str | Path], games: Iterable[str] | None = None) -> Shards:
+        """The shards of recordings, those of `games` or all.
+
+        Raises UserError for a folder without recordings, a game that is not in them, and a
+        recording that is unfinished.
+        """
+        found = [(path, open_dataset(path)) for path in find_recordings(list(folders))]
+        there = tuple(dict.fromkeys(dataset.origin.game for _, dataset in found))
+        asked = there if games is None else (find(name).rom_id for name in games)
+        wanted = tuple(dict.fromkeys(asked))
+        for name in wanted:
+            if name not in there:
+                raise UserError(
+                    f"no recording of {name} in {', '.join(map(str, folders))}, only of "
+                    f"{', '.join(there)}: collect it, or leave it out"
+                )
+        groups = [[r for r in found if r[1].origin.game == name] for name in wanted]
+        each = [
+            (folder, Dataset(dataset.origin, [listed]))
+            for folder, dataset in chain(*groups)
+            for listed in dataset.shards
+        ]
+        return Shards(
+            games=wanted,
+            data={
+                name: "+".join(dataset.sha256 for _, dataset in group)
+                for name, group in zip(wanted, groups, strict=True)
+            },
+            each=each,
+            game=np.array([wanted.index(dataset.origin.game) for _, dataset in each]),
+            begins=np.array([*accumulate((d.rows for _, d in each), initial=0)]),
+            episodes=np.array([*accumulate((d.episodes for _, d in each), initial=0)]),
+        )
+
+    def __len__(self) -> int:
+        return int(self.begins[-1])
+
+    def read(self, rows: np.ndarray) -> Iterator[Part]:
+        """Read the shards that hold some of `rows` (ascending), one after the other.
+
+        Raises UserError that names a damaged one.
+        """
+        bounds = np.searchsorted(rows, self.begins).tolist()
+        for index, (folder, dataset) in enumerate(self.each):
+            into = slice(bounds[index], bounds[index + 1])
+            if into.start < into.stop:
+                (shard,) = read_dataset(folder, dataset)
+                here = rows[into] - self.begins[index]
+                yield Part(shard, here, into, self.game[index], self.episodes[index])
