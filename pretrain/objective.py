@@ -51,7 +51,8 @@ class Objective(lightning.LightningModule):
         offsets: agent steps from an anchor that its episode must hold, whichever of them `places`
             takes.
         labels: what `views` gets beside the windows: columns of `atari.frames.LABELS`, "game"
-            (index into the data's games) and "place" (which screen of the data), each (B, K, ...).
+            (index into the data's games) and "place" (which of all training screens, held now or
+            not), each (B, K, ...).
         done: the share of the run's steps that are over, for schedules.
     """
 
@@ -74,11 +75,15 @@ class Objective(lightning.LightningModule):
     def prepare(self, frames: Frames) -> None:
         """Take from the training frames what the objective must know of them as a whole.
 
-        Called once, before weights are restored: what it finds belongs into buffers.
+        Called once, before weights are restored: what it finds belongs into buffers. Where frames
+        take turns in memory, these are the first that do, and may be of fewer games.
         """
 
     def places(self, at: Tensor, frames: Frames, draws: Draws) -> Tensor:
-        """(B, K) int64: the newest screens of the windows that belong to the anchors `at` (B,)."""
+        """(B, K) int64: the newest screens of the windows that belong to the anchors `at` (B,).
+
+        Both are indices into `frames`, those that are held now.
+        """
         return at[:, None] + torch.tensor(self.offsets, device=at.device)
 
     def views(self, windows: Tensor, draws: Draws, **labels: Tensor) -> tuple[Tensor, ...]:

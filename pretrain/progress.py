@@ -9,8 +9,11 @@ from lightning import Callback, LightningModule, Trainer
 from tqdm import tqdm
 
 
-def bar(title: str, unit: str, total: int | None, initial: int = 0) -> tqdm:
-    """A tqdm bar, in a log file a line every ten seconds; `total` is None until it is known."""
+def bar(title: str, unit: str, total: int | None, initial: int = 0, delay: float = 0) -> tqdm:
+    """A tqdm bar, in a log file a line every ten seconds; `total` is None until it is known.
+
+    It shows after `delay` seconds, if its work is not done by then.
+    """
     interval = 0.5 if sys.stderr.isatty() else 10.0
     return tqdm(
         desc=title,
@@ -21,6 +24,7 @@ def bar(title: str, unit: str, total: int | None, initial: int = 0) -> tqdm:
         mininterval=interval,
         maxinterval=interval,
         dynamic_ncols=True,
+        delay=delay,
     )
 
 

@@ -10,6 +10,7 @@ import torch
 
 from atari.command import UserError
 from pretrain.data import Batch, Steps, Windows
+from pretrain.draws import keyed
 from pretrain.objective import Objective
 
 
@@ -40,7 +41,7 @@ def test_a_batch_holds_windows_at_the_offsets(recordings: Path) -> None:
 
 def test_labels_are_those_of_the_newest_screens(recordings: Path) -> None:
     loader = steps(recordings, offsets=(0, 1), labels=("place", "step", "ram", "game"))
-    batch, frames = next(iter(loader)), loader.frames
+    batch, frames = next(iter(loader)), loader.held.frames
     place = batch.labels["place"]
     assert torch.equal(frames.screens[place], batch.windows[:, :, -1])
     assert torch.equal(batch.labels["step"][:, 1], batch.labels["step"][:, 0] + 1)
@@ -74,13 +75,23 @@ def test_two_ranks_share_the_batch_of_one(recordings: Path) -> None:
 
 
 def test_every_window_comes_once_before_any_comes_again(recordings: Path) -> None:
-    loader = steps(recordings)
-    count = len(loader.starts)
-    places = torch.cat([loader.pick(torch.arange(i, i + 7)) for i in range(0, 3 * count, 7)])
-    for number in range(3):
+    loader = steps(recordings, batch=64, labels=("place",))
+    starts = loader.held.frames.starts(4)
+    count = len(starts)
+    drawn = [loader.draw(step).labels["place"][:, 0] for step in range(2 * count // 64 + 1)]
+    places = torch.cat(drawn)
+    for number in range(2):
         shuffled = places[number * count : (number + 1) * count]
-        assert torch.equal(shuffled.sort().values, torch.arange(count))
+        assert torch.equal(shuffled.sort().values, starts)
     assert not torch.equal(places[:count], places[count : 2 * count])
+
+
+def test_the_order_is_that_of_runs_that_were_begun_before(recordings: Path) -> None:
+    """A run that goes on must meet the samples that an earlier version would have shown it."""
+    loader = steps(recordings, batch=64, labels=("place",))
+    starts = loader.held.frames.starts(4)
+    order = torch.randperm(len(starts), generator=keyed("cpu", 0, 0, 1))
+    assert torch.equal(loader.draw(3).labels["place"][:, 0], starts[order[3 * 64 : 4 * 64]])
 
 
 def test_only_training_episodes_are_seen(recordings: Path) -> None:

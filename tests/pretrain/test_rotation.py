@@ -1,0 +1,331 @@
+"""Frames that take turns are the frames that are all held, in another order and less memory."""
+
+from __future__ import annotations
+
+import gc
+import re
+from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
+
+import lightning
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from torch import Tensor
+
+from atari.command import UserError
+from atari.frames import Frames
+from atari.recordings import (
+    COLUMNS,
+    EPISODES_PER_SHARD,
+    SCREEN_BYTES,
+    open_dataset,
+    read_dataset,
+    read_shard,
+    seal,
+    shard_path,
+    write_shard,
+)
+from atari.shards import Shards
+from pretrain.data import Batch, Steps, Windows
+from pretrain.fit import fit
+from pretrain.objective import Objective
+from pretrain.rotation import Rotation, dealt
+from pretrain.vit import Shape
+
+GIB = SCREEN_BYTES / 2**30
+LIMIT = 2400  # screens; the training and validation episodes have about twice as many
+BATCH = 48
+FULL = ("place", "game", "action", "step", "ram")
+
+
+@pytest.fixture(scope="module")
+def cut(recordings: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same recordings with a shard for each episode."""
+    out = tmp_path_factory.mktemp("cut")
+    for game in ("breakout", "pong"):
+        shards = []
+        for shard in read_dataset(recordings / game, open_dataset(recordings / game)):
+            columns = {name: shard.column(name) for name in COLUMNS.names}
+            for episode in np.unique(columns["episode"]):
+                rows = columns["episode"] == episode
+                mine = {name: column[rows] for name, column in columns.items()}
+                mine["episode"][:] = len(shards) * EPISODES_PER_SHARD
+                path = shard_path(out / game, len(shards))
+                write_shard(path, mine, shard.origin)
+                shards.append(read_shard(path))
+        seal(out / game, shards)
+    return out
+
+
+def windows(folder: Path, limit: int | None = LIMIT, **settings) -> Windows:
+    memory = None if limit is None else (limit + 0.5) * GIB
+    return Windows([str(folder)], batch=BATCH, memory=memory, **settings)
+
+
+def steps(data: Windows, rank: int = 0, world: int = 1, seen: int = 0, steps: int = 10) -> Steps:
+    data.seen = seen
+    objective = Objective(encoder=Shape(patch=42))
+    objective.offsets, objective.labels = (-2, 0, 3), FULL
+    data.trainer = SimpleNamespace(
+        global_rank=rank, world_size=world, max_steps=steps, accumulate_grad_batches=1,
+        lightning_module=objective,
+    )  # fmt: skip
+    return data.train_dataloader()
+
+
+def equal(one: Batch, other: Batch, rows: slice = slice(None)) -> bool:
+    pairs = [(one.windows, other.windows), (one.episode, other.episode)]
+    pairs += [(one.labels[name], other.labels[name]) for name in FULL]
+    return one.step == other.step and all(torch.equal(a[rows], b) for a, b in pairs)
+
+
+def groups_of(loader: Steps, number: int = 0) -> list[tuple[int, int]]:
+    """Where in the sequence each group of a pass begins and ends."""
+    return [(turn.begin, turn.end) for turn in loader.turns(number)]
+
+
+def test_what_fits_is_not_touched(cut: Path) -> None:
+    held, turning = windows(cut, None), windows(cut, 100_000)
+    assert all(equal(*both) for both in zip(steps(held), steps(turning), strict=True))
+    assert torch.equal(held.validation.frames.screens, turning.validation.frames.screens)
+    assert torch.equal(held.validation.frames.anchor, turning.validation.frames.anchor)
+
+
+def test_a_pass_has_all_windows_once_and_shows_what_they_are(cut: Path) -> None:
+    whole = windows(cut, None).frames
+    loader = steps(windows(cut))
+    starts = whole.starts(4, (-2, 0, 3))
+    assert loader.every == len(starts)
+    assert len(groups_of(loader)) >= 3
+    batches = [loader.draw(step) for step in range(2 * len(starts) // BATCH + 1)]
+    now = torch.cat([batch.labels["place"][:, 1] for batch in batches])
+    first, second = now[: len(starts)], now[len(starts) : 2 * len(starts)]
+    assert torch.equal(first.sort().values, starts)
+    assert torch.equal(second.sort().values, starts)
+    assert not torch.equal(first, second)
+    for batch in batches:
+        place = batch.labels["place"]
+        assert torch.equal(place - place[:, 1:2], torch.tensor([[-2, 0, 3]]).expand_as(place))
+        assert torch.equal(batch.windows[:, 1], whole.windows(place[:, 1], 4)[:, 0])
+        assert torch.equal(batch.episode, whole.episode[place[:, 1]])
+        assert torch.equal(batch.labels["ram"], whole.labels["ram"][place])
+        assert torch.equal(batch.labels["game"], whole.game[place])
+
+
+def test_never_more_screens_are_held_than_the_limit(
+    cut: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def held() -> dict[int, int]:
+        found = (x for x in gc.get_objects() if type(x) is Tensor)
+        return {x.data_ptr(): len(x) for x in found if x.shape[1:] == (84, 84)}
+
+    before, most, read = held(), [], Shards.read
+
+    def counting(shards, rows):
+        """While a group is read, it is there in full beside all that is still held."""
+        for number, part in enumerate(read(shards, rows)):
+            if not number:
+                most.append(sum(n for at, n in held().items() if at not in before))
+            yield part
+
+    monkeypatch.setattr(Shards, "read", counting)
+    data = windows(cut)
+    loader = steps(data)
+    for step in range(2 * loader.every // BATCH):
+        loader.draw(step)
+    assert 0.7 * LIMIT < max(most) <= LIMIT
+    assert 0 < len(data.validation.frames) < len(windows(cut, None).validation.frames)
+
+
+def test_going_on_inside_a_group_loads_that_group_and_is_as_if_never_stopped(
+    cut: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    loader = steps(windows(cut), steps=200)
+    begin, end = groups_of(loader, 1)[1]
+    first = (begin + end) // 2 // BATCH
+    going_on = steps(windows(cut), seen=first, steps=200)
+    read, asked = Frames.read, []
+    monkeypatch.setattr(
+        Frames, "read", lambda shards, rows: asked.append(len(rows)) or read(shards, rows)
+    )
+    rest = iter(going_on)
+    some = [next(rest) for _ in range(3)]
+    assert len(asked) == 1
+    some += [next(rest) for _ in range(end // BATCH - first)]  # into the group after it
+    assert len(asked) == 2
+    for batch in some:
+        assert equal(loader.draw(batch.step), batch)
+
+
+def test_a_batch_takes_from_both_groups_that_meet_in_it(cut: Path) -> None:
+    loader = steps(windows(cut))
+    (_, meet), (_, _), *_ = groups_of(loader)
+    assert meet % BATCH
+    first, second, *_ = loader.held.deal(0)
+    batch = loader.draw(meet // BATCH)
+    shard = np.searchsorted(loader.held.bounds, batch.labels["place"][:, 1], side="right") - 1
+    assert set(shard[: meet % BATCH]) <= set(first)
+    assert set(shard[meet % BATCH :]) <= set(second)
+
+
+def test_two_ranks_are_one(cut: Path) -> None:
+    alone = steps(windows(cut))
+    ranks = [steps(windows(cut), rank, world=2) for rank in (0, 1)]
+    meet = groups_of(alone)[0][1] // BATCH
+    for step in (*range(meet - 2, meet + 3), alone.every // BATCH):
+        for rank, loader in enumerate(ranks):
+            assert equal(alone.draw(step), loader.draw(step), slice(rank, None, 2))
+
+
+def test_places_are_drawn_for_a_slot_whatever_groups_meet(cut: Path) -> None:
+    """An objective's own draws in a batch of two groups are those of the same slots in one."""
+
+    class Drawn(Objective):
+        def places(self, at, frames, draws):
+            self.told = draws.integers(1000)
+            return at[:, None]
+
+    loader = steps(windows(cut))
+    loader.objective = Drawn(encoder=Shape(patch=42))
+    loader.objective.labels = ("place",)
+    step = groups_of(loader)[0][1] // BATCH
+    loader.draw(step)
+    in_two = loader.objective.told
+    whole = steps(windows(cut, None))
+    whole.objective = loader.objective
+    whole.draw(step)
+    assert torch.equal(in_two, loader.objective.told)
+
+
+def test_validation_is_a_group_of_the_same_episodes(cut: Path) -> None:
+    every, some = (windows(cut, limit).validation.frames for limit in (None, LIMIT))
+    place = some.labels["place"]
+    assert torch.equal(every.screens[place], some.screens)
+    assert torch.equal(every.anchor[place], some.anchor)
+    assert torch.equal(every.episode[place], some.episode)
+
+
+def test_a_limit_below_one_shard_is_refused_with_the_one_that_is_enough(
+    recordings: Path, tmp_path: Path
+) -> None:
+    config = Path(__file__).parents[2] / "pretrain" / "configs" / "vicreg.yaml"
+    with pytest.raises(UserError) as refused:
+        fit(["-c", str(config), "--data.recordings", f"[{recordings}]", "--run",
+             str(tmp_path / "mine"), "--data.memory", "0.002"])  # fmt: skip
+    told = re.fullmatch(
+        r"memory of 0.002 GiB holds 304 screens, and the largest shard has [\d,]+: "
+        r"give --data.memory ([\d.]+) or more, or leave it out", str(refused.value),
+    )  # fmt: skip
+    assert not (tmp_path / "mine").exists()
+    assert windows(recordings, int(float(told[1]) / GIB)).frames.screens.any()
+
+
+class Kept(Objective):
+    """An objective whose loss depends on what it found in the frames at the start."""
+
+    labels = ("place",)
+
+    def __init__(self) -> None:
+        super().__init__(encoder=Shape(patch=42))
+        self.register_buffer("mean", torch.zeros(84, 84))
+        self.seen: list[Tensor] = []
+
+    def prepare(self, frames: Frames) -> None:
+        self.prepared = frames.labels["place"]
+        self.mean = frames.screens.float().mean(0)
+
+    def views(self, windows, draws, place):
+        self.seen.append(place)
+        return (windows[:, 0],)
+
+    def losses(self, now):
+        (features,) = self.encode(now)
+        return {"some": (features.summary.mean(1) - self.mean.mean() / 255).pow(2).mean()}
+
+
+@pytest.mark.filterwarnings("ignore:You're resuming from a checkpoint")
+def test_a_run_that_goes_on_in_another_group_is_prepared_as_at_the_start(
+    cut: Path, tmp_path: Path
+) -> None:
+    def run(last: int, checkpoint: Path | None = None) -> tuple[Kept, lightning.Trainer]:
+        trainer = lightning.Trainer(
+            max_steps=last, logger=False, enable_checkpointing=False, enable_progress_bar=False,
+            enable_model_summary=False, accelerator="cpu", limit_val_batches=0,
+        )  # fmt: skip
+        objective = Kept()
+        trainer.fit(objective, datamodule=windows(cut), ckpt_path=checkpoint)
+        return objective, trainer
+
+    data = windows(cut)
+    data.trainer = SimpleNamespace(
+        global_rank=0, world_size=1, max_steps=1, accumulate_grad_batches=1, lightning_module=Kept()
+    )
+    begin = groups_of(data.train_dataloader())[1][0]
+    half, last = begin // BATCH + 2, begin // BATCH + 4
+    whole, _ = run(last)
+    _, stopped = run(half)
+    stopped.save_checkpoint(tmp_path / "half.ckpt")
+    going_on, _ = run(last, tmp_path / "half.ckpt")
+    assert torch.equal(going_on.prepared, data.frames.labels["place"])
+    assert torch.equal(going_on.prepared, whole.prepared)
+    assert len(going_on.seen) == 2
+    assert torch.equal(torch.cat(going_on.seen), torch.cat(whole.seen[half:]))
+    assert not torch.isin(going_on.seen[-1], going_on.prepared).any()
+
+
+def test_an_outline_divides_as_its_frames(cut: Path) -> None:
+    shards = Shards.find([cut])
+    frames, outline = Frames.load([cut]), Frames.outline(shards, int)
+    assert outline.screens.shape == (len(frames), 1, 8)
+    for whole, light in zip(frames.split(seed=3), outline.split(seed=3), strict=True):
+        rows = light.labels["row"]
+        assert torch.equal(frames.screens[rows], whole.screens)
+        assert torch.equal(light.anchor, whole.anchor)
+        assert torch.equal(light.episode, whole.episode)
+        assert torch.equal(light.game, whole.game)
+        assert torch.equal(light.starts(4, (-3, 2)), whole.starts(4, (-3, 2)))
+        read = replace(Frames.read(shards, rows.numpy()), anchor=light.anchor)
+        assert torch.equal(read.screens, whole.screens)
+        assert torch.equal(read.episode, whole.episode)
+        assert all(torch.equal(read.labels[name], label) for name, label in whole.labels.items())
+
+
+def test_a_group_is_let_go_of_before_the_next_and_kept_while_it_is_asked_for(cut: Path) -> None:
+    shards = Shards.find([cut])
+    rotation = Rotation(shards, Frames.outline(shards, int), 3000, seed=0)
+    first, second, *_ = rotation.deal(0)
+    frames = rotation.frames
+    assert rotation.hold(first) is frames
+    assert rotation.hold(second) is not frames
+    assert set(frames.episode.tolist()) == set(first)  # here each shard is an episode
+    assert set(rotation.frames.episode.tolist()) == set(second)
+
+
+@given(
+    sizes=st.lists(st.integers(0, 50), min_size=1, max_size=40).filter(any),
+    spare=st.integers(0, 100),
+    games=st.integers(1, 4),
+    seed=st.integers(0, 99),
+)
+def test_a_deal_has_every_shard_once_in_groups_that_fit(sizes, spare, games, seed) -> None:
+    sizes = np.array(sizes)
+    limit = sizes.max() + spare
+    groups = dealt(sizes, np.arange(len(sizes)) % games, limit, np.random.default_rng(seed))
+    assert sorted(shard for group in groups for shard in group) == list(range(len(sizes)))
+    assert all(sizes[group].sum() <= limit and group == sorted(group) for group in groups)
+    if sizes.sum() <= limit:
+        assert len(groups) == 1
+
+
+def test_a_group_has_all_games_in_their_shares() -> None:
+    game = np.repeat([0, 1, 2], [60, 30, 10])
+    groups = dealt(np.full(100, 7), game, 140, np.random.default_rng(0))
+    assert len(groups) == 5
+    for group in groups:
+        assert np.abs(np.bincount(game[group], minlength=3) - [12, 6, 2]).max() <= 1
+    other = dealt(np.full(100, 7), game, 140, np.random.default_rng(1))
+    assert groups != other
