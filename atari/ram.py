@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import csv
+import math
 from functools import cache
 from importlib import resources
 from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import ArrayLike
 
 from atari.games import find
 
@@ -16,6 +20,7 @@ CATEGORIES = (
     "score_clock_lives_display",
     "misc",
 )
+MIN_ENTROPY = 0.6  # nats; a byte that hardly ever changes asks nothing (AtariARI)
 
 
 class Variable(NamedTuple):
@@ -44,3 +49,16 @@ def games() -> list[str]:
 def variables(game: str) -> list[Variable]:
     """The variables of a game in the table's order; empty for a game that it does not describe."""
     return list(_table().get(find(game).rom_id, []))
+
+
+def varied(game: str, ram: ArrayLike) -> list[Variable]:
+    """The variables of a game whose bytes in ram (N, 128) have an entropy above MIN_ENTROPY."""
+    ram = np.asarray(ram)
+    return [v for v in variables(game) if entropy(ram[:, v.byte]) > MIN_ENTROPY]
+
+
+def entropy(values: ArrayLike) -> float:
+    """Of the values of a byte (N,), in nats."""
+    counts = np.bincount(values)
+    shares = counts[counts > 0] / counts.sum()
+    return math.fsum(-shares * np.log(shares))
