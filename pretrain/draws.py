@@ -23,6 +23,11 @@ def seeded(*key: int) -> Iterator[None]:
         yield
 
 
+def share(first: Tensor, *key: int | Tensor) -> Tensor:
+    """Floats uniform in [0, 1) that are a function of int64 `first` and of `key`, element-wise."""
+    return _right(_mixed(first, *key), 40).float() / 2**24
+
+
 def _seed(*key: int) -> int:
     """One 63-bit seed of several integers."""
     return _right(_mixed(*key), 1)
@@ -99,9 +104,8 @@ class Draws:
         two calls: what is to be independent comes from one call, or has keys of its own.
         """
         index = torch.arange(math.prod(shape), device=self.device)
-        bits = _mixed(self.episode[:, None], index, _seed(self.seed, key))
-        share = _right(bits, 40).float() / 2**24
-        return (low + (high - low) * share).view(self.batch, *shape)
+        shares = share(self.episode[:, None], index, _seed(self.seed, key))
+        return (low + (high - low) * shares).view(self.batch, *shape)
 
     def _empty(self, shape: tuple[int, ...]) -> Tensor:
         return torch.empty(self.batch * self.world, *shape, device=self.device)

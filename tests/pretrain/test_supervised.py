@@ -1,0 +1,118 @@
+"""Supervised: what is asked for is standardised; labels that say nothing are always the same."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+import pytest
+import torch
+
+from atari.command import UserError
+from atari.frames import Frames
+from atari.ram import varied
+from pretrain.draws import Draws
+from pretrain.supervised import Supervised, apart, classification, expected, explained, regression
+from pretrain.vit import Shape
+
+DRAWS = Draws(0, 0, 4, "cpu")
+
+
+@pytest.fixture(scope="module")
+def frames(recordings: Path) -> Frames:
+    return Frames.load([recordings])
+
+
+def prepared(frames: Frames, **settings) -> Supervised:
+    objective = Supervised(encoder=Shape(patch=42), **settings)
+    objective.prepare(frames)
+    return objective
+
+
+def shown(objective: Supervised, frames: Frames, at: torch.Tensor, place: torch.Tensor) -> tuple:
+    labels = {"ram": frames.labels["ram"][at[:, None]], "game": frames.game[at[:, None]]}
+    known = labels | ({"place": place[:, None]} if objective.random else {})
+    return objective.views(frames.windows(at, 4), DRAWS, **known)
+
+
+def test_losses_and_variance_explained_by_hand() -> None:
+    wanted, asked = torch.tensor([[1.0, 9.0], [-1.0, 3.0]]), torch.tensor([[1.0, 0.0], [1.0, 1.0]])
+    said = torch.tensor([[0.0, 0.0], [-1.0, 1.0]])
+    assert regression(said, wanted, asked) == pytest.approx((1 + 0 + 4) / 3)
+    assert explained(said, wanted, asked) == pytest.approx(1 - 5 / 11)
+    assert explained(wanted, wanted, asked) == 1
+    logits = torch.zeros(1, 2, 256)
+    logits[0, 0, 7] = 1e3
+    sure = torch.tensor([[1.0, 0.0]])
+    assert classification(logits, torch.tensor([[7, 3]]), sure) == 0
+    assert classification(logits, torch.tensor([[7, 3]]), 1 - sure) == pytest.approx(math.log(256))
+    assert expected(logits).tolist() == [[7.0, 127.5]]
+
+
+def test_the_mean_of_a_game_is_taken_out_of_its_samples() -> None:
+    features = torch.tensor([[1.0, 2.0], [5.0, 0.0], [3.0, 4.0]])
+    wanted = [[-1.0, -1.0], [0.0, 0.0], [1.0, 1.0]]
+    assert apart(features, torch.tensor([7, 2, 7])).tolist() == wanted
+
+
+def test_every_varying_byte_is_standardised_in_its_game(frames: Frames) -> None:
+    objective = prepared(frames)
+    for index, game in enumerate(frames.games):
+        mine = objective.game == index
+        ram = frames.of(game).labels["ram"]
+        assert objective.byte[mine].tolist() == [v.byte for v in varied(game, ram)]
+        columns = ram[:, objective.byte[mine]].float()
+        z = (columns - objective.mean[mine]) / objective.std[mine]
+        torch.testing.assert_close(z.mean(0), torch.zeros(z.shape[1]), rtol=0, atol=1e-3)
+        torch.testing.assert_close(z.std(0), torch.ones(z.shape[1]), rtol=0, atol=1e-3)
+
+
+@pytest.mark.parametrize("loss", ["regression", "classification"])
+def test_what_a_game_does_not_have_is_not_asked_for(frames: Frames, loss: str) -> None:
+    objective = prepared(frames, loss=loss)
+    at = (frames.game == 0).nonzero()[3:40:12, 0]
+    screens, state, game = shown(objective, frames, at, at)
+    before = objective.losses(screens, state, game)["state"]
+    state[:, objective.game == 1] ^= 1
+    assert objective.losses(screens, state, game)["state"] == before
+    state[:, objective.game == 0] ^= 1
+    assert objective.losses(screens, state, game)["state"] != before
+
+
+@pytest.mark.parametrize("loss", ["regression", "classification"])
+def test_its_own_memory_is_learned(frames: Frames, loss: str) -> None:
+    objective = prepared(frames, loss=loss)
+    views = shown(objective, frames, at := torch.arange(10, len(frames), 150), at)
+    optimiser = torch.optim.AdamW(objective.parameters(), lr=1e-3)
+    for _ in range(30):
+        optimiser.zero_grad()
+        objective.losses(*views)["state"].backward()
+        optimiser.step()
+    assert objective.notes["state_r2"] > 0.5
+
+
+def test_random_labels_are_those_of_another_screen_of_the_game_and_stay(frames: Frames) -> None:
+    objective, other = (prepared(frames, random=True, seed=seed) for seed in (0, 1))
+    at = torch.arange(3, len(frames))
+    others = objective.others(at, frames.game[at])
+    assert torch.equal(frames.game[others], frames.game[at])
+    assert (others == at).float().mean() < 0.01
+    assert others.unique().numel() / len(at) == pytest.approx(1 - 1 / math.e, abs=0.03)
+    assert torch.equal(others, prepared(frames, random=True).others(at, frames.game[at]))
+    assert not torch.equal(others, other.others(at, frames.game[at]))
+    some = at[::500]
+    _, state, _ = shown(objective, frames, some, some)
+    assert torch.equal(state, frames.labels["ram"][others[::500]][:, objective.byte].long())
+
+
+def test_random_labels_hold_for_screens_beyond_the_training_frames(frames: Frames) -> None:
+    training, validation, _ = frames.split()
+    objective = prepared(training, random=True)
+    place = torch.arange(10 * len(frames), 10 * len(frames) + len(validation))
+    assert torch.equal(training.game[objective.others(place, validation.game)], validation.game)
+
+
+def test_a_game_without_a_table_is_refused(frames: Frames) -> None:
+    unknown = Frames(**{**vars(frames.of("pong")), "games": ("gopher",), "data": {"gopher": ""}})
+    with pytest.raises(UserError, match="no table names the memory of gopher"):
+        prepared(unknown)
