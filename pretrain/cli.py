@@ -13,6 +13,7 @@ from jsonargparse import ArgumentError
 from lightning import Callback, Trainer
 from lightning.pytorch.cli import LightningCLI
 from lightning.pytorch.loggers import Logger, TensorBoardLogger
+from lightning.pytorch.utilities import rank_zero_only
 
 from atari.command import UserError
 from atari.files import exclusive, write_text
@@ -23,11 +24,17 @@ from pretrain.monitor import Collapsed
 from pretrain.run import Run
 
 # Where a run may differ from what its folder holds and still be the same run.
-SAME_RUN = ("run", "tensorboard", "trainer.accelerator", "trainer.devices")
+WHERE = ("accelerator", "devices", "num_nodes", "strategy")
+SAME_RUN = ("run", "tensorboard", *(f"trainer.{key}" for key in WHERE))
+
+say = rank_zero_only(print)
 
 
 class FitCLI(LightningCLI):
     """Parses a config and its overrides, opens the run folder, and builds model, data, trainer.
+
+    Of several ranks, each of which runs the same command, the first alone holds the folder, writes
+    into it and speaks.
 
     A room subclasses it and says `kind`, `title` and the callbacks that are its own.
     """
@@ -36,6 +43,7 @@ class FitCLI(LightningCLI):
 
     def __init__(self, model: type, data: type, args: list[str], description: str):
         self.stack = ExitStack()
+        self.first = rank_zero_only.rank == 0
         _quieten()
         try:
             super().__init__(
@@ -99,8 +107,9 @@ class FitCLI(LightningCLI):
 
     def instantiate_trainer(self, **kwargs):
         # Model and data are built by now: a mistake in their settings leaves no folder behind.
-        self.stack.enter_context(exclusive(self.folder))
-        self.run = Run(self.folder, self.kind, self.title())
+        if self.first:
+            self.stack.enter_context(exclusive(self.folder))
+        self.run = Run(self.folder, self.kind, self.title(), writes=self.first)
         logger: list[Logger] = [self.run_logger()]
         if self.config.tensorboard:
             logger.append(TensorBoardLogger(self.folder, name="tensorboard", version=""))
@@ -115,15 +124,17 @@ class FitCLI(LightningCLI):
     def fit(self) -> bool:
         """Train to the end, from the newest checkpoint that verifies if there is one.
 
-        Returns False where the run had already ended. Exits with 1 where the run is lost.
+        Returns whether the run has ended now and is this process's to finish: False where it had
+        ended before, and on every rank but the first. Exits with 1 where the run is lost.
         """
         if self.run.record.get("state") == "done":
-            print(f"{self.folder}: already done ({self.run.record['step']:,} steps)")
+            say(f"{self.folder}: already done ({self.run.record['step']:,} steps)")
             return False
         checkpoint = newest(self.folder / "checkpoints")
         if checkpoint:
-            print(f"{self.folder}: going on from {checkpoint.name}")
-        write_text(self.folder / "config.yaml", self.resolved)
+            say(f"{self.folder}: going on from {checkpoint.name}")
+        if self.first:
+            write_text(self.folder / "config.yaml", self.resolved)
         facts = {"seed": self.config.seed_everything, "steps": self.trainer.max_steps}
         self.run.begin(config="config.yaml", **facts | self.facts())
         try:
@@ -132,12 +143,16 @@ class FitCLI(LightningCLI):
             self.run.update(state="failed", reason=str(lost))
             last = newest(self.folder / "checkpoints")
             kept = f"; the last good checkpoint is {last}" if last else ""
-            print(f"error: {lost}{kept}", file=sys.stderr)
+            say(f"error: {lost}{kept}", file=sys.stderr)
             sys.exit(1)
         except BaseException as fault:
+            if isinstance(fault, SystemExit):  # what Lightning makes of an interrupt
+                fault = KeyboardInterrupt()
             self.run.update(state="failed", reason=f"{type(fault).__name__}: {fault}".strip(": "))
-            raise
-        return True
+            if isinstance(fault, UserError | KeyboardInterrupt) and not self.first:
+                sys.exit(2)  # the first rank says what it was
+            raise fault
+        return self.first
 
     def done(self) -> None:
         """Say in run.json that the run has ended well."""

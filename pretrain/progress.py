@@ -6,25 +6,31 @@ import sys
 import time
 
 from lightning import Callback, LightningModule, Trainer
+from lightning.pytorch.utilities import rank_zero_only
 from tqdm import tqdm
 
 
+def interval() -> float:
+    """Seconds between two looks of a bar: in a log file it is a line each."""
+    return 0.5 if sys.stderr.isatty() else 10.0
+
+
 def bar(title: str, unit: str, total: int | None, initial: int = 0, delay: float = 0) -> tqdm:
-    """A tqdm bar, in a log file a line every ten seconds; `total` is None until it is known.
+    """A tqdm bar, of the first rank alone; `total` is None until it is known.
 
     It shows after `delay` seconds, if its work is not done by then.
     """
-    interval = 0.5 if sys.stderr.isatty() else 10.0
     return tqdm(
         desc=title,
         total=total,
         initial=initial,
         unit=f" {unit}",
         unit_scale=True,
-        mininterval=interval,
-        maxinterval=interval,
+        mininterval=interval(),
+        maxinterval=interval(),
         dynamic_ncols=True,
         delay=delay,
+        disable=rank_zero_only.rank > 0,
     )
 
 
@@ -54,7 +60,7 @@ class Progress(Callback):
             units = (trainer.global_step - self.from_step) * self.per_step
             module.log(f"{self.unit}_per_second", units / (now - self.since))
             self.from_step, self.since = trainer.global_step, now
-        if now - self.shown >= self.bar.mininterval:
+        if now - self.shown >= interval():
             # Reading the numbers waits for the device: only as often as they are shown.
             numbers = {name: float(value) for name, value in trainer.progress_bar_metrics.items()}
             self.bar.set_postfix({k: f"{v:.3g}" for k, v in numbers.items()}, refresh=False)

@@ -35,10 +35,11 @@ class Run:
         folder: where it lies; made when missing.
         kind: the room that writes it: pretrain, agent, probes.
         title: what it does, in a few words for people.
+        writes: False on all ranks of a run but its first: they read the folder and leave it alone.
     """
 
-    def __init__(self, folder: str | Path, kind: str, title: str):
-        self.folder = Path(folder)
+    def __init__(self, folder: str | Path, kind: str, title: str, writes: bool = True):
+        self.folder, self.writes = Path(folder), writes
         self.folder.mkdir(parents=True, exist_ok=True)
         self.record = read_run(self.folder) or {
             "name": self.folder.name,
@@ -59,7 +60,8 @@ class Run:
         self.record.update(fields)
         self.record["updated"] = _now()
         self.record["seconds"] = round(time.monotonic() - self._began, 3)
-        write_json(self.folder / "run.json", self.record)
+        if self.writes:
+            write_json(self.folder / "run.json", self.record)
 
     def begin(self, **fields: object) -> None:
         """Mark the run as running, with the command and the versions that run it."""
@@ -73,6 +75,8 @@ class Run:
 
     def log(self, step: int, metrics: Mapping[str, float]) -> None:
         """Append rows to metrics.csv, one a metric, as one write; a torn last line is ended."""
+        if not self.writes:
+            return
         rows = "".join(f"{step},{name},{float(value)!r}\n" for name, value in metrics.items())
         with open(self.folder / "metrics.csv", "ab+") as file:
             if not file.tell():

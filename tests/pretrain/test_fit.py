@@ -127,6 +127,24 @@ def test_a_finished_run_says_so_and_is_left_alone(
     assert f"{tmp_path}: already done (2 steps)" in capsys.readouterr().out
 
 
+def test_an_interrupt_is_one_and_the_run_goes_on(
+    recordings: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(self) -> None:
+        raise KeyboardInterrupt
+
+    settings = arguments("vicreg", recordings, tmp_path, "--trainer.max_steps", "2")
+    handler = signal.getsignal(signal.SIGINT)  # Lightning turns it off for the shutdown
+    with monkeypatch.context() as patch:
+        patch.setattr("pretrain.vicreg.VICReg.stepped", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            fit(settings)
+    signal.signal(signal.SIGINT, handler)
+    assert read_run(tmp_path)["reason"] == "KeyboardInterrupt"
+    fit(settings)
+    assert read_run(tmp_path)["state"] == "done"
+
+
 def test_other_settings_in_the_same_folder_are_refused(recordings: Path, tmp_path: Path) -> None:
     fit(arguments("vicreg", recordings, tmp_path, "--trainer.max_steps", "2"))
     with pytest.raises(UserError, match=r"holds a run with trainer.max_steps = 2, not 3"):

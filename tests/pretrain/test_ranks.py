@@ -1,0 +1,149 @@
+"""Two ranks are one process on the joined batch: in loss and gradients, and as a run."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import lightning
+import pytest
+import torch
+import yaml
+from jsonargparse import ArgumentParser
+from safetensors.torch import load_file
+from torch import Tensor
+
+from pretrain.checkpoint import newest
+from pretrain.data import Windows
+from pretrain.fit import fit
+from pretrain.objective import Objective
+from pretrain.run import read_run
+
+ROOT = Path(__file__).parents[2]
+CONFIGS = sorted((ROOT / "pretrain" / "configs").glob("*.yaml"))
+Named = dict[str, Tensor]
+
+
+def small(config: Path) -> Objective:
+    """The objective of a config with four patches a screen and narrow heads."""
+    model = yaml.safe_load(config.read_text())["model"]
+    for name, value in model["init_args"].items():
+        if isinstance(value, int) and value > 100:  # plain numbers of this size are widths
+            model["init_args"][name] = 16
+    encoder = model["init_args"]["encoder"]
+    encoder |= {"size": "vit_micro", "patch": (encoder.get("crop") or encoder["screen"]) // 2}
+    parser = ArgumentParser(exit_on_error=False)
+    parser.add_subclass_arguments(Objective, "model")
+    return parser.instantiate_classes(parser.parse_object({"model": model})).model
+
+
+class Kept(lightning.Callback):
+    """Keeps the loss and the gradients of the first step, and the buffers after it."""
+
+    def on_train_batch_end(self, trainer, module, outputs, batch, batch_idx) -> None:
+        if trainer.global_step == 1:
+            self.loss = outputs["loss"]
+            self.buffers = {name: b.clone().float() for name, b in module.named_buffers()}
+
+    def on_before_optimizer_step(self, trainer, module, optimizer) -> None:
+        if trainer.global_step == 0:
+            found = {name: p.grad for name, p in module.named_parameters()}
+            self.gradients = {name: g.clone() for name, g in found.items() if g is not None}
+
+
+def first_step(config: Path, data: Windows, **trainer) -> tuple[Tensor, Named, Named]:
+    """Loss, gradients and buffers of the first of two steps, on as many ranks as `trainer` says."""
+    kept = Kept()
+    settings = {"accelerator": "cpu", "max_steps": 2, "callbacks": [kept], **trainer}
+    for part in ("logger", "enable_checkpointing", "enable_progress_bar", "enable_model_summary"):
+        settings[part] = False
+    lightning.Trainer(use_distributed_sampler=False, limit_val_batches=0, **settings).fit(
+        small(config), datamodule=data
+    )
+    return kept.loss, kept.gradients, kept.buffers
+
+
+def work(rank: int, recordings: Path, out: Path, port: int) -> None:
+    """What each of the two ranks does: the first step of every config, written to `out`."""
+    os.environ |= {"LOCAL_RANK": str(rank), "WORLD_SIZE": "2", "NODE_RANK": "0"}
+    os.environ |= {"MASTER_ADDR": "localhost", "MASTER_PORT": str(port)}
+    data = Windows([str(recordings)], batch=8)
+    for config in CONFIGS:
+        step = first_step(config, data, devices=2, strategy="ddp")
+        torch.save(step, out / f"{config.stem}{rank}.pt")
+
+
+@pytest.fixture(scope="module")
+def steps(recordings: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with the first step of every config, by two ranks that DDP holds together."""
+    out = tmp_path_factory.mktemp("ranks")
+    with socket.socket() as free:
+        free.bind(("localhost", 0))
+        port = free.getsockname()[1]
+    torch.multiprocessing.spawn(work, (recordings, out, port), nprocs=2)
+    return out
+
+
+@pytest.fixture(scope="module")
+def data(recordings: Path) -> Windows:
+    return Windows([str(recordings)], batch=8)
+
+
+@pytest.mark.parametrize("config", CONFIGS, ids=lambda path: path.stem)
+def test_two_ranks_have_the_step_of_one(config: Path, data: Windows, steps: Path) -> None:
+    loss, *one = first_step(config, data, devices=1)
+    ranks = [torch.load(steps / f"{config.stem}{rank}.pt") for rank in (0, 1)]
+    torch.testing.assert_close((ranks[0][0] + ranks[1][0]) / 2, loss, rtol=1e-4, atol=0)
+    for _, *two in ranks:
+        for ours, theirs in zip(one, two, strict=True):
+            assert theirs.keys() == ours.keys()
+            scale = max((value.abs().max() for value in ours.values()), default=0)
+            for name, value in ours.items():
+                off = (theirs[name] - value).abs().max()
+                assert off <= 1e-3 * value.abs().max() + 1e-5 * scale, name
+
+
+def test_a_run_of_two_ranks_is_that_of_one_and_goes_on_as_one(
+    recordings: Path, tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    """The command is run as it stands: it starts its second rank itself."""
+
+    def arguments(run: str, *more: str) -> list[str]:
+        # LARS, since Adam makes whole steps of gradients that are nothing but rounding.
+        return ["-c", str(ROOT / "pretrain" / "configs" / "vicreg.yaml"),
+                "--data.recordings", f"[{recordings}]", "--data.batch", "8",
+                "--run", str(tmp_path / run), "--trainer.accelerator", "cpu",
+                "--trainer.max_steps", "4", "--checkpoint_every", "2",
+                "--trainer.log_every_n_steps", "1", "--model.init_args.encoder.patch", "42",
+                "--model.init_args.expander", "16",
+                "--model.init_args.optimisation", "{name: lars, lr: 0.01, warmup: 1}",
+                *more]  # fmt: skip
+
+    def weights(run: str) -> dict[str, Tensor]:
+        return load_file(tmp_path / run / "encoder" / "model.safetensors")
+
+    fit(arguments("one", "--trainer.devices", "1"))
+    one = weights("one")
+    command = [sys.executable, "-m", "pretrain", "fit"]
+    command += arguments("two", "--trainer.devices", "2", "--trainer.strategy", "ddp")
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines() == [f"encoder: {tmp_path / 'two' / 'encoder'}"]
+    record = read_run(tmp_path / "two")
+    assert (record["state"], record["step"]) == ("done", 4)
+    lines = (tmp_path / "two" / "metrics.csv").read_text().splitlines()
+    rows = [line.rpartition(",")[0] for line in lines]
+    assert len(rows) == len(set(rows)) > 4
+    torch.testing.assert_close(weights("two"), one, rtol=0, atol=1e-5)
+
+    newest(tmp_path / "two" / "checkpoints").unlink()
+    shutil.rmtree(tmp_path / "two" / "encoder")
+    (tmp_path / "two" / "run.json").unlink()
+    capsys.readouterr()
+    fit(arguments("two", "--trainer.devices", "1"))
+    assert "going on from step-000000002.ckpt" in capsys.readouterr().out
+    torch.testing.assert_close(weights("two"), one, rtol=0, atol=1e-5)
