@@ -71,9 +71,12 @@ class ViT(Encoder):
 
     def scale(self, screens: Tensor) -> Tensor:
         """(B, stack, H, W) uint8 to float pixels in [0, 1] of the middle that is seen."""
-        pixels = super().scale(screens)
+        return self.middle(super().scale(screens))
+
+    def middle(self, screens: Tensor) -> Tensor:
+        """What is seen of (..., H, W)."""
         (top, left), (height, width) = self.margin, self.seen
-        return pixels[..., top : top + height, left : left + width]
+        return screens[..., top : top + height, left : left + width]
 
     @property
     def margin(self) -> tuple[int, int]:
