@@ -5,6 +5,7 @@ from __future__ import annotations
 import zlib
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from itertools import pairwise
 from pathlib import Path
 
@@ -36,8 +37,8 @@ class Frames:
 
     Attributes:
         screens: (N, H, W) uint8.
-        episode: (N,) int64, runs of equal values are episodes; numbered through all the data that
-            they are read from.
+        episode: (N,) int64, ascending, runs of equal values are episodes; numbered through all the
+            data that they are read from.
         game: (N,) int64, index into `games`.
         labels: LABELS, each (N,), ram (N, 128) uint8; rewards are raw.
         games: rom ids.
@@ -111,17 +112,30 @@ class Frames:
 
         The anchor is the screen "now" and offsets are agent steps from it: the window of offset o
         is the screens i+o-stack+1 .. i+o, so that of offset 0 ends with the anchor itself, that
-        of -4 four steps before it and that of 4 four steps after it.
+        of -4 four steps before it and that of 4 four steps after it. Found once, and kept.
         """
+        reach = stack, min(offsets), max(offsets)
+        if reach not in self._kept:
+            self._kept[reach] = self._starts(*reach)
+        return self._kept[reach]
+
+    @cached_property
+    def _kept(self) -> dict[tuple[int, int, int], Tensor]:
+        return {}
+
+    def _starts(self, stack: int, back: int, ahead: int) -> Tensor:
         at = torch.arange(len(self), device=self.screens.device)
         begins = torch.ones_like(self.anchor)
         begins[1:] = self.episode[1:] != self.episode[:-1]
         first = at[begins]
         run = begins.cumsum(0) - 1
         last = torch.cat([first[1:], first.new_tensor([len(self)])]) - 1
-        inside = at + min(offsets) - stack + 1 >= first[run]
-        inside &= at + max(offsets) <= last[run]
+        inside = (at + back - stack + 1 >= first[run]) & (at + ahead <= last[run])
         return at[inside & self.anchor]
+
+    def last(self, at: Tensor) -> Tensor:
+        """(B,) int64: the last screens of the episodes that the screens `at` (B,) belong to."""
+        return torch.searchsorted(self.episode, self.episode[at], right=True) - 1
 
     def windows(self, at: Tensor, stack: int, offsets: Sequence[int] = (0,)) -> Tensor:
         """(B, K, stack, H, W) uint8: window k ends with screen at + offsets[k], oldest first.

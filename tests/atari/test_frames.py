@@ -82,6 +82,16 @@ def test_windows_show_the_oldest_screen_first_and_end_at_their_offset(
             assert len({int(made.episode[newest - back]) for back in range(stack)}) == 1
 
 
+@given(lengths_of_episodes, st.randoms())
+@settings(deadline=None, derandomize=True)
+def test_the_last_screen_of_an_episode_is_known_to_each(lengths, random):
+    made = frames([lengths])
+    expected = [int(end) - 1 for end, length in zip(np.cumsum(lengths), lengths, strict=True)
+                for _ in range(length)]  # fmt: skip
+    at = random.sample(range(len(made)), len(made))
+    assert made.last(torch.tensor(at)).tolist() == [expected[now] for now in at]
+
+
 def test_the_anchor_is_the_screen_now():
     made = frames([[6, 5]])
     assert made.starts(2, (-1, 0, 1)).tolist() == [2, 3, 4, 8, 9]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -113,6 +114,6 @@ def test_random_labels_hold_for_screens_beyond_the_training_frames(frames: Frame
 
 
 def test_a_game_without_a_table_is_refused(frames: Frames) -> None:
-    unknown = Frames(**{**vars(frames.of("pong")), "games": ("gopher",), "data": {"gopher": ""}})
+    unknown = replace(frames.of("pong"), games=("gopher",), data={"gopher": ""})
     with pytest.raises(UserError, match="no table names the memory of gopher"):
         prepared(unknown)
