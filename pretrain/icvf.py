@@ -50,9 +50,8 @@ class ICVF(Objective):
 
     def places(self, at: Tensor, frames: Frames, draws: Draws) -> Tensor:
         """(B, 4): now, the next step, a goal g and an intention z."""
-        goal, intention = (
-            _goals(at, frames, self.encoder.stack, draws) for _ in ("goal", "intention")
-        )
+        anchors = frames.starts(self.encoder.stack, self.offsets)
+        goal, intention = (_goals(at, frames, anchors, draws) for _ in ("goal", "intention"))
         intention = torch.where(draws.chance(self.same), goal, intention)
         return torch.stack([at, at + 1, goal, intention], dim=1)
 
@@ -62,9 +61,9 @@ class ICVF(Objective):
         return *windows.unbind(1), (now == goal).float(), (now == intention).float()
 
     def losses(self, now, after, goal, intention, at_goal, at_intention) -> dict[str, Tensor]:
-        windows = now, after, goal, intention
-        s, _, g, z = self.values.read(self.encode(*windows))
-        ts, tn, tg, tz = self.teacher_values.read(self.encode(*windows, by=self.teacher))
+        s, g, z = self.values.read(self.encode(now, goal, intention))
+        taught = self.encode(now, after, goal, intention, by=self.teacher)
+        ts, tn, tg, tz = self.teacher_values.read(taught)
         at_goal, at_intention = self.join(at_goal, at_intention)
         loss, advantage = icvf_loss(
             self.values(s, g, z),
@@ -110,7 +109,8 @@ class _Value(nn.Module):
 
     def forward(self, s: Tensor, g: Tensor, z: Tensor) -> Tensor:
         wanted = self.intent(self.psi(z))
-        return (self.a(wanted * self.phi(s)) * self.b(wanted * self.psi(g))).sum(1)
+        # In full precision: what is learned is small differences of large sums.
+        return (self.a(wanted * self.phi(s)).float() * self.b(wanted * self.psi(g)).float()).sum(1)
 
 
 @full_precision
@@ -143,14 +143,10 @@ def icvf_loss(
     return loss, advantage.mean()
 
 
-def _goals(at: Tensor, frames: Frames, stack: int, draws: Draws) -> Tensor:
-    """(B,) the newest screens of goals: now, later in the episode, or anywhere in the data."""
-    last = torch.searchsorted(frames.episode, frames.episode[at], right=True) - 1
-    later = at + 1 + (draws.uniform(0, 1) * (last - at)).long()
-    anywhere = (draws.uniform(0, 1) * len(frames)).long()
-    # Where its stack would begin in the episode before, the screens now stand in.
-    whole = frames.episode[(anywhere - stack + 1).clamp(min=0)] == frames.episode[anywhere]
-    anywhere = torch.where(whole & (anywhere >= stack - 1), anywhere, at)
+def _goals(at: Tensor, frames: Frames, anchors: Tensor, draws: Draws) -> Tensor:
+    """(B,) the newest screens of goals: now, later in the episode, or any of the anchors."""
+    later = at + 1 + (draws.uniform(0, 1) * (frames.last(at) - at)).long()
+    anywhere = anchors[(draws.uniform(0, 1) * len(anchors)).long()]
     kind = draws.uniform(0, 1)
     return torch.where(kind < NOW, at, torch.where(kind < NOW + LATER, later, anywhere))
 

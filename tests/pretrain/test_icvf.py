@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from types import SimpleNamespace
-
 import pytest
 import torch
 
+from atari.frames import Frames
 from pretrain.draws import Draws
 from pretrain.icvf import ICVF, icvf_loss
 from pretrain.vit import Shape
@@ -16,14 +15,20 @@ SMALL = {"encoder": Shape(patch=42), "width": 16}
 EPISODE = torch.tensor([0] * 40 + [1] * 30 + [2] * 50)
 
 
-class Data(SimpleNamespace):
-    def __len__(self) -> int:
-        return len(self.episode)
+FRAMES = Frames(
+    screens=torch.zeros(120, 1, 1, dtype=torch.uint8),
+    episode=EPISODE,
+    game=torch.zeros(120, dtype=torch.int64),
+    labels={},
+    games=("pong",),
+    anchor=torch.ones(120, dtype=torch.bool),
+    data={},
+)
 
 
-def test_goals_are_now_later_or_anywhere_and_no_stack_crosses_an_episode() -> None:
+def test_goals_are_now_later_or_any_anchor_and_no_stack_crosses_an_episode() -> None:
     at = torch.full((6000,), 45)
-    places = ICVF(**SMALL).places(at, Data(episode=EPISODE), Draws(0, 0, 6000, "cpu"))
+    places = ICVF(**SMALL).places(at, FRAMES, Draws(0, 0, 6000, "cpu"))
     now, after, goal, intention = places.unbind(1)
     assert (now == 45).all()
     assert (after == 46).all()
@@ -31,7 +36,7 @@ def test_goals_are_now_later_or_anywhere_and_no_stack_crosses_an_episode() -> No
     for chosen in (goal, intention):
         outside = (EPISODE[chosen] != 1) | (chosen < 45)
         assert abs(float((chosen == 45).float().mean()) - 0.2) < 0.04
-        assert abs(float(outside.float().mean()) - 0.3 * (1 - 24 / 120)) < 0.04
+        assert abs(float(outside.float().mean()) - 0.3 * (1 - 24 / 108)) < 0.04
         assert set(range(46, 70)) <= set(chosen.tolist())
     # Half of the samples want what is valued; a few others happen to.
     assert 0.5 < float((goal == intention).float().mean()) < 0.62
@@ -40,7 +45,7 @@ def test_goals_are_now_later_or_anywhere_and_no_stack_crosses_an_episode() -> No
 def test_the_last_screen_of_an_episode_has_no_later_one_but_its_next() -> None:
     """Anchors end a step before their episode: s' must be there, and is the only later goal."""
     at = torch.full((500,), 68)
-    goal = ICVF(**SMALL).places(at, Data(episode=EPISODE), Draws(0, 0, 500, "cpu"))[:, 2]
+    goal = ICVF(**SMALL).places(at, FRAMES, Draws(0, 0, 500, "cpu"))[:, 2]
     assert int(goal[EPISODE[goal] == 1].max()) == 69
 
 
