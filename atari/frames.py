@@ -145,7 +145,9 @@ class Frames:
         device = self.screens.device
         back = torch.arange(1 - stack, 1, device=device)
         ahead = torch.tensor(offsets, device=device)
-        return self.screens[at.to(device)[:, None, None] + ahead[:, None] + back]
+        which = at.to(device)[:, None, None] + ahead[:, None] + back
+        # Copies whole screens, where indexing goes pixel by pixel.
+        return self.screens.index_select(0, which.flatten()).unflatten(0, which.shape)
 
     def split(
         self, fractions: Sequence[float] = (0.7, 0.1, 0.2), seed: int = 0

@@ -131,9 +131,10 @@ class Objective(lightning.LightningModule):
         self.done = self.trainer.global_step / self.trainer.max_steps
         losses = self._losses(batch, self.seed ^ VIEWS)
         loss = torch.stack(list(losses.values())).sum()
-        self.log("loss", loss, prog_bar=True)
-        self.log_dict({f"loss/{name}": value for name, value in losses.items()})
-        self.log_dict(self.notes)
+        # Lightning takes hundreds of Python calls for a number, and would drop most of them.
+        if (self.trainer.global_step + 1) % self.trainer.log_every_n_steps == 0:
+            named = {f"loss/{name}": value for name, value in losses.items()}
+            self.log_dict({"loss": loss} | named | self.notes)
         return loss
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:

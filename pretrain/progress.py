@@ -61,9 +61,8 @@ class Progress(Callback):
             module.log(f"{self.unit}_per_second", units / (now - self.since))
             self.from_step, self.since = trainer.global_step, now
         if now - self.shown >= interval():
-            # Reading the numbers waits for the device: only as often as they are shown.
-            numbers = {name: float(value) for name, value in trainer.progress_bar_metrics.items()}
-            self.bar.set_postfix({k: f"{v:.3g}" for k, v in numbers.items()}, refresh=False)
+            # Reading a number waits for the device: only as often as it is shown.
+            self.bar.set_postfix({"loss": f"{float(outputs['loss']):.3g}"}, refresh=False)
             self.shown = now
         self.bar.update(trainer.global_step * self.per_step - self.bar.n)
 
