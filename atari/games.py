@@ -48,6 +48,7 @@ def _load() -> dict[str, Game]:
 
 
 GAMES: dict[str, Game] = _load()
+ACTIONS = 18  # the most that a game's minimal set has
 
 
 def find(name: str) -> Game:

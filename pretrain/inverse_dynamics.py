@@ -1,0 +1,60 @@
+"""Inverse dynamics (Pathak et al. 2017, arXiv 1705.05363): which action led from now to next?
+
+The accuracy has bounds. Some actions do the same, such as firing when there is nothing to fire;
+and with sticky actions the first frames of a step may repeat the action of the step before, each
+with the probability that the recordings say (0.25).
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from atari.games import ACTIONS, GAMES
+from pretrain.draws import Draws, seeded
+from pretrain.objective import Objective
+from pretrain.order import HEAD, seen
+
+
+class InverseDynamics(Objective):
+    """A head tells from two neighbouring windows which of its game's actions was taken.
+
+    It sees the first window and what changed to the second, each normalised over the batch: what
+    an action does is small beside what sets games and screens apart.
+
+    Args:
+        width: hidden width of the head.
+    """
+
+    offsets = (0, 1)
+    labels = ("action", "game")
+
+    def __init__(self, width: int = 256, **base):
+        super().__init__(**base)
+        inside = 2 * 2 * self.encoder.dim
+        with seeded(self.seed, HEAD):
+            self.head = nn.Sequential(
+                nn.BatchNorm1d(inside, affine=False),
+                nn.Linear(inside, width),
+                nn.ReLU(),
+                nn.Linear(width, len(GAMES) * ACTIONS),
+            )
+
+    def views(
+        self, windows: Tensor, draws: Draws, action: Tensor, game: Tensor
+    ) -> tuple[Tensor, ...]:
+        """(B, stack, H, W) uint8 now and next, the action between them and the game (B,)."""
+        return *windows.unbind(1), action[:, 0], game[:, 0]
+
+    def losses(self, now: Tensor, later: Tensor, action: Tensor, game: Tensor) -> dict[str, Tensor]:
+        now, later = (seen(window) for window in self.encode(now, later))
+        action, game = self.join(action, game)
+        logits = of_game(self.head(torch.cat([now, later - now], dim=1)).float(), game)
+        self.note(action_accuracy=(logits.argmax(1) == action).float().mean())
+        return {"action": F.cross_entropy(logits, action)}
+
+
+def of_game(logits: Tensor, game: Tensor) -> Tensor:
+    """(B, ACTIONS): of logits (B, games * ACTIONS), those of each sample's game (B,)."""
+    return logits.unflatten(1, (-1, ACTIONS))[torch.arange(len(game)), game]
