@@ -7,6 +7,7 @@ import torch
 
 from atari.frames import Frames
 from pretrain.draws import Draws
+from pretrain.encoder import Features
 from pretrain.icvf import ICVF, icvf_loss
 from pretrain.vit import Shape
 
@@ -88,3 +89,28 @@ def test_whether_now_is_the_goal_is_told_by_its_place() -> None:
     *_, at_goal, at_intention = objective.views(windows, Draws(0, 0, 2, "cpu"), place=place)
     assert at_goal.tolist() == [1, 0]
     assert at_intention.tolist() == [0, 1]
+
+
+def test_values_become_discounted_distances() -> None:
+    """In a chain of screens 0 to 3, each its own feature, a goal d steps ahead is worth
+    -(1 + 0.5 + ... + 0.5 ** (d - 1)), whatever is wanted."""
+    objective = ICVF(discount=0.5, momentum=0.7, **SMALL)
+    which = torch.eye(objective.encoder.dim)
+
+    def encode(*views: torch.Tensor, by=None) -> list[Features]:
+        return [Features(which[view], which[view][:, None]) for view in views]
+
+    objective.encode = encode
+    now, goal, wanted = torch.cartesian_prod(*[torch.arange(4)] * 3).unbind(1)
+    views = now, now + 1, goal, wanted, (now == goal).float(), (now == wanted).float()
+    optimiser = torch.optim.Adam(objective.values.parameters(), lr=1e-2)
+    for _ in range(120):
+        optimiser.zero_grad()
+        objective.losses(*views)["value"].backward()
+        optimiser.step()
+        objective.stepped()
+    value = objective.values(*objective.values.read(encode(now, goal, wanted))).detach()
+    ahead = goal >= now
+    distance = (goal - now)[ahead]
+    worth = -(1 - 0.5**distance) / (1 - 0.5)
+    assert (value[:, ahead] - worth).abs().mean() < 0.1
