@@ -68,6 +68,7 @@ def _hinge(x: Tensor) -> Tensor:
 def _covariance(x: Tensor) -> Tensor:
     """The sum of the squared covariances of different features, over D."""
     batch, dim = x.shape
-    x = x - x.mean(dim=0)
-    covariance = torch.einsum("bi,bj->ij", x, x) / (batch - 1)
-    return (covariance.pow(2).sum() - covariance.diagonal().pow(2).sum()) / dim
+    x = (x - x.mean(dim=0)) / (batch - 1) ** 0.5
+    # The products of samples have the same sum of squares as those of features, the covariances.
+    products = x @ x.mT if batch < dim else x.mT @ x
+    return (products.pow(2).sum() - x.pow(2).sum(dim=0).pow(2).sum()) / dim

@@ -22,6 +22,13 @@ def test_terms_by_hand() -> None:
     assert terms["covariance"] == pytest.approx(2 * 2**2 / 2)
 
 
+@pytest.mark.parametrize("shape", [(8, 24), (24, 8)])
+def test_the_covariance_is_that_of_features_however_it_is_summed(shape: tuple[int, int]) -> None:
+    x, y = torch.randn(2, *shape, dtype=torch.float64)
+    squares = sum(torch.cov(z.T).fill_diagonal_(0).pow(2).sum() for z in (x, y))
+    torch.testing.assert_close(vicreg_terms(x, y)["covariance"], squares / shape[1])
+
+
 def test_one_point_for_everything_costs_variance_alone() -> None:
     point = torch.ones(16, 8)
     terms = vicreg_terms(point, point)
