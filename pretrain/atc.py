@@ -6,23 +6,30 @@ from torch import Tensor, nn
 
 from pretrain.augment import Chain
 from pretrain.contrast import found, info_nce, products
-from pretrain.draws import seeded
+from pretrain.draws import Draws, seeded
 from pretrain.order import seen
 from pretrain.teacher import copied, follow
 from pretrain.two_views import PROJECTOR, TwoViews
+from pretrain.within import within
 
-SHIFT: Chain = [{"name": "shift", "pixels": 4}]
+SHIFT: Chain = [{"name": "shift", "pixels": 4, "p": 0.2}]
 
 
 class ATC(TwoViews):
-    """From the shifted screens now, find the teacher's code of the same game a little later.
+    """From the screens now, find the teacher's code of those a little later, both shifted.
+
+    Codes are made of what the summary and the mean token are within a game (see
+    `pretrain.within`). Only a share of the screens is shifted: a shifted background differs more
+    than two moments of a game do, and where every screen was shifted nothing was learned.
 
     Args:
         later: agent steps from now to later.
-        code: width of the code that the summary and the mean token are compressed to.
+        code: width of the codes.
         predictor: hidden width of the residual predictor.
         momentum: of the teacher.
     """
+
+    labels = ("game",)
 
     def __init__(
         self,
@@ -44,12 +51,16 @@ class ATC(TwoViews):
             self.bilinear = nn.Linear(code, code, bias=False)
         self.teacher, self.teacher_compressor = copied(self.encoder), copied(self.compressor)
 
-    def losses(self, first: Tensor, second: Tensor) -> dict[str, Tensor]:
-        (now,) = self.encode(first)
-        (later,) = self.encode(second, by=self.teacher)
-        anchor = self.compressor(seen(now))
-        anchor = anchor + self.predictor(anchor)
-        scores = products(self.bilinear(anchor), self.teacher_compressor(seen(later)))
+    def views(self, windows: Tensor, draws: Draws, game: Tensor) -> tuple[Tensor, ...]:
+        """Two (B, stack, H, W) uint8 views, now and later, and the game (B,) int64."""
+        return *super().views(windows, draws), game[:, 0]
+
+    def losses(self, first: Tensor, second: Tensor, game: Tensor) -> dict[str, Tensor]:
+        (now,), (later,) = self.encode(first), self.encode(second, by=self.teacher)
+        (game,) = self.join(game)
+        anchor = self.compressor(within(seen(now), game))
+        anchor = self.bilinear(anchor + self.predictor(anchor))
+        scores = products(anchor, self.teacher_compressor(within(seen(later), game)))
         self.note(found=found(scores))
         return {"contrast": info_nce(scores)}
 

@@ -35,17 +35,3 @@ def products(x: Tensor, y: Tensor) -> Tensor:
 def cosines(x: Tensor, y: Tensor) -> Tensor:
     """(B, C) cosines of each of x (B, D) with each of y (C, D)."""
     return torch.einsum("bd,cd->bc", F.normalize(x, dim=1), F.normalize(y, dim=1))
-
-
-@full_precision
-def within(x: Tensor, game: Tensor) -> Tensor:
-    """x (B, ...), each number standardised over those samples of the batch that are of its game.
-
-    What sets games apart is the larger part of the variance, and found at once; what a game's
-    screens share is larger than what tells them apart. Beside both, scores of the features as
-    they are do not leave their start.
-    """
-    share = (game[:, None] == game).to(x.dtype)
-    share = share / share.sum(1, keepdim=True)
-    apart = x - torch.einsum("bc,c...->b...", share, x)
-    return apart / (torch.einsum("bc,c...->b...", share, apart.pow(2)) + 1e-5).sqrt()

@@ -15,13 +15,14 @@ from atari.games import ACTIONS, GAMES
 from pretrain.draws import Draws, seeded
 from pretrain.objective import Objective
 from pretrain.order import HEAD, seen
+from pretrain.within import within
 
 
 class InverseDynamics(Objective):
     """A head tells from two neighbouring windows which of its game's actions was taken.
 
-    It sees the first window and what changed to the second, each normalised over the batch: what
-    an action does is small beside what sets games and screens apart.
+    It sees the first window and what changed to the second, both as they differ within the game
+    (see `pretrain.within`): what an action does is small beside what sets screens apart.
 
     Args:
         width: hidden width of the head.
@@ -32,11 +33,9 @@ class InverseDynamics(Objective):
 
     def __init__(self, width: int = 256, **base):
         super().__init__(**base)
-        inside = 2 * 2 * self.encoder.dim
         with seeded(self.seed, HEAD):
             self.head = nn.Sequential(
-                nn.BatchNorm1d(inside, affine=False),
-                nn.Linear(inside, width),
+                nn.Linear(2 * 2 * self.encoder.dim, width),
                 nn.ReLU(),
                 nn.Linear(width, len(GAMES) * ACTIONS),
             )
@@ -50,11 +49,12 @@ class InverseDynamics(Objective):
     def losses(self, now: Tensor, later: Tensor, action: Tensor, game: Tensor) -> dict[str, Tensor]:
         now, later = (seen(window) for window in self.encode(now, later))
         action, game = self.join(action, game)
-        logits = of_game(self.head(torch.cat([now, later - now], dim=1)).float(), game)
+        change = within(torch.cat([now, later - now], dim=1), game)
+        logits = of_game(self.head(change), game).float()
         self.note(action_accuracy=(logits.argmax(1) == action).float().mean())
         return {"action": F.cross_entropy(logits, action)}
 
 
 def of_game(logits: Tensor, game: Tensor) -> Tensor:
     """(B, ACTIONS): of logits (B, games * ACTIONS), those of each sample's game (B,)."""
-    return logits.unflatten(1, (-1, ACTIONS))[torch.arange(len(game)), game]
+    return logits.unflatten(1, (-1, ACTIONS))[torch.arange(len(game), device=game.device), game]

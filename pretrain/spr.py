@@ -7,24 +7,31 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from atari.games import ACTIONS, GAMES
-from pretrain.augment import augment, check
+from pretrain.augment import Chain, augment, check
+from pretrain.contrast import cosines, found
 from pretrain.draws import Draws, seeded
 from pretrain.objective import Objective, full_precision
 from pretrain.order import seen
 from pretrain.teacher import copied, follow
-from pretrain.two_views import PROJECTOR, SHIFT_AND_INTENSITY, mlp
+from pretrain.two_views import PROJECTOR, mlp
+from pretrain.within import within
+
+PLAIN: Chain = []
 
 
 class SPR(Objective):
     """From the screens now and the next actions, predict what a teacher sees after each.
 
-    The state is the summary beside the mean token, and a recurrent cell carries it on, as in the
-    study of Zhang et al. 2022 (arXiv 2208.12345); the paper's own is convolutional.
+    The state is the summary beside the mean token, as they differ within a game (see
+    `pretrain.within`): without this the game was all that was predicted. A recurrent cell carries
+    it on, as in the study of Zhang et al. 2022 (arXiv 2208.12345), where the paper convolves. By
+    default nothing is augmented, which the paper has with a teacher of this momentum: shifts of 4
+    pixels cannot be foreseen, and with them the features were on their way to one point.
 
     Args:
         augment: the chain of every window, drawn for each anew.
         steps: agent steps that are predicted.
-        embedding: width of an action; the same action of two games is two.
+        embedding: width of an action; the same index in two games is two actions.
         projector: hidden width of projector and predictor.
         out: width of what is predicted.
         momentum: of the teacher.
@@ -34,7 +41,7 @@ class SPR(Objective):
 
     def __init__(
         self,
-        augment: list[dict] = SHIFT_AND_INTENSITY,
+        augment: list[dict] = PLAIN,
         steps: int = 5,
         embedding: int = 32,
         projector: int = 1024,
@@ -56,20 +63,29 @@ class SPR(Objective):
     def views(
         self, windows: Tensor, draws: Draws, action: Tensor, game: Tensor
     ) -> tuple[Tensor, ...]:
-        """The actions (B, K) int64, numbered over all games, and K + 1 (B, stack, H, W) uint8."""
+        """The actions (B, K) and game (B,) int64, and K + 1 windows (B, stack, H, W) uint8."""
         windows = [augment(window, draws, self.chain) for window in windows.unbind(1)]
-        return (game * ACTIONS + action)[:, :-1], *windows
+        return action[:, :-1], game[:, 0], *windows
 
-    def losses(self, action: Tensor, now: Tensor, *later: Tensor) -> dict[str, Tensor]:
-        (action,), (now,) = self.join(action), self.encode(now)
-        state, states = seen(now), []
+    def losses(
+        self, action: Tensor, game: Tensor, now: Tensor, *later: Tensor
+    ) -> dict[str, Tensor]:
+        (now,), later = self.encode(now), self.encode(*later, by=self.teacher)
+        action, game = self.join(action, game)
+        states = self.carried(within(seen(now), game), game[:, None] * ACTIONS + action)
+        said = self.predictor(self.projector(states.flatten(0, 1)))
+        wanted = self.teacher_projector(torch.cat([within(seen(one), game) for one in later]))
+        said, wanted = (x.unflatten(0, (len(states), -1)) for x in (said, wanted))
+        self.note(found=found(cosines(said[-1], wanted[-1])))
+        return {"prediction": spr_loss(said, wanted)}
+
+    def carried(self, state: Tensor, action: Tensor) -> Tensor:
+        """(K, B, S): what states (B, S) become after each of the actions (B, K)."""
+        states = []
         for taken in self.actions(action).unbind(1):
             state = self.transition(taken, state)
             states.append(state)
-        said = self.predictor(self.projector(torch.cat(states)))
-        taught = [seen(window) for window in self.encode(*later, by=self.teacher)]
-        wanted = self.teacher_projector(torch.cat(taught))
-        return {"prediction": spr_loss(*(x.unflatten(0, (len(later), -1)) for x in (said, wanted)))}
+        return torch.stack(states)
 
     def stepped(self) -> None:
         follow(self.teacher, self.encoder, self.momentum)

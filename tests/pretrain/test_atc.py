@@ -1,33 +1,63 @@
-"""ATC: the anchor is now, the positive a teacher's of later."""
+"""ATC: who is contrasted with whom, and the teacher."""
 
 from __future__ import annotations
 
+import pytest
 import torch
 
 from pretrain.atc import ATC
+from pretrain.contrast import info_nce, products
 from pretrain.draws import Draws
+from pretrain.order import seen
 from pretrain.vit import Shape
+from pretrain.within import within
 
-SMALL = {"encoder": Shape(patch=42), "code": 8, "predictor": 8}
+SMALL = {"encoder": Shape(patch=42), "code": 8, "predictor": 4}
+GAME = torch.zeros(8, dtype=torch.int64)
 
 
-def test_the_views_are_now_and_later() -> None:
+@pytest.fixture
+def screens() -> torch.Tensor:
+    return torch.randint(0, 256, (2, 8, 4, 84, 84)).to(torch.uint8)
+
+
+def test_views_are_now_and_later(screens: torch.Tensor) -> None:
     objective = ATC(augment_first=[], augment_second=[], later=3, **SMALL)
     assert objective.offsets == (0, 3)
-    windows = torch.randint(0, 256, (4, 2, 4, 84, 84)).to(torch.uint8)
-    first, second = objective.views(windows, Draws(0, 0, 4, "cpu"))
-    assert torch.equal(first, windows[:, 0])
-    assert torch.equal(second, windows[:, 1])
+    windows = screens.transpose(0, 1)
+    now, later, game = objective.views(windows, Draws(0, 0, 8, "cpu"), game=GAME[:, None])
+    assert torch.equal(now, screens[0])
+    assert torch.equal(later, screens[1])
+    assert torch.equal(game, GAME)
 
 
-def test_the_teacher_follows_and_no_gradient_reaches_it() -> None:
-    objective = ATC(momentum=0.5, **SMALL)
-    views = torch.randint(0, 256, (2, 8, 4, 84, 84)).to(torch.uint8)
-    objective.losses(*views)["contrast"].backward()
-    assert objective.encoder.vit.pos_embed.grad.abs().sum() > 0
-    assert all(p.grad is None for p in objective.teacher.parameters())
-    before = objective.teacher.vit.pos_embed.clone()
+def test_without_its_predictor_an_anchor_is_its_own_code(screens: torch.Tensor) -> None:
+    objective = ATC(**SMALL)
     with torch.no_grad():
-        objective.encoder.vit.pos_embed += 1
+        objective.predictor[-1].weight.zero_()
+        objective.predictor[-1].bias.zero_()
+        objective.bilinear.weight.copy_(torch.eye(8))
+        codes = [
+            objective.compressor(within(seen(objective.encoder(view)), GAME)) for view in screens
+        ]
+    loss = objective.losses(*screens, GAME)["contrast"]
+    torch.testing.assert_close(loss, info_nce(products(*codes)))
+
+
+def test_the_teacher_is_a_copy_that_follows_and_that_nothing_trains(screens: torch.Tensor) -> None:
+    objective = ATC(momentum=0.75, **SMALL)
+    objective.losses(*screens, GAME)["contrast"].backward()
+    pairs = {
+        objective.teacher: objective.encoder,
+        objective.teacher_compressor: objective.compressor,
+    }
+    for teacher, student in pairs.items():
+        for copy, weight in zip(teacher.parameters(), student.parameters(), strict=True):
+            assert copy is not weight
+            assert torch.equal(copy, weight)
+            assert copy.grad is None
+            weight.data.add_(1)
     objective.stepped()
-    torch.testing.assert_close(objective.teacher.vit.pos_embed, before + 0.5)
+    for teacher, student in pairs.items():
+        for copy, weight in zip(teacher.parameters(), student.parameters(), strict=True):
+            torch.testing.assert_close(weight - copy, torch.full_like(copy, 0.75))

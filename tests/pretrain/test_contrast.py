@@ -7,7 +7,7 @@ import math
 import pytest
 import torch
 
-from pretrain.contrast import cosines, found, info_nce
+from pretrain.contrast import cosines, found, info_nce, products
 
 
 def test_info_nce_by_hand() -> None:
@@ -43,3 +43,11 @@ def test_cosines_by_hand() -> None:
     x, y = torch.tensor([[2.0, 0.0], [1.0, 1.0]]), torch.tensor([[3.0, 0.0], [0.0, -1.0]])
     half = math.sqrt(0.5)
     torch.testing.assert_close(cosines(x, y), torch.tensor([[1.0, 0.0], [half, -half]]))
+
+
+def test_products_by_hand() -> None:
+    x = torch.tensor([[1.0, 2.0, 3.0, 4.0], [2.0, 0.0, 0.0, 0.0]])
+    y = torch.tensor([[1.0, 1.0, 1.0, 1.0], [3.0, 0.0, 0.0, 0.0]])
+    wanted = torch.tensor([[5.0, 1.5], [1.0, 3.0]])  # over the root of four numbers
+    assert torch.equal(products(x, y), wanted)
+    assert torch.equal(products(torch.stack([x, y]), torch.stack([y, y]))[0], wanted)

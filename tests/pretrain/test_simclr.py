@@ -1,4 +1,4 @@
-"""SimCLR: each view finds the other of its sample, and never itself."""
+"""SimCLR's NT-Xent by hand and against its definition in loops."""
 
 from __future__ import annotations
 
@@ -6,33 +6,41 @@ import math
 
 import pytest
 import torch
+from torch.nn.functional import cosine_similarity
 
-from pretrain.contrast import found, info_nce
+from pretrain.contrast import info_nce
 from pretrain.simclr import SimCLR, view_scores
 from pretrain.vit import Shape
 
 
-def test_scores_stand_with_the_other_view_on_the_diagonal() -> None:
-    x, y = torch.tensor([[1.0, 0.0], [0.0, 1.0]]), torch.tensor([[1.0, 0.0], [1.0, 1.0]])
-    scores = view_scores(x, y)
-    half = math.sqrt(0.5)
-    # Rows: those that look for x0 (y0), for x1 (y1), for y0 (x0), for y1 (x1).
-    wanted = [[1, 0, -math.inf, half], [half, half, half, -math.inf],
-              [-math.inf, 0, 1, half], [0, -math.inf, 0, half]]  # fmt: skip
-    torch.testing.assert_close(scores, torch.tensor(wanted))
-
-
-def test_loss_by_hand() -> None:
-    """Two samples whose views agree and which are at right angles: one right of three."""
-    views = torch.eye(2, dtype=torch.float64)
-    loss = info_nce(view_scores(views, views) / 0.5)
+def test_equal_views_of_orthogonal_samples_by_hand() -> None:
+    # Each view has its other at cosine 1 and two views of another sample at cosine 0.
+    loss = info_nce(view_scores(torch.eye(2), torch.eye(2)) / 0.5)
     assert loss == pytest.approx(math.log(1 + 2 * math.exp(-2)))
 
 
-def test_what_it_notes_and_what_learns() -> None:
-    objective = SimCLR(projector=8, out=4, encoder=Shape(patch=42))
+def test_the_definition_in_loops() -> None:
+    x, y = torch.randn(2, 5, 3, dtype=torch.float64)
+    views, total = torch.cat([x, y]), 0.0
+    for i in range(10):
+        others = {
+            j: float((cosine_similarity(views[i], views[j], dim=0) / 0.2).exp())
+            for j in range(10)
+            if j != i
+        }
+        total -= math.log(others[(i + 5) % 10] / sum(others.values()))
+    assert info_nce(view_scores(x, y) / 0.2) == pytest.approx(total / 10)
+
+
+def test_the_temperature_is_that_of_the_loss() -> None:
     views = torch.randint(0, 256, (2, 8, 4, 84, 84)).to(torch.uint8)
-    objective.losses(*views)["contrast"].backward()
+    settings = {"encoder": Shape(patch=42), "projector": 8, "out": 4}
+    # At an endless temperature all 15 others are alike.
+    hot = SimCLR(temperature=1e6, **settings).losses(*views)["contrast"]
+    assert hot.detach() == pytest.approx(math.log(15), abs=1e-4)
+    objective = SimCLR(temperature=0.1, **settings)
+    same = objective.losses(views[0], views[0])["contrast"]
+    assert same.detach() < math.log(15)
+    assert objective.notes["found"] == 1
+    same.backward()
     assert objective.encoder.vit.patch_embed.proj.weight.grad.abs().sum() > 0
-    assert 0 <= objective.notes["found"] <= 1
-    assert found(torch.eye(3)) == 1
