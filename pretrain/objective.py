@@ -20,16 +20,19 @@ is then that of the whole batch on every rank, and so is what batch norms see.
 from __future__ import annotations
 
 import functools
+import os
+import shutil
 from collections.abc import Callable
 
 import lightning
 import torch
 from torch import Tensor
 
+from atari.command import UserError
 from atari.frames import Frames
 from pretrain.data import Batch
 from pretrain.draws import Draws
-from pretrain.encoder import Features
+from pretrain.encoder import Encoder, Features
 from pretrain.join import join
 from pretrain.optim import Optimisation, configure, decay
 from pretrain.vit import Shape, build
@@ -44,7 +47,7 @@ class Objective(lightning.LightningModule):
     Args:
         encoder: shape of the encoder that is pretrained.
         optimisation: optimiser and learning rate.
-        compiled: compile the encoder with torch.compile; it pays off on a GPU, in long runs.
+        compiled: compile the encoder and its teachers with torch.compile.
         seed: of the initial weights and of every draw.
 
     Attributes:
@@ -125,7 +128,22 @@ class Objective(lightning.LightningModule):
     def setup(self, stage: str) -> None:
         self.prepare(self.trainer.datamodule.frames)
         if self.compiled:
-            self.encoder.compile()
+            self.compile_encoders()
+
+    def compile_encoders(self) -> None:
+        """Compile the encoder and its teachers in place; names of weights stay.
+
+        Raises UserError where there is no C++ compiler.
+        """
+        compiler = os.environ.get("CXX", "g++")
+        if not shutil.which(compiler):
+            raise UserError(
+                f"compiled: true needs a C++ compiler, and {compiler} is not here: install one, "
+                "name it in CXX, or leave the setting out"
+            )
+        for module in self.modules():
+            if isinstance(module, Encoder):
+                module.compile()
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         self.done = self.trainer.global_step / self.trainer.max_steps
@@ -165,7 +183,8 @@ def full_precision(function: Callable) -> Callable:
     @functools.wraps(function)
     def outside(first: Tensor, *rest: Tensor, **named):
         with torch.autocast(first.device.type, enabled=False):
-            wide = (x.float() if x.dtype == torch.bfloat16 else x for x in (first, *rest))
+            narrow = (torch.bfloat16, torch.float16)
+            wide = (x.float() if x.dtype in narrow else x for x in (first, *rest))
             return function(*wide, **named)
 
     return outside

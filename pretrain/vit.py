@@ -120,6 +120,10 @@ class ViT(Encoder):
         first = self.vit.num_prefix_tokens
         return Features(tokens[:, 0], tokens[:, first:])
 
+    def compile(self, **how) -> None:
+        """Compile the blocks in place: whole screens, crops and hidden patches all pass there."""
+        self.vit.blocks.compile(**how)
+
     def attention(self, screens: Tensor) -> Tensor:
         """(L, B, heads, T, T) attention, from the queries and keys of each block.
 
