@@ -32,6 +32,11 @@ def test_one_point_for_everything_costs_invariance() -> None:
     assert terms["redundancy"] == 0
 
 
+def test_opposite_views_cost_most() -> None:
+    x = torch.randn(64, 4, dtype=torch.float64)
+    assert barlow_terms(x, -x)["invariance"] == pytest.approx(4 * 2**2, rel=1e-4)
+
+
 def test_losses_are_weighted_and_scaled() -> None:
     views = torch.randint(0, 256, (2, 8, 4, 84, 84)).to(torch.uint8)
     plain = BarlowTwins(redundancy=1, scale=1, **SMALL).losses(*views)

@@ -6,6 +6,7 @@ import math
 
 import pytest
 import torch
+from ale_py import Action
 from torch import Tensor
 
 from atari.games import ACTIONS
@@ -24,6 +25,10 @@ def test_the_action_is_that_between_the_windows() -> None:
     assert torch.equal(views[1], windows[:, 1])
     assert views[2].tolist() == [3, 1]
     assert views[3].tolist() == [1, 0]
+
+
+def test_no_game_has_more_actions_than_there_is_room_for() -> None:
+    assert len(Action.__members__) == ACTIONS
 
 
 def test_logits_are_those_of_the_game() -> None:

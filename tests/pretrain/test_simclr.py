@@ -13,6 +13,15 @@ from pretrain.simclr import SimCLR, view_scores
 from pretrain.vit import Shape
 
 
+def test_own_columns_stand_on_the_diagonal_and_no_view_meets_itself() -> None:
+    x, y = torch.tensor([[1.0, 0.0], [0.0, 1.0]]), torch.tensor([[1.0, 0.0], [1.0, 1.0]])
+    half = math.sqrt(0.5)
+    # Rows are y0, y1, x0, x1, whose others are the columns x0, x1, y0, y1.
+    wanted = [[1, 0, -math.inf, half], [half, half, half, -math.inf],
+              [-math.inf, 0, 1, half], [0, -math.inf, 0, half]]  # fmt: skip
+    torch.testing.assert_close(view_scores(x, y), torch.tensor(wanted))
+
+
 def test_equal_views_of_orthogonal_samples_by_hand() -> None:
     # Each view has its other at cosine 1 and two views of another sample at cosine 0.
     loss = info_nce(view_scores(torch.eye(2), torch.eye(2)) / 0.5)
