@@ -120,8 +120,9 @@ def test_never_more_screens_are_held_than_the_limit(
     cut: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def held() -> dict[int, int]:
-        found = (x for x in gc.get_objects() if type(x) is Tensor)
-        return {x.data_ptr(): len(x) for x in found if x.shape[1:] == (84, 84)}
+        found = (x for x in gc.get_objects() if type(x) is Tensor and x.shape[1:] == (84, 84))
+        # A batch that straddles two groups has its first windows by then, of 12 screens each.
+        return {x.data_ptr(): len(x) for x in found if len(x) > 12 * BATCH}
 
     before, most, read = held(), [], Shards.read
 
