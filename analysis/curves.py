@@ -58,7 +58,10 @@ def _panel(page: Page, metric: str, runs: list[Run], x: str) -> dict:
         if metric in run.metrics:
             steps, values = thinned(run.metrics[metric])
             nothing &= not np.isfinite(values).any()
-            traces.append(line(run.name, steps.tolist(), values, page.looks.colour(run.name)))
+            # A value that was measured once, as at the end of a run, is no line.
+            symbol = "circle" if len(steps) == 1 else None
+            colour = page.looks.colour(run.name)
+            traces.append(line(run.name, steps.tolist(), values, colour, symbol=symbol))
     silent = {"text": "no finite value was logged", "showarrow": False}
     return panel(
         metric.replace("/", ": ").replace("_", " "),

@@ -173,6 +173,18 @@ def test_a_run_that_still_trains_is_shown_as_far_as_it_got(tmp_path):
     assert data["charts"]["pretraining"][""][0]["data"][0]["y"] == [3.0, 2.0]
 
 
+def test_a_number_that_was_measured_once_is_a_mark_and_not_a_line_without_length(tmp_path):
+    samples.run(
+        tmp_path / "r", "pretrain", ["9,loss,3.0\n", "19,loss,2.0\n", "19,held_out/loss,2.5\n"]
+    )
+    _, data = page(tmp_path, tmp_path / "out")
+    modes = {
+        panel["layout"]["title"]["text"]: panel["data"][0]["mode"]
+        for panel in data["charts"]["pretraining"][""]
+    }
+    assert modes == {"loss": "lines", "held out: loss": "lines+markers"}
+
+
 def test_a_run_that_has_just_begun_has_no_curves_yet(tmp_path):
     samples.run(tmp_path / "r", "agent", state="running", step=0)
     text, data = page(tmp_path, tmp_path / "out")
