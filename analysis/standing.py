@@ -19,15 +19,15 @@ Scores = dict[str, np.ndarray]
 def table(out: Path, names: list[str], seeds: list[int], differences: list[list[str]]) -> dict:
     """What the probes of `seeds` found of `names` and of the references.
 
-    {"games": [...], "r2" and "f1": Scores of the state probe, "rankme": Scores of the summary,
-    "order": {encoder: (seeds,)} held-out order accuracy, NaN where the run has none,
+    {"games": [...], "seeds": [...], "r2" and "f1": Scores of the state probe, "rankme": Scores of
+    the summary, "order": {encoder: (seeds,)} held-out order accuracy, NaN where the run has none,
     "differences": {"a - b": {"r2" | "f1": (seeds, games)}}}
     """
     states = [_probe(out, seed, "state") for seed in seeds]
     ranks = [_probe(out, seed, "collapse") for seed in seeds]
     everyone = [*names, *(name for name in REFERENCES if name in states[0])]
     games = list(dict.fromkeys(row[0] for row in states[0][names[0]]["categories"]["rows"]))
-    found = {"games": games, "order": {}}
+    found = {"games": games, "seeds": seeds, "order": {}}
     for column in ("r2", "f1"):
         found[column] = {
             name: _scores([state[name]["categories"] for state in states], games, column,
@@ -84,7 +84,7 @@ def _last(run: Path, metric: str) -> float:
 
 
 def _markdown(title: str, found: dict) -> str:
-    seeds = len(next(iter(found["r2"].values())))
+    seeds = len(found["seeds"])
     games = found["games"]
     lines = [
         f"# {title}",
@@ -127,12 +127,13 @@ def _number(scores: np.ndarray | None, digits: int) -> str:
 
 
 def _csv(found: dict) -> str:
-    """A row for each encoder, seed (by its place) and game."""
+    """A row for each encoder, seed and game."""
     file = io.StringIO()
     rows = csv.writer(file, lineterminator="\n")
     rows.writerow(["encoder", "seed", "game", "r2", "f1"])
     for name, r2 in found["r2"].items():
         for (seed, game), value in np.ndenumerate(r2):
             f1 = found["f1"][name][seed, game]
-            rows.writerow([name, seed, found["games"][game], f"{value:.6f}", f"{f1:.6f}"])
+            at = found["seeds"][seed], found["games"][game]
+            rows.writerow([name, *at, f"{value:.6f}", f"{f1:.6f}"])
     return file.getvalue()

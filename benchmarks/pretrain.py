@@ -20,7 +20,7 @@ from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
-from statistics import median
+from statistics import harmonic_mean, median
 
 import torch
 import yaml
@@ -62,7 +62,10 @@ def bare_step(at: Setting) -> float:
 
 
 def fit(at: Setting) -> float:
-    """Samples a second of `python -m pretrain fit`, as it logs them itself."""
+    """Samples a second of `python -m pretrain fit`, from what it logs of equal numbers of steps.
+
+    A checkpoint, one in a hundred steps, is in it only where `seconds` hold so many.
+    """
     from pretrain.fit import fit
 
     steps = 10 * max(2, round(at.seconds * bare_step(at) / at.batch / 10)) + 10
@@ -78,7 +81,7 @@ def fit(at: Setting) -> float:
         ])  # fmt: skip
         lines = (Path(folder) / "run" / "metrics.csv").read_text().splitlines()
     rates = [float(line.split(",")[2]) for line in lines if ",samples_per_second," in line]
-    return median(rates[1:])
+    return harmonic_mean(rates[1:])  # all samples over all the time
 
 
 def torchvision_workers(at: Setting) -> float:

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from atari.frames import Frames
 from pretrain.draws import Draws, seeded
+from pretrain.encoder import Features
 from pretrain.objective import Objective, full_precision
 from pretrain.order import HEAD, seen
 from pretrain.teacher import copied, follow
@@ -91,7 +92,7 @@ class Values(nn.Module):
         self.norm = nn.BatchNorm1d(dim, affine=False)  # else the heads starve for scale
         self.heads = nn.ModuleList(_Value(dim, width) for _ in range(2))
 
-    def read(self, features: list) -> tuple[Tensor, ...]:
+    def read(self, features: list[Features]) -> tuple[Tensor, ...]:
         """The encodings (B, dim) of several windows, normalised over all of them."""
         return self.norm(torch.cat([seen(one) for one in features])).chunk(len(features))
 

@@ -49,7 +49,9 @@ def test_a_study_from_games_to_table_and_again(
     for name in ("moved", "still", "random", "pixels", "moved - still"):
         assert f"| {name} |" in table
     with open(tmp_path / "out" / "study.csv", newline="") as file:
-        scores = {row["encoder"]: float(row["r2"]) for row in csv.DictReader(file)}
+        rows = list(csv.DictReader(file))
+    assert {row["seed"] for row in rows} == {"1"}
+    scores = {row["encoder"]: float(row["r2"]) for row in rows}
     # Without a learning rate the encoder stays what it was: untrained, from the same seed.
     assert scores["still"] == pytest.approx(scores["random"], abs=1e-5)
     assert scores["moved"] != scores["random"]
