@@ -49,7 +49,9 @@ def evaluate(arguments: list[str]) -> None:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--run", required=True, type=Path, help="run folder of the agent")
-    parser.add_argument("--episodes", type=positive, default=10, help="(10)")
+    parser.add_argument(
+        "--episodes", type=positive, help="(what the protocol plays: 10, atari_100k 100)"
+    )
     parser.add_argument("--envs", type=positive, default=4, help="environments at once (4)")
     parser.add_argument(
         "--max-frames", type=positive, default=108_000, help="cut episodes after these (108000)"

@@ -11,7 +11,7 @@ from tqdm import tqdm
 
 from agents.agent import Agent
 from agents.experience import ACTIONS
-from agents.play import Play
+from agents.play import PROTOCOLS, Play
 from agents.saved import Saved, load
 from agents.video import STEPS_PER_SECOND, Moment, film
 from atari.command import UserError
@@ -26,13 +26,13 @@ VIDEO = "media/evaluation.webm"
 
 
 def evaluate(
-    folder: Path, *, episodes: int, envs: int, max_frames: int, seed: int, seconds: int
+    folder: Path, *, episodes: int | None, envs: int, max_frames: int, seed: int, seconds: int
 ) -> None:
     """Play `episodes` and write them to run.json as `evaluation`.
 
     Args:
         folder: run folder of the agent.
-        episodes: how many.
+        episodes: how many; None for as many as the protocol plays.
         envs: environments at once.
         max_frames: longer episodes are cut.
         seed: of games and actions.
@@ -42,6 +42,7 @@ def evaluate(
         raise UserError(f"{folder} is no run folder: train an agent with python -m agents fit")
     with exclusive(folder):
         saved = load(folder)
+        episodes = episodes or saved.play.rules.episodes
         settings = {
             "checkpoint": saved.checkpoint.name,
             "trained": saved.played,
@@ -153,9 +154,12 @@ def _foresee(shown: tqdm, lengths: list[list[int]], quota: list[int]) -> None:
 
 def protocol(agent: Agent, play: Play, settings: dict) -> str:
     """How it was played, in words."""
+    name = f"{play.protocol}: " if play.rules == PROTOCOLS[play.protocol] else ""
+    actions = "all 18 actions, " if play.full_actions else ""
     return (
-        f"sticky {play.sticky:g}, up to {max(play.noop_max - 1, 0)} frames of no-op, whole "
-        f"episodes cut at {settings['max_frames']:,} frames, {agent.evaluated}"
+        f"{name}sticky {play.rules.sticky:g}, up to {max(play.rules.noop_max - 1, 0)} frames of "
+        f"no-op, whole episodes cut at {settings['max_frames']:,} frames, {actions}"
+        f"{agent.evaluated}"
     )
 
 

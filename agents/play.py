@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 import lightning
 from jsonargparse.typing import ClosedUnitInterval, NonNegativeInt, PositiveInt
@@ -18,6 +18,25 @@ if TYPE_CHECKING:
 SCREEN = (84, 84)
 
 
+class Rules(NamedTuple):
+    """How a game is played, in the meanings of `Play`'s settings."""
+
+    sticky: float
+    noop_max: int
+    life_loss_terminal: bool
+    max_frames: int
+    episodes: int
+    """Of an evaluation that does not say how many."""
+
+
+PROTOCOLS = {
+    # Machado et al. 2018, arXiv 1709.06009: what is random are the actions, games are whole.
+    "machado": Rules(0.25, 30, life_loss_terminal=False, max_frames=108_000, episodes=10),
+    # Kaiser et al. 2020, arXiv 1903.00374, as the papers after it evaluate.
+    "atari_100k": Rules(0.0, 30, life_loss_terminal=True, max_frames=108_000, episodes=100),
+}
+
+
 class Play(lightning.LightningDataModule):
     """A game, played by several environments at once.
 
@@ -26,10 +45,14 @@ class Play(lightning.LightningDataModule):
         envs: environments.
         steps: agent steps in all, over all environments; four frames each.
         stack: screens an agent sees, oldest first.
+        protocol: `machado` (sticky actions 0.25, whole games) or `atari_100k` (none, a lost life
+            is terminal): stands for the next four settings; those that are given hold instead.
         sticky: probability that a frame repeats the last frame's action.
-        noop_max: an episode starts with up to so many frames of doing nothing.
+        noop_max: an episode starts with fewer than so many frames of doing nothing.
         life_loss_terminal: a lost life is terminal for learning.
         max_frames: an episode is cut after so many frames.
+        full_actions: all 18 actions of the console, the same in every game, in place of those
+            that the game knows.
         clip_rewards: learn from rewards clipped to [-1, 1]; returns are always raw.
         seed: of the environments and of every draw.
     """
@@ -42,19 +65,28 @@ class Play(lightning.LightningDataModule):
         envs: PositiveInt = 8,
         steps: PositiveInt = 100_000,
         stack: PositiveInt = 4,
-        sticky: ClosedUnitInterval = 0.25,
-        noop_max: NonNegativeInt = 30,
-        life_loss_terminal: bool = False,
-        max_frames: PositiveInt = 108_000,
+        protocol: Literal["machado", "atari_100k"] = "machado",
+        sticky: ClosedUnitInterval | None = None,
+        noop_max: NonNegativeInt | None = None,
+        life_loss_terminal: bool | None = None,
+        max_frames: PositiveInt | None = None,
+        full_actions: bool = False,
         clip_rewards: bool = True,
         seed: int = 0,
     ):
         super().__init__()
         self.game, self.steps, self.stack = find(game).rom_id, steps, stack
-        self.sticky, self.noop_max, self.max_frames = sticky, noop_max, max_frames
+        self.protocol, self.full_actions = protocol, full_actions
         self.clip_rewards, self.seed = clip_rewards, seed
-        self.life_loss_terminal = life_loss_terminal
-        self.envs = self.start(envs, life_loss_terminal, max_frames, seed)
+        given = {
+            "sticky": sticky,
+            "noop_max": noop_max,
+            "life_loss_terminal": life_loss_terminal,
+            "max_frames": max_frames,
+        }
+        own = {name: value for name, value in given.items() if value is not None}
+        self.rules = PROTOCOLS[protocol]._replace(**own)
+        self.envs = self.start(envs, self.rules.life_loss_terminal, self.rules.max_frames, seed)
         self.action_count = self.envs.action_count
 
     def start(self, envs: int, life_loss_terminal: bool, max_frames: int, seed: int) -> Envs:
@@ -64,10 +96,11 @@ class Play(lightning.LightningDataModule):
             envs,
             seed=seed,
             stack=self.stack,
-            sticky=self.sticky,
-            noop_max=self.noop_max,
+            sticky=self.rules.sticky,
+            noop_max=self.rules.noop_max,
             life_loss_terminal=life_loss_terminal,
             max_frames=max_frames,
+            full_actions=self.full_actions,
         )
 
     def attach(self, agent: Agent) -> None:

@@ -51,6 +51,7 @@ class Envs:
         life_loss_terminal: a lost life is terminal for learning.
         max_frames: an episode is cut after this many frames.
         frame_skip: frames an action is held for; a screen is the maximum of the last two of them.
+        full_actions: all 18 actions of the console in place of those that the game knows.
         num_threads: native threads; 0 takes one per core.
     """
 
@@ -66,6 +67,7 @@ class Envs:
         life_loss_terminal: bool = False,
         max_frames: int = 108_000,
         frame_skip: int = 4,
+        full_actions: bool = False,
         num_threads: int = 0,
     ):
         self.num_envs = num_envs
@@ -81,7 +83,7 @@ class Envs:
             thread_affinity_offset=-1,
             max_num_frames_per_episode=UNCUT,
             repeat_action_probability=sticky,
-            full_action_space=False,
+            full_action_space=full_actions,
             continuous=False,
             autoreset_mode="SameStep",
             img_height=84,

@@ -198,3 +198,14 @@ def test_actions_are_the_minimal_set():
     envs = Envs("ALE/Freeway-v5", 1, seed=0)
     assert envs.action_meanings == ["NOOP", "UP", "DOWN"]
     assert envs.action_count == 3
+
+
+def test_all_actions_are_the_same_in_every_game_and_lead_where_the_games_own_do():
+    """Of Freeway's three actions the whole set holds each at another place."""
+    whole, own = Envs("freeway", 1, seed=0, full_actions=True), Envs("freeway", 1, seed=0)
+    assert whole.action_meanings == Envs("pong", 1, seed=0, full_actions=True).action_meanings
+    assert (whole.action_count, own.action_count) == (18, 3)
+    for chosen in actions(own, 40):
+        named = [whole.action_meanings.index(own.action_meanings[a]) for a in chosen]
+        ours, theirs = own.step(chosen), whole.step(np.array(named))
+        np.testing.assert_array_equal(ours.screens, theirs.screens)
