@@ -46,6 +46,16 @@ class Adapted(Encoder):
     def attention(self, screens: Tensor) -> Tensor:
         return self.encoder.attention(screens)
 
+    def penalties(self) -> dict[str, Tensor]:
+        """Named, weighted scalar losses of this step, beside those of the agent."""
+        return {}
+
+    def settle(self) -> None:
+        """New experience begins: what of this encoder must not change within it is taken over."""
+
+    def next_task(self) -> None:
+        """A sequence of games goes on to its next one."""
+
     @property
     def margin(self) -> tuple[int, int]:
         return self.encoder.margin

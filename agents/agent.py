@@ -99,7 +99,7 @@ class Agent(lightning.LightningModule):
         self.notes.update(numbers)
 
     def training_step(self, batch, batch_idx: int) -> Tensor:
-        losses = self.losses(batch)
+        losses = self.losses(batch) | self.eyes.encoder.penalties()
         loss = torch.stack(list(losses.values())).sum()
         # Noted and not logged: Lightning counts updates, an agent's curves count agent steps.
         self.note(

@@ -61,6 +61,7 @@ class Replayed(Experience):
         self.replay = Replay(size, self.envs.num_envs, row, stack=0 if frozen else play.stack)
 
     def batch(self, update: int) -> Transitions:
+        self.agent.eyes.encoder.settle()
         due = self.warmup + (update + 1) * self.steps_per_update
         while self.played < due:
             self.advance()

@@ -84,6 +84,7 @@ class Rollouts(Experience):
     @torch.no_grad()
     def collect(self) -> Samples:
         """Play T steps everywhere; (T * N, ...) with the steps of all environments in turn."""
+        self.agent.eyes.encoder.settle()
         if self.fresh:
             self.begin()
         observed, judged, actions, rewards, ends = [], [], [], [], []
