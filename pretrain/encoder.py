@@ -14,7 +14,7 @@ class Features(NamedTuple):
     """What an encoder says of a batch of screens."""
 
     summary: Tensor
-    """(B, D) float: one vector a screen stack (the CLS token of a ViT)."""
+    """(B, D) float: one vector a screen stack (a ViT's CLS token, a CNN's mean)."""
     tokens: Tensor
     """(B, N, D) float: patch tokens in grid order, rows first."""
 
@@ -27,12 +27,22 @@ class Encoder(nn.Module):
         grid: rows and columns of the patch tokens, or None where tokens have no places.
         stack: how many screens, oldest first, are stacked as channels.
         screen: height and width in pixels.
+        seen, margin: height and width of what it sees of them; rows above and columns left of it.
+        architecture, model_args: what builds it anew, see `pretrain.folder`.
+        body: the module whose weights an encoder folder holds.
+        library: which library's names these weights have.
     """
 
     dim: int
     grid: tuple[int, int] | None
     stack: int
     screen: tuple[int, int]
+    seen: tuple[int, int]
+    margin: tuple[int, int]
+    architecture: str
+    model_args: dict
+    body: nn.Module
+    library: str
 
     def forward(self, screens: Tensor) -> Features:
         """Encode (B, stack, H, W) uint8.

@@ -1,11 +1,11 @@
-"""Encoder folders: timm's own form, verified on the way in and on the way out.
+"""Encoder folders: timm's own form for ViTs, verified on the way in and on the way out.
 
     config.json         what timm and transformers read; what is Fovea's lies under "fovea"
-    model.safetensors   the weights under timm's names, fp32, contiguous
+    model.safetensors   the weights under timm's names (a CNN's under its own), fp32, contiguous
     README.md           the model card
     SHA256SUMS          of every other file; written last, so a folder without it is unfinished
 
-`timm.create_model("local-dir:FOLDER", pretrained=True)` loads the same weights bit for bit. It
+`timm.create_model("local-dir:FOLDER", pretrained=True)` loads a ViT's weights bit for bit. It
 does not look at the hashes; `load_encoder` does, and at finiteness and every key as well.
 """
 
@@ -23,11 +23,17 @@ from safetensors.torch import load_file, save
 from atari.command import UserError
 from atari.files import replacing, sha256, sync_folder, write_json, write_text
 from pretrain.card import card
+from pretrain.cnn import BODIES, CNN, CNNS, build_cnn
+from pretrain.encoder import Encoder
 from pretrain.hub import FILES, FORMAT, locate, read_config, verify
 from pretrain.vit import SIZES, Shape, ViT, build
 
+# What builds an encoder of an architecture from its name, its arguments and the screen.
+CLASSES: dict[str, type[Encoder]] = {name: ViT for name, _ in SIZES.values()}
+CLASSES |= dict.fromkeys(BODIES, CNN)
 
-def export_encoder(encoder: ViT, folder: str | Path, facts: dict) -> Path:
+
+def export_encoder(encoder: Encoder, folder: str | Path, facts: dict) -> Path:
     """Write `encoder` as an encoder folder, whole or not at all; an older one is replaced.
 
     Args:
@@ -39,7 +45,8 @@ def export_encoder(encoder: ViT, folder: str | Path, facts: dict) -> Path:
     """
     folder = Path(folder)
     weights = {
-        k: v.detach().cpu().float().contiguous() for k, v in encoder.vit.state_dict().items()
+        key: value.detach().cpu().float().contiguous() if value.is_floating_point() else value.cpu()
+        for key, value in encoder.body.state_dict().items()
     }
     _check_finite(weights, folder)
     building = folder.with_name(f".{folder.name}.{os.getpid()}.tmp")
@@ -52,7 +59,7 @@ def export_encoder(encoder: ViT, folder: str | Path, facts: dict) -> Path:
         with replacing(building / "model.safetensors") as temporary:
             # Not save_file: it hides what a full disk says, and the file is its owner's alone.
             temporary.write_bytes(save(weights, metadata={"format": "pt"}))
-        write_text(building / "README.md", card(folder.name, config))
+        write_text(building / "README.md", card(folder.name, config, encoder.library))
         sums = "".join(f"{sha256(building / name)}  {name}\n" for name in FILES)
         write_text(building / "SHA256SUMS", sums)
         if folder.exists():
@@ -65,36 +72,42 @@ def export_encoder(encoder: ViT, folder: str | Path, facts: dict) -> Path:
     return folder
 
 
-def load_encoder(ref: str | Path, seed: int = 0) -> ViT:
+def load_encoder(ref: str | Path, seed: int = 0) -> Encoder:
     """The encoder that `ref` names, verified, on the CPU, in eval mode.
 
     Args:
         ref: an encoder folder, a run folder that holds one, `hf-hub:ORG/NAME[@REVISION]`, or
-            `random:SIZE` for an untrained one of the default shape.
+            `random:NAME` for an untrained one of the default shape: a size of ViT, `nature_cnn`,
+            `nature_cnn_orthogonal` or `sgi_resnet`.
         seed: of the untrained one.
 
     Raises UserError where the folder is missing, unfinished, damaged, or of another format.
     """
     kind, _, size = str(ref).partition(":")
     if kind == "random":
-        return build(Shape(size=size), seed).eval()
+        return _untrained(size, seed).eval()
     folder = locate(ref)
     verify(folder)
     config = read_config(folder)
-    known = {architecture for architecture, _ in SIZES.values()}
-    if config["architecture"] not in known:
-        raise UserError(
-            f"{folder} is a {config['architecture']!r}; known are {', '.join(sorted(known))}"
-        )
-    encoder = ViT(config["architecture"], config["model_args"], config["fovea"]["screen"])
+    architecture = config["architecture"]
+    if architecture not in CLASSES:
+        raise UserError(f"{folder} is a {architecture!r}; known are {', '.join(sorted(CLASSES))}")
+    encoder = CLASSES[architecture](architecture, config["model_args"], config["fovea"]["screen"])
     weights = _read_weights(folder)
-    _check_keys(encoder.vit.state_dict(), weights, folder)
+    _check_keys(encoder.body.state_dict(), weights, folder)
     _check_finite(weights, folder)
-    encoder.vit.load_state_dict(weights)
+    encoder.body.load_state_dict(weights)
     return encoder.eval()
 
 
-def _config(encoder: ViT, facts: dict) -> dict:
+def _untrained(name: str, seed: int) -> Encoder:
+    if name not in {*SIZES, *CNNS}:
+        known = ", ".join([*SIZES, *CNNS])
+        raise UserError(f"unknown encoder size {name!r}: choose one of {known}")
+    return build_cnn(name, seed=seed) if name in CNNS else build(Shape(size=name), seed)
+
+
+def _config(encoder: Encoder, facts: dict) -> dict:
     """config.json in the form that timm 1.0.16 and newer, and transformers, load bit-equal.
 
     Measured: without `first_conv: null` older timm draws the patch embedding of 4 channels anew,

@@ -59,6 +59,8 @@ class ViT(Encoder):
         screen: height and width of the screens it takes; it sees their middle `img_size`.
     """
 
+    library = "timm"
+
     def __init__(self, architecture: str, model_args: dict, screen: tuple[int, int]):
         super().__init__()
         self.architecture, self.model_args = architecture, model_args
@@ -77,6 +79,11 @@ class ViT(Encoder):
         """What is seen of (..., H, W)."""
         (top, left), (height, width) = self.margin, self.seen
         return screens[..., top : top + height, left : left + width]
+
+    @property
+    def body(self) -> torch.nn.Module:
+        """timm's model."""
+        return self.vit
 
     @property
     def margin(self) -> tuple[int, int]:

@@ -7,12 +7,11 @@ from torch import Tensor, nn
 
 from pretrain.draws import seeded
 from pretrain.encoder import Encoder, Features
-from pretrain.vit import ViT
 
 REFERENCES = ("random", "pixels", "majority")
 
 
-def references(like: ViT, seed: int) -> dict[str, Encoder]:
+def references(like: Encoder, seed: int) -> dict[str, Encoder]:
     """The references of a run, by name, for the stack and screen of `like`."""
     return {
         "random": untrained(like, seed),
@@ -21,10 +20,10 @@ def references(like: ViT, seed: int) -> dict[str, Encoder]:
     }
 
 
-def untrained(like: ViT, seed: int) -> ViT:
-    """A ViT of the same shape with timm's initialisation drawn from `seed`, in eval mode."""
+def untrained(like: Encoder, seed: int) -> Encoder:
+    """An encoder of the same shape with its initial weights drawn from `seed`, in eval mode."""
     with seeded(seed):
-        return ViT(like.architecture, like.model_args, like.screen).eval()
+        return type(like)(like.architecture, like.model_args, like.screen).eval()
 
 
 class Pixels(Encoder):
