@@ -5,6 +5,8 @@ A new one is one class here or in a file of its own; agents never know which the
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import torch
 from torch import Tensor
 
@@ -52,6 +54,12 @@ class Adapted(Encoder):
 
     def settle(self) -> None:
         """New experience begins: what of this encoder must not change within it is taken over."""
+
+    def remember(self, losses: Iterator[Tensor]) -> None:
+        """A game of a sequence ends: `losses` are the agent's on further batches of it, endlessly.
+
+        Each is a scalar with its graph, made when it is taken.
+        """
 
     def next_task(self) -> None:
         """A sequence of games goes on to its next one."""
