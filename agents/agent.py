@@ -44,6 +44,7 @@ class Agent(lightning.LightningModule):
         encoder: `agents.adapt.Frozen`, `agents.adapt.FineTuned` ... around an encoder.
         actions: size of the action set; set by the game.
         features: what of the encoder's features the heads are given.
+        token_width: numbers left of each token where `features` are `tokens`.
         hidden: width of the layer between features and outputs.
         lr: Adam's learning rate of the heads; the encoder's is scaled by its `lr_scale`.
         adam_eps: Adam's epsilon.
@@ -61,6 +62,7 @@ class Agent(lightning.LightningModule):
         encoder: Adapted,
         actions: int,
         features: Pick = "summary_and_mean",
+        token_width: int = 16,
         hidden: int = 512,
         lr: float = 2.5e-4,
         adam_eps: float = 1e-5,
@@ -68,7 +70,7 @@ class Agent(lightning.LightningModule):
         seed: int = 0,
     ):
         super().__init__()
-        self.eyes = Eyes(encoder, features)
+        self.eyes = Eyes(encoder, features, token_width, seed)
         self.actions, self.hidden = actions, hidden
         self.lr, self.adam_eps, self.anneal, self.seed = lr, adam_eps, anneal, seed
         self.played = 0

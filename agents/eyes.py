@@ -3,22 +3,37 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Literal
+from math import prod
+from typing import Literal, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
 from agents.adapt import Adapted
+from pretrain.draws import seeded
 from pretrain.encoder import Features
 
-Pick = Literal["summary", "tokens_mean", "summary_and_mean"]
+PROJECTION = 3  # keeps the draws of its initial weights apart from every other use of the seed
 
-PICKS: dict[Pick, Callable[[Features], Tensor]] = {
-    "summary": lambda features: features.summary,
-    "tokens_mean": lambda features: features.tokens.mean(dim=1),
-    "summary_and_mean": lambda features: torch.cat(
-        [features.summary, features.tokens.mean(dim=1)], dim=1
+Pick = Literal["summary", "tokens_mean", "summary_and_mean", "tokens", "flat"]
+
+
+class Part(NamedTuple):
+    """What of an encoder's features is taken, and how it is held where the encoder is frozen."""
+
+    take: Callable[[Features], Tensor]
+    held: torch.dtype = torch.float32
+
+
+PICKS: dict[Pick, Part] = {
+    "summary": Part(lambda features: features.summary),
+    "tokens_mean": Part(lambda features: features.tokens.mean(dim=1)),
+    "summary_and_mean": Part(
+        lambda features: torch.cat([features.summary, features.tokens.mean(dim=1)], dim=1)
     ),
+    # Of every place: half the bytes hold twice the steps.
+    "tokens": Part(lambda features: features.tokens, torch.float16),
+    "flat": Part(lambda features: features.tokens.flatten(1), torch.float16),
 }
 
 
@@ -27,26 +42,40 @@ class Eyes(nn.Module):
 
     Args:
         encoder: the encoder.
-        features: `summary`, `tokens_mean` (mean over the patch tokens) or both side by side.
+        features: `summary`, `tokens_mean` (mean over the tokens), both side by side, `tokens` (each
+            through one learnt linear layer of `token_width`, then side by side) or `flat` (all of
+            them side by side as they are, which is how CNNs are mostly used).
+        token_width: numbers that are left of a token by `tokens`.
+        seed: of that layer.
 
     Attributes:
         width: F, how many numbers the heads are given.
     """
 
-    def __init__(self, encoder: Adapted, features: Pick):
+    def __init__(self, encoder: Adapted, features: Pick, token_width: int = 16, seed: int = 0):
         super().__init__()
-        self.encoder, self.pick = encoder, PICKS[features]
-        blank = Features(torch.empty(1, encoder.dim), torch.empty(1, 1, encoder.dim))
-        self.width = self.pick(blank).shape[1]
+        self.encoder, self.part = encoder, PICKS[features]
+        self.shrink = nn.Identity()
+        if features == "tokens":
+            with seeded(seed, PROJECTION):
+                self.shrink = nn.Sequential(nn.Linear(encoder.dim, token_width), nn.Flatten())
+        tokens = torch.zeros(1, prod(encoder.grid or ()), encoder.dim)
+        blank = Features(torch.zeros(1, encoder.dim), tokens)
+        self.width = self.shrink(self.part.take(blank)).shape[1]
 
     @torch.no_grad()
     def observe(self, screens: Tensor) -> Tensor:
         """What rollouts and replay hold of screens (B, stack, H, W) uint8.
 
-        The features (B, F) where the encoder is frozen, the screens themselves where it learns.
+        The features (B, F), or (B, N, D) of `tokens`, where the encoder is frozen; the screens
+        themselves where it learns.
         """
-        return self.pick(self.encoder(screens)) if self.encoder.frozen else screens
+        if not self.encoder.frozen:
+            return screens
+        return self.part.take(self.encoder(screens)).to(self.part.held)
 
     def forward(self, observed: Tensor) -> Tensor:
         """(B, F) what the heads are given, of what `observe` returned."""
-        return observed if self.encoder.frozen else self.pick(self.encoder(observed))
+        if not self.encoder.frozen:
+            return self.shrink(self.part.take(self.encoder(observed)))
+        return self.shrink(observed.float())

@@ -7,7 +7,6 @@ import copy
 import torch
 
 from agents.adapt import FineTuned, Frozen
-from agents.eyes import PICKS, Eyes
 from pretrain.vit import Shape, build
 
 
@@ -33,21 +32,3 @@ def test_the_ways_are_the_encoder_they_are_around() -> None:
         for ours, theirs in zip(adapted(screens()), inner(screens()), strict=True):
             assert torch.equal(ours, theirs)
         assert torch.equal(adapted.attention(screens()), inner.attention(screens()))
-
-
-def test_eyes_pick_what_the_heads_are_given() -> None:
-    inner = build(Shape(patch=42)).eval()
-    summary, tokens = inner(screens())
-    wanted = {
-        "summary": summary,
-        "tokens_mean": tokens.mean(dim=1),
-        "summary_and_mean": torch.cat([summary, tokens.mean(dim=1)], dim=1),
-    }
-    assert wanted.keys() == PICKS.keys()
-    for pick, features in wanted.items():
-        frozen, tuned = Eyes(Frozen(inner), pick), Eyes(FineTuned(inner), pick)
-        assert frozen.width == tuned.width == features.shape[1]
-        held = frozen.observe(screens())
-        assert torch.equal(frozen(held), features)
-        assert torch.equal(tuned.observe(screens()), screens())
-        assert torch.equal(tuned(screens()), features)
