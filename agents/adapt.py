@@ -8,10 +8,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import torch
+from jsonargparse.typing import PositiveInt
 from torch import Tensor
 
+from atari.command import UserError
 from pretrain.encoder import Encoder, Features
 from pretrain.folder import load_encoder
+from pretrain.vit import ViT
 
 
 class Adapted(Encoder):
@@ -23,10 +26,13 @@ class Adapted(Encoder):
     Attributes:
         frozen: whether its features of the same screens are always the same bits.
         lr_scale: its learning rate as a share of the heads'.
+        heads: how many heads an agent keeps, of which each sample's is chosen (see `mark`); 0 for
+            one that is everybody's.
     """
 
     frozen = False
     lr_scale = 1.0
+    heads = 0
 
     def __init__(self, encoder: str | Encoder):
         super().__init__()
@@ -47,6 +53,16 @@ class Adapted(Encoder):
 
     def attention(self, screens: Tensor) -> Tensor:
         return self.encoder.attention(screens)
+
+    def begin(self, seed: int) -> None:
+        """Draw anew, from `seed`, the weights that are added to the encoder."""
+
+    def mark(self, features: Tensor) -> Tensor:
+        """Features (B, F) of the screens encoded last, with each sample's head for a last column.
+
+        They are left as they are where there is only one.
+        """
+        return features
 
     def penalties(self) -> dict[str, Tensor]:
         """Named, weighted scalar losses of this step, beside those of the agent."""
@@ -104,8 +120,53 @@ class FineTuned(Adapted):
     Args:
         encoder: a reference or an encoder.
         lr_scale: its learning rate as a share of the heads'; 1 for one that starts untrained.
+        last_k: only the last so many blocks of a ViT learn, and its last norm; all of an encoder
+            by default.
+
+    Raises UserError for `last_k` of an encoder that has not so many blocks.
     """
 
-    def __init__(self, encoder: str | Encoder, lr_scale: float = 0.1):
+    def __init__(
+        self, encoder: str | Encoder, lr_scale: float = 0.1, last_k: PositiveInt | None = None
+    ):
         super().__init__(encoder)
         self.lr_scale = lr_scale
+        if last_k is not None:
+            vit = vit_of(self)
+            if last_k > len(vit.blocks):
+                raise UserError(
+                    f"last_k {last_k} is more than the {len(vit.blocks)} blocks of the encoder: "
+                    "take fewer, or leave it out and all of it learns"
+                )
+            self.encoder.requires_grad_(False)
+            for part in (*vit.blocks[-last_k:], vit.norm):
+                part.requires_grad_(True)
+
+
+class Held(Adapted):
+    """Its weights are held, in eval mode; what a subclass adds or lets go of learns with the heads.
+
+    They stay in the graph: what is changed before them gets its gradients through them.
+    """
+
+    def __init__(self, encoder: str | Encoder, lr_scale: float = 1.0):
+        super().__init__(encoder)
+        self.encoder.requires_grad_(False)
+        self.lr_scale = lr_scale
+        self.train()
+
+    def train(self, mode: bool = True) -> Held:
+        super().train(mode)
+        self.encoder.eval()
+        return self
+
+
+def vit_of(adapted: Adapted) -> torch.nn.Module:
+    """timm's model in a ViT. Raises UserError for any other encoder."""
+    if not isinstance(adapted.encoder, ViT):
+        raise UserError(
+            f"{type(adapted).__name__} changes blocks of a ViT, and a "
+            f"{type(adapted.encoder).__name__} has none: take a ViT, or agents.adapt.FineTuned "
+            "without last_k"
+        )
+    return adapted.encoder.vit

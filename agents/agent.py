@@ -70,6 +70,7 @@ class Agent(lightning.LightningModule):
         seed: int = 0,
     ):
         super().__init__()
+        encoder.begin(seed)
         self.eyes = Eyes(encoder, features, token_width, seed)
         self.actions, self.hidden = actions, hidden
         self.lr, self.adam_eps, self.anneal, self.seed = lr, adam_eps, anneal, seed
