@@ -5,14 +5,21 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from agents import consistency
 from agents.agent import HEADS, Agent
 from agents.play import Play
 from agents.rollouts import Rollouts, Samples
-from pretrain.draws import seeded
+from atari.command import UserError
+from pretrain.augment import Chain, check
+from pretrain.draws import Draws, seeded
 
 
 class PPO(Agent):
     """Learns a policy and the value of states from rollouts that it has just played.
+
+    With `corruptions` it plays and estimates advantages on clean screens and is asked, beside its
+    own losses, to see the same in corrupted ones: one chain of augmentations is DrAC, several of
+    which the worst counts are ROMA (see `agents.consistency`).
 
     Args:
         clip: how far the policy may move from the one that played, as a ratio.
@@ -23,6 +30,10 @@ class PPO(Agent):
         rollout: agent steps each environment plays between updates.
         epochs: passes over a rollout.
         minibatches: updates in a pass.
+        corruptions: K chains of augmentations (see `pretrain.augment`); an encoder that is frozen
+            leaves no screens to corrupt.
+        consistency: weight of the policy's divergence and of the value's difference between views.
+        only_better: ask it only of steps whose advantage is positive.
     """
 
     evaluated = "actions sampled"
@@ -38,6 +49,9 @@ class PPO(Agent):
         rollout: int = 128,
         epochs: int = 4,
         minibatches: int = 4,
+        corruptions: list[Chain] | None = None,
+        consistency: float = 0.1,
+        only_better: bool = False,
         **base,
     ):
         super().__init__(**base)
@@ -45,6 +59,13 @@ class PPO(Agent):
         self.value_weight, self.entropy_weight = value_weight, entropy_weight
         self.gamma, self.lam = gamma, lam
         self.rollout, self.epochs, self.minibatches = rollout, epochs, minibatches
+        self.corruptions = [check(chain) for chain in corruptions or []]
+        self.consistency, self.only_better = consistency, only_better
+        if self.corruptions and self.eyes.encoder.frozen:
+            raise UserError(
+                "corruptions need screens, and of a frozen encoder only its features are held: "
+                "leave them out, or take an encoder that learns"
+            )
         with seeded(self.seed, HEADS):
             self.hidden_layer = orthogonal(nn.Linear(self.eyes.width, self.hidden), 2**0.5)
             self.policy = orthogonal(nn.Linear(self.hidden, self.actions), 0.01)
@@ -78,12 +99,29 @@ class PPO(Agent):
             near_value = batch.value + (value - batch.value).clamp(-self.clip, self.clip)
             error = torch.maximum(error, (near_value - batch.wanted).square())
         entropy = -(logp.exp() * logp).sum(dim=1).mean()
-        clipped = ((ratio - 1).abs() > self.clip).float().mean()
-        self.note(entropy=entropy.detach(), clipped=clipped.detach())
-        return {
+        with torch.no_grad():
+            clipped = ((ratio - 1).abs() > self.clip).float().mean()
+            # Schulman's estimator of how far the policy has moved from the one that played.
+            moved = (ratio - 1 - (taken - batch.logp)).mean()
+        self.note(entropy=entropy.detach(), clipped=clipped, kl=moved)
+        losses = {
             "policy": -surrogate,
             "value": self.value_weight * 0.5 * error.mean(),
             "entropy": -self.entropy_weight * entropy,
+        }
+        return losses | (self.mind(batch, logp, value) if self.corruptions else {})
+
+    def mind(self, batch: Samples, logp: Tensor, value: Tensor) -> dict[str, Tensor]:
+        """What is lost where corrupted views of the batch are judged unlike the clean one."""
+        screens = batch.observed
+        draws = Draws(self.seed, self.global_step, len(screens), screens.device)
+        judged = self.judge(consistency.views(screens, self.corruptions, draws))
+        policy, values = consistency.disagreement(logp, judged[0], value, judged[1])
+        if self.only_better:
+            policy = policy * (batch.advantage > 0)
+        return {
+            "consistency": self.consistency * policy.mean(),
+            "consistency_value": self.consistency * values.mean(),
         }
 
     def experience(self, play: Play) -> Rollouts:

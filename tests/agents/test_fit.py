@@ -69,7 +69,7 @@ def test_every_config_trains_two_updates_and_a_frozen_encoder_does_not_move(
     record = read_run(run)
     assert (record["state"], record["step"], record["steps"]) == ("done", steps, steps)
     assert (record["kind"], record["game"]) == ("agent", "pong")
-    assert len(config.read_text().splitlines()) < 40
+    assert len(config.read_text().splitlines()) < 50
     frozen = config.stem.endswith("frozen")
     before = load_encoder(encoder).state_dict()
     for path in (run / "checkpoints").glob("*.ckpt"):
@@ -86,12 +86,16 @@ def test_every_config_trains_two_updates_and_a_frozen_encoder_does_not_move(
     assert ({"loss/td", "epsilon"} if "dqn" in config.stem else {"loss/policy", "entropy"}) <= names
 
 
-@pytest.mark.parametrize(("config", "steps", "every"), [("dqn", 224, 9), ("ppo_frozen", 256, 7)])
+@pytest.mark.parametrize(
+    ("config", "steps", "every"), [("dqn", 224, 9), ("ppo_frozen", 256, 7), ("ppo_nature", 96, 7)]
+)
 def test_a_killed_run_ends_as_the_run_that_was_never_killed(
     config: str, steps: int, every: int, encoder: Path, tmp_path: Path
 ) -> None:
     """SIGKILL between two checkpoints (of PPO in the middle of a rollout); short episodes."""
     more = ("--data.steps", steps, "--checkpoint_every", every, "--data.max_frames", 40)
+    if config == "ppo_nature":  # under corruptions, whose draws go on as well
+        more += ("--model.init_args.corruptions", "[[{name: shift}, {name: render}]]")
     whole, killed = tmp_path / "whole", tmp_path / "killed"
     fit(arguments(config, encoder, whole, *more))
     command = [sys.executable, "-m", "agents", "fit", *arguments(config, encoder, killed, *more)]

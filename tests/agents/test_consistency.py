@@ -1,0 +1,82 @@
+"""PPO under corrupted views: the regulariser by hand, its draws, and what it refuses."""
+
+from __future__ import annotations
+
+from math import log
+
+import pytest
+import torch
+
+from agents.adapt import FineTuned, Frozen
+from agents.consistency import disagreement, views
+from agents.ppo import PPO
+from agents.rollouts import Samples
+from atari.command import UserError
+from pretrain.cnn import build_cnn
+from pretrain.draws import Draws
+
+CHAINS = [[{"name": "shift", "pixels": 4}], [{"name": "cut_out"}, {"name": "render"}]]
+
+
+def screens(count: int = 4) -> torch.Tensor:
+    generator = torch.Generator().manual_seed(0)
+    return torch.randint(0, 256, (count, 4, 84, 84), generator=generator).to(torch.uint8)
+
+
+def test_the_worst_view_counts_and_the_clean_one_is_the_truth() -> None:
+    """One state, two actions alike; views that say 3/4 and 9/10; values 1, and 0 and 3."""
+    clean = torch.tensor([[0.5, 0.5]]).log().requires_grad_()
+    views = torch.tensor([[0.75, 0.25], [0.9, 0.1]]).log().requires_grad_()
+    value, values = torch.tensor([1.0], requires_grad=True), torch.tensor([0.0, 3.0])
+    policy, difference = disagreement(clean, views, value, values)
+    assert policy.item() == pytest.approx(0.5 * log(0.5 / 0.9) + 0.5 * log(0.5 / 0.1))
+    assert difference.item() == pytest.approx((1 + 4) / 2)
+    (policy + difference).sum().backward()
+    assert clean.grad is None
+    assert value.grad is None
+    assert views.grad[0].tolist() == [0, 0]
+    assert views.grad[1].tolist() == [-0.5, -0.5]
+
+
+def test_views_are_a_function_of_the_seed_and_the_step() -> None:
+    drawn = [views(screens(), CHAINS, Draws(0, step, 4, "cpu")) for step in (3, 3, 4)]
+    assert drawn[0].shape == (8, 4, 84, 84)
+    assert torch.equal(drawn[0], drawn[1])
+    assert not torch.equal(drawn[0], drawn[2])
+    assert not any(torch.equal(one, other) for one in drawn[0] for other in screens())
+
+
+def batch(count: int = 4) -> Samples:
+    some = torch.linspace(0.1, 0.5, count)
+    return Samples(screens(count), torch.zeros(count).long(), some.log(), some, some - 0.2, some)
+
+
+def agent(**settings) -> PPO:
+    encoder = FineTuned(build_cnn("nature_cnn_orthogonal"))
+    return PPO(encoder=encoder, actions=3, features="flat", hidden=8, **settings)
+
+
+def test_without_corruptions_nothing_is_added_and_with_them_only_two_terms() -> None:
+    plain = agent().losses(batch())
+    assert plain.keys() == {"policy", "value", "entropy"}
+    same = agent(corruptions=[[{"name": "shift", "pixels": 0}]]).losses(batch())
+    assert same["consistency"].item() == pytest.approx(0, abs=1e-6)
+    assert same["consistency_value"].item() == pytest.approx(0, abs=1e-6)
+    corrupted = agent(corruptions=CHAINS, consistency=0.5).losses(batch())
+    assert corrupted.keys() - plain.keys() == {"consistency", "consistency_value"}
+    assert all(torch.equal(corrupted[name], plain[name]) for name in plain)
+    assert corrupted["consistency"] > 0
+    assert corrupted["consistency_value"] > 0
+    twice = agent(corruptions=CHAINS, consistency=1.0).losses(batch())
+    torch.testing.assert_close(twice["consistency"], 2 * corrupted["consistency"])
+    better = agent(corruptions=CHAINS, consistency=0.5, only_better=True)
+    lost = better.losses(batch()._replace(advantage=-torch.arange(1.0, 5)))
+    assert lost["consistency"].item() == 0
+    assert better.losses(batch())["consistency"] > 0
+
+
+def test_a_frozen_encoder_leaves_nothing_to_corrupt_and_unknown_corruptions_are_named() -> None:
+    with pytest.raises(UserError, match="corruptions need screens"):
+        PPO(encoder=Frozen(build_cnn("nature_cnn")), actions=3, corruptions=CHAINS)
+    with pytest.raises(UserError, match="did you mean 'shift'"):
+        agent(corruptions=[[{"name": "shiftt"}]])
