@@ -61,6 +61,7 @@ class AgentCLI(FitCLI):
         super().before_instantiate_classes()
 
     def instantiate_trainer(self, **kwargs):
+        self.datamodule.folder = self.folder
         self.datamodule.attach(self.model)
         return super().instantiate_trainer(max_steps=self.datamodule.experience.updates, **kwargs)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
 import lightning
@@ -58,6 +59,7 @@ class Play(lightning.LightningDataModule):
     """
 
     experience: Experience
+    folder = Path(".")  # of the run; what is too large for memory lies in it
 
     def __init__(
         self,

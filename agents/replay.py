@@ -6,7 +6,12 @@ step); stacks and n-step returns are built when transitions are drawn, never acr
 
 from __future__ import annotations
 
+import os
+import shutil
+from functools import cached_property
+from math import prod
 from pathlib import Path
+from tempfile import TemporaryFile
 from typing import NamedTuple
 
 import numpy as np
@@ -15,6 +20,8 @@ from torch import Tensor
 
 from agents.returns import n_step
 from atari.command import UserError
+
+BESIDE = 8  # bytes of a step beside the observation: action, reward and three flags
 
 
 class Transitions(NamedTuple):
@@ -30,6 +37,8 @@ class Transitions(NamedTuple):
     """(B,) float32, of the value of `following`; 0 where the episode was over by then."""
     following: Tensor
     """Like `observed`."""
+    weight: Tensor = torch.ones(1)
+    """(B,) float32, of its loss, or (1,)."""
 
 
 class Replay:
@@ -41,30 +50,51 @@ class Replay:
         row: what is held of one observation, for its shape and dtype: a screen (H, W) uint8 or
             features (F,).
         stack: screens that make an observation; 0 where features are held.
+        folder: what was observed is held in a file there, which is mapped and which is gone when
+            the process is; None holds it in memory.
 
-    Raises UserError where it would not fit in memory.
+    Attributes:
+        rows: steps of each environment so far.
+
+    Raises UserError where it would not fit.
     """
 
-    def __init__(self, size: int, envs: int, row: Tensor, stack: int):
+    def __init__(self, size: int, envs: int, row: Tensor, stack: int, folder: Path | None = None):
         self.length, self.envs, self.stack = size // envs, envs, stack
-        # What a step holds beside the observation: action, reward and three flags.
-        needed = self.length * envs * (row.numel() * row.element_size() + 8)
-        if needed > (free := free_memory()):
-            fits = int(0.8 * size * free / needed)
-            raise UserError(
-                f"a replay of {size:,} steps takes {needed / 1e9:.1f} GB and {free / 1e9:.1f} GB "
-                f"are free: set model.init_args.replay to {fits} or less"
-            )
-        shape = (self.length, envs)
+        self.row, self.folder = row, folder
         self.rows = 0
-        self.held = {
-            "observed": torch.zeros(*shape, *row.shape, dtype=row.dtype),
+        step = row.numel() * row.element_size()
+        if folder:
+            _refuse(size, step, free_disk(folder), f" on the disk of {folder}")
+            _refuse(size, BESIDE, free_memory(), "")
+        else:
+            _refuse(size, step + BESIDE, free_memory(), "")
+
+    @cached_property
+    def held(self) -> dict[str, Tensor]:
+        """Each (length, envs, ...); room is taken only now that something is to be held."""
+        shape = (self.length, self.envs)
+        seen = (*shape, *self.row.shape)
+        return {
+            "observed": mapped(self.folder, seen, self.row.dtype)
+            if self.folder
+            else torch.zeros(seen, dtype=self.row.dtype),
             "action": torch.zeros(shape, dtype=torch.uint8),
             "reward": torch.zeros(shape),
             "terminal": torch.zeros(shape, dtype=torch.bool),
             "cut": torch.zeros(shape, dtype=torch.bool),
             "first": torch.zeros(shape, dtype=torch.bool),
         }
+
+    @property
+    def oldest(self) -> int:
+        """The first row that is held."""
+        return max(0, self.rows - self.length)
+
+    @property
+    def start(self) -> int:
+        """The first row whose whole stack is held."""
+        return self.oldest + (max(self.stack - 1, 0) if self.rows > self.length else 0)
 
     def append(self, **row: Tensor) -> None:
         """Hold one step of every environment; the oldest goes.
@@ -80,6 +110,10 @@ class Replay:
             held[self.rows % self.length] = row[name]
         self.rows += 1
 
+    def fill(self, held: dict[str, Tensor]) -> None:
+        """Hold all of `held`, each (length, envs, ...) as in `append`, without a copy."""
+        self.held, self.rows = held, self.length
+
     def cut(self) -> None:
         """Say that every episode was cut after the last step."""
         last = (self.rows - 1) % self.length
@@ -92,11 +126,19 @@ class Replay:
 
         Args:
             batch: B.
-            steps: of reward before the value of what follows; fewer where the episode ends.
-            gamma: discount.
+            steps, gamma: see `transitions`.
             generator: on the CPU.
         """
-        row, env = self._draw(batch, steps, generator)
+        return self.transitions(*self.draw(batch, steps, generator), steps, gamma)
+
+    def transitions(self, row: Tensor, env: Tensor, steps: int, gamma: float) -> Transitions:
+        """Those that begin at `row` (counted from the first ever) of `env`, each (B,) int64.
+
+        Args:
+            row, env: where.
+            steps: of reward before the value of what follows; fewer where the episode ends.
+            gamma: discount.
+        """
         rows = (row[:, None] + torch.arange(steps)) % self.length
         reward, terminal, cut = (
             self.held[name][rows, env[:, None]] for name in ("reward", "terminal", "cut")
@@ -111,23 +153,21 @@ class Replay:
         )
 
     def observation(self, row: Tensor, env: Tensor) -> Tensor:
-        """What was observed at `row` (counted from the first ever) of `env`, each (B,)."""
+        """What was observed at `row` of `env`, each (B,)."""
         if not self.stack:
-            return self.held["observed"][row % self.length, env]
-        rows = (row[:, None] + torch.arange(1 - self.stack, 1)) % self.length  # oldest first
-        screens = self.held["observed"][rows, env[:, None]]
+            return self._observed(row, env)
+        rows = row[:, None] + torch.arange(1 - self.stack, 1)  # oldest first
+        screens = self._observed(rows, env[:, None])
         # A screen is of this episode if none of the later ones in the stack starts it.
-        first = self.held["first"][rows, env[:, None]][:, 1:]
+        first = self.held["first"][rows % self.length, env[:, None]][:, 1:]
         earlier = first.flip(1).cumsum(dim=1).flip(1) > 0
         if earlier.any():
             screens[:, :-1][earlier] = 0  # before an episode the games show black
         return screens
 
-    def _draw(self, batch: int, steps: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-        """Rows and environments of transitions whose stack and window are held."""
-        wrapped = self.rows > self.length
-        oldest = max(0, self.rows - self.length)
-        start = oldest + (max(self.stack - 1, 0) if wrapped else 0)
+    def draw(self, batch: int, steps: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+        """Rows and environments of transitions whose stack and window are held, each (B,)."""
+        start = self.start
         count = (self.rows - steps - start) * self.envs
         cut = np.flatnonzero(self.held["cut"].numpy())  # where in the ring: no transition starts
         cut = ((cut // self.envs - start) % self.length) * self.envs + cut % self.envs
@@ -138,15 +178,32 @@ class Replay:
         place = torch.from_numpy(drawn)
         return start + place // self.envs, place % self.envs
 
+    def _observed(self, row: Tensor, env: Tensor) -> Tensor:
+        place = row % self.length * self.envs + env
+        # Copies whole screens, where indexing goes pixel by pixel.
+        flat = self.held["observed"].flatten(0, 1)
+        return flat.index_select(0, place.flatten()).unflatten(0, place.shape)
+
     def state_dict(self) -> dict:
         """What is held, without the places that were never filled."""
         filled = min(self.rows, self.length)
-        return {"rows": self.rows} | {k: v[:filled].clone() for k, v in self.held.items()}
+        # A part is copied, since all of a tensor's memory would be saved with it.
+        held = {k: v if filled == len(v) else v[:filled].clone() for k, v in self.held.items()}
+        return {"rows": self.rows} | held
 
     def load_state_dict(self, state: dict) -> None:
         self.rows = state["rows"]
         for name, held in self.held.items():
             held[: len(state[name])] = state[name]
+
+
+def mapped(folder: Path, shape: tuple[int, ...], dtype: torch.dtype) -> Tensor:
+    """Zeros in a nameless file of `folder`: a kill leaves nothing behind."""
+    kind = torch.empty(0, dtype=dtype).numpy().dtype
+    with TemporaryFile(dir=folder) as file:
+        # Taken now: a disk that is full later would kill the process.
+        os.posix_fallocate(file.fileno(), 0, prod(shape) * kind.itemsize)
+        return torch.from_numpy(np.memmap(file, kind, mode="r+", shape=shape))
 
 
 def free_memory() -> int:
@@ -158,3 +215,18 @@ def free_memory() -> int:
     if limit.exists() and (most := limit.read_text().strip()) != "max":
         free = min(free, int(most) - int((group / "memory.current").read_text()))
     return free
+
+
+def free_disk(folder: Path) -> int:
+    """Bytes that are free where `folder` is or will be."""
+    there = next(parent for parent in (folder, *folder.absolute().parents) if parent.exists())
+    return shutil.disk_usage(there).free
+
+
+def _refuse(size: int, step: int, free: int, where: str) -> None:
+    """Raise UserError where `size` steps of `step` bytes are more than is free."""
+    if (needed := size * step) > free:
+        raise UserError(
+            f"a replay of {size:,} steps takes {needed / 1e9:.1f} GB and {free / 1e9:.1f} GB "
+            f"are free{where}: set model.init_args.replay to {int(0.8 * free / step)} or less"
+        )

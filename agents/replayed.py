@@ -5,14 +5,16 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import torch
+from torch import Tensor
 
 from agents.experience import BATCHES, Experience
+from agents.priorities import Priorities
 from agents.replay import Replay, Transitions
 from atari.command import UserError
 from pretrain.draws import keyed
 
 if TYPE_CHECKING:
-    from agents.agent import Agent
+    from agents.dqn import DQN
     from agents.play import Play
 
 
@@ -27,18 +29,24 @@ class Replayed(Experience):
         gamma: discount.
         warmup: agent steps before the first update.
         steps_per_update: agent steps between two updates.
+        priority: exponent of prioritised replay; 0 draws uniformly.
+        importance: of its weights at first; it grows to 1 over the run.
+        mapped: hold what was observed in a file in the run folder.
     """
 
     def __init__(
         self,
         play: Play,
-        agent: Agent,
+        agent: DQN,
         size: int,
         batch: int,
         n_step: int,
         gamma: float,
         warmup: int,
         steps_per_update: float,
+        priority: float = 0.0,
+        importance: float = 0.4,
+        mapped: bool = False,
     ):
         super().__init__(play, agent)
         self.batch_size, self.n_step, self.gamma = batch, n_step, gamma
@@ -57,16 +65,32 @@ class Replayed(Experience):
         self.updates = int((play.steps - warmup) / steps_per_update)
         frozen = agent.eyes.encoder.frozen
         seen = agent.eyes.observe(torch.from_numpy(self.envs.reset()[:1]))[0]
-        row = seen if frozen else seen[-1]
-        self.replay = Replay(size, self.envs.num_envs, row, stack=0 if frozen else play.stack)
+        row, stack = (seen, 0) if frozen else (seen[-1], play.stack)
+        folder = play.folder if mapped else None
+        self.replay = Replay(size, self.envs.num_envs, row, stack, folder)
+        self.priorities = Priorities(self.replay, n_step, priority) if priority else None
+        self.importance = importance
+        self.drawn: tuple[Tensor, Tensor] | None = None
 
     def batch(self, update: int) -> Transitions:
+        self.learn_errors()
         self.agent.eyes.encoder.settle()
         due = self.warmup + (update + 1) * self.steps_per_update
         while self.played < due:
             self.advance()
         generator = keyed("cpu", self.play.seed, update, BATCHES)
-        return self.replay.sample(self.batch_size, self.n_step, self.gamma, generator)
+        if not self.priorities:
+            return self.replay.sample(self.batch_size, self.n_step, self.gamma, generator)
+        importance = self.importance + (1 - self.importance) * update / self.updates
+        *self.drawn, weight = self.priorities.draw(self.batch_size, importance, generator)
+        transitions = self.replay.transitions(*self.drawn, self.n_step, self.gamma)
+        return transitions._replace(weight=weight)
+
+    def learn_errors(self) -> None:
+        """Take over how wrong the agent was about the last batch."""
+        if self.drawn:
+            self.priorities.learn(*self.drawn, self.agent.errors.cpu())
+            self.drawn = None
 
     def advance(self) -> None:
         """Act once everywhere and remember it."""
@@ -86,11 +110,17 @@ class Replayed(Experience):
             cut=torch.from_numpy(step.truncated),
             first=self.first,
         )
+        if self.priorities:
+            self.priorities.appended()
         self.first = torch.from_numpy(step.ended)
 
     def state_dict(self) -> dict:
-        return super().state_dict() | {"replay": self.replay.state_dict()}
+        self.learn_errors()
+        state = super().state_dict() | {"replay": self.replay.state_dict()}
+        return state | ({"priorities": self.priorities.state_dict()} if self.priorities else {})
 
     def load_state_dict(self, state: dict) -> None:
         super().load_state_dict(state)
         self.replay.load_state_dict(state["replay"])
+        if self.priorities:
+            self.priorities.load_state_dict(state["priorities"])

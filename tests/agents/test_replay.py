@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 import torch
 from hypothesis import assume, given, settings
@@ -11,6 +13,7 @@ from agents import replay
 from agents.adapt import FineTuned, Frozen
 from agents.dqn import DQN
 from agents.play import Play
+from agents.priorities import Priorities
 from agents.replay import Replay
 from atari.command import UserError
 from pretrain.vit import Shape, build
@@ -27,9 +30,15 @@ rows = st.integers(1, 3).flatmap(
 )  # fmt: skip
 
 
-def filled(length: int, envs: int, stack: int, played: list) -> tuple[Replay, list[dict]]:
-    """A replay, and every step as a plain list knows it; screens are numbered from 1."""
+def filled(
+    length: int, envs: int, stack: int, played: list, n: int = 1
+) -> tuple[Replay, list[dict], Priorities]:
+    """A replay, every step as a plain list knows it, and priorities of steps of n.
+
+    Screens are numbered from 1.
+    """
     memory = Replay(length * envs, envs, torch.zeros(1, 1, dtype=torch.int64), stack)
+    priorities = Priorities(memory, n, exponent=1.0)
     steps: list[dict] = []
     episode = [[] for _ in range(envs)]
     first = torch.ones(envs, dtype=torch.bool)
@@ -47,6 +56,7 @@ def filled(length: int, envs: int, stack: int, played: list) -> tuple[Replay, li
             cut=cut,
             first=first,
         )
+        priorities.appended()
         for env in range(envs):
             step = {"number": int(number[env]), "then": then[env], "row": row}
             episode[env].append(step)
@@ -62,7 +72,7 @@ def filled(length: int, envs: int, stack: int, played: list) -> tuple[Replay, li
                 step["then"] = "cut" if step["then"] == "goes on" else step["then"]
             episode = [[] for _ in range(envs)]
             first = torch.ones(envs, dtype=torch.bool)
-    return memory, steps
+    return memory, steps, priorities
 
 
 @settings(deadline=None, max_examples=100)
@@ -71,16 +81,19 @@ def test_draws_never_cross_episodes_and_every_step_can_be_drawn(
     played: list, length: int, stack: int, n: int
 ) -> None:
     envs = len(played[0][0])
-    memory, steps = filled(length, envs, stack, played)
+    memory, steps, priorities = filled(length, envs, stack, played, n)
     oldest = max(0, len(played) - length)
     oldest += stack - 1 if len(played) > length else 0
     can = {
         s["number"]: s for s in steps if oldest <= s["row"] < len(played) - n and s["then"] != "cut"
     }
     assume(can)
+    row, env, weight = priorities.draw(1000, 0.5, torch.Generator().manual_seed(0))
+    assert set((row * envs + env + 1).tolist()) == set(can)
+    assert (weight == 1).all()
     drawn = memory.sample(1000, n, GAMMA, torch.Generator().manual_seed(0))
     assert set(drawn.observed[:, -1].flatten().tolist()) == set(can)
-    for observed, action, reward, discount, following in zip(*drawn, strict=True):
+    for observed, action, reward, discount, following in zip(*drawn[:5], strict=True):
         step = can[int(observed[-1])]
         assert observed.flatten().tolist() == ([0] * stack + step["screens"])[-stack:]
         assert action == step["number"] % 5
@@ -100,7 +113,7 @@ def test_draws_never_cross_episodes_and_every_step_can_be_drawn(
 
 def test_what_a_checkpoint_holds_is_the_replay() -> None:
     played = [(["goes on", "cut" if row % 5 == 4 else "goes on"], row == 7) for row in range(30)]
-    memory, _ = filled(12, 2, 3, played)
+    memory, *_ = filled(12, 2, 3, played)
     other = Replay(24, 2, torch.zeros(1, 1, dtype=torch.int64), stack=3)
     other.load_state_dict(memory.state_dict())
     ours, theirs = (
@@ -109,14 +122,34 @@ def test_what_a_checkpoint_holds_is_the_replay() -> None:
     assert all(torch.equal(a, b) for a, b in zip(ours, theirs, strict=True))
 
 
+def test_a_mapped_replay_is_the_one_in_memory_and_leaves_no_file(tmp_path: Path) -> None:
+    row = torch.zeros(6, 5, dtype=torch.uint8)
+    replays = [Replay(12, 2, row, stack=2), Replay(12, 2, row, stack=2, folder=tmp_path)]
+    assert list(tmp_path.iterdir()) == []
+    flags = torch.zeros(2, dtype=torch.bool)
+    screens = torch.randint(255, (9, 2, 6, 5), generator=torch.Generator().manual_seed(0))
+    for memory in replays:
+        for number, seen in enumerate(screens):
+            memory.append(observed=seen, action=flags, reward=flags + number, terminal=flags,
+                          cut=flags, first=flags)  # fmt: skip
+    assert list(tmp_path.iterdir()) == []
+    ours, theirs = (m.sample(64, 2, GAMMA, torch.Generator().manual_seed(1)) for m in replays)
+    assert all(torch.equal(a, b) for a, b in zip(ours, theirs, strict=True))
+    assert ours.observed.float().std() > 0
+
+
 def test_a_replay_larger_than_memory_is_refused_before_it_is_made(
-    monkeypatch: pytest.MonkeyPatch,
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setattr(replay, "free_memory", lambda: 1_000_000_000)
     screen = torch.zeros(84, 84, dtype=torch.uint8)
     with pytest.raises(UserError, match=r"takes 7\.1 GB and 1\.0 GB are free.* to 113\d\d\d or"):
         Replay(1_000_000, 8, screen, stack=4)
     assert Replay(80, 8, screen, stack=4).length == 10
+    monkeypatch.setattr(replay, "free_disk", lambda folder: 2_000_000_000)
+    with pytest.raises(UserError, match=r"7\.1 GB and 2\.0 GB are free on the disk of .*runs"):
+        Replay(1_000_000, 8, screen, stack=4, folder=tmp_path / "runs")
+    assert Replay(200_000, 8, screen, stack=4, folder=tmp_path / "runs").length == 25_000
 
 
 def test_held_features_are_those_of_the_screens_that_would_have_been_held() -> None:

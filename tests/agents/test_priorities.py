@@ -1,0 +1,94 @@
+"""What an agent was wrong about is drawn as often as it was wrong, and weighted back."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from agents.priorities import LEAST, Priorities, SumTree
+from agents.replay import Replay
+
+
+@settings(deadline=None)
+@given(
+    st.lists(st.floats(0, 1e6), min_size=1, max_size=40),
+    st.lists(st.floats(0, 1), min_size=1, max_size=8),
+)
+def test_a_place_is_where_the_running_sum_passes_the_value(numbers: list, shares: list) -> None:
+    tree = SumTree(len(numbers))
+    tree[np.arange(len(numbers))] = np.array(numbers)
+    np.testing.assert_allclose(tree.total, sum(numbers), rtol=1e-12)
+    if tree.total == 0:
+        return
+    found = tree.find(np.array(shares) * tree.total)
+    assert (tree[found] > 0).all()
+    sums = np.concatenate([[0], np.cumsum(numbers)])
+    slack = 1e-9 * tree.total
+    for place, share in zip(found, shares, strict=True):
+        assert sums[place] - slack <= share * tree.total <= sums[place + 1] + slack
+
+
+def test_sums_are_those_of_what_is_there_now() -> None:
+    rng = np.random.default_rng(0)
+    tree, numbers = SumTree(13), np.zeros(13)
+    for _ in range(50):
+        places = rng.permutation(13)[:4]
+        numbers[places] = tree[places] = rng.random(4) * 10.0 ** rng.integers(-9, 9)
+    again = SumTree(13)
+    again[np.arange(13)] = numbers
+    assert np.array_equal(tree.nodes, again.nodes)
+
+
+def played(exponent: float) -> Priorities:
+    """Twelve steps of one environment of which the last two have nothing after them."""
+    replay = Replay(12, 1, torch.zeros(1), stack=0)
+    priorities = Priorities(replay, steps=1, exponent=exponent)
+    flag = torch.zeros(1, dtype=torch.bool)
+    for number in range(12):
+        seen = torch.full((1, 1), float(number))
+        replay.append(observed=seen, action=flag, reward=flag, terminal=flag, cut=flag, first=flag)
+        priorities.appended()
+    return priorities
+
+
+def shares(priorities: Priorities) -> torch.Tensor:
+    row, _, _ = priorities.draw(40_000, 1.0, torch.Generator().manual_seed(0))
+    return row.bincount(minlength=12) / len(row)
+
+
+def test_steps_are_drawn_in_proportion_to_their_errors_and_weights_undo_it() -> None:
+    priorities = played(exponent=0.5)
+    torch.testing.assert_close(shares(priorities), torch.tensor([1 / 11] * 11 + [0.0]),
+                               rtol=0, atol=1e-3)  # fmt: skip
+    row, errors = torch.arange(11), torch.arange(11) ** 2.0
+    priorities.learn(row, torch.zeros_like(row), errors)
+    wanted = (errors.double() + LEAST).sqrt()
+    torch.testing.assert_close(
+        shares(priorities)[:11].double(), wanted / wanted.sum(), rtol=0, atol=1e-3
+    )
+    row, _, weight = priorities.draw(1000, 1.0, torch.Generator().manual_seed(1))
+    torch.testing.assert_close(weight, (wanted[row].min() / wanted[row]).float())
+    assert weight.max() == 1
+
+
+def test_what_was_never_drawn_is_as_urgent_as_the_worst_so_far() -> None:
+    priorities = played(exponent=1.0)
+    priorities.learn(torch.tensor([3]), torch.tensor([0]), torch.tensor([9.0]))
+    replay, flag = priorities.replay, torch.zeros(1, dtype=torch.bool)
+    replay.append(observed=torch.zeros(1, 1), action=flag, reward=flag, terminal=flag, cut=flag,
+                  first=flag)  # fmt: skip
+    priorities.appended()
+    found = priorities.sums.leaves
+    np.testing.assert_allclose(found, [0, 1, 1, 9 + LEAST, *[1] * 7, 9 + LEAST], rtol=0)
+
+
+def test_what_a_checkpoint_holds_draws_the_same() -> None:
+    ours, theirs = played(0.6), played(0.6)
+    ours.learn(torch.arange(7), torch.zeros(7, dtype=torch.int64), torch.arange(7.0))
+    theirs.load_state_dict(ours.state_dict())
+    assert theirs.largest == ours.largest
+    for a, b in zip(*(p.draw(64, 0.4, torch.Generator().manual_seed(2)) for p in (ours, theirs)),
+                    strict=True):  # fmt: skip
+        assert torch.equal(a, b)
