@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from agents.adapt import Adapted
+from agents.head_pool import HeadPool
 from pretrain.draws import seeded
 from pretrain.encoder import Features
 
@@ -63,6 +64,17 @@ class Eyes(nn.Module):
         blank = Features(torch.zeros(1, encoder.dim), tokens)
         self.width = self.shrink(self.part.take(blank)).shape[1]
 
+    def heads(self, make: Callable[[], nn.Module], marks: bool = False) -> nn.Module:
+        """The head that `make` makes, or as many as the encoder picks from.
+
+        Args:
+            make: a head, from `width` features.
+            marks: what it gives is itself features for other such heads.
+        """
+        if not self.encoder.heads:
+            return make()
+        return HeadPool((make() for _ in range(self.encoder.heads)), marks)
+
     @torch.no_grad()
     def observe(self, screens: Tensor) -> Tensor:
         """What rollouts and replay hold of screens (B, stack, H, W) uint8.
@@ -77,5 +89,6 @@ class Eyes(nn.Module):
     def forward(self, observed: Tensor) -> Tensor:
         """(B, F) what the heads are given, of what `observe` returned."""
         if not self.encoder.frozen:
-            return self.shrink(self.part.take(self.encoder(observed)))
+            features = self.shrink(self.part.take(self.encoder(observed)))
+            return self.encoder.mark(features)
         return self.shrink(observed.float())

@@ -64,7 +64,7 @@ class Modulated(Held):
     ):
         super().__init__(encoder, lr_scale)
         self.modulators = nn.ModuleList(make(vit_of(self)))
-        self.begin(0)
+        Modulated.begin(self, 0)
 
     def begin(self, seed: int) -> None:
         with seeded(seed, ADDED), torch.no_grad():

@@ -67,9 +67,12 @@ class PPO(Agent):
                 "leave them out, or take an encoder that learns"
             )
         with seeded(self.seed, HEADS):
-            self.hidden_layer = orthogonal(nn.Linear(self.eyes.width, self.hidden), 2**0.5)
-            self.policy = orthogonal(nn.Linear(self.hidden, self.actions), 0.01)
-            self.value = orthogonal(nn.Linear(self.hidden, 1), 1.0)
+            heads, width = self.eyes.heads, self.eyes.width
+            self.hidden_layer = heads(
+                lambda: orthogonal(nn.Linear(width, self.hidden), 2**0.5), marks=True
+            )
+            self.policy = heads(lambda: orthogonal(nn.Linear(self.hidden, self.actions), 0.01))
+            self.value = heads(lambda: orthogonal(nn.Linear(self.hidden, 1), 1.0))
 
     def judge(self, observed: Tensor) -> tuple[Tensor, Tensor]:
         """Log-probabilities (B, actions) and values (B,) of what was observed."""

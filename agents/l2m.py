@@ -1,0 +1,72 @@
+"""L2M, learning to modulate (Schmied et al. 2023, arXiv 2306.14884), on the blocks of a ViT."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import Literal
+
+from jsonargparse.typing import NonNegativeFloat, PositiveInt
+from torch import Tensor, nn
+
+from agents.ia3 import scales
+from agents.lora import low_rank
+from agents.pool import Pool
+from agents.pooled import Pooled, Query
+from pretrain.encoder import Encoder
+
+Make = Callable[[nn.Module, int, int], Iterable[nn.Module]]
+
+# Of timm's model, a rank and how many entries.
+KINDS: dict[str, Make] = {
+    "lora": lambda vit, rank, entries: low_rank(vit, rank, 2.0 * rank, entries),
+    "ia3": lambda vit, rank, entries: scales(vit, entries),
+}
+
+
+class L2M(Pooled):
+    """A pool of modulators for all blocks, of which each sample's screens pick one.
+
+    No game is ever named: while it trains, a next game gets keys that earlier ones did not use,
+    and later its screens find them again.
+
+    Args:
+        encoder: a reference or an encoder, a ViT.
+        modulators: `lora` (changes of queries, values and MLPs that count twice) or `ia3` (scales
+            of keys, values and MLPs' activations).
+        size: how many there are.
+        rank: of `lora`.
+        heads: `pool`: as many heads as modulators, picked with them; `shared`: one for all.
+        query: what the keys are compared with (see `Pooled`).
+        recordings: what queries are centred with; not at all by default.
+        pull: weight of what moves the keys towards the queries that picked them.
+        penalty: whether, while training, keys that earlier games used count less.
+        key_scale: keys start uniform between it and its negative.
+        lr_scale: learning rate of modulators and keys as a share of the heads'.
+    """
+
+    def __init__(
+        self,
+        encoder: str | Encoder,
+        modulators: Literal["lora", "ia3"] = "lora",
+        size: PositiveInt = 30,
+        rank: PositiveInt = 8,
+        heads: Literal["pool", "shared"] = "pool",
+        query: Query = "embedded",
+        recordings: Sequence[str] = (),
+        pull: NonNegativeFloat = 0.5,
+        penalty: bool = True,
+        key_scale: float = 0.02,
+        lr_scale: float = 1.0,
+    ):
+        super().__init__(
+            encoder,
+            lr_scale,
+            lambda vit: KINDS[modulators](vit, rank, size),
+            lambda width: Pool(size, width, 1, pull, penalty, key_scale),
+            query,
+            recordings,
+        )
+        self.heads = size if heads == "pool" else 0
+
+    def enter(self, picked: Tensor | None) -> None:
+        super().enter(None if picked is None else picked[:, 0])

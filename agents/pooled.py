@@ -1,0 +1,127 @@
+"""Encoders whose modulators have many entries, of which each sample's screens pick theirs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import Literal
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from agents.modulate import Modulated
+from agents.pool import Pool
+from atari.frames import Frames
+from atari.shards import Shards
+from pretrain.encoder import Encoder, Features
+
+Query = Literal["embedded", "final"]
+
+SCREENS, BATCH = 2048, 256  # that queries are centred with; encoded at once
+
+
+class Pooled(Modulated):
+    """A ViT with a pool of modulators.
+
+    A query is what the encoder without modulators says of the screens: `embedded` is the mean of
+    the patch tokens before the first block, which costs nothing; `final` is the summary, which
+    costs a second pass. Queries share a large common part: where `recordings` are given (of the
+    games the encoder was pretrained on, say) it is taken out with their mean and deviation.
+
+    Args:
+        encoder: a reference or an encoder, a ViT.
+        lr_scale: learning rate of modulators and keys as a share of the heads'.
+        make: makes the modulators of timm's model.
+        pool: the keys.
+        query: see above.
+        recordings: see above; read when training begins.
+
+    Raises UserError where the encoder is no ViT.
+    """
+
+    def __init__(
+        self,
+        encoder: str | Encoder,
+        lr_scale: float,
+        make: Callable[[nn.Module], Iterable[nn.Module]],
+        pool: Callable[[int], Pool],
+        query: Query,
+        recordings: Sequence[str],
+    ):
+        super().__init__(encoder, lr_scale, make)
+        self.pool, self.query, self.recordings = pool(self.dim), query, recordings
+
+    def begin(self, seed: int) -> None:
+        super().begin(seed)
+        self.pool.begin(seed)
+
+    def forward(self, screens: Tensor) -> Features:
+        return self.encode(self.encoder.scale(screens))
+
+    def encode(self, pixels: Tensor) -> Features:
+        tokens = self.encoder.embed(pixels)
+        self.choose(tokens)
+        return self.encoder.attend(tokens)
+
+    def attention(self, screens: Tensor) -> Tensor:
+        self.choose(self.encoder.embed(self.encoder.scale(screens)))
+        return self.encoder.attention(screens)
+
+    def choose(self, tokens: Tensor) -> None:
+        """Let embedded tokens (B, 1 + N, D) pick their modulators."""
+        queries = self.pool.centred(self.asked(tokens))
+        self.picked = self.pool(queries)
+        if torch.is_grad_enabled():
+            self.learnt = queries, self.picked
+        self.enter(self.picked)
+
+    @torch.no_grad()
+    def asked(self, tokens: Tensor) -> Tensor:
+        """The queries (B, D) of embedded tokens (B, 1 + N, D)."""
+        if self.query == "embedded":
+            return tokens[:, 1:].mean(dim=1)
+        self.enter(None)
+        return self.encoder.attend(tokens).summary
+
+    def enter(self, picked: Tensor | None) -> None:
+        """Set what the modulators take: the picked entries (B, picks), or none of them."""
+        for modulator in self.modulators:
+            modulator.entry = picked
+
+    def mark(self, features: Tensor) -> Tensor:
+        if not self.heads:
+            return features
+        return torch.cat([features, self.picked[:, :1].to(features.dtype)], dim=1)
+
+    def penalties(self) -> dict[str, Tensor]:
+        self.pool.count(self.learnt[1])
+        return {"pull": self.pool.loss(*self.learnt)}
+
+    def settle(self) -> None:
+        if self.recordings and not self.pool.choice.centred:
+            self.pool.centre(self.recorded())
+        self.recordings = ()
+        self.pool.settle()
+
+    def next_task(self) -> None:
+        self.pool.next_task()
+
+    @torch.no_grad()
+    def recorded(self) -> Tensor:
+        """(n, D) queries of up to 2,048 stacks of screens, spread evenly over the recordings.
+
+        Raises UserError for what is no recording, and for one that is damaged.
+        """
+        shards = Shards.find(self.recordings)
+        last = np.linspace(self.stack, len(shards), min(SCREENS, len(shards) // self.stack))
+        rows = last.astype(np.int64)[:, None] - np.arange(self.stack, 0, -1)
+        frames = Frames.read(shards, rows.flatten())
+        whole = (frames.episode.view(rows.shape) == frames.episode.view(rows.shape)[:, :1]).all(1)
+        stacks = frames.screens.unflatten(0, rows.shape)[whole]
+        device = self.pool.keys.device
+        return torch.cat(
+            [
+                self.asked(self.encoder.embed(self.encoder.scale(some.to(device))))
+                for some in stacks.split(BATCH)
+            ]
+        )
