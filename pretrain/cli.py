@@ -103,7 +103,7 @@ class FitCLI(LightningCLI):
             raise UserError("no run folder: say where to with --run runs/NAME")
         self.folder = Path(self.config.run)
         self.resolved = self.parser.dump(self.config, skip_link_targets=True)
-        self._refuse_other_settings()
+        refuse_other_settings(self.folder, self.resolved)
 
     def instantiate_trainer(self, **kwargs):
         # Model and data are built by now: a mistake in their settings leaves no folder behind.
@@ -158,17 +158,19 @@ class FitCLI(LightningCLI):
         """Say in run.json that the run has ended well."""
         self.run.update(state="done", step=self.trainer.global_step)
 
-    def _refuse_other_settings(self) -> None:
-        path = self.folder / "config.yaml"
-        if not path.exists():
-            return
-        held, asked = (_flat(yaml.safe_load(t)) for t in (path.read_text(), self.resolved))
-        for key in sorted(held.keys() | asked.keys()):
-            if not key.startswith(SAME_RUN) and held.get(key) != asked.get(key):
-                raise UserError(
-                    f"{self.folder} holds a run with {key} = {held.get(key)}, not "
-                    f"{asked.get(key)}: give another --run, or delete {self.folder}"
-                )
+
+def refuse_other_settings(folder: Path, resolved: str) -> None:
+    """Raise UserError where `folder` holds a run of another resolved config than this."""
+    path = folder / "config.yaml"
+    if not path.exists():
+        return
+    held, asked = (_flat(yaml.safe_load(t)) for t in (path.read_text(), resolved))
+    for key in sorted(held.keys() | asked.keys()):
+        if not key.startswith(SAME_RUN) and held.get(key) != asked.get(key):
+            raise UserError(
+                f"{folder} holds a run with {key} = {held.get(key)}, not "
+                f"{asked.get(key)}: give another --run, or delete {folder}"
+            )
 
 
 def _flat(tree: object, prefix: str = "") -> dict[str, object]:
