@@ -1,4 +1,4 @@
-"""`python -m agents fit -c CONFIG --run FOLDER` and `python -m agents evaluate --run FOLDER`."""
+"""`python -m agents`: fit, continual and evaluate."""
 
 from __future__ import annotations
 
@@ -13,11 +13,14 @@ HELP = """Train agents in Atari games, on pretrained encoders or their own, and 
 
     python -m agents fit -c agents/configs/dqn_frozen.yaml --run runs/dqn
     python -m agents evaluate --run runs/dqn --episodes 10 --video
+    python -m agents continual -c agents/configs/continual.yaml --run runs/sequence
     python -m agents fit --help              every setting
     python -m agents evaluate --help
 
 fit writes a run folder: run.json, config.yaml, metrics.csv and checkpoints/. The same command
-again resumes. evaluate adds the evaluation to run.json, and media/evaluation.webm.
+again resumes. evaluate adds the evaluation to run.json, and media/evaluation.webm. continual lets
+several methods learn one game after the other, plays all games after each, and writes the tables
+of what they remember.
 """
 
 EVALUATE = """Play whole episodes with a trained agent; their returns go to run.json.
@@ -29,17 +32,26 @@ whole games, raw rewards, and the agent acting as it does when evaluated.
 
 
 def run() -> None:
-    arguments = sys.argv[1:]
-    if not arguments or arguments[0] in ("-h", "--help"):
+    name, *arguments = sys.argv[1:] or ["--help"]
+    if name in ("-h", "--help"):
         print(HELP, end="")
-    elif arguments[0] == "fit":
-        from agents.fit import fit
-
-        fit(arguments[1:])
-    elif arguments[0] == "evaluate":
-        evaluate(arguments[1:])
+    elif name in COMMANDS:
+        COMMANDS[name](arguments)
     else:
-        raise UserError(f"unknown command {arguments[0]!r}: the commands are fit and evaluate")
+        known = ", ".join(COMMANDS)
+        raise UserError(f"unknown command {name!r}: the commands are {known}")
+
+
+def fit(arguments: list[str]) -> None:
+    from agents.fit import fit
+
+    fit(arguments)
+
+
+def continual(arguments: list[str]) -> None:
+    from agents.continual import continual
+
+    continual(arguments)
 
 
 def evaluate(arguments: list[str]) -> None:
@@ -74,6 +86,8 @@ def evaluate(arguments: list[str]) -> None:
         seconds=args.seconds if args.video else 0,
     )
 
+
+COMMANDS = {"fit": fit, "continual": continual, "evaluate": evaluate}
 
 if __name__ == "__main__":
     # Between small steps torch's threads would spin: measured beside another busy process, an

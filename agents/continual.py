@@ -1,0 +1,119 @@
+"""`python -m agents continual`: methods learn a sequence of games, and what they then remember."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import fields
+from functools import partial
+from pathlib import Path
+
+import yaml
+from jsonargparse import ArgumentError, ArgumentParser
+from tqdm import tqdm
+
+from agents.agent import Agent
+from agents.judge import Scores, joined
+from agents.phase import ended, train, weights
+from agents.play import Play
+from agents.sequence import Method, Sequence
+from agents.tables import NUMBERS, phase, tables
+from atari.command import UserError
+from atari.files import exclusive, write_text
+from pretrain.cli import refuse_other_settings
+from pretrain.mistakes import explain
+from pretrain.run import Run
+
+DESCRIPTION = """Let every method of a config learn a sequence of games, one after the other, and
+play all of them after each. The same command again goes on after a kill, bit for bit, or says that
+the run is done. Any setting can be given here: --steps 10000, --games '[pong, freeway]'."""
+
+
+def continual(args: list[str]) -> None:
+    """Run the command with these arguments."""
+    folder, sequence, resolved = _parsed(args)
+    refuse_other_settings(folder, resolved)
+    sequence.check()
+    with exclusive(folder):
+        title = f"{', '.join(sequence.methods)} through {len(sequence.games)} games"
+        run = Run(folder, "continual", title)
+        if run.record.get("state") == "done":
+            print(f"{folder}: already done")
+        else:
+            write_text(folder / "config.yaml", resolved)
+            total = len(sequence.methods) * len(sequence.games) * sequence.steps
+            run.begin(config="config.yaml", seed=sequence.seed_everything, steps=total)
+            try:
+                _play(run, sequence)
+            except BaseException as fault:
+                run.update(state="failed", reason=f"{type(fault).__name__}: {fault}".strip(": "))
+                raise
+            run.update(state="done")
+        _print(run.record["continual"])
+        print(f"tables: {folder} (next: python -m analysis report {folder} --out {folder}-report)")
+
+
+def _parsed(args: list[str]) -> tuple[Path, Sequence, str]:
+    """The run folder, what is played, and the resolved config."""
+    parser = ArgumentParser(
+        "python -m agents continual", description=DESCRIPTION, exit_on_error=False
+    )
+    parser.add_argument("-c", "--config", action="config", help="such as agents/configs/...yaml")
+    parser.add_argument("--run", type=str, help="run folder, such as runs/sequence")
+    parser.add_class_arguments(Sequence, skip={"agent", "play"})
+    given = {"encoder", "actions", "seed"}, {"game", "steps", "seed"}
+    parser.add_subclass_arguments(Agent, "agent", skip=given[0], instantiate=False)
+    parser.add_class_arguments(Play, "play", skip=given[1], instantiate=False)
+    try:
+        config = parser.parse_args(args)
+        if not config.run:
+            raise UserError("no run folder: say where to with --run runs/NAME")
+        resolved = parser.dump(config)
+    except (ArgumentError, ValueError) as fault:
+        if mistake := explain(fault, (Sequence, Method, Agent, Play)):
+            raise mistake from None
+        raise
+    plain = yaml.safe_load(resolved)
+    own = {field.name: plain[field.name] for field in fields(Sequence)}
+    own["methods"] = {name: Method(**method) for name, method in own["methods"].items()}
+    return Path(config.run), Sequence(**own), resolved
+
+
+def _play(run: Run, sequence: Sequence) -> None:
+    """Every method through every game, as far as the folder does not hold it yet."""
+    games, methods = sequence.games, sequence.methods
+    legs = [(name, place) for name in methods for place in range(len(games))]
+    began, learned = time.monotonic(), 0
+    for number, (name, place) in enumerate(legs):
+        folders = [phase(run.folder, sequence, name, before) for before in range(place + 1)]
+        left = (time.monotonic() - began) / max(learned, 1) * (len(legs) - number)
+        about = f", about {tqdm.format_interval(left)} left" if learned else ""
+        print(
+            f"{run.folder.name}: {name} in {games[place]}, game {place + 1} of {len(games)}, "
+            f"method {number // len(games) + 1} of {len(methods)}{about}"
+        )
+        ends = [ended(folder) for folder in folders]
+        learned += ends[place] is None
+        begin = partial(_go_on, per_game=methods[name].per_game, ends=ends[:place])
+        ends[place] = train(sequence.settings(name, games[place]), folders[place], begin)
+        Scores(run.folder, sequence, name).play(place, ends)
+        run.update(step=(number + 1) * sequence.steps, continual=tables(run.folder, sequence))
+
+
+def _go_on(agent: Agent, per_game: str, ends: list[Path]) -> None:
+    """Give a new agent what a method keeps from the games before, which ended with `ends`."""
+    if ends and per_game != "agent":
+        before, new = weights(ends[-1]), agent.state_dict()
+        agent.load_state_dict(joined(before, new) if per_game == "heads" else before)
+
+
+def _print(found: dict) -> None:
+    """The numbers of each method, and its scores after the last game."""
+    reference = found["reference"] or "the human tester"
+    print(f"scores: 0 is the random agent, 1 is {reference}; after the last game")
+    rows = [["method", "average", "forgetting", "forward", *found["games"]]]
+    for name, one in found["methods"].items():
+        numbers = [one[key] for key in NUMBERS] + one["scores"][-1]
+        rows.append([name, *("-" if n is None else f"{n:.3f}" for n in numbers)])
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    for row in rows:
+        print("  " + "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)))

@@ -1,0 +1,108 @@
+"""A sequence of games and the methods that are compared on it, as a config says them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from jsonargparse.typing import PositiveInt
+
+from agents.agent import Agent
+from agents.play import Play
+from agents.saved import build
+from atari.command import UserError
+from atari.games import find
+
+
+@dataclass
+class Method:
+    """A way to go through the games.
+
+    Attributes:
+        encoder: class_path and init_args of one of the ways to use an encoder.
+        per_game: what each game has for itself, and who plays is told which game it is: `nothing`
+            (one agent goes through all games), `heads` (new ones for every game, the encoder goes
+            through all) or `agent` (each game alone, from the start).
+    """
+
+    encoder: dict[str, Any]
+    per_game: Literal["nothing", "heads", "agent"] = "nothing"
+
+
+@dataclass
+class Sequence:
+    """What is played.
+
+    Attributes:
+        games: in their order, each once.
+        steps: agent steps in each game, over all environments.
+        methods: what is compared, by name.
+        reference: the method, with `per_game: agent`, whose score in a game counts as 1 and whose
+            learning the others' is held against; without one the human tester's score counts as 1
+            and there is no forward transfer.
+        agent: class_path and init_args of the agent, without its encoder.
+        play: settings of `agents.play.Play`, without the game and the steps.
+        trainer: settings of the trainer.
+        checkpoint_every: updates between two checkpoints.
+        episodes: of each evaluation, in every game after each game.
+        evaluation_envs: environments at once in an evaluation.
+        seed_everything: of every draw, in each game anew.
+    """
+
+    games: list[str]
+    steps: PositiveInt
+    methods: dict[str, Method]
+    reference: str | None
+    agent: dict[str, Any]
+    play: dict[str, Any]
+    trainer: dict[str, Any]
+    checkpoint_every: PositiveInt
+    episodes: PositiveInt
+    evaluation_envs: PositiveInt
+    seed_everything: int = 0
+
+    def settings(self, method: str, game: str) -> dict[str, Any]:
+        """The config of `python -m agents fit` with which a method learns a game."""
+        encoder = {"encoder": self.methods[method].encoder}
+        return {
+            "seed_everything": self.seed_everything,
+            "model": self.agent | {"init_args": self.agent["init_args"] | encoder},
+            "data": self.play | {"game": game, "steps": self.steps},
+            "trainer": self.trainer,
+            "checkpoint_every": self.checkpoint_every,
+        }
+
+    def build(self, method: str, game: str) -> tuple[Agent, Play]:
+        """The agent as it is before it has learned anything, and the game."""
+        settings = self.settings(method, game)
+        settings["model"]["init_args"]["seed"] = settings["data"]["seed"] = self.seed_everything
+        return build(settings)
+
+    def check(self) -> None:
+        """Raise UserError for what would end the sequence later than now."""
+        names = [find(game).rom_id for game in self.games]
+        if not names or len(set(names)) < len(names):
+            raise UserError(f"games {', '.join(names) or '[]'}: name at least one, each once")
+        if not self.methods:
+            raise UserError("methods {}: name at least one")
+        reference = self.methods.get(self.reference)
+        if self.reference and (not reference or reference.per_game != "agent"):
+            raise UserError(
+                f"reference {self.reference} is no method that learns each game alone: name one "
+                "with per_game: agent, or null"
+            )
+        self._check_actions()
+        for method in self.methods:
+            agent, play = self.build(method, self.games[0])
+            play.attach(agent)
+
+    def _check_actions(self) -> None:
+        first = next(iter(self.methods))
+        sets = {game: self.build(first, game)[1].envs.action_meanings for game in self.games}
+        one, *others = self.games
+        for game in others:
+            if sets[game] != sets[one]:
+                raise UserError(
+                    f"{one} has {len(sets[one])} actions ({', '.join(sets[one])}) and {game} has "
+                    f"{len(sets[game])} ({', '.join(sets[game])}): set play.full_actions to true"
+                )
