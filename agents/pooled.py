@@ -50,6 +50,7 @@ class Pooled(Modulated):
     ):
         super().__init__(encoder, lr_scale, make)
         self.pool, self.query, self.recordings = pool(self.dim), query, recordings
+        self.learnt: tuple[Tensor, Tensor] | None = None
 
     def begin(self, seed: int) -> None:
         super().begin(seed)
@@ -71,7 +72,8 @@ class Pooled(Modulated):
         """Let embedded tokens (B, 1 + N, D) pick their modulators."""
         queries = self.pool.centred(self.asked(tokens))
         self.picked = self.pool(queries)
-        if torch.is_grad_enabled():
+        if torch.is_grad_enabled() and self.learnt is None:
+            # What a step looks at first are the screens as they were played.
             self.learnt = queries, self.picked
         self.enter(self.picked)
 
@@ -94,8 +96,10 @@ class Pooled(Modulated):
         return torch.cat([features, self.picked[:, :1].to(features.dtype)], dim=1)
 
     def penalties(self) -> dict[str, Tensor]:
-        self.pool.count(self.learnt[1])
-        return {"pull": self.pool.loss(*self.learnt)}
+        queries, picked = self.learnt
+        self.learnt = None
+        self.pool.count(picked)
+        return {"pull": self.pool.loss(queries, picked)}
 
     def settle(self) -> None:
         if self.recordings and not self.pool.choice.centred:
