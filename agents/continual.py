@@ -103,13 +103,16 @@ def _go_on(agent: Agent, per_game: str, ends: list[Path]) -> None:
     """Give a new agent what a method keeps from the games before, which ended with `ends`."""
     if ends and per_game != "agent":
         before, new = weights(ends[-1]), agent.state_dict()
-        agent.load_state_dict(joined(before, new) if per_game == "heads" else before)
+        agent.load_state_dict(joined(agent, before, new) if per_game == "heads" else before)
 
 
 def _print(found: dict) -> None:
     """The numbers of each method, and its scores after the last game."""
     reference = found["reference"] or "the human tester"
-    print(f"scores: 0 is the random agent, 1 is {reference}; after the last game")
+    print(f"scores: 0 is the random agent, 1 is {reference}; of each game after the last one")
+    for game, low, high in zip(found["games"], found["low"], found["high"], strict=True):
+        if high <= low:
+            print(f"{game} counts for nothing: {reference} scores {high:g}, no more than {low:g}")
     rows = [["method", "average", "forgetting", "forward", *found["games"]]]
     for name, one in found["methods"].items():
         numbers = [one[key] for key in NUMBERS] + one["scores"][-1]

@@ -9,7 +9,9 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from agents.agent import Agent
 from agents.evaluate import play_episodes, quotas
+from agents.eyes import Eyes
 from agents.phase import weights
 from agents.sequence import Sequence
 from atari.files import write_json
@@ -75,7 +77,7 @@ class Scores:
         agent, play = self.sequence.build(self.method, game)
         new = agent.state_dict()
         eyes, heads = (new if part is None else weights(ends[part]) for part in parts)
-        agent.load_state_dict(joined(eyes, heads))
+        agent.load_state_dict(joined(agent, eyes, heads))
         agent.eval().to("cuda" if torch.cuda.is_available() else "cpu")
         count = min(self.sequence.evaluation_envs, self.sequence.episodes)
         return play_episodes(
@@ -89,6 +91,8 @@ class Scores:
         )
 
 
-def joined(eyes: dict[str, Tensor], heads: dict[str, Tensor]) -> dict[str, Tensor]:
-    """The state of an agent with the eyes of one and all else of another."""
-    return {key: (eyes if key.startswith("eyes.") else heads)[key] for key in heads}
+def joined(agent: Agent, eyes: dict[str, Tensor], heads: dict[str, Tensor]) -> dict[str, Tensor]:
+    """The state of such an agent with the eyes of one and all else of another."""
+    modules = agent.named_modules(remove_duplicate=False)  # a target network has eyes too
+    own = tuple(f"{name}." for name, module in modules if isinstance(module, Eyes))
+    return {key: (eyes if key.startswith(own) else heads)[key] for key in heads}
