@@ -131,6 +131,7 @@ class DQN(Agent):
         if at_random.all():
             return random
         if explore:
+            self.note(epsilon=chance[0])
             with noise(self.head, generator, count):
                 best = self.best(self.head(self.eyes(observed)))
         else:
@@ -147,7 +148,10 @@ class DQN(Agent):
 
     def losses(self, batch: Transitions) -> dict[str, Tensor]:
         """The loss of the temporal difference."""
-        outputs = self.by_action(self.head(self.eyes(batch.observed)))
+        return {"td": self.difference(self.by_action(self.head(self.eyes(batch.observed))), batch)}
+
+    def difference(self, outputs: Tensor, batch: Transitions) -> Tensor:
+        """The loss of (B, actions, K) outputs of what was observed."""
         with torch.no_grad():
             following = self.target(batch.following)
             choosing = self.head(self.eyes(batch.following)) if self.double else following
@@ -159,12 +163,11 @@ class DQN(Agent):
             batch.discount,
             self.by_action(following)[each, best],
         )
-        return {"td": (batch.weight * loss).mean()}
+        return (batch.weight * loss).mean()
 
     def training_step(self, batch: Transitions, batch_idx: int) -> Tensor:
         if self.global_step % self.target_every == 0:
             self.move_target()
-        self.note(epsilon=self.epsilon()[0])
         if self.shift:
             batch = shifted(batch, self.shift, self.seed, self.global_step)
         generator = keyed(self.device, self.seed, self.global_step, NOISE)

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from lightning import Callback
 
 from agents.agent import Agent
 from agents.play import Play
 from agents.progress import PlayProgress
+from agents.saved import start
 from atari.command import UserError
 from atari.games import find
+from pretrain.checkpoint import newest
 from pretrain.cli import FitCLI
 from pretrain.logger import RunLogger
 
@@ -46,6 +50,9 @@ class AgentCLI(FitCLI):
 
     def add_arguments_to_parser(self, parser) -> None:
         super().add_arguments_to_parser(parser)
+        parser.add_argument(
+            "--start", type=str | None, help="run folder of an agent whose weights it begins with"
+        )
         parser.link_arguments(
             "data.action_count", "model.init_args.actions", apply_on="instantiate"
         )
@@ -61,6 +68,8 @@ class AgentCLI(FitCLI):
         super().before_instantiate_classes()
 
     def instantiate_trainer(self, **kwargs):
+        if self.config.start and not newest(self.folder / "checkpoints"):
+            start(self.model, Path(self.config.start))
         self.datamodule.folder = self.folder
         self.datamodule.attach(self.model)
         return super().instantiate_trainer(max_steps=self.datamodule.experience.updates, **kwargs)

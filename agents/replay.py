@@ -39,6 +39,8 @@ class Transitions(NamedTuple):
     """Like `observed`."""
     weight: Tensor = torch.ones(1)
     """(B,) float32, of its loss, or (1,)."""
+    to_go: Tensor = torch.zeros(1)
+    """(B,) float32, the discounted return to the episode's end: known of recordings alone."""
 
 
 class Replay:
@@ -111,8 +113,9 @@ class Replay:
         self.rows += 1
 
     def fill(self, held: dict[str, Tensor]) -> None:
-        """Hold all of `held`, each (length, envs, ...) as in `append`, without a copy."""
-        self.held, self.rows = held, self.length
+        """Hold `held` alone, each (length, envs, ...) as in `append`, without a copy."""
+        self.held = held
+        self.length = self.rows = len(held["action"])
 
     def cut(self) -> None:
         """Say that every episode was cut after the last step."""

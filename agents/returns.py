@@ -57,3 +57,24 @@ def n_step(
     ended = (terminal & counted).any(dim=1)
     discount = torch.where(ended, 0.0, gamma ** length.to(rewards.dtype))
     return (rewards * powers * counted).sum(dim=1), discount, length
+
+
+def to_go(rewards: Tensor, last: Tensor, gamma: float) -> Tensor:
+    """Discounted returns to the end of each step's episode.
+
+    Args:
+        rewards: (N,), of steps in order, the episodes one after the other.
+        last: (N,) bool, the step ends its episode; so does the last of all.
+        gamma: discount.
+
+    Returns (N,) float32.
+    """
+    at = torch.arange(len(rewards))
+    ends = last.nonzero().flatten()
+    end = torch.cat([ends, at[-1:]])[torch.searchsorted(ends, at)]
+    total, span = rewards.double(), 1
+    while span < len(rewards):  # the sum of so many steps, and then of twice as many
+        ahead = at + span
+        further = torch.where(ahead <= end, total[ahead.clamp(max=len(at) - 1)], 0.0)
+        total, span = total + gamma**span * further, 2 * span
+    return total.float()

@@ -31,17 +31,32 @@ def load(run: Path) -> Saved:
 
     Raises UserError where `run` holds no agent, or none that was saved.
     """
-    config, checkpoint = run / "config.yaml", newest(run / "checkpoints")
-    if not config.exists():
-        raise UserError(f"{run} holds no agent: train one with python -m agents fit --run {run}")
-    if not checkpoint:
-        raise UserError(f"{run} holds no checkpoint yet: train on with python -m agents fit")
-    agent, play = build(yaml.safe_load(config.read_text(encoding="utf-8")))
-    # Mapped, not read: a replay lies beside the weights and may be larger than memory.
-    state = torch.load(checkpoint, map_location="cpu", weights_only=True, mmap=True)
+    checkpoint, state = _read(run)
+    agent, play = build(yaml.safe_load((run / "config.yaml").read_text(encoding="utf-8")))
     check_weights(agent, state["state_dict"])
     agent.load_state_dict(state["state_dict"])
     return Saved(agent.eval(), play, checkpoint, state["Play"]["played"])
+
+
+def start(agent: Agent, run: Path) -> None:
+    """Give `agent` the weights, encoder and heads, of the one that was trained in `run`.
+
+    Raises UserError where `run` holds no agent, none that was saved, or one of other weights.
+    """
+    _, state = _read(run)
+    check_weights(agent, state["state_dict"])
+    agent.load_state_dict(state["state_dict"])
+
+
+def _read(run: Path) -> tuple[Path, dict]:
+    """The newest checkpoint of a run folder that verifies, and what it holds."""
+    if not (run / "config.yaml").exists():
+        raise UserError(f"{run} holds no agent: train one with python -m agents fit --run {run}")
+    checkpoint = newest(run / "checkpoints")
+    if not checkpoint:
+        raise UserError(f"{run} holds no checkpoint yet: train on with python -m agents fit")
+    # Mapped, not read: a replay lies beside the weights and may be larger than memory.
+    return checkpoint, torch.load(checkpoint, map_location="cpu", weights_only=True, mmap=True)
 
 
 def build(config: dict) -> tuple[Agent, Play]:
