@@ -69,6 +69,7 @@ class Recorded(Experience):
         self.actions = torch.tensor([known.index(name) for name in recorded], dtype=torch.uint8)
 
     def batch(self, update: int) -> Transitions:
+        self.agent.eyes.encoder.settle()
         replay, to_go = self.memory
         generator = keyed("cpu", self.play.seed, update, BATCHES)
         row, env = replay.draw(self.batch_size, self.n_step, generator)
