@@ -1,0 +1,271 @@
+"""L2M: who picks what, what is learnt of it, and what stays as it was."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from torch import Tensor, nn
+
+from agents.dqn import DQN
+from agents.fit import fit
+from agents.head_pool import HeadPool
+from agents.l2m import L2M
+from agents.play import Play
+from agents.pool import Pool
+from agents.ppo import PPO
+from agents.prompts import L2P
+from agents.replay import Transitions
+from agents.replayed import Replayed
+from atari.command import UserError
+from pretrain.checkpoint import newest
+from pretrain.vit import Shape, build
+
+ROOT = Path(__file__).parents[2]
+
+
+def small(**settings) -> L2M:
+    return L2M(build(Shape(patch=42)), size=4, rank=2, **settings)
+
+
+def screens(count: int = 4) -> Tensor:
+    """Screens so unlike each other that their queries are."""
+    generator = torch.Generator().manual_seed(0)
+    levels = torch.linspace(0, 255, count)[:, None, None, None]
+    noise = torch.randint(0, 60, (count, 4, 84, 84), generator=generator)
+    return (levels.expand(-1, 4, 84, 84) + noise).clamp(0, 255).to(torch.uint8)
+
+
+@torch.no_grad()
+def answering(adapted: L2M, stacks: Tensor) -> L2M:
+    """The same with key i the query of stack i, and all modulators moved at random."""
+    tokens = adapted.encoder.embed(adapted.encoder.scale(stacks))
+    queries = adapted.asked(tokens)
+    adapted.pool.centre(queries)
+    adapted.pool.keys.copy_(adapted.pool.centred(queries))
+    adapted.settle()
+    generator = torch.Generator().manual_seed(1)
+    for weights in adapted.modulators.parameters():
+        weights += 0.1 * torch.randn(weights.shape, generator=generator)
+    return adapted
+
+
+def test_each_sample_is_changed_by_its_own_entry_alone() -> None:
+    stacks = screens()
+    for modulators in ("lora", "ia3"):
+        adapted = answering(small(modulators=modulators), stacks)
+        together = adapted(stacks).tokens
+        assert adapted.picked.flatten().tolist() == [0, 1, 2, 3]
+        plain = adapted.encoder
+        for number in range(4):
+            adapted.enter(torch.full((1, 1), number))
+            alone = plain(stacks[number : number + 1]).tokens[0]
+            torch.testing.assert_close(together[number], alone, rtol=1e-3, atol=1e-4)
+            adapted.enter(torch.full((1, 1), (number + 1) % 4))
+            other = plain(stacks[number : number + 1]).tokens[0]
+            assert not torch.allclose(together[number], other, atol=1e-2)
+
+
+def test_a_prompt_is_taken_by_who_picked_it() -> None:
+    stacks = screens()
+    adapted = answering(L2P(build(Shape(patch=42)), size=4, picks=2, length=3), stacks)
+    together = adapted(stacks).tokens
+    picked = adapted.picked
+    assert picked[:, 0].tolist() == [0, 1, 2, 3]
+    assert picked.shape == (4, 2)
+    for number in range(4):
+        adapted.enter(picked[number : number + 1])
+        alone = adapted.encoder(stacks[number : number + 1]).tokens[0]
+        torch.testing.assert_close(together[number], alone, rtol=1e-3, atol=1e-4)
+
+
+def transitions(stacks: Tensor) -> Transitions:
+    count = len(stacks)
+    return Transitions(
+        stacks, torch.zeros(count, dtype=torch.int64), torch.ones(count),
+        torch.full((count,), 0.9), stacks.roll(1, 0),
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("modulators", ["lora", "ia3"])
+def test_gradients_reach_the_picked_entries_and_no_others(modulators: str) -> None:
+    stacks = screens()
+    dqn = DQN(encoder=answering(small(modulators=modulators), stacks), actions=3, hidden=8)
+    adapted = dqn.eyes.encoder
+    answering(adapted, stacks)
+    batch = transitions(stacks[[1, 3, 1]])
+    losses = dqn.losses(batch) | adapted.penalties()
+    torch.stack(list(losses.values())).sum().backward()
+    for modulator in adapted.modulators:
+        for weights in modulator.parameters():
+            moved = weights.grad.flatten(1).abs().amax(dim=1) > 0
+            assert moved.tolist() == [False, True, False, True]
+    assert (adapted.pool.keys.grad.abs().amax(dim=1) > 0).tolist() == [False, True, False, True]
+    for number, head in enumerate(dqn.head.heads):
+        assert all(
+            (weights.grad is not None) == (number in (1, 3)) for weights in head.parameters()
+        )
+
+
+def test_the_target_network_picks_as_the_online_one(tmp_path: Path) -> None:
+    """With keys that have moved, in a second game, where used ones count less."""
+    stacks = screens()
+    dqn = DQN(encoder=answering(small(), stacks), actions=3, hidden=8)
+    online, target = dqn.eyes.encoder, dqn.target[0].encoder
+    for moved in (False, True):
+        if moved:
+            torch.nn.init.uniform_(online.pool.keys, -1, 1)
+            online.next_task()
+            online.settle()
+        dqn.losses(transitions(stacks))
+        online(stacks)
+        target(stacks)
+        assert torch.equal(online.picked, target.picked)
+        assert not any(weights.requires_grad for weights in dqn.target.parameters())
+        assert online.pool.keys.requires_grad
+        online.penalties()
+
+
+def test_ppo_learns_with_the_choice_that_it_played_with() -> None:
+    play = Play("breakout", envs=2, steps=16)
+    ppo = PPO(encoder=small(), actions=play.action_count, hidden=8, rollout=8)
+    play.attach(ppo)
+    adapted = ppo.eyes.encoder
+    rollout = play.experience.collect()
+    ppo.eyes(rollout.observed)
+    played = adapted.picked
+    with torch.no_grad():
+        # What an optimiser might do to the keys between two epochs: the best are now the worst.
+        adapted.pool.keys.neg_()
+    logp, value = ppo.judge(rollout.observed)
+    assert torch.equal(adapted.picked, played)
+    taken = logp.gather(1, rollout.action[:, None])[:, 0]
+    torch.testing.assert_close(taken, rollout.logp, rtol=0, atol=1e-5)
+    torch.testing.assert_close(value, rollout.value, rtol=0, atol=1e-5)
+    play.experience.collect()
+    ppo.eyes(rollout.observed)
+    assert not torch.equal(adapted.picked, played)
+
+
+def test_a_next_game_gets_other_keys_until_it_is_played_to_be_judged() -> None:
+    stacks = screens()
+    adapted, unpenalised = (answering(small(penalty=p), stacks) for p in (True, False))
+    for each in (adapted, unpenalised):
+        each(stacks[:2])
+        each.penalties()
+        each.next_task()
+    adapted(stacks[:2])
+    assert set(adapted.picked.flatten().tolist()) <= {2, 3}
+    assert adapted.pool.choice.weights.sum().item() == pytest.approx(1)
+    adapted.eval()(stacks[:2])
+    assert adapted.picked.flatten().tolist() == [0, 1]
+    unpenalised.train()(stacks[:2])
+    assert unpenalised.picked.flatten().tolist() == [0, 1]
+
+
+def test_usage_is_the_mean_share_over_updates() -> None:
+    pool = Pool(3, 2, picks=1, pull=0.5, penalty=True, scale=1)
+    for picked in ([[0], [0], [0], [2]], [[1], [2], [2], [2]]):
+        pool.count(torch.tensor(picked))
+    assert pool.choice.usage.tolist() == pytest.approx([3 / 8, 1 / 8, 4 / 8])
+
+
+def test_the_pull_moves_a_key_towards_its_queries_and_leaves_its_gradient_small() -> None:
+    for scale in (1e-3, 10.0):
+        pool = Pool(2, 3, picks=1, pull=0.5, penalty=True, scale=scale)
+        queries, picked = torch.eye(3), torch.zeros(3, 1, dtype=torch.int64)
+        loss = pool.loss(queries, picked)
+        loss.backward()
+        key = pool.keys[0].detach()
+        cosine = (queries @ key / key.norm()).mean()
+        assert loss.item() == pytest.approx(-0.5 * (cosine * key.norm()).item(), rel=1e-4)
+        assert pool.keys.grad[0].norm() <= 0.5
+        after = key - 0.01 * scale * pool.keys.grad[0]
+        assert (queries @ after / after.norm()).mean() > cosine
+        assert torch.equal(pool.keys.grad[1], torch.zeros(3))
+
+
+@given(st.integers(2, 40), st.integers(0, 2**31))
+def test_a_choice_does_not_depend_on_the_rest_of_the_batch(count: int, seed: int) -> None:
+    pool = Pool(6, 16, picks=1, pull=0.5, penalty=True, scale=0.02)
+    queries = torch.randn(count, 16, generator=torch.Generator().manual_seed(seed))
+    alone = torch.cat([pool(queries[row : row + 1]) for row in range(count)])
+    assert torch.equal(pool(queries), alone)
+
+
+def test_each_row_gets_its_own_head() -> None:
+    heads = [nn.Linear(2, 3) for _ in range(4)]
+    features, mark = torch.randn(5, 2), torch.tensor([[3.0], [0], [3], [1], [0]])
+    wanted = torch.stack([heads[int(m)](row) for row, m in zip(features, mark, strict=True)])
+    marked = torch.cat([features, mark], dim=1)
+    torch.testing.assert_close(HeadPool(heads, marks=False)(marked), wanted)
+    torch.testing.assert_close(
+        HeadPool(heads, marks=True)(marked), torch.cat([wanted, mark], dim=1)
+    )
+
+
+def test_queries_are_centred_with_recordings_once(recordings: Path, tmp_path: Path) -> None:
+    adapted = small(recordings=[str(recordings)])
+    queries = adapted.recorded()
+    assert 1000 < len(queries) <= 2048
+    adapted.settle()
+    centred = adapted.pool.centred(queries)
+    torch.testing.assert_close(centred.mean(dim=0), torch.zeros(96), rtol=0, atol=1e-3)
+    torch.testing.assert_close(centred.std(dim=0), torch.ones(96), rtol=0, atol=1e-3)
+    moved = small(recordings=[str(tmp_path / "gone")])
+    moved.load_state_dict(adapted.state_dict())
+    moved.settle()
+    assert torch.equal(moved.pool.centred(queries), centred)
+    with pytest.raises(UserError, match="gone"):
+        small(recordings=[str(tmp_path / "gone")]).settle()
+
+
+def arguments(encoder: Path, run: Path) -> list[str]:
+    settings = {
+        "model.init_args.encoder.init_args": {"encoder": encoder, "size": 4},
+        "model.init_args": {"hidden": 8, "batch": 8, "replay": 200, "warmup": 64,
+                            "steps_per_update": 4, "epsilon_initial": 0.5},
+        "data": {"envs": 2, "steps": 144, "max_frames": 40},
+    }  # fmt: skip
+    pairs = [
+        (f"--{prefix}.{key}", str(value))
+        for prefix, own in settings.items()
+        for key, value in own.items()
+    ]
+    config = ROOT / "agents" / "configs" / "dqn_l2m.yaml"
+    return [
+        *("-c", str(config), "--run", str(run), "--checkpoint_every", "7"),
+        *(word for pair in pairs for word in pair),
+    ]
+
+
+def test_a_broken_off_run_ends_as_the_run_that_was_not_counts_and_keys_included(
+    encoder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole, broken = tmp_path / "whole", tmp_path / "broken"
+    fit(arguments(encoder, whole))
+    draw: Callable = Replayed.batch
+
+    def failing(self: Replayed, update: int) -> Transitions:
+        assert self.agent.eyes.encoder.training
+        if update == 10:
+            raise KeyboardInterrupt
+        return draw(self, update)
+
+    monkeypatch.setattr(Replayed, "batch", failing)
+    with pytest.raises((KeyboardInterrupt, SystemExit)):
+        fit(arguments(encoder, broken))
+    monkeypatch.undo()
+    fit(arguments(encoder, broken))
+    ours, theirs = (
+        torch.load(newest(run / "checkpoints"), weights_only=True)["state_dict"]
+        for run in (whole, broken)
+    )
+    assert all(torch.equal(ours[name], theirs[name]) for name in ours)
+    choice = {name.rpartition(".")[2]: ours[name] for name in ours if "eyes.encoder.pool." in name}
+    assert choice["updates"] == 20
+    assert choice["usage"].sum().item() == pytest.approx(1)
