@@ -73,7 +73,7 @@ def _parsed(args: list[str]) -> tuple[Path, Sequence, str]:
             raise mistake from None
         raise
     plain = yaml.safe_load(resolved)
-    own = {field.name: plain[field.name] for field in fields(Sequence)}
+    own = {field.name: plain.get(field.name) for field in fields(Sequence)}  # it leaves out None
     own["methods"] = {name: Method(**method) for name, method in own["methods"].items()}
     return Path(config.run), Sequence(**own), resolved
 
@@ -82,6 +82,7 @@ def _play(run: Run, sequence: Sequence) -> None:
     """Every method through every game, as far as the folder does not hold it yet."""
     games, methods = sequence.games, sequence.methods
     legs = [(name, place) for name in methods for place in range(len(games))]
+    scores = {name: Scores(run.folder, sequence, name) for name in methods}
     began, learned = time.monotonic(), 0
     for number, (name, place) in enumerate(legs):
         folders = [phase(run.folder, sequence, name, before) for before in range(place + 1)]
@@ -95,7 +96,7 @@ def _play(run: Run, sequence: Sequence) -> None:
         learned += ends[place] is None
         begin = partial(_go_on, per_game=methods[name].per_game, ends=ends[:place])
         ends[place] = train(sequence.settings(name, games[place]), folders[place], begin)
-        Scores(run.folder, sequence, name).play(place, ends)
+        scores[name].play(place, ends)
         run.update(step=(number + 1) * sequence.steps, continual=tables(run.folder, sequence))
 
 

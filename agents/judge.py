@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from functools import cached_property
 from pathlib import Path
 from typing import NamedTuple
 
@@ -68,17 +69,23 @@ class Scores:
                 self.cells.append(who | {"returns": returns, "lengths": lengths})
                 write_json(self.path, self.cells)
 
+    @cached_property
+    def _new(self) -> tuple[Agent, dict[str, Tensor]]:
+        """An agent to play with, and its state before it has learned anything."""
+        agent, _ = self.sequence.build(self.method, self.sequence.games[0])
+        state = {key: value.clone() for key, value in agent.state_dict().items()}
+        return agent.eval().to("cuda" if torch.cuda.is_available() else "cpu"), state
+
     def _who(self, after: int, game: int) -> dict:
         per_game = self.sequence.methods[self.method].per_game
         name = self.sequence.games[game]
         return source(per_game, after, game)._asdict() | {"game": name}
 
     def _evaluate(self, parts: Source, game: str, ends: list[Path]) -> tuple[list, list]:
-        agent, play = self.sequence.build(self.method, game)
-        new = agent.state_dict()
+        agent, new = self._new
+        play = self.sequence.plays[game]
         eyes, heads = (new if part is None else weights(ends[part]) for part in parts)
         agent.load_state_dict(joined(agent, eyes, heads))
-        agent.eval().to("cuda" if torch.cuda.is_available() else "cpu")
         count = min(self.sequence.evaluation_envs, self.sequence.episodes)
         return play_episodes(
             agent,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, Literal
 
 from jsonargparse.typing import PositiveInt
@@ -78,6 +79,12 @@ class Sequence:
         settings["model"]["init_args"]["seed"] = settings["data"]["seed"] = self.seed_everything
         return build(settings)
 
+    @cached_property
+    def plays(self) -> dict[str, Play]:
+        """The games by name."""
+        first = next(iter(self.methods))
+        return {game: self.build(first, game)[1] for game in self.games}
+
     def check(self) -> None:
         """Raise UserError for what would end the sequence later than now."""
         names = [find(game).rom_id for game in self.games]
@@ -93,12 +100,11 @@ class Sequence:
             )
         self._check_actions()
         for method in self.methods:
-            agent, play = self.build(method, self.games[0])
-            play.attach(agent)
+            agent, game = self.build(method, self.games[0])
+            game.attach(agent)
 
     def _check_actions(self) -> None:
-        first = next(iter(self.methods))
-        sets = {game: self.build(first, game)[1].envs.action_meanings for game in self.games}
+        sets = {game: play.envs.action_meanings for game, play in self.plays.items()}
         one, *others = self.games
         for game in others:
             if sets[game] != sets[one]:
