@@ -1,0 +1,332 @@
+"""How fast do agents play and learn, beside stable-baselines3 and beside the bare emulator?
+
+    python -m benchmarks.agents [--accelerator cuda] [--seconds 20] [--rounds 3]
+
+Every way runs in a process of its own and takes turns with the others; a rate is the median of the
+rounds. DQN and PPO play Breakout with the Nature CNN under the same settings as
+stable-baselines3's, whose games run in one process or in several. Memory is what a DQN holds while
+its replay fills with steps that are really played.
+"""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from importlib.util import find_spec
+from pathlib import Path
+from statistics import median
+
+import numpy as np
+import torch
+import yaml
+from ale_py.vector_env import AtariVectorEnv
+from torch import Tensor
+from tqdm import tqdm
+
+from agents.saved import build
+from atari.command import UserError
+from atari.command import main as command
+from atari.env import Envs
+from atari.files import write_text
+from benchmarks.pretrain import alone, wait
+
+ROOT = Path(__file__).parents[1]
+GAME, ENVS, STICKY, NOOPS = "breakout", 8, 0.25, 30
+WARM_UP = 1000  # agent steps before the clock starts
+REPLAY = 50_000
+DQN = {"batch": 32, "gamma": 0.99, "lr": 1e-4}
+PPO = {"rollout": 128, "epochs": 4, "minibatches": 4, "clip": 0.1, "entropy_weight": 0.01,
+       "value_weight": 0.5, "gamma": 0.99, "lam": 0.95, "lr": 2.5e-4, "adam_eps": 1e-5}  # fmt: skip
+UPDATE_EVERY = 4  # agent steps between two updates of DQN
+
+
+@dataclass(frozen=True)
+class Setting:
+    device: str
+    seconds: float
+    agent: str = "dqn"
+    encoder: str = "random:vit_tiny"
+    adapted: str = "agents.adapt.Frozen"
+    compiled: bool = False
+    steps: int = 0
+
+
+def fit(at: Setting) -> float:
+    """Agent steps a second of `python -m agents fit`, warm-up, logs and progress included."""
+    own = {
+        "dqn": {**DQN, "double": False, "n_step": 1, "replay": REPLAY, "warmup": WARM_UP,
+                "steps_per_update": UPDATE_EVERY, "epsilon_steps": 1},
+        "ppo": PPO,
+    }[at.agent]  # fmt: skip
+    settings = {
+        **{f"model.init_args.{name}": value for name, value in own.items()},
+        "model.init_args.features": "flat",
+        "model.init_args.encoder.init_args.encoder": "random:nature_cnn_orthogonal",
+        "data.game": GAME, "data.envs": ENVS, "data.sticky": STICKY, "data.noop_max": NOOPS,
+        "data.steps": 10**8, "checkpoint_every": 10**8, "trainer.log_every_n_steps": 16,
+        "trainer.accelerator": "gpu" if at.device == "cuda" else "cpu",
+        "trainer.max_time": time.strftime("00:%H:%M:%S", time.gmtime(at.seconds + 5)),
+    }  # fmt: skip
+    with tempfile.TemporaryDirectory() as folder:
+        command = [sys.executable, "-m", "agents", "fit", "--run", f"{folder}/run",
+                   "-c", str(ROOT / "agents" / "configs" / f"{at.agent}.yaml")]  # fmt: skip
+        command += itertools.chain(*((f"--{name}", str(value)) for name, value in settings.items()))
+        subprocess.run(command, cwd=ROOT, check=True, capture_output=True)
+        rows = (Path(folder) / "run" / "metrics.csv").read_text().splitlines()
+    rates = [row.split(",") for row in rows if ",steps_per_second," in row]
+    if len(rates) < 2:
+        raise UserError(f"{at.seconds:g} seconds hold no two logged rates: give more --seconds")
+    steps = np.diff([float(step) for step, _, _ in rates])
+    return steps.sum() / (steps / [float(rate) for _, _, rate in rates[1:]]).sum()
+
+
+def sb3_together(at: Setting) -> float:
+    """Agent steps a second of stable-baselines3, its games in its own process."""
+    from stable_baselines3.common.vec_env import DummyVecEnv
+
+    return _sb3(at, DummyVecEnv)
+
+
+def sb3_apart(at: Setting) -> float:
+    """The same with a process for each game."""
+    from stable_baselines3.common.vec_env import SubprocVecEnv
+
+    return _sb3(at, SubprocVecEnv)
+
+
+def _sb3(at: Setting, games: type) -> float:
+    import ale_py
+    import gymnasium
+    import stable_baselines3
+    from stable_baselines3.common.callbacks import BaseCallback
+    from stable_baselines3.common.env_util import make_atari_env
+    from stable_baselines3.common.vec_env import VecFrameStack
+
+    class Clock(BaseCallback):
+        """Notes when each stretch of play begins, and ends the run."""
+
+        def __init__(self):
+            super().__init__()
+            self.seen, self.begin = [], time.perf_counter()
+
+        def _on_rollout_start(self) -> None:
+            if self.num_timesteps > WARM_UP:
+                self.seen.append((self.num_timesteps, time.perf_counter()))
+
+        def _on_step(self) -> bool:
+            return len(self.seen) < 2 or time.perf_counter() < self.begin + at.seconds
+
+    gymnasium.register_envs(ale_py)
+    rules = {"terminal_on_life_loss": False, "noop_max": NOOPS, "action_repeat_probability": STICKY}
+    envs = VecFrameStack(
+        make_atari_env("BreakoutNoFrameskip-v4", ENVS, 0, wrapper_kwargs=rules, vec_env_cls=games),
+        n_stack=4,
+    )
+    if at.agent == "dqn":
+        agent = stable_baselines3.DQN(
+            "CnnPolicy", envs, buffer_size=REPLAY, learning_starts=WARM_UP, train_freq=1,
+            gradient_steps=ENVS // UPDATE_EVERY, batch_size=DQN["batch"], gamma=DQN["gamma"],
+            learning_rate=DQN["lr"], exploration_fraction=1e-6, exploration_final_eps=0.01,
+            target_update_interval=10_000, device=at.device,
+        )  # fmt: skip
+    else:
+        agent = stable_baselines3.PPO(
+            "CnnPolicy", envs, n_steps=PPO["rollout"], n_epochs=PPO["epochs"],
+            batch_size=PPO["rollout"] * ENVS // PPO["minibatches"], clip_range=PPO["clip"],
+            clip_range_vf=PPO["clip"], ent_coef=PPO["entropy_weight"], vf_coef=PPO["value_weight"],
+            gamma=PPO["gamma"], gae_lambda=PPO["lam"], learning_rate=PPO["lr"], device=at.device,
+        )  # fmt: skip
+    clock = Clock()
+    agent.learn(10**8, callback=clock)
+    envs.close()
+    (first, begin), (last, end) = clock.seen[0], clock.seen[-1]
+    return (last - first) / (end - begin)
+
+
+def own_envs(at: Setting) -> float:
+    """Agent steps a second of the environments alone, with their accounts of episodes."""
+    envs = Envs(GAME, ENVS, seed=0, sticky=STICKY, noop_max=NOOPS)
+    return _played(envs.step, envs.action_count, at)
+
+
+def raw_envs(at: Setting) -> float:
+    """The same of the native vector environment without anything around it."""
+    envs = AtariVectorEnv(
+        GAME, ENVS, repeat_action_probability=STICKY, noop_max=NOOPS, reward_clipping=False,
+        use_fire_reset=False, autoreset_mode="SameStep",
+    )  # fmt: skip
+    envs.reset(seed=0)
+    return _played(envs.step, len(envs.ale.get_action_set()), at)
+
+
+def _played(step: Callable[[np.ndarray], object], count: int, at: Setting) -> float:
+    rng = np.random.default_rng(0)
+    steps, begin = 0, time.perf_counter()
+    while time.perf_counter() < begin + at.seconds:
+        step(rng.integers(count, size=ENVS))
+        steps += ENVS
+    return steps / (time.perf_counter() - begin)
+
+
+def updates(at: Setting) -> float:
+    """Updates a second of DQN from a replay, without playing."""
+    # So many updates fall between two steps that none is played while the clock runs.
+    agent, experience = experienced(at, warmup=512, steps_per_update=1e-5, replay=1024)
+    learnt = [p for p in agent.parameters() if p.requires_grad]
+    optimiser = torch.optim.Adam(learnt, lr=1e-4)
+    losses = torch.compile(agent.losses) if at.compiled else agent.losses
+
+    def update(batch: tuple[Tensor, ...]) -> None:
+        loss = torch.stack(list(losses(batch).values())).sum()
+        optimiser.zero_grad()
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(learnt, 10.0)
+        optimiser.step()
+        wait(at.device)
+
+    batches = iter(experience)
+    for _ in range(3):
+        update(next(batches))
+    count, begin = 0, time.perf_counter()
+    while time.perf_counter() < begin + at.seconds:
+        update(next(batches))
+        count += 1
+    return count / (time.perf_counter() - begin)
+
+
+def memory(at: Setting) -> list[tuple[int, float]]:
+    """What is held after each quarter of `at.steps` steps of a replay, in GB."""
+    _, experience = experienced(at, warmup=at.steps, steps_per_update=1, replay=at.steps)
+    seen = []
+    for quarter in range(5):
+        while experience.played < at.steps * quarter // 4:
+            experience.advance()
+        pages = int(Path("/proc/self/statm").read_text().split()[1])
+        seen.append((experience.played, pages * os.sysconf("SC_PAGE_SIZE") / 1e9))
+    return seen
+
+
+def experienced(at: Setting, **settings: float):
+    """A DQN with the encoder of `at`, and what it learns from, not yet played."""
+    config = yaml.safe_load((ROOT / "agents" / "configs" / "dqn.yaml").read_text())
+    given = config["model"]["init_args"] | DQN | settings
+    given["encoder"] = {"class_path": at.adapted, "init_args": {"encoder": at.encoder}}
+    data = config["data"] | {"game": GAME, "envs": ENVS, "steps": int(settings["warmup"]) + ENVS}
+    agent, play = build({"model": config["model"] | {"init_args": given}, "data": data})
+    play.attach(agent.to(at.device))
+    return agent, play.experience
+
+
+# What each part compares: the way's function, and where its setting differs from the command's.
+PLAYING = {
+    "fit": fit,
+    "stable-baselines3, one process": sb3_together,
+    "stable-baselines3, a process a game": sb3_apart,
+}
+ENVIRONMENTS = {"native, nothing around it": (raw_envs, {}), "ours": (own_envs, {})}
+TUNED = {"adapted": "agents.adapt.FineTuned"}
+LEARNING = {
+    "fine-tuned": (updates, TUNED),
+    "frozen": (updates, {}),
+    "fine-tuned, compiled": (updates, TUNED | {"compiled": True}),
+    "frozen, compiled": (updates, {"compiled": True}),
+}
+
+
+def turns(at: Setting, ways: dict[str, tuple], rounds: int, title: str) -> dict[str, tuple]:
+    """Each way's median rate and the most GiB it held, all of them in turns."""
+    found: dict[str, list[tuple]] = {way: [] for way in ways}
+    for way in tqdm(list(ways) * rounds, desc=title, unit="turn"):
+        function, changes = ways[way]
+        found[way].append(alone(function, replace(at, **changes)))
+    return {
+        way: (median(rate for rate, *_ in seen), max(held for _, held, *_ in seen))
+        for way, seen in found.items()
+    }
+
+
+def playing(at: Setting, rounds: int) -> list[str]:
+    lines = ["| agent | way | agent steps/s | to the faster of stable-baselines3's |",
+             "|---|---|---|---|"]  # fmt: skip
+    installed = find_spec("stable_baselines3")
+    if not installed:
+        print("stable-baselines3 is not installed (pip install -e '.[bench]'): left out")
+    for agent in ("dqn", "ppo"):
+        ways = {
+            name: (way, {"agent": agent})
+            for name, way in PLAYING.items()
+            if name == "fit" or installed
+        }
+        rates = {name: rate for name, (rate, _) in turns(at, ways, rounds, agent).items()}
+        theirs = max((rate for name, rate in rates.items() if name != "fit"), default=np.nan)
+        lines += [
+            f"| {agent.upper()} | {name} | {rate:.0f} | {rate / theirs:.2f} |"
+            for name, rate in rates.items()
+        ]
+    return lines
+
+
+def environments(at: Setting, rounds: int) -> list[str]:
+    found = turns(at, ENVIRONMENTS, rounds, "environments")
+    native = found["native, nothing around it"][0]
+    return ["| environments | agent steps/s | to the native ones |", "|---|---|---|"] + [
+        f"| {name} | {rate:.0f} | {rate / native:.2f} |" for name, (rate, _) in found.items()
+    ]
+
+
+def learning(at: Setting, rounds: int) -> list[str]:
+    found = turns(at, LEARNING, rounds, "updates")
+    plain = found["fine-tuned"][0]
+    return [f"| DQN on {at.encoder} | updates/s | to fine-tuned | GiB |", "|---|---|---|---|"] + [
+        f"| {name} | {rate:.1f} | {rate / plain:.1f} | {held:.2f} |"
+        for name, (rate, held) in found.items()
+    ]
+
+
+def remembering(at: Setting, rounds: int) -> list[str]:
+    seen, *_ = alone(memory, replace(at, encoder="random:nature_cnn", **TUNED))
+    slope, base = np.polyfit(*np.array(seen[1:]).T, 1)  # the first step makes more than its row
+    told = f"1,000,000, at the measured {1e9 * slope:,.0f} bytes a step"
+    return ["| steps in the replay | GB held |", "|---|---|"] + [
+        f"| {name} | {held:.2f} |"
+        for name, held in [*((f"{n:,}", held) for n, held in seen), (told, base + 1e6 * slope)]
+    ]
+
+
+PARTS = {
+    "playing": playing,
+    "environments": environments,
+    "learning": learning,
+    "remembering": remembering,
+}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        "python -m benchmarks.agents", description=__doc__.split("\n")[0]
+    )
+    parser.add_argument("--parts", nargs="+", choices=PARTS, default=list(PARTS), help="(all)")
+    parser.add_argument("--accelerator", choices=("cpu", "cuda"), default="cpu", help="(cpu)")
+    parser.add_argument("--encoder", default="random:vit_tiny", help="that learns (a ViT-Ti/14)")
+    parser.add_argument("--seconds", type=float, default=20, help="of each measurement (20)")
+    parser.add_argument("--rounds", type=int, default=3, help="measurements of each (3)")
+    parser.add_argument("--steps", type=int, default=100_000, help="held in memory (100000)")
+    parser.add_argument("--out", type=Path, help="write the tables to this Markdown file as well")
+    args = parser.parse_args()
+
+    at = Setting(args.accelerator, args.seconds, encoder=args.encoder, steps=args.steps)
+    table = "\n\n".join("\n".join(PARTS[part](at, args.rounds)) for part in args.parts) + "\n"
+    print(table)
+    if args.out:
+        write_text(args.out, table)
+
+
+if __name__ == "__main__":
+    command(main)
