@@ -68,6 +68,10 @@ class Adapted(Encoder):
         """Named, weighted scalar losses of this step, beside those of the agent."""
         return {}
 
+    def notes(self) -> dict[str, Tensor]:
+        """Numbers of this step for the log; asked for after the penalties."""
+        return {}
+
     def settle(self) -> None:
         """New experience begins: what of this encoder must not change within it is taken over."""
 

@@ -5,7 +5,7 @@ A new agent is one file with a subclass, a config beside it and a test:
     class Mine(Agent):
         def __init__(self, **base):
             super().__init__(**base)
-            self.head = nn.Linear(self.eyes.width, self.actions)
+            self.head = self.eyes.heads(lambda: nn.Linear(self.eyes.width, self.actions))
 
         def act(self, observed, explore, generator):     # to (N,) actions
             return self.head(self.eyes(observed)).argmax(dim=1)
@@ -108,6 +108,7 @@ class Agent(lightning.LightningModule):
         self.note(
             loss=loss.detach(),
             lr=self.optimizers().param_groups[-1]["lr"],
+            **self.eyes.encoder.notes(),
             **{f"loss/{name}": value.detach() for name, value in losses.items()},
         )
         return loss
@@ -119,7 +120,9 @@ class Agent(lightning.LightningModule):
         groups = [{"params": heads, "lr": self.lr}]
         if encoder:
             groups.insert(0, {"params": encoder, "lr": self.lr * self.eyes.encoder.lr_scale})
-        optimiser = torch.optim.Adam(groups, eps=self.adam_eps)
+        # One kernel a step; Lightning does not clip gradients for it in mixed precision.
+        fused = self.trainer.precision == "32-true"
+        optimiser = torch.optim.Adam(groups, eps=self.adam_eps, fused=fused)
         steps = self.trainer.max_steps
         schedule = torch.optim.lr_scheduler.LambdaLR(
             optimiser, lambda step: 1 - step / steps if self.anneal else 1.0

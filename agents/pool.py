@@ -121,12 +121,13 @@ class Pool(nn.Module):
         return -self.pull * (alike * keys.detach().norm(dim=-1)).sum(dim=1).mean()
 
     @torch.no_grad()
-    def count(self, picked: Tensor) -> None:
-        """Keep the shares of the keys that a batch picked (B, picks)."""
+    def count(self, picked: Tensor) -> Tensor:
+        """Keep the shares (P,) of the keys that a batch picked (B, picks), and return them."""
         choice = self.choice
         share = F.one_hot(picked.flatten(), len(self.keys)).double().mean(dim=0)
         choice.updates += 1
         choice.usage += (share - choice.usage) / choice.updates
+        return share
 
     def settle(self) -> None:
         """Choose by the keys as they are now."""

@@ -98,8 +98,12 @@ class Pooled(Modulated):
     def penalties(self) -> dict[str, Tensor]:
         queries, picked = self.learnt
         self.learnt = None
-        self.pool.count(picked)
+        self.shares = self.pool.count(picked)
         return {"pull": self.pool.loss(queries, picked)}
+
+    def notes(self) -> dict[str, Tensor]:
+        """How many keys the batch picked: e to the entropy of their shares."""
+        return {"keys": torch.special.entr(self.shares).sum().exp()}
 
     def settle(self) -> None:
         if self.recordings and not self.pool.choice.centred:

@@ -97,21 +97,24 @@ def test_gradients_reach_the_picked_entries_and_no_others(modulators: str) -> No
     dqn = DQN(encoder=answering(small(modulators=modulators), stacks), actions=3, hidden=8)
     adapted = dqn.eyes.encoder
     answering(adapted, stacks)
-    batch = transitions(stacks[[1, 3, 1]])
-    losses = dqn.losses(batch) | adapted.penalties()
+    before = {name: weights.clone() for name, weights in dqn.state_dict().items()}
+    optimiser = torch.optim.Adam([w for w in dqn.parameters() if w.requires_grad], lr=0.1)
+    losses = dqn.losses(transitions(stacks[[1, 3, 1]])) | adapted.penalties()
     torch.stack(list(losses.values())).sum().backward()
-    for modulator in adapted.modulators:
-        for weights in modulator.parameters():
-            moved = weights.grad.flatten(1).abs().amax(dim=1) > 0
-            assert moved.tolist() == [False, True, False, True]
-    assert (adapted.pool.keys.grad.abs().amax(dim=1) > 0).tolist() == [False, True, False, True]
+    optimiser.step()
+    yes = [False, True, False, True]
+    after = dqn.state_dict()
+    for name, weights in adapted.named_parameters():
+        if name.startswith(("modulators.", "pool.")):
+            moved = (weights != before[f"eyes.encoder.{name}"]).flatten(1).any(dim=1)
+            assert moved.tolist() == (weights.grad != 0).flatten(1).any(dim=1).tolist() == yes
     for number, head in enumerate(dqn.head.heads):
-        assert all(
-            (weights.grad is not None) == (number in (1, 3)) for weights in head.parameters()
-        )
+        assert all((weights.grad is not None) == yes[number] for weights in head.parameters())
+        same = [torch.equal(after[n], before[n]) for n in after if f"head.heads.{number}." in n]
+        assert all(same) != yes[number]
 
 
-def test_the_target_network_picks_as_the_online_one(tmp_path: Path) -> None:
+def test_the_target_network_picks_as_the_online_one() -> None:
     """With keys that have moved, in a second game, where used ones count less."""
     stacks = screens()
     dqn = DQN(encoder=answering(small(), stacks), actions=3, hidden=8)
@@ -208,6 +211,27 @@ def test_each_row_gets_its_own_head() -> None:
     )
 
 
+def test_screens_of_a_game_find_the_keys_it_was_learnt_with(recordings: Path) -> None:
+    """Each game learns one key by itself, named by nothing but its screens."""
+    pool, played = small().pool, {}
+    optimiser = torch.optim.Adam([pool.keys], lr=3e-4)
+    for game in ("breakout", "pong"):
+        queries = small(recordings=[str(recordings / game)]).recorded()[:256]
+        for _ in range(200):
+            pool.settle()
+            picked = pool(queries)
+            optimiser.zero_grad()
+            pool.loss(queries, picked).backward()
+            optimiser.step()
+            pool.count(picked)
+        played[game] = queries, picked.unique()
+        pool.next_task()
+    pool.settle()
+    assert len(torch.cat([keys for _, keys in played.values()]).unique()) == 2
+    for queries, keys in played.values():
+        assert torch.isin(pool.eval()(queries), keys).double().mean() > 0.99
+
+
 def test_queries_are_centred_with_recordings_once(recordings: Path, tmp_path: Path) -> None:
     adapted = small(recordings=[str(recordings)])
     queries = adapted.recorded()
@@ -229,7 +253,7 @@ def arguments(encoder: Path, run: Path) -> list[str]:
         "model.init_args.encoder.init_args": {"encoder": encoder, "size": 4},
         "model.init_args": {"hidden": 8, "batch": 8, "replay": 200, "warmup": 64,
                             "steps_per_update": 4, "epsilon_initial": 0.5},
-        "data": {"envs": 2, "steps": 144, "max_frames": 40},
+        "data": {"envs": 2, "steps": 144},
     }  # fmt: skip
     pairs = [
         (f"--{prefix}.{key}", str(value))
@@ -239,6 +263,7 @@ def arguments(encoder: Path, run: Path) -> list[str]:
     config = ROOT / "agents" / "configs" / "dqn_l2m.yaml"
     return [
         *("-c", str(config), "--run", str(run), "--checkpoint_every", "7"),
+        *("--trainer.log_every_n_steps", "5"),
         *(word for pair in pairs for word in pair),
     ]
 
@@ -269,3 +294,5 @@ def test_a_broken_off_run_ends_as_the_run_that_was_not_counts_and_keys_included(
     choice = {name.rpartition(".")[2]: ours[name] for name in ours if "eyes.encoder.pool." in name}
     assert choice["updates"] == 20
     assert choice["usage"].sum().item() == pytest.approx(1)
+    logged = {line.split(",")[1] for line in (whole / "metrics.csv").read_text().splitlines()}
+    assert {"loss/pull", "keys"} <= logged
