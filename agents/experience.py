@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from atari.command import UserError
 from pretrain.draws import keyed
 
 if TYPE_CHECKING:
@@ -83,8 +84,18 @@ class Experience:
         return keyed("cpu", self.play.seed, self.played, ACTIONS)
 
     def step(self, actions: Tensor) -> Step:
-        """Act once everywhere, actions (N,): what came of it; `observed` is then what follows."""
-        step = self.envs.step(actions.cpu().numpy())
+        """Act once everywhere, actions (N,): what came of it; `observed` is then what follows.
+
+        Raises UserError where the emulator fails.
+        """
+        try:
+            step = self.envs.step(actions.cpu().numpy())
+        except RuntimeError as fault:
+            raise UserError(
+                f"the environments of {self.play.game} died after {self.played:,} agent steps "
+                f"({str(fault).splitlines()[0]}): run the same command again to go on from the "
+                "last checkpoint"
+            ) from fault
         for env, total, length in zip(
             np.flatnonzero(step.ended), step.returns, step.lengths, strict=True
         ):

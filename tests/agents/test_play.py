@@ -2,9 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from pathlib import Path
+
 import pytest
+import torch
 
 from agents.play import PROTOCOLS, Play
+from atari.env import Envs, Step
+from pretrain.checkpoint import newest
+from pretrain.run import read_run
+
+CONFIG = Path(__file__).parents[2] / "agents" / "configs" / "ppo_nature.yaml"
 
 
 def test_a_protocol_names_the_settings_and_a_setting_beside_it_holds() -> None:
@@ -20,3 +29,36 @@ def test_the_actions_are_the_games_own_or_all(full: bool, count: int) -> None:
     play = Play("breakout", envs=1, full_actions=full)
     assert play.action_count == count
     assert play.start(1, False, 400, seed=0).action_count == count
+
+
+def test_environments_that_die_end_the_run_in_one_line_and_it_goes_on(
+    tmp_path: Path, command: Callable[..., int], monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture,
+) -> None:  # fmt: skip
+    """After the third of six rollouts of 16 steps; what follows is as if they had never died."""
+
+    def fit(run: Path) -> int:
+        return command(
+            *("fit", "-c", CONFIG, "--run", run, "--data.steps", 96, "--data.envs", 2),
+            *("--model.init_args.rollout", 8, "--model.init_args.hidden", 16),
+            *("--checkpoint_every", 5),
+        )
+
+    step, steps = Envs.step, iter(range(1, 10**6))
+
+    def dying(envs: Envs, actions) -> Step:
+        if next(steps) == 30:
+            raise RuntimeError("the thread is gone\nat 0x7f")
+        return step(envs, actions)
+
+    monkeypatch.setattr(Envs, "step", dying)
+    assert fit(tmp_path / "dies") == 2
+    said = capsys.readouterr().err.splitlines()[-1]
+    assert "the environments of pong died after 58 agent steps (the thread is gone): run" in said
+    assert read_run(tmp_path / "dies")["state"] == "failed"
+    assert fit(tmp_path / "dies") == fit(tmp_path / "whole") == 0
+    ours, theirs = (
+        torch.load(newest(tmp_path / name / "checkpoints"), weights_only=True)["state_dict"]
+        for name in ("dies", "whole")
+    )
+    assert all(torch.equal(ours[key], theirs[key]) for key in theirs)
