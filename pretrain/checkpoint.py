@@ -34,7 +34,8 @@ class VerifiedCheckpointIO(TorchCheckpointIO):
         write_text(f"{path}.sha256", f"{digest}  {Path(path).name}\n")
 
     def load_checkpoint(self, path, map_location=None, weights_only=None) -> dict[str, Any]:
-        return torch.load(path, map_location="cpu", weights_only=True)
+        # Mapped, not read: a replay lies beside the weights and may be larger than memory.
+        return torch.load(path, map_location="cpu", weights_only=True, mmap=True)
 
     def remove_checkpoint(self, path) -> None:
         # The hash goes first: what is left half-removed does not verify.

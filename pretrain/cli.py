@@ -9,7 +9,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import yaml
-from jsonargparse import ArgumentError
+from jsonargparse import ArgumentError, ArgumentParser
 from lightning import Callback, Trainer
 from lightning.pytorch.cli import LightningCLI
 from lightning.pytorch.loggers import Logger, TensorBoardLogger
@@ -103,7 +103,7 @@ class FitCLI(LightningCLI):
             raise UserError("no run folder: say where to with --run runs/NAME")
         self.folder = Path(self.config.run)
         self.resolved = self.parser.dump(self.config, skip_link_targets=True)
-        refuse_other_settings(self.folder, self.resolved)
+        refuse_other_settings(self.folder, self.resolved, self.parser)
 
     def instantiate_trainer(self, **kwargs):
         # Model and data are built by now: a mistake in their settings leaves no folder behind.
@@ -159,12 +159,22 @@ class FitCLI(LightningCLI):
         self.run.update(state="done", step=self.trainer.global_step)
 
 
-def refuse_other_settings(folder: Path, resolved: str) -> None:
-    """Raise UserError where `folder` holds a run of another resolved config than this."""
+def refuse_other_settings(
+    folder: Path, resolved: str, parser: ArgumentParser | None = None
+) -> None:
+    """Raise UserError where `folder` holds a run of another resolved config than this.
+
+    With a `parser`, settings that came after the run began are in it at what they then meant,
+    which is their default.
+    """
     path = folder / "config.yaml"
     if not path.exists():
         return
-    held, asked = (_flat(yaml.safe_load(t)) for t in (path.read_text(), resolved))
+    held, asked = (yaml.safe_load(text) for text in (path.read_text(), resolved))
+    if parser:
+        completed = parser.dump(parser.parse_object(held), skip_link_targets=True)
+        held = yaml.safe_load(completed)
+    held, asked = _flat(held), _flat(asked)
     for key in sorted(held.keys() | asked.keys()):
         if not key.startswith(SAME_RUN) and held.get(key) != asked.get(key):
             raise UserError(
