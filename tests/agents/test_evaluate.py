@@ -15,6 +15,7 @@ from agents import video
 from agents.adapt import Frozen
 from agents.evaluate import play_episodes, quotas
 from agents.fit import fit
+from agents.play import PROTOCOLS
 from agents.saved import load
 from agents.video import Moment, attention, film
 from atari.command import UserError
@@ -59,7 +60,7 @@ def test_an_evaluation_is_scored_filmed_and_not_done_twice(
     assert found["mean"] == np.mean(found["returns"])
     assert found["hns"] == hns("breakout", found["mean"])
     assert (found["game"], found["random"], found["human"]) == ("breakout", 1.7, 30.5)
-    assert "sticky 0.25" in found["protocol"]
+    assert found["protocol"].startswith("machado: sticky 0.25, ")
     assert "actions sampled" in found["protocol"]
     assert "trained for  32 agent steps" in said
     assert f"{found['mean']:.2f} on average" in said
@@ -81,6 +82,8 @@ def test_an_evaluation_is_scored_filmed_and_not_done_twice(
     assert other["lengths"] == [20, 20, 20]
     assert other["video"] is None
     assert not film.exists()
+    assert command("evaluate", "--run", trained, "--max-frames", "40") == 0
+    assert len(read_run(trained)["evaluation"]["returns"]) == PROTOCOLS["machado"].episodes
 
 
 def test_returns_are_those_of_a_plain_loop_over_each_environment(trained: Path) -> None:
