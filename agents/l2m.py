@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from typing import Literal
 
-from jsonargparse.typing import NonNegativeFloat, PositiveInt
+from jsonargparse.typing import NonNegativeFloat, PositiveFloat, PositiveInt
 from torch import Tensor, nn
 
 from agents.ia3 import scales
@@ -55,7 +55,7 @@ class L2M(Pooled):
         recordings: Sequence[str] = (),
         pull: NonNegativeFloat = 0.5,
         penalty: bool = True,
-        key_scale: float = 0.02,
+        key_scale: PositiveFloat = 0.02,
         lr_scale: float = 1.0,
     ):
         super().__init__(

@@ -6,6 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from atari.command import UserError
 from pretrain.draws import seeded
 
 KEYS = 5  # keeps the draws of initial keys apart from every other use of the seed
@@ -76,10 +77,14 @@ class Pool(nn.Module):
         pull: weight of the cosine between a query and what it picked, in the loss.
         penalty: whether used keys count less.
         scale: keys start uniform in +-scale.
+
+    Raises UserError for more picks than keys.
     """
 
     def __init__(self, size: int, width: int, picks: int, pull: float, penalty: bool, scale: float):
         super().__init__()
+        if picks > size:
+            raise UserError(f"picks {picks} of a pool of {size}: take fewer, or a larger size")
         self.picks, self.pull, self.penalty, self.scale = picks, pull, penalty, scale
         self.keys = nn.Parameter(torch.empty(size, width))
         self.choice = Choice(size, width)

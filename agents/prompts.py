@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from functools import partial
 
 import torch
-from jsonargparse.typing import NonNegativeFloat, PositiveInt
+from jsonargparse.typing import NonNegativeFloat, PositiveFloat, PositiveInt
 from torch import Tensor, nn
 
 from agents.modulate import Modulated
@@ -114,7 +114,7 @@ class L2P(Pooled):
         recordings: Sequence[str] = (),
         pull: NonNegativeFloat = 0.5,
         penalty: bool = True,
-        key_scale: float = 0.02,
+        key_scale: PositiveFloat = 0.02,
         lr_scale: float = 1.0,
     ):
         super().__init__(

@@ -200,6 +200,11 @@ def test_a_choice_does_not_depend_on_the_rest_of_the_batch(count: int, seed: int
     assert torch.equal(pool(queries), alone)
 
 
+def test_more_picks_than_keys_are_refused() -> None:
+    with pytest.raises(UserError, match="picks 5 of a pool of 3: take fewer"):
+        L2P(build(Shape(patch=42)), size=3)
+
+
 def test_each_row_gets_its_own_head() -> None:
     heads = [nn.Linear(2, 3) for _ in range(4)]
     features, mark = torch.randn(5, 2), torch.tensor([[3.0], [0], [3], [1], [0]])
