@@ -322,10 +322,12 @@ def main() -> None:
     args = parser.parse_args()
 
     at = Setting(args.accelerator, args.seconds, encoder=args.encoder, steps=args.steps)
-    table = "\n\n".join("\n".join(PARTS[part](at, args.rounds)) for part in args.parts) + "\n"
-    print(table)
+    tables = []
+    for part in args.parts:
+        tables.append("\n".join(PARTS[part](at, args.rounds)) + "\n")
+        print(tables[-1], flush=True)
     if args.out:
-        write_text(args.out, table)
+        write_text(args.out, "\n".join(tables))
 
 
 if __name__ == "__main__":
