@@ -126,12 +126,13 @@ class DQN(Agent):
     def act(self, observed: Tensor, explore: bool, generator: torch.Generator) -> Tensor:
         count = len(observed)
         chance = self.epsilon(count) if explore else self.epsilon_evaluation
+        if explore:
+            self.note(epsilon=chance[0])
         at_random = torch.rand(count, generator=generator) < chance
         random = torch.randint(self.actions, (count,), generator=generator)
         if at_random.all():
             return random
         if explore:
-            self.note(epsilon=chance[0])
             with noise(self.head, generator, count):
                 best = self.best(self.head(self.eyes(observed)))
         else:

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 import torch
+import yaml
 
 from agents.fit import fit
 from atari.command import UserError
@@ -21,20 +22,36 @@ from pretrain.vit import Shape, build
 
 ROOT = Path(__file__).parents[2]
 CONFIGS = ROOT / "agents" / "configs"
+SINGLE = sorted(path.stem for path in CONFIGS.glob("*.yaml") if path.stem != "continual")
 SMALL = {
-    "dqn": ["--model.init_args.hidden", "16", "--model.init_args.batch", "8", "--data.envs", "2",
+    "DQN": ["--model.init_args.hidden", "16", "--model.init_args.batch", "8", "--data.envs", "2",
             "--model.init_args.replay", "200", "--model.init_args.warmup", "64",
             "--model.init_args.steps_per_update", "2"],
-    "ppo": ["--model.init_args.hidden", "16", "--model.init_args.rollout", "16",
+    "PPO": ["--model.init_args.hidden", "16", "--model.init_args.rollout", "16",
             "--data.envs", "2"],
+    "CalQL": ["--model.init_args.hidden", "16", "--model.init_args.batch", "8"],
+    "Cloned": ["--model.init_args.hidden", "16", "--model.init_args.batch", "8"],
 }  # fmt: skip
+STEPS = {"DQN": 68, "PPO": 64, "CalQL": 16, "Cloned": 16}
+LOGGED = {
+    "DQN": {"loss/td", "epsilon"},
+    "PPO": {"loss/policy", "entropy"},
+    "CalQL": {"loss/td", "loss/conservative"},
+    "Cloned": {"loss/policy", "loss/value"},
+}
+
+
+def agent(config: str) -> str:
+    """The name of the agent's class in a config."""
+    settings = yaml.safe_load((CONFIGS / f"{config}.yaml").read_text())
+    return settings["model"]["class_path"].rpartition(".")[2]
 
 
 def arguments(config: str, encoder: Path | str, run: Path, *more: object) -> list[str]:
     return [
         *("-c", str(CONFIGS / f"{config}.yaml"), "--run", str(run)),
         *("--model.init_args.encoder.init_args.encoder", str(encoder)),
-        *SMALL[config[:3]],
+        *SMALL[agent(config)],
         *map(str, more),
     ]
 
@@ -59,18 +76,21 @@ def rows(run: Path) -> dict[tuple[str, str], str]:
     return {(step, name): value for step, name, value in cells if not name.endswith("_per_second")}
 
 
-@pytest.mark.parametrize("config", sorted(CONFIGS.glob("*.yaml")), ids=lambda path: path.stem)
+@pytest.mark.parametrize("config", SINGLE)
 def test_every_config_trains_two_updates_and_a_frozen_encoder_does_not_move(
-    config: Path, encoder: Path, tmp_path: Path
+    config: str, encoder: Path, tmp_path: Path, request: pytest.FixtureRequest
 ) -> None:
-    run, steps = tmp_path / "run", 68 if "dqn" in config.stem else 64
-    fit(arguments(config.stem, encoder, run, "--data.steps", steps, "--checkpoint_every", 1,
-                  "--trainer.log_every_n_steps", 1))  # fmt: skip
+    run, kind, text = tmp_path / "run", agent(config), (CONFIGS / f"{config}.yaml").read_text()
+    steps, more = STEPS[kind], []
+    if kind in ("CalQL", "Cloned"):
+        more = ["--model.init_args.recordings", request.getfixturevalue("recordings")]
+    fit(arguments(config, encoder, run, "--data.steps", steps, "--checkpoint_every", 1,
+                  "--trainer.log_every_n_steps", 1, *more))  # fmt: skip
     record = read_run(run)
     assert (record["state"], record["step"], record["steps"]) == ("done", steps, steps)
     assert (record["kind"], record["game"]) == ("agent", "pong")
-    assert len(config.read_text().splitlines()) < 50
-    learns = "FineTuned" in config.read_text()
+    assert len(text.splitlines()) < 50
+    learns = "FineTuned" in text
     before = load_encoder(encoder).state_dict()
     for path in (run / "checkpoints").glob("*.ckpt"):
         weights = torch.load(path, weights_only=True)["state_dict"]
@@ -83,17 +103,20 @@ def test_every_config_trains_two_updates_and_a_frozen_encoder_does_not_move(
     speeds = [float(value) for _, name, value in lines if name == "steps_per_second"]
     assert speeds
     assert min(speeds) > 0
-    assert ({"loss/td", "epsilon"} if "dqn" in config.stem else {"loss/policy", "entropy"}) <= names
+    assert LOGGED[kind] <= names
 
 
 @pytest.mark.parametrize(
-    ("config", "steps", "every"), [("dqn", 224, 9), ("ppo_frozen", 256, 7), ("ppo_nature", 96, 7)]
+    ("config", "steps", "every"),
+    [("dqn", 224, 9), ("der", 224, 9), ("ppo_frozen", 256, 7), ("ppo_nature", 96, 7)],
 )
 def test_a_killed_run_ends_as_the_run_that_was_never_killed(
     config: str, steps: int, every: int, encoder: Path, tmp_path: Path
 ) -> None:
     """SIGKILL between two checkpoints (of PPO in the middle of a rollout); short episodes."""
     more = ("--data.steps", steps, "--checkpoint_every", every, "--data.max_frames", 40)
+    if config == "der":  # prioritised, noisy, on moved screens, which are held in a file
+        more += ("--model.init_args.shift", 2, "--model.init_args.replay_mapped", "true")
     if config == "ppo_nature":  # under corruptions, whose draws go on as well
         more += ("--model.init_args.corruptions", "[[{name: shift}, {name: render}]]")
     whole, killed = tmp_path / "whole", tmp_path / "killed"
@@ -119,6 +142,12 @@ def test_a_finished_run_says_so_and_other_settings_are_refused(
 ) -> None:
     for _ in range(2):
         fit(arguments("ppo_frozen", encoder, tmp_path, "--data.steps", "32"))
+    assert f"{tmp_path}: already done (32 steps)" in capsys.readouterr().out
+    config = tmp_path / "config.yaml"
+    settings = yaml.safe_load(config.read_text())
+    del settings["model"]["init_args"]["clip_value"]  # as if that setting had come later
+    config.write_text(yaml.safe_dump(settings))
+    fit(arguments("ppo_frozen", encoder, tmp_path, "--data.steps", "32"))
     assert f"{tmp_path}: already done (32 steps)" in capsys.readouterr().out
     with pytest.raises(UserError, match=r"holds a run with data\.steps = 32, not 64"):
         fit(arguments("ppo_frozen", encoder, tmp_path, "--data.steps", "64"))
