@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 
-from analysis import agents, curves, overview, probing
+from analysis import agents, continual, curves, overview, probing
 from analysis.figures import Looks
 from analysis.html import join, tag
 from analysis.page import Page
@@ -15,9 +15,11 @@ def make(runs: list[Run], title: str) -> tuple[Page, str]:
     """The page of these runs with what belongs to it, and its HTML."""
     pretraining = [run for run in runs if run.kind == "pretrain"]
     playing = [run for run in runs if run.kind == "agent"]
+    sequences = [run for run in runs if run.kind == "continual"]
     encoders = [name for run in runs for probe in run.probes.values() for name in probe.encoders]
     # Pretraining runs first: an encoder of the same name has the colour of its run.
     names = [run.name for run in pretraining] + encoders + [run.name for run in runs]
+    names += continual.methods(sequences)
     page = Page(title, Looks(names))
 
     sections = []
@@ -29,6 +31,8 @@ def make(runs: list[Run], title: str) -> tuple[Page, str]:
         more = curves.view(page, "agents-learning", playing, agents.STEPS, without=("return",))
         view = join(agents.view(page, playing), tag("h3", "Learning curves"), more)
         sections.append(("agents", "Agents", view))
+    if sequences:
+        sections.append(("continual", "Continual play", continual.view(page, sequences)))
     # Made last, because only now all files are read and the damaged ones known.
     sections = [
         ("verdicts", "In short", overview.verdicts(runs)),

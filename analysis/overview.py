@@ -4,13 +4,18 @@ from __future__ import annotations
 
 from collections import Counter
 
-from analysis import agents, probing
+from analysis import agents, continual, probing
 from analysis.html import Html, amount, details, duration, join, number, tag, words
 from analysis.page import SHOWN, Page
 from analysis.runs import Run
 
 SENTENCES = 12
-KINDS = {"pretrain": "pretraining", "probes": "probing", "agent": "playing"}
+KINDS = {
+    "pretrain": "pretraining",
+    "probes": "probing",
+    "agent": "playing",
+    "continual": "continual play",
+}
 
 
 def verdicts(runs: list[Run]) -> Html:
@@ -29,6 +34,7 @@ def verdicts(runs: list[Run]) -> Html:
         if text := probing.verdict(probe):
             items.append(_item(probe.title, text))
     items += [_item("Agents", text) for text in agents.verdicts(runs)]
+    items += [_item("Continual play", text) for text in continual.verdicts(runs)]
     if not items:
         return tag("p", "Nothing can be said yet: no probe and no evaluation is finished.")
     rest = items[SENTENCES:]
