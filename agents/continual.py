@@ -30,7 +30,7 @@ the run is done. Any setting can be given here: --steps 10000, --games '[pong, f
 
 def continual(args: list[str]) -> None:
     """Run the command with these arguments."""
-    folder, sequence, resolved = _parsed(args)
+    folder, sequence, resolved = parsed(args)
     refuse_other_settings(folder, resolved)
     sequence.check()
     with exclusive(folder):
@@ -52,8 +52,8 @@ def continual(args: list[str]) -> None:
         print(f"tables: {folder} (next: python -m analysis report {folder} --out {folder}-report)")
 
 
-def _parsed(args: list[str]) -> tuple[Path, Sequence, str]:
-    """The run folder, what is played, and the resolved config."""
+def parsed(args: list[str]) -> tuple[Path, Sequence, str]:
+    """The run folder, what is played, and the resolved config, of the command's arguments."""
     parser = ArgumentParser(
         "python -m agents continual", description=DESCRIPTION, exit_on_error=False
     )
@@ -94,13 +94,13 @@ def _play(run: Run, sequence: Sequence) -> None:
         )
         ends = [ended(folder) for folder in folders]
         learned += ends[place] is None
-        begin = partial(_go_on, per_game=methods[name].per_game, ends=ends[:place])
+        begin = partial(go_on, per_game=methods[name].per_game, ends=ends[:place])
         ends[place] = train(sequence.settings(name, games[place]), folders[place], begin)
         scores[name].play(place, ends)
         run.update(step=(number + 1) * sequence.steps, continual=tables(run.folder, sequence))
 
 
-def _go_on(agent: Agent, per_game: str, ends: list[Path]) -> None:
+def go_on(agent: Agent, per_game: str, ends: list[Path]) -> None:
     """Give a new agent what a method keeps from the games before, which ended with `ends`."""
     if ends and per_game != "agent":
         before, new = weights(ends[-1]), agent.state_dict()

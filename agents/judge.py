@@ -70,11 +70,10 @@ class Scores:
                 write_json(self.path, self.cells)
 
     @cached_property
-    def _new(self) -> tuple[Agent, dict[str, Tensor]]:
-        """An agent to play with, and its state before it has learned anything."""
-        agent, _ = self.sequence.build(self.method, self.sequence.games[0])
-        state = {key: value.clone() for key, value in agent.state_dict().items()}
-        return agent.eval().to("cuda" if torch.cuda.is_available() else "cpu"), state
+    def _new(self) -> dict[str, Tensor]:
+        """The state of an agent that has learned nothing."""
+        state = self.sequence.agents[self.method].state_dict()
+        return {key: value.clone() for key, value in state.items()}
 
     def _who(self, after: int, game: int) -> dict:
         per_game = self.sequence.methods[self.method].per_game
@@ -82,10 +81,11 @@ class Scores:
         return source(per_game, after, game)._asdict() | {"game": name}
 
     def _evaluate(self, parts: Source, game: str, ends: list[Path]) -> tuple[list, list]:
-        agent, new = self._new
-        play = self.sequence.plays[game]
-        eyes, heads = (new if part is None else weights(ends[part]) for part in parts)
-        agent.load_state_dict(joined(agent, eyes, heads))
+        new = self._new  # before anything is loaded into the agent
+        agent, play = self.sequence.agents[self.method], self.sequence.plays[game]
+        states = [new if part is None else weights(ends[part]) for part in parts]
+        agent.load_state_dict(joined(agent, *states))
+        agent.eval().to("cuda" if torch.cuda.is_available() else "cpu")
         count = min(self.sequence.evaluation_envs, self.sequence.episodes)
         return play_episodes(
             agent,

@@ -73,17 +73,21 @@ class Sequence:
             "checkpoint_every": self.checkpoint_every,
         }
 
-    def build(self, method: str, game: str) -> tuple[Agent, Play]:
-        """The agent as it is before it has learned anything, and the game."""
-        settings = self.settings(method, game)
-        settings["model"]["init_args"]["seed"] = settings["data"]["seed"] = self.seed_everything
-        return build(settings)
+    @cached_property
+    def agents(self) -> dict[str, Agent]:
+        """By method, as they are before they have learned anything."""
+        return {method: self._build(method, self.games[0])[0] for method in self.methods}
 
     @cached_property
     def plays(self) -> dict[str, Play]:
         """The games by name."""
         first = next(iter(self.methods))
-        return {game: self.build(first, game)[1] for game in self.games}
+        return {game: self._build(first, game)[1] for game in self.games}
+
+    def _build(self, method: str, game: str) -> tuple[Agent, Play]:
+        settings = self.settings(method, game)
+        settings["model"]["init_args"]["seed"] = settings["data"]["seed"] = self.seed_everything
+        return build(settings)
 
     def check(self) -> None:
         """Raise UserError for what would end the sequence later than now."""
@@ -99,9 +103,8 @@ class Sequence:
                 "with per_game: agent, or null"
             )
         self._check_actions()
-        for method in self.methods:
-            agent, game = self.build(method, self.games[0])
-            game.attach(agent)
+        for agent in self.agents.values():
+            self.plays[self.games[0]].attach(agent)
 
     def _check_actions(self) -> None:
         sets = {game: play.envs.action_meanings for game, play in self.plays.items()}

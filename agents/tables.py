@@ -68,8 +68,11 @@ def _returns(folder: Path, sequence: Sequence, method: str) -> np.ndarray:
     """(N, N) mean raw returns: after which game, in which game. NaN where not yet played."""
     scores = Scores(folder, sequence, method)
     count = range(len(sequence.games))
-    cells = [[scores.returns(after, game) or [np.nan] for game in count] for after in count]
-    return np.array([[np.mean(cell) for cell in row] for row in cells])
+    table = np.full((len(count), len(count)), np.nan)
+    for after in count:
+        if scores.returns(after, after):  # else what is known is of an agent that is yet to learn
+            table[after] = [np.mean(scores.returns(after, game) or np.nan) for game in count]
+    return table
 
 
 def _curves(folder: Path, sequence: Sequence, method: str) -> list[tuple[np.ndarray, np.ndarray]]:
