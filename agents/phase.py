@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import itertools
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -41,19 +42,8 @@ def train(settings: dict, folder: Path, begin: Callable[[Agent], None]) -> Path:
     What only going on needs, such as the replay, is dropped once the game has ended.
     """
     if not ended(folder):
-        cli = AgentCLI(Agent, Play, settings | {"run": str(folder)}, DESCRIPTION)
-        with cli.stack:
-            if not newest(folder / "checkpoints"):
-                begin(cli.model)
-            cli.fit()
-            experience = cli.datamodule.experience
-            played = experience.played
-            encoder = cli.model.eyes.encoder
-            encoder.remember(_losses(cli.model, experience))
-            encoder.next_task()
-            state = {"state_dict": cli.model.state_dict(), "Play": {"played": played}}
-            path = folder / "checkpoints" / f"step-{cli.trainer.global_step:09d}{END}"
-            VerifiedCheckpointIO().save_checkpoint(state, path)
+        _learn(settings, folder, begin)
+        gc.collect()  # the next game's replay may not fit beside this one's
     end = ended(folder)
     for path in end.parent.glob("step-*"):
         if not path.name.startswith(end.name):
@@ -63,6 +53,21 @@ def train(settings: dict, folder: Path, begin: Callable[[Agent], None]) -> Path:
         played = torch.load(end, weights_only=True, mmap=True)["Play"]["played"]
         run.update(state="done", step=played)
     return end
+
+
+def _learn(settings: dict, folder: Path, begin: Callable[[Agent], None]) -> None:
+    cli = AgentCLI(Agent, Play, settings | {"run": str(folder)}, DESCRIPTION)
+    with cli.stack:
+        if not newest(folder / "checkpoints"):
+            begin(cli.model)
+        cli.fit()
+        agent, experience = cli.model, cli.datamodule.experience
+        played = experience.played
+        agent.eyes.encoder.remember(_losses(agent, experience))
+        agent.eyes.encoder.next_task()
+        state = {"state_dict": agent.state_dict(), "Play": {"played": played}}
+        path = folder / "checkpoints" / f"step-{cli.trainer.global_step:09d}{END}"
+        VerifiedCheckpointIO().save_checkpoint(state, path)
 
 
 def _losses(agent: Agent, experience: Experience) -> Iterator[Tensor]:
