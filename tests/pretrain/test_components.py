@@ -1,0 +1,107 @@
+"""Components: white for the game they are of, the same numbers at every place that asks."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from atari.frames import Frames
+from pretrain.components import Components, halved, untold, whitening
+from pretrain.draws import Draws
+from pretrain.recipe import Recipe
+from pretrain.tov_vicreg import TOVVICReg
+from pretrain.vit import Shape
+
+SHAPE = Shape(patch=42)
+
+
+def frames(count: int = 300, games: int = 2) -> Frames:
+    """Games in which a square moves up and down, each in a column of its own."""
+    screens = torch.zeros(games, count, 84, 84, dtype=torch.uint8)
+    for game in range(games):
+        for step in range(count):
+            top, left = (7 * step + step * step // 5) % 70, 40 * game
+            screens[game, step, top : top + 14, left : left + 14] = 200
+    number = torch.arange(games * count) // count
+    names = ("pong", "breakout")[:games]
+    return Frames(
+        screens=screens.flatten(0, 1),
+        episode=number,
+        game=number,
+        labels={},
+        games=names,
+        anchor=torch.ones(games * count, dtype=torch.bool),
+        data=dict.fromkeys(names, ""),
+    )
+
+
+def test_whitened_pixels_are_white_and_centred() -> None:
+    generator = torch.Generator().manual_seed(0)
+    pixels = torch.randn(500, 30, generator=generator) * 0.7 ** torch.arange(30)
+    directions, offset = whitening(pixels + 3, 10)
+    white = (pixels + 3) @ directions - offset
+    assert torch.allclose(white.mean(0), torch.zeros(10), atol=1e-4)
+    assert torch.allclose(white.T.cov(), torch.eye(10), atol=1e-2)
+
+
+def test_components_that_are_not_there_are_zero() -> None:
+    pixels = torch.zeros(50, 6)
+    pixels[:, 2] = torch.arange(50.0)
+    directions, offset = whitening(pixels, 4)
+    white = pixels @ directions - offset
+    assert torch.allclose(white[:, 0].std(), torch.tensor(1.0), atol=1e-4)
+    assert torch.count_nonzero(white[:, 1:].abs() > 1e-3) == 0
+
+
+def test_untold_by_hand() -> None:
+    assert untold(torch.zeros(2, 2), torch.tensor([[1.0, 1.0], [1.0, 3.0]])) == 3.0
+
+
+def test_each_screen_has_the_components_of_its_own_game() -> None:
+    objective, data = Components(count=8, width=16, encoder=SHAPE), frames()
+    objective.prepare(data)
+    at = torch.tensor([10, 350, 50, 599])
+    windows, game = data.windows(at, 4), data.game[at]
+    screens, wanted, _ = objective.views(windows, Draws(0, 0, 4, "cpu"), game=game[:, None])
+    task = objective.task
+    for row, (screen, of) in enumerate(zip(screens, game, strict=True)):
+        alone = halved(screen[None]) @ task.directions[:, of] - task.offset[of]
+        assert torch.allclose(wanted[row], alone[0], atol=1e-4)
+
+
+def test_what_moves_is_told_after_few_steps() -> None:
+    objective, data = Components(count=8, width=32, encoder=SHAPE), frames()
+    objective.prepare(data)
+    optimiser = torch.optim.AdamW(objective.parameters(), lr=1e-3)
+    starts, generator = data.starts(4), torch.Generator().manual_seed(0)
+    told: list[float] = []
+    for step in range(25):
+        at = starts[torch.randint(len(starts), (32,), generator=generator)]
+        views = objective.views(
+            data.windows(at, 4), Draws(0, step, 32, "cpu"), game=data.game[at][:, None]
+        )
+        loss = objective.losses(*views)["components"]
+        optimiser.zero_grad()
+        loss.backward()
+        optimiser.step()
+        told.append(loss.item())
+    assert sum(told[-5:]) < 0.8 * sum(told[:5])
+
+
+def test_the_recipe_is_tov_vicreg_and_the_components_of_the_screens_now() -> None:
+    settings = {"gaps": (2,), "expander": 32, "width": 16, "encoder": SHAPE}
+    recipe, plain = Recipe(components=2.0, count=8, **settings), TOVVICReg(**settings)
+    data = frames()
+    recipe.prepare(data)
+    at, draws = torch.tensor([20, 330, 60, 400]), Draws(0, 0, 4, "cpu")
+    places = recipe.places(at, data, draws)
+    windows = data.windows(places.flatten(), 4).view(*places.shape, 4, 84, 84)
+    game = data.game[places]
+    ours = recipe.losses(*recipe.views(windows, Draws(0, 0, 4, "cpu"), game=game))
+    theirs = plain.losses(*plain.views(windows, Draws(0, 0, 4, "cpu")))
+    for name, value in theirs.items():
+        assert torch.equal(ours[name], value), name
+    wanted = recipe.told.wanted(windows[:, 1], game[:, 1])
+    features = recipe.encode(windows[:, 1])[0]
+    assert torch.allclose(ours["components"], 2 * recipe.told(features, wanted, game[:, 1]))
+    assert isinstance(wanted, Tensor)
