@@ -13,7 +13,7 @@ from torch.utils.data import DataLoader
 
 from agents.adapt import Frozen
 from agents.agent import check_weights
-from agents.dqn import DQN
+from agents.dqn import DQN, shifted
 from agents.replay import Transitions
 from atari.command import UserError
 from pretrain.encoder import Encoder
@@ -77,11 +77,70 @@ def chain() -> tuple[Transitions, Tensor]:
     ), values
 
 
-def test_a_corridor_is_solved_exactly(tmp_path: Path) -> None:
+VARIANTS = {
+    "plain": {},
+    "dueling": {"dueling": True},
+    "following": {"target_every": 1, "target_share": 0.1},
+    "noisy": {"noisy": 0.5},
+    "c51": {"values": "c51", "value_range": (-2.0, 2.0), "bins": 41},
+    "hl_gauss": {"values": "hl_gauss", "value_range": (-2.0, 2.0), "bins": 41},
+}
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_a_corridor_is_solved_exactly(variant: str, tmp_path: Path) -> None:
     batch, values = chain()
-    dqn = agent(3, 2, hidden=32, lr=0.01, target_every=20, anneal=True)
+    settings = {"hidden": 32, "lr": 0.01, "target_every": 20, "anneal": True}
+    dqn = agent(3, 2, **settings | VARIANTS[variant])
     train(dqn, batch, 700, tmp_path)
-    torch.testing.assert_close(dqn.head(torch.eye(3)).detach(), values, rtol=0, atol=0.01)
+    found = dqn.values.value(dqn.by_action(dqn.head(torch.eye(3)))).detach()
+    # What noise the head has unlearnt it has not unlearnt to the last bit.
+    torch.testing.assert_close(found, values, rtol=0, atol=0.05 if variant == "noisy" else 0.01)
+
+
+def test_the_identity_is_learnt_exactly(tmp_path: Path) -> None:
+    """Four states in turn, and the action of the state's own number pays 1: worth 2 at 0.5."""
+    state, action = torch.cartesian_prod(torch.arange(4), torch.arange(4)).T
+    following = (state + 1) % 4
+    batch = Transitions(torch.eye(4)[state], action, (state == action).float(),
+                        torch.full((16,), 0.5), torch.eye(4)[following])  # fmt: skip
+    dqn = agent(4, 4, hidden=32, lr=0.01, target_every=20, anneal=True)
+    train(dqn, batch, 500, tmp_path)
+    found = dqn.head(torch.eye(4)).detach()
+    torch.testing.assert_close(found, 1 + torch.eye(4), rtol=0, atol=0.01)
+
+
+def test_how_wrong_it_was_is_kept_and_a_weight_scales_a_loss() -> None:
+    batch, _ = chain()
+    dqn = agent(3, 2)
+    whole = dqn.losses(batch)["td"]
+    values, following = (dqn.head(x).detach() for x in (batch.observed, batch.following))
+    taken = values.gather(1, batch.action[:, None])[:, 0]
+    wanted = batch.reward + batch.discount * following.amax(dim=1)  # the two networks are alike
+    torch.testing.assert_close(dqn.errors, (wanted - taken).abs())
+    one = torch.eye(6)[2]
+    only = dqn.losses(batch._replace(weight=one))["td"]
+    torch.testing.assert_close(only, nn.functional.huber_loss(taken[2], wanted[2]) / 6)
+    torch.testing.assert_close(whole, nn.functional.huber_loss(taken, wanted))
+
+
+def test_replayed_screens_move_each_by_itself_and_the_same_in_every_run() -> None:
+    rows = torch.arange(84, dtype=torch.uint8)[:, None].expand(84, 84)
+    screens = rows.expand(16, 4, 84, 84).contiguous()
+    one = torch.ones(16)
+    batch = Transitions(screens, one, one, one, screens)
+    moved = shifted(batch, 3, seed=0, step=5)
+    again = shifted(batch, 3, seed=0, step=5)
+    for ours, theirs in zip(moved, again, strict=True):
+        assert torch.equal(ours, theirs)
+    for stacks in (moved.observed, moved.following):
+        down = stacks[:, :, 42, 42].int() - 42
+        assert (down == down[:, :1]).all()  # a stack moves as one
+        assert down.abs().max() == 3
+        assert len(down[:, 0].unique()) > 3
+    assert not torch.equal(moved.observed, moved.following)
+    with pytest.raises(UserError, match="shift 3 moves replayed screens, and with a frozen"):
+        agent(2, 2, shift=3)
 
 
 def test_the_target_network_is_the_online_one_of_the_last_copy(tmp_path: Path) -> None:
@@ -100,8 +159,30 @@ def test_epsilon_falls_from_1_after_the_warm_up() -> None:
     dqn = agent(2, 2, warmup=100, epsilon_steps=100, epsilon_final=0.1)
     epsilons = {}
     for dqn.played in (0, 100, 150, 200, 1000):
-        epsilons[dqn.played] = dqn.epsilon()
+        epsilons[dqn.played] = dqn.epsilon().item()
     assert epsilons == pytest.approx({0: 1, 100: 1, 150: 0.55, 200: 0.1, 1000: 0.1})
+
+
+def test_epsilon_may_begin_low_and_differ_between_environments() -> None:
+    dqn = agent(2, 2, warmup=100, epsilon_steps=100, epsilon_initial=0.2, epsilon_final=0.4,
+                epsilon_spread=7)  # fmt: skip
+    dqn.played = 100
+    torch.testing.assert_close(dqn.epsilon(3), torch.full((3,), 0.2))
+    dqn.played = 200
+    torch.testing.assert_close(dqn.epsilon(3), 0.4 ** torch.tensor([1, 4.5, 8]))
+
+
+def test_noise_explores_and_an_evaluation_has_none() -> None:
+    dqn = agent(2, 4, warmup=0, epsilon_steps=1, epsilon_final=0.0, epsilon_evaluation=0.0,
+                noisy=5.0)  # fmt: skip
+    dqn.played = 1
+    seen = torch.ones(500, 2)
+    best = dqn.head(seen).argmax(dim=1)
+    assert len(best.unique()) == 1
+    explored = dqn.act(seen, True, torch.Generator().manual_seed(0))
+    assert len(explored.unique()) == 4
+    assert torch.equal(explored, dqn.act(seen, True, torch.Generator().manual_seed(0)))
+    assert torch.equal(dqn.act(seen, False, torch.Generator()), best)
 
 
 def test_acting_draws_for_each_environment_by_itself() -> None:
