@@ -7,7 +7,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agents.returns import gae, n_step
+from agents.returns import gae, n_step, to_go
 
 
 def column(*numbers: float) -> torch.Tensor:
@@ -77,3 +77,15 @@ def test_n_steps_are_a_plain_walk_through_the_window(window: list[tuple[int, str
         gamma=0.5,
     )
     assert (found[0].item(), found[1].item()) == (total, discount)
+
+
+@given(st.lists(st.tuples(st.integers(-2, 2), st.booleans()), min_size=1, max_size=40),
+       st.sampled_from([0.0, 0.5, 1.0]))  # fmt: skip
+def test_returns_to_go_are_summed_from_the_end_of_each_episode(steps: list, gamma: float) -> None:
+    wanted, running = [], 0.0
+    for reward, last in reversed(steps):
+        running = reward + gamma * (0.0 if last else running)
+        wanted.append(running)
+    rewards, last = (torch.tensor(column) for column in zip(*steps, strict=True))
+    found = to_go(rewards.float(), last, gamma)
+    torch.testing.assert_close(found, torch.tensor(wanted[::-1]))

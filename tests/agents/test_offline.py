@@ -1,0 +1,192 @@
+"""Recordings are remembered as they were played, and others begin with what is learnt from them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+import yaml
+
+from agents import recorded
+from agents.adapt import FineTuned, Frozen
+from agents.fit import fit
+from agents.offline import CalQL, Cloned, gap
+from agents.play import Play
+from agents.saved import load
+from atari.command import UserError
+from atari.frames import Frames
+from pretrain.vit import Shape, build
+
+CONFIGS = Path(__file__).parents[2] / "agents" / "configs"
+PLAY = {"game": "breakout", "envs": 1, "steps": 4096, "stack": 3}
+
+
+def memory(
+    folder: Path, way: type = FineTuned, **settings
+) -> tuple[recorded.Recorded, CalQL, Frames]:
+    """Recordings of Breakout as an agent remembers them."""
+    play = Play(**PLAY | settings)
+    agent = CalQL(recordings=str(folder), encoder=way(build(Shape(patch=42, stack=3)).eval()),
+                  actions=play.action_count, batch=2048, n_step=1, gamma=0.5,
+                  hidden=8)  # fmt: skip
+    play.attach(agent)
+    return play.experience, agent, Frames.load([folder], ["breakout"])
+
+
+def test_recorded_steps_are_what_frames_say(recordings: Path) -> None:
+    experience, agent, frames = memory(recordings)
+    replay, to_go = experience.memory
+    at = frames.starts(3, (0, 1))[::7]
+    drawn = replay.transitions(at, torch.zeros_like(at), 1, 0.5)
+    windows = frames.windows(at, 3, (0, 1))
+    assert torch.equal(drawn.observed, windows[:, 0])
+    goes_on = ~frames.labels["terminal"][at]
+    assert torch.equal(drawn.following[goes_on], windows[goes_on, 1])
+    assert torch.equal(drawn.action, frames.labels["action"][at])
+    assert torch.equal(drawn.reward, frames.labels["reward"][at].clamp(-1, 1))
+    assert torch.equal(drawn.discount, 0.5 * goes_on)
+    last = frames.last(torch.arange(len(frames))) == torch.arange(len(frames))
+    assert replay.held["terminal"][last].all()  # whole games, none of them cut
+    running, wanted = 0.0, []
+    for reward, end in zip(frames.labels["reward"].flip(0).tolist(), last.flip(0), strict=True):
+        running = min(1, reward) + 0.5 * (0.0 if end else running)
+        wanted.append(running)
+    torch.testing.assert_close(to_go, torch.tensor(wanted[::-1]))
+    assert to_go.max() > 0.9
+
+    batch = experience.batch(0)
+    assert batch.to_go.shape == (2048,)
+    assert experience.played == 2048
+    assert set(agent.losses(batch)) == {"td", "conservative"}
+
+
+def test_the_start_of_an_episode_has_black_screens_before_it(recordings: Path) -> None:
+    experience, _, frames = memory(recordings)
+    replay, _ = experience.memory
+    first = (frames.labels["step"] == 0).nonzero().flatten()
+    assert len(first) > 3
+    seen = replay.observation(first, torch.zeros_like(first))
+    assert (seen[:, :-1] == 0).all()
+    assert torch.equal(seen[:, -1], frames.screens[first])
+
+
+def test_a_lost_life_ends_an_episode_where_the_protocol_says_so(recordings: Path) -> None:
+    whole, lives = (
+        memory(recordings, protocol=name)[0].memory[0].held["terminal"].sum()
+        for name in ("machado", "atari_100k")
+    )
+    assert lives == 5 * whole  # Breakout has five
+
+
+def test_a_frozen_encoder_sees_recordings_once(recordings: Path) -> None:
+    torch.manual_seed(0)
+    screens, agent, _ = memory(recordings)
+    features, *_ = memory(recordings, Frozen)
+    features.agent.eyes.load_state_dict(agent.eyes.state_dict())
+    ours, theirs = features.batch(3), screens.batch(3)
+    assert ours.observed.shape == (2048, 192)
+    torch.testing.assert_close(
+        ours.observed[:64], agent.eyes(theirs.observed[:64]), rtol=0, atol=1e-4
+    )
+    for name in ("action", "reward", "discount", "to_go"):
+        assert torch.equal(getattr(ours, name), getattr(theirs, name))
+
+
+def test_actions_are_known_by_their_names(recordings: Path) -> None:
+    """Breakout's NOOP, FIRE, RIGHT and LEFT are numbers 0, 1, 3 and 4 of all."""
+    experience, _, frames = memory(recordings, full_actions=True)
+    action = experience.memory[0].held["action"][:, 0].long()
+    assert torch.equal(action, torch.tensor([0, 1, 3, 4])[frames.labels["action"]])
+
+
+def test_only_what_was_not_recorded_is_pushed_and_not_below_what_was_returned() -> None:
+    values = torch.tensor([[1.0, 3.0, 0.0]], requires_grad=True)
+    action, to_go = torch.tensor([2]), torch.tensor([2.0])
+    pushed = gap(values, action, to_go)
+    torch.testing.assert_close(pushed, torch.tensor([2.0, 3.0, 0.0]).logsumexp(0)[None])
+    pushed.sum().backward()
+    assert values.grad[0, 0] == 0  # is below the return already
+    assert values.grad[0, 1] > 0
+    assert values.grad[0, 2] < 0
+
+
+def arguments(config: str, encoder: Path, run: Path, *more: object) -> list[str]:
+    return [
+        *("-c", str(CONFIGS / f"{config}.yaml"), "--run", str(run), "--data.envs", "2"),
+        *("--model.init_args.encoder.init_args.encoder", str(encoder)),
+        *("--model.init_args.hidden", "8"),
+        *map(str, more),
+    ]
+
+
+def test_a_run_begins_with_the_weights_of_another_and_plays_with_them_at_once(
+    recordings: Path, encoder: Path, tmp_path: Path
+) -> None:
+    offline, online = tmp_path / "offline", tmp_path / "online"
+    fit(arguments("cal_ql", encoder, offline, "--model.init_args.recordings", recordings,
+                  "--data.steps", 640))  # fmt: skip
+    begin = ("--start", offline, "--model.init_args.lr", 0, "--model.init_args.warmup", 64,
+             "--model.init_args.epsilon_initial", 0.0, "--data.steps", 72)  # fmt: skip
+    fit(arguments("dqn_frozen", encoder, online, *begin))
+    ours, theirs = (load(run).agent.state_dict() for run in (offline, online))
+    assert all(torch.equal(ours[f"head.{key}"], theirs[f"head.{key}"])
+               for key in ("0.weight", "0.bias", "2.weight", "2.bias"))  # fmt: skip
+    assert yaml.safe_load((online / "config.yaml").read_text())["start"] == str(offline)
+    agent = load(online).agent
+    state = torch.load(load(online).checkpoint, weights_only=True)["Play"]["replay"]
+    seen, action = (state[name].flatten(0, 1) for name in ("observed", "action"))
+    # Screens are encoded in other numbers at once, so that the last bits differ.
+    same = (agent.best(agent.head(seen)) == action).float().mean()
+    assert same > 0.95
+
+
+@pytest.fixture(scope="module")
+def cloned(recordings: Path, encoder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The run folder of a PPO that has seen a little of who recorded Pong."""
+    run = tmp_path_factory.mktemp("cloned") / "run"
+    fit(arguments("cloned", encoder, run, "--model.init_args.recordings", recordings,
+                  "--data.steps", 512))  # fmt: skip
+    return run
+
+
+def test_who_is_cloned_is_where_a_ppo_begins(cloned: Path, encoder: Path, tmp_path: Path) -> None:
+    ppo = tmp_path / "ppo"
+    fit(arguments("ppo_frozen", encoder, ppo, "--start", cloned, "--model.init_args.lr", 0,
+                  "--model.init_args.rollout", 16, "--data.steps", 32))  # fmt: skip
+    ours, theirs = (load(run).agent.state_dict() for run in (cloned, ppo))
+    assert isinstance(load(cloned).agent, Cloned)
+    assert all(torch.equal(ours[key], theirs[key]) for key in ours)
+
+
+MISTAKES = {
+    "a start of another agent": (["--start", "{cloned}"], "is of another agent: weight head.0.bi"),
+    "a start that is none": (["--start", "nowhere"], "nowhere holds no agent"),
+}
+
+
+@pytest.mark.parametrize("mistake", MISTAKES)
+def test_what_cannot_be_begun_from_gets_one_line(
+    mistake: str, cloned: Path, encoder: Path, tmp_path: Path, command: Callable[..., int],
+    capsys: pytest.CaptureFixture,
+) -> None:  # fmt: skip
+    run, (asked, message) = tmp_path / "run", MISTAKES[mistake]
+    asked = [each.format(cloned=cloned) for each in asked]
+    assert command("fit", *arguments("dqn_frozen", encoder, run, *asked)) == 2
+    said = capsys.readouterr().err.splitlines()
+    assert len(said) == 1
+    assert message in said[0]
+    assert not run.exists()
+
+
+def test_recordings_that_cannot_be_learnt_from_are_refused(
+    recordings: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with pytest.raises(UserError, match="no recording of freeway"):
+        memory(recordings, game="freeway")
+    with pytest.raises(UserError, match=r"data\.steps 2000 is less than one batch of 2048"):
+        memory(recordings, steps=2000)
+    monkeypatch.setattr(recorded, "free_memory", lambda: 1_000_000)
+    with pytest.raises(UserError, match=r"recorded screens of breakout in .* GB and 0\.0 GB are"):
+        memory(recordings)
