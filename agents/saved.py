@@ -70,7 +70,7 @@ def build(config: dict) -> tuple[Agent, Play]:
     parser.link_arguments("data.action_count", "model.init_args.actions", apply_on="instantiate")
     try:
         parsed = parser.parse_object({name: config[name] for name in ("model", "data")})
-        built = parser.instantiate_classes(parsed)
+        built = parser.instantiate(parsed)
     except (ArgumentError, ValueError) as fault:
         if mistake := explain(fault, (Agent, Play)):
             raise mistake from None

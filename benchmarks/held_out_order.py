@@ -1,0 +1,95 @@
+"""Is the order of windows told in episodes that were not trained on? By game, of finished runs.
+
+    python -m benchmarks.held_out_order runs/quickstart/tov_vicreg
+
+All three windows are treated alike, as they were seen, from the test episodes of the run's own
+division; half of them are shown out of order, so that chance is 0.50. Beside it, the share
+of samples whose windows all differ: the others have no order and do not count.
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+import torch
+import yaml
+from jsonargparse import ArgumentParser
+from tqdm import tqdm
+
+from atari.command import UserError, main
+from atari.frames import Frames
+from pretrain.checkpoint import newest
+from pretrain.draws import Draws, keyed
+from pretrain.objective import Objective
+from pretrain.order import OrderTask
+
+BATCH = 250
+
+
+def trained(run: Path) -> Objective:
+    """The objective of a run folder with its encoder and order head as they were last saved.
+
+    Raises UserError where there is none, or one that asks for no order.
+    """
+    checkpoint = newest(run / "checkpoints")
+    if not checkpoint:
+        raise UserError(f"{run} holds no checkpoint: train it with python -m pretrain fit")
+    parser = ArgumentParser(exit_on_error=False)
+    parser.add_subclass_arguments(Objective, "model")
+    parsed = parser.parse_object({"model": config(run)["model"]})
+    objective = parser.instantiate(parsed).model
+    if not isinstance(getattr(objective, "task", None), OrderTask):
+        raise UserError(f"{run} was trained on no order: give a run of tov_vicreg, say")
+    weights = torch.load(checkpoint, map_location="cpu", weights_only=True, mmap=True)["state_dict"]
+    for part in ("encoder", "task"):
+        of_it = {k.removeprefix(f"{part}."): v for k, v in weights.items() if k.startswith(part)}
+        getattr(objective, part).load_state_dict(of_it)
+    return objective.eval()
+
+
+def config(run: Path) -> dict:
+    return yaml.safe_load((run / "config.yaml").read_text(encoding="utf-8"))
+
+
+@torch.no_grad()
+def told(objective: Objective, frames: Frames, game: int, samples: int) -> tuple[float, float]:
+    """The share of orders told right in a game, and of samples whose windows all differ."""
+    stack = objective.encoder.stack
+    starts = frames.starts(stack, objective.offsets)
+    starts = starts[frames.game[starts] == game]
+    right = counted = 0.0
+    batches = samples // BATCH
+    for step in tqdm(range(batches), desc=frames.games[game], unit=" batches", leave=False):
+        at = starts[torch.randint(len(starts), (BATCH,), generator=keyed("cpu", game, step))]
+        draws = Draws(game, step, BATCH, "cpu")
+        places = objective.task.places(at, draws)
+        windows = frames.windows(places.flatten(), stack)[:, 0].unflatten(0, (-1, 3))
+        order, moved = objective.task.ask(windows, draws)
+        features = objective.encode(*windows.unbind(1))
+        _, share = objective.task(features, order, moved)
+        right += share * moved.sum()
+        counted += moved.sum()
+    return float(right / counted), float(counted / (batches * BATCH))
+
+
+def run() -> None:
+    parser = argparse.ArgumentParser(
+        "python -m benchmarks.held_out_order", description=__doc__.split("\n")[0]
+    )
+    parser.add_argument("runs", nargs="+", type=Path, metavar="RUN", help="run folders")
+    parser.add_argument("--samples", type=int, default=2000, help="of each game (2000)")
+    args = parser.parse_args()
+    print(f"{'run':<24}{'game':<16}{'told right':>11}{'with motion':>13}")
+    for folder in args.runs:
+        objective = trained(folder)
+        settings = config(folder)
+        data, seed = settings["data"], settings["seed_everything"]
+        frames = Frames.load(data["recordings"]).split(data["fractions"], seed)[2]
+        for game, name in enumerate(frames.games):
+            right, moving = told(objective, frames, game, args.samples)
+            print(f"{folder.name:<24}{name:<16}{right:>11.3f}{moving:>13.2f}", flush=True)
+
+
+if __name__ == "__main__":
+    main(run)
