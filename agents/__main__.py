@@ -14,13 +14,15 @@ HELP = """Train agents in Atari games, on pretrained encoders or their own, and 
     python -m agents fit -c agents/configs/dqn_frozen.yaml --run runs/dqn
     python -m agents evaluate --run runs/dqn --episodes 10 --video
     python -m agents continual -c agents/configs/continual.yaml --run runs/sequence
+    python -m agents fit -c agents/configs/cal_ql.yaml --run runs/offline
+    python -m agents fit -c agents/configs/dqn.yaml --run runs/online --start runs/offline
     python -m agents fit --help              every setting
     python -m agents evaluate --help
 
 fit writes a run folder: run.json, config.yaml, metrics.csv and checkpoints/. The same command
-again resumes. evaluate adds the evaluation to run.json, and media/evaluation.webm. continual lets
-several methods learn one game after the other, plays all games after each, and writes the tables
-of what they remember.
+again resumes; --start begins with the weights of another run, such as one from recordings alone.
+evaluate adds the evaluation to run.json, and media/evaluation.webm. continual lets several methods
+learn one game after the other, plays all games after each, and writes tables of what they remember.
 """
 
 EVALUATE = """Play whole episodes with a trained agent; their returns go to run.json.

@@ -57,7 +57,9 @@ def parsed(args: list[str]) -> tuple[Path, Sequence, str]:
     parser = ArgumentParser(
         "python -m agents continual", description=DESCRIPTION, exit_on_error=False
     )
-    parser.add_argument("-c", "--config", action="config", help="such as agents/configs/...yaml")
+    parser.add_argument(
+        "-c", "--config", action="config", help="such as agents/configs/continual.yaml"
+    )
     parser.add_argument("--run", type=str, help="run folder, such as runs/sequence")
     parser.add_class_arguments(Sequence, skip={"agent", "play"})
     given = {"encoder", "actions", "seed"}, {"game", "steps", "seed"}
