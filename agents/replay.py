@@ -164,8 +164,8 @@ class Replay:
         # A screen is of this episode if none of the later ones in the stack starts it.
         first = self.held["first"][rows % self.length, env[:, None]][:, 1:]
         earlier = first.flip(1).cumsum(dim=1).flip(1) > 0
-        if earlier.any():
-            screens[:, :-1][earlier] = 0  # before an episode the games show black
+        if earlier.any():  # before an episode the games show black
+            screens[:, :-1] *= (~earlier).to(screens.dtype)[:, :, None, None]
         return screens
 
     def draw(self, batch: int, steps: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
