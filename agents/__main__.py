@@ -13,9 +13,11 @@ HELP = """Train agents in Atari games, on pretrained encoders or their own, and 
 
     python -m agents fit -c agents/configs/dqn_frozen.yaml --run runs/dqn
     python -m agents evaluate --run runs/dqn --episodes 10 --video
+    python -m agents fit -c agents/configs/cal_ql.yaml --run runs/offline    from recordings
+    python -m agents fit -c agents/configs/dqn_frozen.yaml --run runs/dqn --start runs/offline
     python -m agents continual -c agents/configs/continual.yaml --run runs/sequence
     python -m agents fit -c agents/configs/cal_ql.yaml --run runs/offline
-    python -m agents fit -c agents/configs/dqn.yaml --run runs/online --start runs/offline
+    python -m agents fit -c agents/configs/dqn_frozen.yaml --run runs/online --start runs/offline
     python -m agents fit --help              every setting
     python -m agents evaluate --help
 

@@ -105,6 +105,7 @@ class Sequence:
         self._check_actions()
         for agent in self.agents.values():
             self.plays[self.games[0]].attach(agent)
+            agent.eyes.encoder.settle()  # some read recordings then
 
     def _check_actions(self) -> None:
         sets = {game: play.envs.action_meanings for game, play in self.plays.items()}

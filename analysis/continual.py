@@ -26,8 +26,9 @@ SHADE = "#f1f3f6"
 NOTE = (
     "Average performance is the mean score over games after the last one; forgetting, how much of "
     "a game's score was lost on average since its own training; forward transfer, how much faster "
-    "games were learned than alone, of what was missing there. A game in which the reference does "
-    "no better than the random agent counts for nothing. One training run each."
+    "games were learned than alone, by the returns while learning, of what was missing there. A "
+    "game in which the reference does no better than the random agent counts for nothing. One "
+    "training run each."
 )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import csv
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -17,7 +18,7 @@ from agents.adapt import FineTuned
 from agents.continual import continual, go_on, parsed
 from agents.dqn import DQN
 from agents.judge import Source, source
-from agents.phase import ended, weights
+from agents.phase import ended, train, weights
 from agents.saved import load
 from atari.command import UserError
 from atari.env import Envs
@@ -35,9 +36,10 @@ SMALL = (
 GAMES, METHODS = ["breakout", "freeway"], ["alone", "ewc"]
 
 
-def config(path: Path, encoder: Path | str, **changes: object) -> Path:
-    """The config of the project on another encoder, with some of its top settings changed."""
+def config(path: Path, encoder: Path | str, recordings: str = "nowhere", **changes) -> Path:
+    """The config of the project on other files, with some of its top settings changed."""
     text = CONFIG.read_text().replace("runs/quickstart/tov_vicreg", str(encoder))
+    text = text.replace("runs/quickstart/recordings", str(recordings))
     settings = yaml.safe_load(text)
     if "methods" in changes:
         changes["methods"] = {name: settings["methods"][name] for name in changes["methods"]}
@@ -64,22 +66,27 @@ def played(encoder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder / "run"
 
 
-def test_every_method_of_the_config_is_one_that_can_be_built(encoder: Path, tmp_path: Path) -> None:
+def test_every_method_of_the_config_is_one_that_can_be_built(
+    encoder: Path, recordings: Path, tmp_path: Path
+) -> None:
     assert len(CONFIG.read_text().splitlines()) < 50
-    path = config(tmp_path / "c.yaml", encoder, games=["freeway"])
+    path = config(tmp_path / "c.yaml", encoder, recordings, games=["freeway"])
     _, sequence, _ = parsed(["-c", str(path), "--run", str(tmp_path), *SMALL])
     sequence.check()
     assert list(sequence.agents) == list(yaml.safe_load(CONFIG.read_text())["methods"])
 
 
-def test_agents_are_told_of_the_next_game_and_can_be_loaded(encoder: Path, tmp_path: Path) -> None:
-    path = config(tmp_path / "c.yaml", encoder, games=["freeway"], methods=["l2m"], reference=None)
-    record = play(path, tmp_path / "run")
+def test_agents_are_told_of_the_next_game_and_can_be_loaded(
+    encoder: Path, recordings: Path, tmp_path: Path
+) -> None:
+    only = {"games": ["freeway"], "methods": ["l2m"], "reference": None}
+    record = play(config(tmp_path / "c.yaml", encoder, recordings, **only), tmp_path / "run")
     assert (record["state"], record["step"]) == ("done", 60)
     assert record["continual"]["high"] == [find("freeway").human]
     saved = load(tmp_path / "run" / "l2m" / "1-freeway")
     assert saved.played == 60
     choice = saved.agent.eyes.encoder.pool.choice
+    assert choice.centred
     used = choice.usage > 0.01
     assert used.any()
     assert choice.weights[used].max() < 0.01 * choice.weights[~used].min()
@@ -235,8 +242,28 @@ def test_a_mistake_gets_one_line_and_leaves_nothing_behind(
     assert not run.exists()
 
 
-def test_an_unknown_encoder_is_refused_before_anything_is_learned(tmp_path: Path) -> None:
-    path = config(tmp_path / "c.yaml", "nowhere", games=GAMES, methods=["alone"])
+@pytest.mark.parametrize("missing", ["encoder", "recordings"])
+def test_missing_files_are_refused_before_anything_is_learned(
+    missing: str, encoder: Path, tmp_path: Path
+) -> None:
+    there = {"encoder": encoder, "recordings": tmp_path} | {missing: tmp_path / "nowhere"}
+    path = config(tmp_path / "c.yaml", **there, games=GAMES, methods=["alone", "l2m"])
     with pytest.raises(UserError, match="nowhere"):
         play(path, tmp_path / "run")
     assert not (tmp_path / "run").exists()
+
+
+def test_a_game_that_was_killed_as_it_ended_is_not_learned_again(
+    played: Path, tmp_path: Path
+) -> None:
+    """Between the checkpoint of the end and all that comes after it."""
+    folder = shutil.copytree(played / "ewc" / "2-freeway", tmp_path / "2-freeway")
+    end, record = ended(folder), read_run(folder)
+    for name in ("step-000000004.ckpt", "step-000000004.ckpt.sha256"):
+        (folder / "checkpoints" / name).write_bytes(b"of before")
+    (folder / "run.json").write_text(json.dumps(record | {"state": "running", "step": 16}))
+
+    assert train({}, folder, begin=pytest.fail) == end
+    assert {path.name for path in end.parent.iterdir()} == {end.name, f"{end.name}.sha256"}
+    after = read_run(folder)
+    assert (after["state"], after["step"]) == ("done", record["step"])
