@@ -63,6 +63,7 @@ def _learn(settings: dict, folder: Path, begin: Callable[[Agent], None]) -> None
         cli.fit()
         agent, experience = cli.model, cli.datamodule.experience
         played = experience.played
+        experience.fresh = True  # what it saw last may lie on the device that has been given back
         agent.eyes.encoder.remember(_losses(agent, experience))
         agent.eyes.encoder.next_task()
         state = {"state_dict": agent.state_dict(), "Play": {"played": played}}
