@@ -35,7 +35,7 @@ from atari.command import UserError
 from atari.command import main as command
 from atari.env import Envs
 from atari.files import write_text
-from benchmarks.pretrain import alone, wait
+from benchmarks.turns import alone, wait
 
 ROOT = Path(__file__).parents[1]
 GAME, ENVS, STICKY, NOOPS = "breakout", 8, 0.25, 30

@@ -1,163 +1,239 @@
-"""How fast does pretraining run, beside the bare step, the field's way, and lightly's losses?
+"""How much of pretraining is the bare training step, and what does it take in other ways?
 
-    python -m benchmarks.pretrain runs/quickstart/recordings [--accelerator cuda]
+    python -m benchmarks.pretrain [FOLDER] [--accelerator cuda] [--sizes vit_micro] [--rounds 12]
 
-Each way trains the objective of a config with the same encoder and batch, in a process of its own
-that takes turns with the others; a rate is the median of the rounds, and the ratio is to the bare
-step: forward, backward and optimiser on views that are staged once. Memory is the most that the
-process held, of a device's memory the most that was allocated there.
+Every way trains with the same encoder and batch, and they take turns (see benchmarks/turns.py).
+Fit is the command as it stands, with its recordings, augmentation, log and checkpoints; the bare
+step is forward, backward and optimiser of the same objective on random views that are staged once.
 """
 
 from __future__ import annotations
 
 import argparse
-import multiprocessing
-import resource
+import io
 import tempfile
-import time
 from collections.abc import Callable, Iterable
-from concurrent.futures import ProcessPoolExecutor
+from contextlib import redirect_stderr
 from dataclasses import dataclass
 from importlib.util import find_spec
+from multiprocessing.connection import Connection
 from pathlib import Path
-from statistics import harmonic_mean, median
 
+import lightning
 import torch
 import yaml
 from torch import Tensor
-from tqdm import tqdm
+from torch.utils.data import DataLoader, Dataset, RandomSampler
+from torchvision.transforms import v2
 
-from atari.files import write_text
+import pretrain.dino
+import pretrain.vicreg
+from atari.collect import collect
+from atari.command import positive
+from atari.files import write_json, write_text
 from atari.frames import Frames
-from pretrain.dino import DINO
+from benchmarks.turns import WARM_UP, Way, clock, compare, cost, machine, ratio, take_turns, timed
+from pretrain.data import Windows
 from pretrain.draws import Draws
+from pretrain.fit import DESCRIPTION, PretrainCLI
 from pretrain.objective import Objective
 from pretrain.optim import Optimisation, configure
-from pretrain.vicreg import VICReg
 from pretrain.vit import Shape
 
 CONFIGS = Path(__file__).parents[1] / "pretrain" / "configs"
-OBJECTIVES = {"vicreg": VICReg, "dino": DINO}
-WARM_UP = 3  # steps before the clock starts
+OBJECTIVES = {"vicreg": pretrain.vicreg.VICReg, "dino": pretrain.dino.DINO}
+STACKS = {"shift": 4, "crops": 3}
+
+# The same augmentations twice: as data for `pretrain.augment`, and in torchvision for one sample.
+JITTER = {"brightness": 0.4, "contrast": 0.4, "saturation": 0.2, "hue": 0.1}
+OURS = {
+    "shift": [{"name": "shift", "pixels": 4}, {"name": "intensity", "scale": 0.05}],
+    "crops": [  # of TOV-VICReg's code, which takes three screens as red, green and blue
+        {"name": "resized_crop", "scale": [0.08, 1.0]},
+        {"name": "colour_jitter", "p": 0.8, **JITTER},
+        {"name": "grayscale", "p": 0.2},
+        {"name": "blur", "size": 7, "sigma": [0.1, 0.2]},
+        {"name": "flip", "p": 0.5},
+    ],
+}
+TORCHVISIONS = {
+    "shift": [v2.RandomCrop(84, padding=4, padding_mode="edge"), v2.ColorJitter(brightness=0.05)],
+    "crops": [
+        v2.RandomResizedCrop(84, scale=(0.08, 1.0), antialias=False),
+        v2.RandomApply([v2.ColorJitter(**JITTER)], 0.8),
+        v2.RandomGrayscale(0.2),
+        v2.GaussianBlur(7, (0.1, 0.2)),
+        v2.RandomHorizontalFlip(0.5),
+    ],
+}
 
 
 @dataclass(frozen=True)
 class Setting:
-    objective: str
+    recordings: str
+    device: str
     size: str
     batch: int
-    device: str
-    recordings: str
-    seconds: float
     workers: int
+    objective: str = "vicreg"
+    chain: str = "shift"
     compiled: bool = False
     bf16: bool = False
+    lightly: bool = False
 
 
-def bare_step(at: Setting) -> float:
-    """Samples a second of forward, backward and optimiser on staged random views."""
+def bare_step(at: Setting, pipe: Connection) -> None:
+    """Forward, backward and optimiser on random views that are staged once."""
     objective = built(at)
-    views, step = staged(objective, at), stepper(objective, at)
-    return timed(lambda: step(views), at)
+    shape = (at.batch, 1, STACKS[at.chain], 84, 84)
+    windows = torch.randint(0, 256, shape, dtype=torch.uint8, device=at.device)
+    views = objective.views(windows, Draws(0, 0, at.batch, at.device))
+    step = stepper(objective, at)
+    take_turns(pipe, lambda steps: timed(lambda: step(views), steps, at.device))
 
 
-def fit(at: Setting) -> float:
-    """Samples a second of `python -m pretrain fit`, from what it logs of equal numbers of steps.
+def fit(at: Setting, pipe: Connection) -> None:
+    """`python -m pretrain fit` as it stands, held still between its turns."""
 
-    A checkpoint, one in a hundred steps, is in it only where `seconds` hold so many.
-    """
-    from pretrain.fit import fit
+    class CLI(PretrainCLI):
+        def own_callbacks(self) -> list[lightning.Callback]:
+            return [*super().own_callbacks(), Held(pipe, at.device)]
 
-    steps = 10 * max(2, round(at.seconds * bare_step(at) / at.batch / 10)) + 10
     with tempfile.TemporaryDirectory() as folder:
-        fit([
-            "-c", str(CONFIGS / f"{at.objective}.yaml"), "--run", f"{folder}/run",
-            "--data.recordings", f"[{at.recordings}]", "--data.batch", str(at.batch),
-            "--data.held_out", "1", "--trainer.max_steps", str(steps),
-            "--model.init_args.encoder.size", at.size,
-            "--model.init_args.compiled", str(at.compiled).lower(),
-            "--trainer.accelerator", "gpu" if at.device == "cuda" else "cpu",
-            "--trainer.precision", "bf16-mixed" if at.bf16 else "32-true",
-        ])  # fmt: skip
-        lines = (Path(folder) / "run" / "metrics.csv").read_text().splitlines()
-    rates = [float(line.split(",")[2]) for line in lines if ",samples_per_second," in line]
-    return harmonic_mean(rates[1:])  # all samples over all the time
+        arguments = {
+            "config": CONFIGS / "vicreg.yaml",
+            "run": f"{folder}/run",
+            "data.recordings": f"[{at.recordings}]",
+            "data.batch": at.batch,
+            "data.held_out": 1,
+            "model.init_args.encoder.size": at.size,
+            "model.init_args.encoder.stack": STACKS[at.chain],
+            "model.init_args.augment_first": OURS[at.chain],
+            "model.init_args.augment_second": OURS[at.chain],
+            "trainer.accelerator": "gpu" if at.device == "cuda" else "cpu",
+            "trainer.devices": 1,
+            "trainer.max_steps": 10**6,
+        }
+        cli = CLI(
+            Objective,
+            Windows,
+            [f"--{name}={value}" for name, value in arguments.items()],
+            DESCRIPTION,
+        )
+        with cli.stack, redirect_stderr(io.StringIO()):  # its bar would cross that of the turns
+            cli.fit()
 
 
-def torchvision_workers(at: Setting) -> float:
-    """Samples a second of the same step, fed by workers that augment sample by sample."""
+class Held(lightning.Callback):
+    """Says after each turn's last step how long the turn was, and waits for the next."""
+
+    def __init__(self, pipe: Connection, device: str):
+        self.pipe, self.device = pipe, device
+        self.left, self.begin = WARM_UP, 0.0
+
+    def on_train_batch_end(self, trainer: lightning.Trainer, *args) -> None:
+        self.left -= 1
+        if self.left:
+            return
+        self.pipe.send(clock(self.device) - self.begin)
+        self.left = self.pipe.recv()
+        trainer.should_stop = not self.left
+        self.begin = clock(self.device)
+
+
+def torchvision_in_workers(at: Setting, pipe: Connection) -> None:
+    """The same step, fed by a DataLoader whose workers augment sample by sample."""
     objective = built(at)
     step = stepper(objective, at)
-    loader = torch.utils.data.DataLoader(
-        OneByOne(Frames.load([at.recordings]), objective.encoder.stack),
-        at.batch,
-        shuffle=True,
-        drop_last=True,
-        num_workers=at.workers,
-        persistent_workers=True,
-    )
-    batches = iter(loader)
-    return timed(lambda: step([view.to(at.device) for view in next(batches)]), at)
+    samples = OneByOne(Frames.load([at.recordings]), STACKS[at.chain], TORCHVISIONS[at.chain])
+
+    def turn(steps: int) -> float:
+        # As many samples as the turn takes: workers must not go on in the turns of others. Their
+        # start and their first batch are not timed.
+        drawn = RandomSampler(samples, num_samples=(steps + 1) * at.batch)
+        batches = iter(DataLoader(samples, at.batch, sampler=drawn, num_workers=at.workers))
+        next(batches)
+        return timed(lambda: step([view.to(at.device) for view in next(batches)]), steps, at.device)
+
+    take_turns(pipe, turn)
 
 
-def lightlys_loss(at: Setting) -> float:
-    """Samples a second of the bare step with lightly's loss on the same encoder and head."""
-    objective = built(at)
-    objective.losses = lightlys(objective, at)
-    views, step = staged(objective, at), stepper(objective, at)
-    return timed(lambda: step(views), at)
+class OneByOne(Dataset):
+    """Two views of a stack of screens, each through a chain of torchvision's."""
 
-
-WAYS: dict[str, tuple[Callable[[Setting], float], dict]] = {
-    "bare step": (bare_step, {}),
-    "fit": (fit, {}),
-    "torchvision in workers": (torchvision_workers, {}),
-    "lightly's loss": (lightlys_loss, {}),
-    "bare step, compiled": (bare_step, {"compiled": True}),
-    "bare step, bf16": (bare_step, {"bf16": True}),
-}
-
-
-class OneByOne(torch.utils.data.Dataset):
-    """Two views of a stack, each through a chain of torchvision's: what is written first."""
-
-    def __init__(self, frames: Frames, stack: int):
-        from torchvision.transforms import v2
-
+    def __init__(self, frames: Frames, stack: int, chain: list):
         self.frames, self.stack, self.starts = frames, stack, frames.starts(stack)
-        self.chain = v2.Compose(
-            [v2.RandomCrop(84, padding=4, padding_mode="edge"), v2.ColorJitter(brightness=0.05)]
-        )
+        self.chain = v2.Compose(chain)
 
     def __len__(self) -> int:
         return len(self.starts)
 
     def __getitem__(self, index: int) -> tuple[Tensor, Tensor]:
         screens = self.frames.windows(self.starts[index : index + 1], self.stack)[0, 0]
-        first, second = (self.chain(screens[:, None])[:, 0] for _ in range(2))
-        return first, second
+        if self.stack != 3:  # screens of one batch, which share a draw, where they are no colours
+            return tuple(self.chain(screens[:, None])[:, 0] for _ in range(2))
+        return self.chain(screens), self.chain(screens)
+
+
+def loss_alone(at: Setting, pipe: Connection) -> None:
+    """Forward and backward of the loss on random embeddings of two views, or of all crops."""
+    objective = built(at)
+    vicreg = at.objective == "vicreg"
+    views = 2 if vicreg else 2 + len(objective.local_chains)
+    width = objective.expander[-1].out_features if vicreg else len(objective.centre)
+    embedded = torch.randn(views, at.batch, width, device=at.device, requires_grad=True)
+
+    def vicreg_loss() -> Tensor:
+        terms = pretrain.vicreg.vicreg_terms(*embedded)
+        return sum(objective.coefficients[name] * term for name, term in terms.items())
+
+    def dino_loss() -> Tensor:
+        taught = embedded[:2].detach()
+        pretrain.dino.centred(objective.centre, taught, momentum=objective.centre_momentum)
+        return pretrain.dino.dino_loss(
+            embedded,
+            taught,
+            objective.centre,
+            student_temperature=objective.student_temperature,
+            teacher_temperature=objective.teacher_temperature,
+        )
+
+    loss = vicreg_loss if vicreg else dino_loss
+    take_turns(pipe, lambda steps: timed(lambda: loss().backward(), steps, at.device))
 
 
 def built(at: Setting) -> Objective:
-    """The objective of the config, with the encoder's size of the setting."""
+    """The objective of its config, in the size of the setting."""
     given = yaml.safe_load((CONFIGS / f"{at.objective}.yaml").read_text())["model"]["init_args"]
-    given["encoder"] = Shape(**given["encoder"] | {"size": at.size})
+    given["encoder"] = Shape(**given["encoder"] | {"size": at.size, "stack": STACKS[at.chain]})
     given["optimisation"] = Optimisation(**given["optimisation"])
     objective = OBJECTIVES[at.objective](**given).to(at.device)
     if at.compiled:
-        objective.encoder.compile()
+        objective.compile_encoders()
+    if at.lightly:
+        take_lightlys_loss(objective)
     return objective
 
 
-def staged(objective: Objective, at: Setting) -> tuple[Tensor, ...]:
-    """Views of random screens, made once."""
-    windows = torch.randint(0, 256, (at.batch, 1, 4, 84, 84), dtype=torch.uint8, device=at.device)
-    return objective.views(windows, Draws(0, 0, at.batch, at.device))
+def take_lightlys_loss(objective: Objective) -> None:
+    """Put lightly's loss in the place of ours, in this process."""
+    from lightly import loss
+
+    if isinstance(objective, pretrain.vicreg.VICReg):
+        vicreg = loss.VICRegLoss()
+        objective.coefficients = {"vicreg": 1.0}
+        pretrain.vicreg.vicreg_terms = lambda x, y: {"vicreg": vicreg(x, y)}
+    else:
+        dino = loss.DINOLoss(output_dim=len(objective.centre)).to(objective.device)
+        pretrain.dino.dino_loss = lambda student, taught, *_, **__: dino(
+            list(taught), list(student), epoch=0
+        )
+        pretrain.dino.centred = lambda centre, *_, **__: centre  # theirs follows by itself
 
 
 def stepper(objective: Objective, at: Setting) -> Callable[[Iterable[Tensor]], None]:
     """One step of training on views."""
-    optimiser = configure(objective, objective.optimisation, 1000)["optimizer"]
+    optimiser = configure(objective, objective.optimisation, 10**6)["optimizer"]
 
     def step(views: Iterable[Tensor]) -> None:
         with torch.autocast(at.device, torch.bfloat16, enabled=at.bf16):
@@ -170,149 +246,82 @@ def stepper(objective: Objective, at: Setting) -> Callable[[Iterable[Tensor]], N
     return step
 
 
-def lightlys(objective: Objective, at: Setting) -> Callable[..., dict[str, Tensor]]:
-    """`losses` that end in lightly's loss instead of ours."""
-    from lightly import loss
-
-    if at.objective == "vicreg":
-        theirs = loss.VICRegLoss(lambda_param=25.0, mu_param=25.0, nu_param=1.0)
-
-        def losses(*views: Tensor) -> dict[str, Tensor]:
-            first, second = (objective.expander(x.summary) for x in objective.encode(*views))
-            return {"loss": theirs(first, second)}
-
-    else:
-        theirs = loss.DINOLoss(output_dim=len(objective.centre)).to(at.device)
-
-        def losses(*views: Tensor) -> dict[str, Tensor]:
-            seen = objective.encode(*views[:2])
-            seen += objective.encode(*views[2:], by=objective.encoder.encode_crops)
-            student = objective.head(torch.stack([view.summary for view in seen]))
-            taught = objective.encode(*views[:2], by=objective.teacher)
-            objective.taught = objective.teacher_head(torch.stack([v.summary for v in taught]))
-            return {"loss": theirs(list(objective.taught), list(student), epoch=0)}
-
-    return losses
+COMPILED, BF16, CROPS = {"compiled": True}, {"bf16": True}, {"chain": "crops"}
+LIGHTLY, DINO = {"lightly": True}, {"objective": "dino"}
+WAYS = {
+    "bare step": Way(bare_step),
+    "fit": Way(fit, "bare step"),
+    "torchvision in workers": Way(torchvision_in_workers, "fit"),
+    "fit, crops": Way(fit, "bare step", CROPS),
+    "torchvision in workers, crops": Way(torchvision_in_workers, "fit, crops", CROPS),
+    "bare step, compiled": Way(bare_step, "bare step", COMPILED),
+    "bare step, bf16": Way(bare_step, "bare step", BF16),
+    "bare step, bf16, compiled": Way(bare_step, "bare step", BF16 | COMPILED),
+    "bare step, lightly's loss": Way(bare_step, "bare step", LIGHTLY),
+    "loss alone": Way(loss_alone),
+    "loss alone, lightly's": Way(loss_alone, "loss alone", LIGHTLY),
+    "DINO: bare step": Way(bare_step, differs=DINO),
+    "DINO: bare step, lightly's loss": Way(bare_step, "DINO: bare step", DINO | LIGHTLY),
+    "DINO: loss alone": Way(loss_alone, differs=DINO),
+    "DINO: loss alone, lightly's": Way(loss_alone, "DINO: loss alone", DINO | LIGHTLY),
+}
 
 
-def loss_cost(at: Setting) -> dict[str, float]:
-    """Milliseconds of forward and backward of the loss alone, ours and lightly's."""
-    from lightly import loss
-
-    from pretrain.dino import dino_loss
-    from pretrain.vicreg import vicreg_terms
-
-    if at.objective == "vicreg":
-        theirs = loss.VICRegLoss()
-        given = [torch.randn(at.batch, 1024, device=at.device) for _ in range(2)]
-        ways = {
-            "ours": lambda x, y: sum(
-                w * t for w, t in zip((25, 25, 1), vicreg_terms(x, y).values(), strict=True)
-            ),
-            "lightly": theirs,
-        }
-    else:
-        theirs = loss.DINOLoss(output_dim=1024).to(at.device)
-        given = [torch.randn(n, at.batch, 1024, device=at.device) for n in (6, 2)]
-        centre = torch.zeros(1024, device=at.device)
-        temperatures = {"student_temperature": 0.1, "teacher_temperature": 0.04}
-        ways = {
-            "ours": lambda s, t: dino_loss(s, t.detach(), centre, **temperatures),
-            "lightly": lambda s, t: theirs(list(t.detach()), list(s), epoch=0),
-        }
-    given = [x.requires_grad_() for x in given]
-    return {
-        name: 1000 * at.batch / timed(lambda way=way: way(*given).backward(), at)
-        for name, way in ways.items()
-    }
-
-
-def timed(step: Callable[[], None], at: Setting) -> float:
-    """Samples a second of `step`, after a warm-up."""
-    for _ in range(WARM_UP):
-        step()
-    wait(at.device)
-    steps, begin = 0, time.perf_counter()
-    while time.perf_counter() < begin + at.seconds:
-        step()
-        steps += 1
-        wait(at.device)
-    return steps * at.batch / (time.perf_counter() - begin)
-
-
-def wait(device: str) -> None:
-    if device == "cuda":
-        torch.cuda.synchronize()
-
-
-def alone(way: Callable, at: Setting) -> tuple[object, float, float]:
-    """What `way` returns in a process of its own, and the GiB it held there and on the device."""
-    with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
-        return pool.submit(_measured, way, at).result()
-
-
-def _measured(way: Callable, at: Setting) -> tuple[object, float, float]:
-    found = way(at)
-    held = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
-    device = torch.cuda.max_memory_allocated() / 2**30 if at.device == "cuda" else 0.0
-    return found, held, device
-
-
-def compare(at: Setting, rounds: int, ways: list[str]) -> list[str]:
-    """Lines of a Markdown table: each way, its rate, its ratio and its memory."""
-    rates: dict[str, list[float]] = {way: [] for way in ways}
-    memory: dict[str, list[float]] = {way: [0.0, 0.0] for way in ways}
-    for way in tqdm(ways * rounds, desc=f"{at.objective}, {at.size}", unit="turn"):
-        function, changes = WAYS[way]
-        rate, *held = alone(function, Setting(**vars(at) | changes))
-        rates[way].append(rate)
-        memory[way] = [max(pair) for pair in zip(memory[way], held, strict=True)]
-    bare = median(rates["bare step"])
-    return [
-        f"| {at.objective} | {at.size} | {way} | {median(rates[way]):.0f} | "
-        f"{median(rates[way]) / bare:.2f} | {memory[way][0]:.1f} | {memory[way][1]:.1f} |"
-        for way in ways
-    ]
+def row(name: str, found: dict[str, dict], at: Setting) -> str:
+    """A line of the table."""
+    own, to = found[name], WAYS[name].to
+    against = f"{ratio(own, found[to])} of {to}" if to in found else ""
+    device = f"{own['device GiB']:.2f}" if at.device == "cuda" else ""
+    return (
+        f"| {at.size} | {name} | {at.batch / cost(own):,.0f} | {1000 * cost(own):.2f} | {against} "
+        f"| {own['GiB']:.2f} | {device} |"
+    )
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(
         "python -m benchmarks.pretrain", description=__doc__.split("\n")[0]
     )
-    parser.add_argument("recordings", metavar="FOLDER", help="of recordings")
+    parser.add_argument(
+        "recordings", nargs="?", metavar="FOLDER", help="(5,000 new steps of three games)"
+    )
     parser.add_argument("--accelerator", choices=("cpu", "cuda"), default="cpu", help="(cpu)")
-    parser.add_argument("--objectives", nargs="+", choices=OBJECTIVES, default=list(OBJECTIVES))
     parser.add_argument("--sizes", nargs="+", default=["vit_micro", "vit_tiny"], help="of encoders")
-    parser.add_argument("--ways", nargs="+", choices=WAYS, help="only these (all)")
-    parser.add_argument("--batch", type=int, default=64, help="(64)")
-    parser.add_argument("--seconds", type=float, default=10, help="of each measurement (10)")
-    parser.add_argument("--rounds", type=int, default=3, help="measurements of each (3)")
-    parser.add_argument("--workers", type=int, default=2, help="of the DataLoader (2)")
-    parser.add_argument("--out", type=Path, help="write the table to this Markdown file as well")
+    parser.add_argument("--ways", nargs="+", choices=WAYS, default=list(WAYS), help="(all)")
+    parser.add_argument("--batch", type=positive, default=64, help="(64)")
+    parser.add_argument("--seconds", type=float, default=4, help="of a turn, about (4)")
+    parser.add_argument("--rounds", type=positive, default=12, help="turns of each way (12)")
+    parser.add_argument("--workers", type=positive, default=2, help="of the DataLoader (2)")
+    parser.add_argument("--markdown", type=Path, help="write the table to this file too")
+    parser.add_argument("--json", type=Path, help="write the times of all turns to this file")
     args = parser.parse_args()
 
-    ways = [way for way in args.ways or WAYS if way != "lightly's loss" or find_spec("lightly")]
-    ways = ["bare step", *(way for way in ways if way != "bare step")]
+    ways = {name: WAYS[name] for name in args.ways}
     if not find_spec("lightly"):
-        print("lightly is not installed (pip install -e '.[bench]'): its rows are left out")
-    lines = ["| objective | encoder | way | samples/s | to the bare step | GiB | GiB of device |",
-             "|---|---|---|---|---|---|---|"]  # fmt: skip
-    costs = []
-    for objective in args.objectives:
+        print("lightly is not here (pip install -e '.[bench]'): its rows are left out")
+        ways = {name: way for name, way in ways.items() if "lightly" not in way.differs}
+    lines = [
+        f"Batches of {args.batch}; {machine()}.",
+        "",
+        "| encoder | way | samples/s | ms a step | ratio (quartiles) | GiB | GiB of the device |",
+        "| --- | --- | --- | --- | --- | --- | --- |",
+    ]
+    measured = {}
+    with tempfile.TemporaryDirectory() as folder:
+        if not args.recordings:
+            collect(["pong", "breakout", "freeway"], folder, steps=5000)
         for size in args.sizes:
-            at = Setting(objective, size, args.batch, args.accelerator, args.recordings,
-                         args.seconds, args.workers)  # fmt: skip
-            # Two views of torchvision's: the crops of DINO have no counterpart there.
-            left_out = "" if objective == "vicreg" else "torchvision in workers"
-            lines += compare(at, args.rounds, [way for way in ways if way != left_out])
-        if find_spec("lightly"):
-            cost, *_ = alone(loss_cost, at)
-            costs.append(f"{objective}: the loss alone takes {cost['ours']:.2f} ms, lightly's "
-                         f"{cost['lightly']:.2f} ms")  # fmt: skip
-    table = "\n".join([*lines, "", *costs]) + "\n"
+            at = Setting(
+                args.recordings or folder, args.accelerator, size, args.batch, args.workers
+            )
+            measured[size] = compare(size, ways, at, args.rounds, args.seconds)
+            lines += [row(name, measured[size], at) for name in ways]
+    table = "\n".join(lines) + "\n"
     print(table)
-    if args.out:
-        write_text(args.out, table)
+    if args.markdown:
+        write_text(args.markdown, table)
+    if args.json:
+        write_json(args.json, {"machine": machine(), "measured": measured})
 
 
 if __name__ == "__main__":

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
 
 from lightning.pytorch.loggers import Logger
 
 from pretrain.run import Run
+
+UPDATE = 5.0  # seconds between two updates of run.json, each of which waits for the disk
 
 
 class RunLogger(Logger):
@@ -16,11 +19,13 @@ class RunLogger(Logger):
 
     def __init__(self, run: Run):
         super().__init__()
-        self.run = run
+        self.run, self.updated = run, float("-inf")
 
     def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
         self.run.log(step, {name: value for name, value in metrics.items() if name != "epoch"})
-        self.run.update(step=step + 1)
+        if time.monotonic() > self.updated + UPDATE:
+            self.run.update(step=step + 1)
+            self.updated = time.monotonic()
 
     def log_hyperparams(self, params, *args, **kwargs) -> None:
         """The resolved config is a file of the run; nothing to log."""
