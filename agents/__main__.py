@@ -7,6 +7,7 @@ import os
 import sys
 from pathlib import Path
 
+from agents.heap import keep_freed
 from atari.command import UserError, main, positive
 
 HELP = """Train agents in Atari games, on pretrained encoders or their own, and evaluate them.
@@ -16,8 +17,6 @@ HELP = """Train agents in Atari games, on pretrained encoders or their own, and 
     python -m agents fit -c agents/configs/cal_ql.yaml --run runs/offline    from recordings
     python -m agents fit -c agents/configs/dqn_frozen.yaml --run runs/dqn --start runs/offline
     python -m agents continual -c agents/configs/continual.yaml --run runs/sequence
-    python -m agents fit -c agents/configs/cal_ql.yaml --run runs/offline
-    python -m agents fit -c agents/configs/dqn_frozen.yaml --run runs/online --start runs/offline
     python -m agents fit --help              every setting
     python -m agents evaluate --help
 
@@ -97,4 +96,5 @@ if __name__ == "__main__":
     # Between small steps torch's threads would spin: measured beside another busy process, an
     # agent then runs at a sixth of its speed. It must be said before torch is imported.
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+    keep_freed()
     main(run)
