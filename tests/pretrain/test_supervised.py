@@ -13,7 +13,7 @@ from atari.command import UserError
 from atari.frames import Frames
 from atari.ram import varied
 from pretrain.draws import Draws
-from pretrain.supervised import Supervised, apart, classification, expected, explained, regression
+from pretrain.supervised import Supervised, classification, expected, explained, regression
 from pretrain.vit import Shape
 
 DRAWS = Draws(0, 0, 4, "cpu")
@@ -48,12 +48,6 @@ def test_losses_and_variance_explained_by_hand() -> None:
     assert classification(logits, torch.tensor([[7, 3]]), sure) == 0
     assert classification(logits, torch.tensor([[7, 3]]), 1 - sure) == pytest.approx(math.log(256))
     assert expected(logits).tolist() == [[7.0, 127.5]]
-
-
-def test_the_mean_of_a_game_is_taken_out_of_its_samples() -> None:
-    features = torch.tensor([[1.0, 2.0], [5.0, 0.0], [3.0, 4.0]])
-    wanted = [[-1.0, -1.0], [0.0, 0.0], [1.0, 1.0]]
-    assert apart(features, torch.tensor([7, 2, 7])).tolist() == wanted
 
 
 def test_every_varying_byte_is_standardised_in_its_game(frames: Frames) -> None:
