@@ -19,9 +19,10 @@ Scores = dict[str, np.ndarray]
 def table(out: Path, names: list[str], seeds: list[int], differences: list[list[str]]) -> dict:
     """What the probes of `seeds` found of `names` and of the references.
 
-    {"games": [...], "seeds": [...], "r2" and "f1": Scores of the state probe, "rankme": Scores of
-    the summary, "order": {encoder: (seeds,)} held-out order accuracy, NaN where the run has none,
-    "differences": {"a - b": {"r2" | "f1": (seeds, games)}}}
+    {"games": [...], "seeds": [...], "r2" and "f1": Scores of the state probe, "categories":
+    {encoder: {category: (seeds, 2)}} of both, "rankme": Scores of the summary, "order":
+    {encoder: (seeds,)} held-out order accuracy, NaN where the run has none, "differences":
+    {"a - b": {"r2" | "f1": (seeds, games)}}}
     """
     states = [_probe(out, seed, "state") for seed in seeds]
     ranks = [_probe(out, seed, "collapse") for seed in seeds]
@@ -34,6 +35,9 @@ def table(out: Path, names: list[str], seeds: list[int], differences: list[list[
                           category="mean")
             for name in everyone
         }  # fmt: skip
+    found["categories"] = {
+        name: _categories([state[name]["overall"] for state in states]) for name in everyone
+    }
     found["rankme"] = {
         name: _scores([rank[name]["features"] for rank in ranks], games, "rankme", place="summary")
         for name in everyone
@@ -76,6 +80,17 @@ def _scores(tables: list[dict], games: list[str], column: str, **where: str) -> 
     return scores
 
 
+def _categories(tables: list[dict]) -> dict[str, np.ndarray]:
+    """{category: (seeds, 2)} R2 and F1, means over the games that have it."""
+    found: dict[str, list] = {}
+    for table in tables:
+        at = [table["columns"].index(name) for name in ("category", "r2", "f1")]
+        for row in table["rows"]:
+            category, *scores = (row[column] for column in at)
+            found.setdefault(category, []).append(scores)
+    return {category: np.array(scores, float) for category, scores in found.items()}
+
+
 def _last(run: Path, metric: str) -> float:
     """The last value of a metric of a run; NaN where it has none."""
     with open(run / "metrics.csv", newline="", encoding="utf-8") as file:
@@ -108,6 +123,13 @@ def _markdown(title: str, found: dict) -> str:
               "|---" * (len(games) + 1) + "|"]  # fmt: skip
     for name, r2 in found["r2"].items():
         lines.append(f"| {name} | {' | '.join(f'{value:.3f}' for value in r2.mean(0))} |")
+    categories = list(found["categories"][next(iter(found["r2"]))])
+    lines += ["", "R2 and F1 by category of variables, mean over seeds and the games that have it",
+              "", f"| encoder | {' | '.join(categories)} |",
+              "|---" * (len(categories) + 1) + "|"]  # fmt: skip
+    for name, scores in found["categories"].items():
+        cells = ["{:.3f}, {:.3f}".format(*scores[one].mean(0)) for one in categories]
+        lines.append(f"| {name} | {' | '.join(cells)} |")
     return "\n".join(lines) + "\n"
 
 

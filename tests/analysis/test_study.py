@@ -67,11 +67,14 @@ def test_means_intervals_and_differences_by_hand(tmp_path: Path) -> None:
         probes = tmp_path / f"seed-{seed}" / "probes" / "probes"
         probes.mkdir(parents=True)
         encoders = {"mine": better, "other": 0.5, "random": 0.4}
-        columns = ["game", "category", "variables", "r2", "f1"]
-        write(probes / "state.json", encoders, "categories", columns,
-              lambda v: ["pong", "mean", 3, v, v / 2])  # fmt: skip
-        write(probes / "collapse.json", encoders, "features", ["game", "place", "rankme"],
-              lambda v: ["pong", "summary", 10 * v])  # fmt: skip
+        write(probes / "state.json", encoders, {
+            "categories": (["game", "category", "variables", "r2", "f1"],
+                           lambda v: ["pong", "mean", 3, v, v / 2]),
+            "overall": (["category", "games", "r2", "f1"], lambda v: ["misc", 1, v / 4, v / 5]),
+        })  # fmt: skip
+        write(probes / "collapse.json", encoders, {
+            "features": (["game", "place", "rankme"], lambda v: ["pong", "summary", 10 * v]),
+        })  # fmt: skip
         for name in ("mine", "other"):
             (tmp_path / f"seed-{seed}" / name).mkdir()
             line = f"9,held_out/order_accuracy,{better}\n" if name == "mine" else ""
@@ -86,14 +89,21 @@ def test_means_intervals_and_differences_by_hand(tmp_path: Path) -> None:
     )
     assert "| random | 0.400 (0.400 to 0.400) | 0.200 (0.200 to 0.200) | 4.0 |  | 0 of 1 |" in text
     assert "| mine - other | +0.200 (+0.100 to +0.300) |" in text
+    assert "| encoder | misc |\n|---|---|\n| mine | 0.175, 0.140 |" in text
 
 
-def write(path: Path, encoders: dict[str, float], name: str, columns: list[str], row) -> None:
-    tables = {
-        encoder: {"tables": [{"name": name, "columns": columns, "rows": [row(value)]}]}
+def write(path: Path, encoders: dict[str, float], tables: dict[str, tuple]) -> None:
+    """A probe's results, each table {name: (columns, its one row of an encoder's number)}."""
+    results = {
+        encoder: {
+            "tables": [
+                {"name": name, "columns": columns, "rows": [row(value)]}
+                for name, (columns, row) in tables.items()
+            ]
+        }
         for encoder, value in encoders.items()
     }
-    path.write_text(json.dumps({"encoders": tables}))
+    path.write_text(json.dumps({"encoders": results}))
 
 
 @pytest.mark.parametrize(("change", "message"), [
