@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
+
 import torch
 from torch import Tensor, nn
 
@@ -132,10 +134,7 @@ class DQN(Agent):
         random = torch.randint(self.actions, (count,), generator=generator)
         if at_random.all():
             return random
-        if explore:
-            with noise(self.head, generator, count):
-                best = self.best(self.head(self.eyes(observed)))
-        else:
+        with noise(self.head, generator, count) if explore else nullcontext():
             best = self.best(self.head(self.eyes(observed)))
         return torch.where(at_random.to(best.device), random.to(best.device), best)
 

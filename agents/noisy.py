@@ -50,9 +50,11 @@ def noise(network: nn.Module, generator: torch.Generator, rows: int = 1) -> Iter
             .to(layer.weight.device)
             for size in (layer.in_features, layer.out_features)
         )  # fmt: skip
-    yield
-    for layer in noisy:
-        layer.drawn = None
+    try:
+        yield
+    finally:
+        for layer in noisy:
+            layer.drawn = None
 
 
 def _rooted(drawn: Tensor) -> Tensor:

@@ -43,7 +43,8 @@ def trained(run: Path) -> Objective:
         raise UserError(f"{run} was trained on no order: give a run of tov_vicreg, say")
     weights = torch.load(checkpoint, map_location="cpu", weights_only=True, mmap=True)["state_dict"]
     for part in ("encoder", "task"):
-        of_it = {k.removeprefix(f"{part}."): v for k, v in weights.items() if k.startswith(part)}
+        head = f"{part}."
+        of_it = {k.removeprefix(head): v for k, v in weights.items() if k.startswith(head)}
         getattr(objective, part).load_state_dict(of_it)
     return objective.eval()
 
@@ -58,7 +59,7 @@ def told(objective: Objective, frames: Frames, game: int, samples: int) -> tuple
     stack = objective.encoder.stack
     starts = frames.starts(stack, objective.offsets)
     starts = starts[frames.game[starts] == game]
-    right = counted = 0.0
+    right = counted = torch.zeros(())
     batches = samples // BATCH
     for step in tqdm(range(batches), desc=frames.games[game], unit=" batches", leave=False):
         at = starts[torch.randint(len(starts), (BATCH,), generator=keyed("cpu", game, step))]
@@ -68,8 +69,8 @@ def told(objective: Objective, frames: Frames, game: int, samples: int) -> tuple
         order, moved = objective.task.ask(windows, draws)
         features = objective.encode(*windows.unbind(1))
         _, share = objective.task(features, order, moved)
-        right += share * moved.sum()
-        counted += moved.sum()
+        right = right + share * moved.sum()
+        counted = counted + moved.sum()
     return float(right / counted), float(counted / (batches * BATCH))
 
 
