@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import argparse
+import os
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from contextlib import nullcontext
 from dataclasses import dataclass, fields
 from pathlib import Path
 
 import yaml
+from tqdm import tqdm
 
 from atari.command import UserError
 from atari.files import write_text
@@ -61,6 +65,13 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--samples", type=int, help="of each run, in place of the study's")
     parser.add_argument("--only", nargs="+", metavar="NAME", help="only these runs")
     parser.add_argument(
+        "--jobs",
+        type=int,
+        default=1,
+        help="runs at once, which share the cores or the GPU; each then writes what it says to "
+        "OUT/seed-N/NAME.log (1)",
+    )
+    parser.add_argument(
         "--accelerator", choices=("auto", "cpu", "cuda"), default="auto", help="(auto)"
     )
 
@@ -76,10 +87,14 @@ def run(args: argparse.Namespace) -> None:
     _call("atari", "collect", *study.games, "--out", recordings, "--steps", study.steps)
     for done, seed in enumerate(seeds):
         folder = args.out / f"seed-{seed}"
-        for number, name in enumerate(names):
-            at = done * len(names) + number + 1
-            print(f"== {at}/{len(seeds) * len(names)}  {name}, seed {seed}", flush=True)
-            _call("pretrain", "fit", *_fit(study, name, seed, samples, recordings, folder, args))
+        fits = {
+            folder / name: _fit(study, name, seed, samples, recordings, folder, args)
+            for name in names
+        }
+        if args.jobs > 1:
+            _side_by_side(fits, args.jobs, f"seed {seed}")
+        else:
+            _in_turn(fits, f"seed {seed}")
         encoders = [part for name in names for part in ("--encoder", f"{name}={folder / name}")]
         print(f"== probes, seed {seed}", flush=True)
         _call("probes", "run", *encoders, "--recordings", recordings, "--run", folder / "probes",
@@ -121,12 +136,48 @@ def _fit(
     return ["-c", study.runs[name]["config"], *more]
 
 
-def _call(room: str, *arguments: object) -> None:
+def _in_turn(fits: dict[Path, list], title: str) -> None:
+    """Pretrain each run {its folder: its arguments}, for all to see."""
+    for number, (folder, arguments) in enumerate(fits.items(), start=1):
+        print(f"== {number}/{len(fits)}  {folder.name}, {title}", flush=True)
+        _call("pretrain", "fit", *arguments)
+
+
+def _side_by_side(fits: dict[Path, list], jobs: int, title: str) -> None:
+    """The same with so many at once, each with its share of the cores and a log of its own."""
+    threads = max(1, (os.cpu_count() or 1) // jobs)
+    with (
+        ThreadPoolExecutor(jobs) as pool,
+        tqdm(total=len(fits), desc=title, unit="run", dynamic_ncols=True) as bar,
+    ):
+        begun = [
+            pool.submit(_call, "pretrain", "fit", *arguments,
+                        log=folder.with_name(f"{folder.name}.log"), threads=threads)
+            for folder, arguments in fits.items()
+        ]  # fmt: skip
+        try:
+            for run in as_completed(begun):
+                run.result()
+                bar.update()
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
+
+
+def _call(room: str, *arguments: object, log: Path | None = None, threads: int = 0) -> None:
+    """Run a command of `room`, what it says to `log` instead of here, with so many threads."""
     command = [sys.executable, "-m", room, *map(str, arguments)]
-    if code := subprocess.run(command, check=False).returncode:
+    env = os.environ | ({"OMP_NUM_THREADS": str(threads)} if threads else {})
+    if log:
+        log.parent.mkdir(parents=True, exist_ok=True)
+    with open(log, "wb") if log else nullcontext() as said:
+        code = subprocess.run(
+            command, env=env, stdout=said, stderr=said and subprocess.STDOUT, check=False
+        ).returncode
+    if code:
         raise UserError(
-            f"`{' '.join(['python', *command[1:]])}` ended with {code}: see its last line above, "
-            "mend that and run the same command again"
+            f"`{' '.join(['python', *command[1:]])}` ended with {code}: see the last line "
+            f"{f'of {log}' if log else 'above'}, mend that and run the same command again"
         )
 
 

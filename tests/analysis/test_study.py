@@ -62,6 +62,18 @@ def test_a_study_from_games_to_table_and_again(
     assert (tmp_path / "out" / "study.md").read_text() == table
 
 
+def test_runs_side_by_side_write_logs_and_a_fault_names_its_own(
+    tmp_path: Path, capfd: pytest.CaptureFixture
+) -> None:
+    wrong = {tmp_path / name: ["--run", str(tmp_path / name), "-c", f"{name}.yaml"]
+             for name in ("one", "other")}  # fmt: skip
+    with pytest.raises(UserError, match=r"see the last line of .*/(one|other)\.log, mend that"):
+        study._side_by_side(wrong, 2, "seed 0")
+    for name in ("one", "other"):
+        assert f"{name}.yaml" in (tmp_path / f"{name}.log").read_text()
+    assert f"{tmp_path}/one.yaml" not in capfd.readouterr().out
+
+
 def test_means_intervals_and_differences_by_hand(tmp_path: Path) -> None:
     for seed, better in ((0, 0.6), (1, 0.8)):
         probes = tmp_path / f"seed-{seed}" / "probes" / "probes"
