@@ -10,6 +10,7 @@ from atari.games import ACTIONS, GAMES
 from pretrain.augment import Chain, augment, check
 from pretrain.contrast import cosines, found
 from pretrain.draws import Draws, seeded
+from pretrain.encoder import Features
 from pretrain.objective import Objective, full_precision
 from pretrain.order import seen
 from pretrain.teacher import copied, follow
@@ -71,13 +72,18 @@ class SPR(Objective):
         self, action: Tensor, game: Tensor, now: Tensor, *later: Tensor
     ) -> dict[str, Tensor]:
         (now,), later = self.encode(now), self.encode(*later, by=self.teacher)
-        action, game = self.join(action, game)
+        return {"prediction": self.foreseen(now, later, *self.join(action, game))}
+
+    def foreseen(
+        self, now: Features, later: list[Features], action: Tensor, game: Tensor
+    ) -> Tensor:
+        """The loss of what is foretold of the K later windows from now and actions (B, K)."""
         states = self.carried(within(seen(now), game), game[:, None] * ACTIONS + action)
         said = self.predictor(self.projector(states.flatten(0, 1)))
         wanted = self.teacher_projector(torch.cat([within(seen(one), game) for one in later]))
         said, wanted = (x.unflatten(0, (len(states), -1)) for x in (said, wanted))
         self.note(found=found(cosines(said[-1], wanted[-1])))
-        return {"prediction": spr_loss(said, wanted)}
+        return spr_loss(said, wanted)
 
     def carried(self, state: Tensor, action: Tensor) -> Tensor:
         """(K, B, S): what states (B, S) become after each of the actions (B, K)."""

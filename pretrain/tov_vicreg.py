@@ -19,7 +19,6 @@ from torch import Tensor
 
 from atari.frames import Frames
 from pretrain.draws import Draws
-from pretrain.encoder import Features
 from pretrain.order import OrderTask
 from pretrain.vicreg import VICReg
 
@@ -59,12 +58,6 @@ class TOVVICReg(VICReg):
 
     def losses(self, first, second, three, order, moved) -> dict[str, Tensor]:
         first, second, *three = self.encode(first, second, *three.unbind(1))
-        return self.tov_terms(first, second, three, order, moved)
-
-    def tov_terms(
-        self, first: Features, second: Features, three: list[Features], order: Tensor, moved: Tensor
-    ) -> dict[str, Tensor]:
-        """The weighted terms of the features of both views and of the three windows."""
         loss, accuracy = self.task(three, *self.join(order, moved))
         self.note(order_accuracy=accuracy)
         return {**self.terms(first.summary, second.summary), "order": self.order * loss}
