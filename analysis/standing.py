@@ -3,26 +3,25 @@
 from __future__ import annotations
 
 import csv
-import io
 import json
 from pathlib import Path
 
 import numpy as np
 
-from analysis.statistics import interval, mean
+from analysis.tables import differences, estimate, markdown, number, over, sheet
 
 REFERENCES = ("random", "pixels", "majority")
 Scores = dict[str, np.ndarray]
 """By encoder, (seeds, games)."""
 
 
-def table(out: Path, names: list[str], seeds: list[int], differences: list[list[str]]) -> dict:
+def table(out: Path, names: list[str], seeds: list[int], pairs: list[list[str]]) -> dict:
     """What the probes of `seeds` found of `names` and of the references.
 
     {"games": [...], "seeds": [...], "r2" and "f1": Scores of the state probe, "categories":
     {encoder: {category: (seeds, 2)}} of both, "rankme": Scores of the summary, "order":
     {encoder: (seeds,)} held-out order accuracy, NaN where the run has none, "differences":
-    {"a - b": {"r2" | "f1": (seeds, games)}}}
+    {"r2" and "f1": {"a - b": (seeds, games)}} of `pairs`}
     """
     states = [_probe(out, seed, "state") for seed in seeds]
     ranks = [_probe(out, seed, "collapse") for seed in seeds]
@@ -46,11 +45,7 @@ def table(out: Path, names: list[str], seeds: list[int], differences: list[list[
     for name in names:
         last = [_last(out / f"seed-{seed}" / name, "held_out/order_accuracy") for seed in seeds]
         found["order"][name] = np.array(last)
-    found["differences"] = {
-        f"{a} - {b}": {column: found[column][a] - found[column][b] for column in ("r2", "f1")}
-        for a, b in differences
-        if a in names and b in names
-    }
+    found["differences"] = {column: differences(found[column], pairs) for column in ("r2", "f1")}
     return found
 
 
@@ -99,63 +94,52 @@ def _last(run: Path, metric: str) -> float:
 
 
 def _markdown(title: str, found: dict) -> str:
-    seeds = len(found["seeds"])
-    games = found["games"]
+    games, whole = found["games"], []
+    for name, r2 in found["r2"].items():
+        above = (r2.mean(0) > found["r2"]["random"].mean(0)).sum()
+        whole.append(
+            [name, estimate(r2), estimate(found["f1"][name]),
+             number(found["rankme"].get(name), ".1f"), number(found["order"].get(name), ".2f"),
+             f"{above} of {len(games)}"]
+        )  # fmt: skip
+    for pair, r2 in found["differences"]["r2"].items():
+        f1 = found["differences"]["f1"][pair]
+        whole.append([pair, estimate(r2, "+.3f"), estimate(f1, "+.3f"), "", "", ""])
+    categories = list(found["categories"][next(iter(found["r2"]))])
     lines = [
         f"# {title}",
         "",
-        f"Mean over {len(games)} games and {seeds} seed{'s' * (seeds > 1)}"
-        + (", with 95 % bootstrap intervals over seeds." if seeds > 1 else "; no interval.")
-        + " R2 and F1 are of the state probe, RankMe of the summary, order of held-out episodes.",
+        f"{over(games, found['seeds'])} R2 and F1 are of the state "
+        "probe, RankMe of the summary, order of held-out episodes.",
         "",
-        "| encoder | R2 | F1 | RankMe | order | games above random (R2) |",
-        "|---|---|---|---|---|---|",
+        *markdown(["encoder", "R2", "F1", "RankMe", "order", "games above random (R2)"], whole),
+        "",
+        "R2 by game, mean over seeds",
+        "",
+        *markdown(
+            ["encoder", *games],
+            [[name, *(f"{v:.3f}" for v in r2.mean(0))] for name, r2 in found["r2"].items()],
+        ),
+        "",
+        "R2 and F1 by category of variables, mean over seeds and the games that have it",
+        "",
+        *markdown(
+            ["encoder", *categories],
+            [
+                [name, *("{:.3f}, {:.3f}".format(*scores[one].mean(0)) for one in categories)]
+                for name, scores in found["categories"].items()
+            ],
+        ),
     ]
-    for name, r2 in found["r2"].items():
-        above = (r2.mean(0) > found["r2"]["random"].mean(0)).sum()
-        cells = [_interval(r2), _interval(found["f1"][name]), _number(found["rankme"].get(name), 1),
-                 _number(found["order"].get(name), 2), f"{above} of {len(games)}"]  # fmt: skip
-        lines.append(f"| {name} | {' | '.join(cells)} |")
-    for pair, columns in found["differences"].items():
-        cells = [_interval(columns[column], "+.3f") for column in ("r2", "f1")]
-        lines.append(f"| {pair} | {' | '.join(cells)} | | | |")
-    lines += ["", "R2 by game, mean over seeds", "", f"| encoder | {' | '.join(games)} |",
-              "|---" * (len(games) + 1) + "|"]  # fmt: skip
-    for name, r2 in found["r2"].items():
-        lines.append(f"| {name} | {' | '.join(f'{value:.3f}' for value in r2.mean(0))} |")
-    categories = list(found["categories"][next(iter(found["r2"]))])
-    lines += ["", "R2 and F1 by category of variables, mean over seeds and the games that have it",
-              "", f"| encoder | {' | '.join(categories)} |",
-              "|---" * (len(categories) + 1) + "|"]  # fmt: skip
-    for name, scores in found["categories"].items():
-        cells = ["{:.3f}, {:.3f}".format(*scores[one].mean(0)) for one in categories]
-        lines.append(f"| {name} | {' | '.join(cells)} |")
     return "\n".join(lines) + "\n"
-
-
-def _interval(scores: np.ndarray, form: str = ".3f") -> str:
-    """The mean, and its interval where there are several seeds."""
-    text = f"{mean(scores):{form}}"
-    if len(scores) == 1:
-        return text
-    low, high = interval(mean, scores)
-    return f"{text} ({low:{form}} to {high:{form}})"
-
-
-def _number(scores: np.ndarray | None, digits: int) -> str:
-    if scores is None or np.isnan(scores).all():
-        return ""
-    return f"{np.nanmean(scores):.{digits}f}"
 
 
 def _csv(found: dict) -> str:
     """A row for each encoder, seed and game."""
-    file = io.StringIO()
-    rows = csv.writer(file, lineterminator="\n")
-    rows.writerow(["encoder", "seed", "game", "r2", "f1"])
-    for name, r2 in found["r2"].items():
-        for (seed, game), value in np.ndenumerate(r2):
-            f1 = found["f1"][name][seed, game]
-            at = found["seeds"][seed], found["games"][game]
-            rows.writerow([name, *at, f"{value:.6f}", f"{f1:.6f}"])
-    return file.getvalue()
+    rows = [
+        [name, found["seeds"][seed], found["games"][game], f"{value:.6f}",
+         f"{found['f1'][name][seed, game]:.6f}"]
+        for name, r2 in found["r2"].items()
+        for (seed, game), value in np.ndenumerate(r2)
+    ]  # fmt: skip
+    return sheet(["encoder", "seed", "game", "r2", "f1"], rows)

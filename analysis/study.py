@@ -1,4 +1,4 @@
-"""`python -m analysis study`: many runs from one file, probed alike, and the table of them."""
+"""`python -m analysis study`: many runs from one file, and the table that compares them."""
 
 from __future__ import annotations
 
@@ -8,53 +8,33 @@ import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import nullcontext
-from dataclasses import dataclass, fields
+from dataclasses import fields, replace
 from pathlib import Path
 
 import yaml
 from tqdm import tqdm
 
-from atari.command import UserError
+from analysis.plan import KINDS, Command, Study
+from atari.command import UserError, positive
 from atari.files import write_text
 
-HELP = "pretrain many encoders, probe them alike, and write the table that compares them"
+HELP = "pretrain many encoders or train many agents alike, and write the table that compares them"
 
 ABOUT = """\
-Pretrain every run of a study file for the same number of samples and several seeds, probe each
-seed's encoders together, and write OUT/study.md and OUT/study.csv. Seed by seed, so that there is
-a table after the first. The same command again skips what is finished and goes on where it was.
+Run everything a study file asks for, with several seeds, and write OUT/study.md and OUT/study.csv.
+Seed by seed, so that there is a table after the first. The same command again skips what is
+finished and goes on where it was. The file says its kind:
+
+  kind: encoders   pretrain every run on the same recordings, then probe each seed's together
+  kind: agents     train every run in every game, then evaluate it; a setting may name what
+                   another study made of the same seed: runs/objectives/seed-{seed}/recipe
 """
 
 EXAMPLE = """\
 example:
   python -m analysis study analysis/studies/objectives.yaml --out runs/objectives --seeds 0
+  python -m analysis study analysis/studies/agents.yaml --out runs/agents --seeds 0 --jobs 4
 """
-
-
-@dataclass(frozen=True)
-class Study:
-    """A study file.
-
-    Attributes:
-        title: heading of the table.
-        games: what is recorded, with the random policy.
-        steps: agent steps a game.
-        samples, batch: of every run.
-        stacks: of screens that the probes look at, a game.
-        seeds: of the split by episode, the weights and every draw, of a run as of its probes.
-        runs: {name: {"config": file, "settings": {dotted name: value}}}.
-        differences: pairs of runs [a, b] whose difference a - b is shown.
-    """
-
-    title: str
-    games: list[str]
-    steps: int
-    samples: int
-    batch: int
-    stacks: int
-    seeds: list[int]
-    runs: dict[str, dict]
-    differences: list[list[str]]
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -62,14 +42,16 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("study", metavar="FILE", type=Path, help="what is run")
     parser.add_argument("--out", metavar="FOLDER", type=Path, required=True, help="where to")
     parser.add_argument("--seeds", type=int, nargs="+", help="only these of the study's seeds")
-    parser.add_argument("--samples", type=int, help="of each run, in place of the study's")
+    parser.add_argument(
+        "--samples", type=positive, help="that each encoder sees, in place of the study's"
+    )
     parser.add_argument("--only", nargs="+", metavar="NAME", help="only these runs")
     parser.add_argument(
         "--jobs",
-        type=int,
+        type=positive,
         default=1,
         help="runs at once, which share the cores or the GPU; each then writes what it says to "
-        "OUT/seed-N/NAME.log (1)",
+        "a log beside its folder, such as OUT/seed-0/NAME.log (1)",
     )
     parser.add_argument(
         "--accelerator", choices=("auto", "cpu", "cuda"), default="auto", help="(auto)"
@@ -77,84 +59,71 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> None:
-    from analysis import standing
-
     study = read(args.study)
+    if args.samples:
+        study = _with_samples(study, args.samples)
     names = _chosen("run", args.only, list(study.runs))
     seeds = _chosen("seed", args.seeds, study.seeds)
-    samples = args.samples or study.samples
-    recordings = args.out / "recordings"
-    _call("atari", "collect", *study.games, "--out", recordings, "--steps", study.steps)
+    _call(study.before(args.out))
     for done, seed in enumerate(seeds):
-        folder = args.out / f"seed-{seed}"
-        fits = {
-            folder / name: _fit(study, name, seed, samples, recordings, folder, args)
-            for name in names
-        }
+        jobs = study.jobs(args.out, names, seed, args.accelerator)
         if args.jobs > 1:
-            _side_by_side(fits, args.jobs, f"seed {seed}")
+            _side_by_side(jobs, args.jobs, f"seed {seed}")
         else:
-            _in_turn(fits, f"seed {seed}")
-        encoders = [part for name in names for part in ("--encoder", f"{name}={folder / name}")]
-        print(f"== probes, seed {seed}", flush=True)
-        _call("probes", "run", *encoders, "--recordings", recordings, "--run", folder / "probes",
-              "--probe", "state", "--probe", "collapse", "--samples", study.stacks, "--seed", seed,
-              "--accelerator", args.accelerator)  # fmt: skip
-        table = standing.table(args.out, names, seeds[: done + 1], study.differences)
-        for name, text in standing.written(study.title, table).items():
+            _in_turn(jobs)
+        _call(study.after(args.out, names, seed, args.accelerator))
+        for name, text in study.files(args.out, names, seeds[: done + 1]).items():
             write_text(args.out / name, text)
         print(f"table: {args.out / 'study.md'}", flush=True)
 
 
 def read(path: Path) -> Study:
-    """A study file. Raises UserError where it is missing or lacks or has an unknown key."""
+    """A study file. Raises UserError where it is missing or lacks or has an unknown key or kind."""
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
     except OSError as fault:
         raise UserError(f"no study file {path}: {fault.strerror}") from None
-    known = {field.name for field in fields(Study)}
+    except yaml.YAMLError as fault:
+        raise UserError(f"the study {path} is no YAML: {' '.join(str(fault).split())}") from None
+    kind = content.pop("kind", None)
+    if kind not in KINDS:
+        known = " or ".join(f"`kind: {name}`" for name in KINDS)
+        raise UserError(f"the study {path} is of kind {kind!r}: write {known} into it")
+    known = {field.name for field in fields(KINDS[kind])}
     for key in sorted(known ^ content.keys()):
         what = "lacks" if key in known else "has an unknown key"
-        raise UserError(f"the study {path} {what} {key!r}: its keys are {', '.join(sorted(known))}")
-    return Study(**content)
+        keys = ", ".join(sorted(known))
+        raise UserError(f"the study {path} {what} {key!r}: the keys of {kind} are kind, {keys}")
+    return KINDS[kind](**content)
 
 
-def _fit(
-    study: Study, name: str, seed: int, samples: int, recordings: Path, folder: Path, args
-) -> list[object]:
-    """The arguments of a run's `pretrain fit`."""
-    settings = {
-        "seed_everything": seed,
-        "data.recordings": f"[{recordings}]",
-        "data.batch": study.batch,
-        "trainer.max_steps": samples // study.batch,
-        "trainer.accelerator": args.accelerator,
-        "run": folder / name,
-        **study.runs[name].get("settings", {}),
-    }
-    more = [part for key, value in settings.items() for part in (f"--{key}", value)]
-    return ["-c", study.runs[name]["config"], *more]
+def _with_samples(study: Study, samples: int) -> Study:
+    if not hasattr(study, "samples"):
+        raise UserError(
+            f"--samples {samples} is of encoders and this is a study of agents: leave it out, "
+            "and set steps in the file"
+        )
+    return replace(study, samples=samples)
 
 
-def _in_turn(fits: dict[Path, list], title: str) -> None:
-    """Pretrain each run {its folder: its arguments}, for all to see."""
-    for number, (folder, arguments) in enumerate(fits.items(), start=1):
-        print(f"== {number}/{len(fits)}  {folder.name}, {title}", flush=True)
-        _call("pretrain", "fit", *arguments)
+def _in_turn(jobs: dict[Path, list[Command]]) -> None:
+    """Run each {its folder: its commands}, for all to see."""
+    for number, (folder, commands) in enumerate(jobs.items(), start=1):
+        print(f"== {number}/{len(jobs)}  {folder}", flush=True)
+        _call(commands)
 
 
-def _side_by_side(fits: dict[Path, list], jobs: int, title: str) -> None:
+def _side_by_side(jobs: dict[Path, list[Command]], most: int, title: str) -> None:
     """The same with so many at once, each with its share of the cores and a log of its own."""
-    threads = max(1, (os.cpu_count() or 1) // jobs)
+    threads = max(1, (os.cpu_count() or 1) // most)
     with (
-        ThreadPoolExecutor(jobs) as pool,
-        tqdm(total=len(fits), desc=title, unit="run", dynamic_ncols=True) as bar,
+        ThreadPoolExecutor(most) as pool,
+        tqdm(total=len(jobs), desc=title, unit="run", dynamic_ncols=True) as bar,
     ):
         begun = [
-            pool.submit(_call, "pretrain", "fit", *arguments,
-                        log=folder.with_name(f"{folder.name}.log"), threads=threads)
-            for folder, arguments in fits.items()
-        ]  # fmt: skip
+            pool.submit(_call, commands, folder.with_name(f"{folder.name}.log"), threads)
+            for folder, commands in jobs.items()
+        ]
         try:
             for run in as_completed(begun):
                 run.result()
@@ -164,21 +133,23 @@ def _side_by_side(fits: dict[Path, list], jobs: int, title: str) -> None:
             raise
 
 
-def _call(room: str, *arguments: object, log: Path | None = None, threads: int = 0) -> None:
-    """Run a command of `room`, what it says to `log` instead of here, with so many threads."""
-    command = [sys.executable, "-m", room, *map(str, arguments)]
+def _call(commands: list[Command], log: Path | None = None, threads: int = 0) -> None:
+    """Run commands in turn, what they say to `log` instead of here, with so many threads."""
     env = os.environ | ({"OMP_NUM_THREADS": str(threads)} if threads else {})
     if log:
         log.parent.mkdir(parents=True, exist_ok=True)
     with open(log, "wb") if log else nullcontext() as said:
-        code = subprocess.run(
-            command, env=env, stdout=said, stderr=said and subprocess.STDOUT, check=False
-        ).returncode
-    if code:
-        raise UserError(
-            f"`{' '.join(['python', *command[1:]])}` ended with {code}: see the last line "
-            f"{f'of {log}' if log else 'above'}, mend that and run the same command again"
-        )
+        for command in commands:
+            words = ["-m", *map(str, command)]
+            code = subprocess.run(
+                [sys.executable, *words],
+                env=env, stdout=said, stderr=said and subprocess.STDOUT, check=False,
+            ).returncode  # fmt: skip
+            if code:
+                raise UserError(
+                    f"`{' '.join(['python', *words])}` ended with {code}: see the last line "
+                    f"{f'of {log}' if log else 'above'}, mend that and run the same command again"
+                )
 
 
 def _chosen(what: str, asked: list | None, known: list) -> list:

@@ -16,6 +16,7 @@ from atari.command import UserError
 
 ROOT = Path(__file__).parents[2]
 STUDIES = sorted((ROOT / "analysis" / "studies").glob("*.yaml"))
+OBJECTIVES = ROOT / "analysis" / "studies" / "objectives.yaml"
 
 
 @pytest.mark.parametrize("path", STUDIES, ids=lambda path: path.stem)
@@ -36,8 +37,9 @@ def test_a_study_from_games_to_table_and_again(
              "model.init_args.expander": 8}  # fmt: skip
     still = {**small, "model.init_args.optimisation.lr": 0}
     content = {
-        "title": "Small", "games": ["breakout"], "steps": 1500, "samples": 16, "batch": 8,
-        "stacks": 1000, "seeds": [0, 1], "differences": [["moved", "still"]],
+        "kind": "encoders", "title": "Small", "games": ["breakout"], "steps": 1500,
+        "samples": 16, "batch": 8, "stacks": 1000, "seeds": [0, 1],
+        "differences": [["moved", "still"]],
         "runs": {"moved": {"config": vicreg, "settings": small},
                  "still": {"config": vicreg, "settings": still}},
     }  # fmt: skip
@@ -65,13 +67,15 @@ def test_a_study_from_games_to_table_and_again(
 def test_runs_side_by_side_write_logs_and_a_fault_names_its_own(
     tmp_path: Path, capfd: pytest.CaptureFixture
 ) -> None:
-    wrong = {tmp_path / name: ["--run", str(tmp_path / name), "-c", f"{name}.yaml"]
+    wrong = {tmp_path / name: [["atari", "ls"], ["atari", "collect", name, "--out", tmp_path]]
              for name in ("one", "other")}  # fmt: skip
     with pytest.raises(UserError, match=r"see the last line of .*/(one|other)\.log, mend that"):
         study._side_by_side(wrong, 2, "seed 0")
     for name in ("one", "other"):
-        assert f"{name}.yaml" in (tmp_path / f"{name}.log").read_text()
-    assert f"{tmp_path}/one.yaml" not in capfd.readouterr().out
+        log = (tmp_path / f"{name}.log").read_text()
+        assert "breakout" in log  # what the command before said
+        assert f"unknown game '{name}'" in log
+    assert "unknown game" not in "".join(capfd.readouterr())
 
 
 def test_means_intervals_and_differences_by_hand(tmp_path: Path) -> None:
@@ -94,7 +98,7 @@ def test_means_intervals_and_differences_by_hand(tmp_path: Path) -> None:
             (tmp_path / f"seed-{seed}" / name / "metrics.csv").write_text(text)
     found = standing.table(tmp_path, ["mine", "other"], [0, 1], [["mine", "other"]])
     np.testing.assert_allclose(found["r2"]["mine"], [[0.6], [0.8]])
-    np.testing.assert_allclose(found["differences"]["mine - other"]["f1"], [[0.05], [0.15]])
+    np.testing.assert_allclose(found["differences"]["f1"]["mine - other"], [[0.05], [0.15]])
     text = standing.written("By hand", found)["study.md"]
     assert (
         "| mine | 0.700 (0.600 to 0.800) | 0.350 (0.300 to 0.400) | 7.0 | 0.70 | 1 of 1 |" in text
@@ -121,9 +125,12 @@ def write(path: Path, encoders: dict[str, float], tables: dict[str, tuple]) -> N
 @pytest.mark.parametrize(("change", "message"), [
     ({"sampls": 3}, "has an unknown key 'sampls'"),
     ({"samples": ...}, "lacks 'samples'"),
+    ({"kind": ...}, "is of kind None: write `kind: encoders` or `kind: agents` into it"),
+    ({"kind": "probes"}, "is of kind 'probes': write"),
+    ({"kind": "agents"}, "has an unknown key 'batch': the keys of agents are kind, "),
 ])  # fmt: skip
 def test_a_mistake_in_a_study_is_named(change: dict, message: str, tmp_path: Path) -> None:
-    content = yaml.safe_load(STUDIES[0].read_text()) | change
+    content = yaml.safe_load(OBJECTIVES.read_text()) | change
     path = tmp_path / "wrong.yaml"
     path.write_text(yaml.safe_dump({k: v for k, v in content.items() if v is not ...}))
     with pytest.raises(UserError, match=message):
@@ -131,7 +138,14 @@ def test_a_mistake_in_a_study_is_named(change: dict, message: str, tmp_path: Pat
 
 
 def test_an_unknown_run_is_refused(tmp_path: Path) -> None:
-    command = ["study", str(STUDIES[0]), "--out", str(tmp_path), "--only", "nothing"]
+    command = ["study", str(OBJECTIVES), "--out", str(tmp_path), "--only", "nothing"]
     args = parser().parse_args(command)
     with pytest.raises(UserError, match="the study has no run nothing"):
         args.run(args)
+
+
+def test_a_study_that_is_no_yaml_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "wrong.yaml"
+    path.write_text("runs: {one: {encoder: runs/seed-{seed}/recipe}}")
+    with pytest.raises(UserError, match=r"wrong\.yaml is no YAML: .* line 1"):
+        study.read(path)

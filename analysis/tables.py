@@ -1,0 +1,58 @@
+"""Tables as text: Markdown for people, CSV for programs, and the cells that studies share."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Callable, Iterable, Mapping, Sequence
+
+import numpy as np
+
+from analysis.html import amount
+from analysis.statistics import interval, mean
+
+
+def markdown(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
+    """The lines of a table."""
+    head, *body = (f"| {' | '.join(row)} |" for row in (columns, *rows))
+    return [head, "|" + "---|" * len(columns), *body]
+
+
+def sheet(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
+    """The text of a CSV file."""
+    file = io.StringIO()
+    writer = csv.writer(file, lineterminator="\n")
+    writer.writerow(columns)
+    writer.writerows(rows)
+    return file.getvalue()
+
+
+def over(games: Sequence[str], seeds: Sequence[int]) -> str:
+    """The sentence that says what the means are over, and whether there are intervals."""
+    sure = ", with 95 % bootstrap intervals over seeds" if len(seeds) > 1 else "; no interval"
+    return f"Mean over {amount(len(games), 'game')} and {amount(len(seeds), 'seed')}{sure}."
+
+
+def estimate(
+    scores: np.ndarray, form: str = ".3f", statistic: Callable[..., np.ndarray] = mean
+) -> str:
+    """A statistic of scores (seeds, games), and its interval where there are several seeds."""
+    text = f"{statistic(scores):{form}}"
+    if len(scores) == 1:
+        return text
+    low, high = interval(statistic, scores)
+    return f"{text} ({low:{form}} to {high:{form}})"
+
+
+def number(scores: np.ndarray | None, form: str) -> str:
+    """The mean of those that are known; empty where none is."""
+    if scores is None or np.isnan(scores).all():
+        return ""
+    return f"{np.nanmean(scores):{form}}"
+
+
+def differences(
+    scores: Mapping[str, np.ndarray], pairs: Iterable[Sequence[str]]
+) -> dict[str, np.ndarray]:
+    """{"a - b": scores of a - scores of b}, seed by seed, of those pairs whose scores are there."""
+    return {f"{a} - {b}": scores[a] - scores[b] for a, b in pairs if a in scores and b in scores}

@@ -1,0 +1,121 @@
+"""A study of agents trains and evaluates every run in every game, and its table says how well."""
+
+from __future__ import annotations
+
+import csv
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import yaml
+
+from analysis import scores, study
+from analysis.__main__ import parser
+from atari.command import UserError
+
+ROOT = Path(__file__).parents[2]
+AGENTS = ROOT / "analysis" / "studies" / "agents.yaml"
+ENCODER = "model.init_args.encoder.init_args.encoder"
+
+
+def test_every_run_of_a_seed_is_trained_on_the_seeds_encoder_and_evaluated() -> None:
+    jobs = study.read(AGENTS).jobs(Path("out"), ["dqn_recipe", "ppo_nature"], 2, "cpu")
+    assert [str(folder) for folder in jobs] == [
+        f"out/seed-2/{game}/{name}"
+        for game in ("boxing", "pong", "freeway")
+        for name in ("dqn_recipe", "ppo_nature")
+    ]
+    fit, evaluate = jobs[Path("out/seed-2/pong/dqn_recipe")]
+    assert fit[:4] == ["agents", "fit", "-c", "agents/configs/dqn_frozen.yaml"]
+    given = dict(zip(fit[4::2], map(str, fit[5::2]), strict=True))
+    assert given == {
+        "--run": "out/seed-2/pong/dqn_recipe", "--seed_everything": "2", "--data.game": "pong",
+        "--data.steps": "100000", "--trainer.accelerator": "cpu",
+        f"--{ENCODER}": "runs/objectives/seed-2/recipe", "--checkpoint_every": "5000",
+        "--model.init_args.epsilon_steps": "20000",
+    }  # fmt: skip
+    assert list(map(str, evaluate)) == [
+        *("agents", "evaluate", "--run", "out/seed-2/pong/dqn_recipe", "--episodes", "20")
+    ]
+
+
+def test_a_study_of_agents_from_file_to_table(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(ROOT)
+    small = {ENCODER: "random:nature_cnn", "model.init_args.hidden": 16,
+             "model.init_args.rollout": 16, "data.envs": 2}  # fmt: skip
+    content = {
+        "kind": "agents", "title": "Small", "games": ["breakout"], "steps": 32, "episodes": 1,
+        "seeds": [3], "differences": [],
+        "runs": {"ppo": {"config": "agents/configs/ppo_frozen.yaml", "settings": small}},
+    }  # fmt: skip
+    (tmp_path / "small.yaml").write_text(yaml.safe_dump(content))
+    out = tmp_path / "out"
+    command = ["study", str(tmp_path / "small.yaml"), "--out", str(out), "--jobs", "2"]
+    args = parser().parse_args([*command, "--accelerator", "cpu"])
+    args.run(args)
+    run = json.loads((out / "seed-3" / "breakout" / "ppo" / "run.json").read_text())
+    assert (run["seed"], run["step"], run["evaluation"]["episodes"]) == (3, 32, 1)
+    with open(out / "study.csv", newline="") as file:
+        (row,) = csv.DictReader(file)
+    assert float(row["return"]) == run["evaluation"]["mean"]
+    assert f"| ppo | {run['evaluation']['hns']:.3f} |" in (out / "study.md").read_text()
+    log = (out / "seed-3" / "breakout" / "ppo.log").read_text()
+    assert "next: python -m agents evaluate" in log
+    assert "the random agent, 30.5 a human tester" in log
+
+
+def test_returns_scores_and_differences_by_hand(tmp_path: Path) -> None:
+    # Freeway's random agent gets 0 and its human tester 29.6; Breakout's 1.7 and 30.5.
+    for seed, returns in enumerate(({"freeway": 14.8, "breakout": 1.7},
+                                    {"freeway": 59.2, "breakout": 16.1})):  # fmt: skip
+        for game, score in returns.items():
+            write(tmp_path / f"seed-{seed}" / game / "mine", score, SCORED[game, score])
+            write(tmp_path / f"seed-{seed}" / game / "other", 0, -0.25, speeds=())
+    games, pairs = ["freeway", "breakout"], [["mine", "other"], ["mine", "absent"]]
+    found = scores.table(tmp_path, ["mine", "other"], games, [0, 1], pairs)
+    np.testing.assert_allclose(found["hns"]["mine"], [[0.5, 0.0], [2.0, 0.5]])
+    np.testing.assert_allclose(found["mean"]["mine"], [[14.8, 1.7], [59.2, 16.1]])
+    assert list(found["differences"]) == ["mine - other"]
+    np.testing.assert_allclose(found["differences"]["mine - other"], [[0.75, 0.25], [2.25, 0.75]])
+    text = scores.written("By hand", found)["study.md"]
+    # Each game draws its runs for itself: one time in sixteen the worse of both, or the better.
+    assert "| mine | 0.750 (0.250 to 1.250) | 0.500 (0.250 to 1.250) | 2,000 | 300 |" in text
+    assert "| other | -0.250 (-0.250 to -0.250) | -0.250 (-0.250 to -0.250) | 2,000 |  |" in text
+    assert "| human | 1.000 | 1.000 |  |  |\n| mine - other | +1.000 (+0.500 to +1.500) |" in text
+    assert "Freeway, mean over seeds" in text
+    assert "| mine | 37.0 (14.8 to 59.2) | 1.250 (0.500 to 2.000) |" in text
+    assert "| random | 0.0 | 0.000 |\n| human | 29.6 | 1.000 |" in text
+    assert "| random | 1.7 | 0.000 |\n| human | 30.5 | 1.000 |" in text
+    assert "| mine - other |  | +1.500 (+0.750 to +2.250) |" in text
+
+
+SCORED = {("freeway", 14.8): 0.5, ("freeway", 59.2): 2.0,
+          ("breakout", 1.7): 0.0, ("breakout", 16.1): 0.5}  # fmt: skip
+
+
+def test_one_seed_has_every_score_and_no_interval(tmp_path: Path) -> None:
+    write(tmp_path / "seed-4" / "freeway" / "mine", 14.8, 0.5)
+    files = scores.written("One", scores.table(tmp_path, ["mine"], ["freeway"], [4], []))
+    assert "| mine | 14.8 | 0.500 |" in files["study.md"]
+    assert files["study.csv"] == (
+        "run,seed,game,return,hns,episodes,steps\nmine,4,freeway,14.8,0.5,5,2000\n"
+    )
+
+
+def test_samples_are_refused_where_there_are_none(tmp_path: Path) -> None:
+    command = ["study", str(AGENTS), "--out", str(tmp_path), "--samples", "64"]
+    args = parser().parse_args(command)
+    with pytest.raises(UserError, match="--samples 64 is of encoders and this is a study of"):
+        args.run(args)
+
+
+def write(run: Path, score: float, hns: float, speeds: tuple[int, ...] = (100, 300, 900)) -> None:
+    """A run folder as an agent of 2,000 steps leaves it after five episodes of evaluation."""
+    run.mkdir(parents=True)
+    found = {"returns": [score] * 5, "mean": score, "hns": hns, "episodes": 5, "trained": 2000}
+    (run / "run.json").write_text(json.dumps({"kind": "agent", "evaluation": found}))
+    lines = [f"{step},steps_per_second,{speed}\n" for step, speed in enumerate(speeds)]
+    (run / "metrics.csv").write_text("step,name,value\n" + "".join(lines))
