@@ -29,7 +29,7 @@ class Recipe(SPR):
         self,
         prediction: float = 1.0,
         components: float = 5.0,
-        count: int = 64,
+        count: int = 192,
         components_width: int = 512,
         **spr,
     ):
