@@ -76,6 +76,9 @@ def evaluate(arguments: list[str]) -> None:
         "--video", action="store_true", help="film the first episode, with the attention over it"
     )
     parser.add_argument("--seconds", type=positive, default=30, help="of film at most (30)")
+    parser.add_argument(
+        "--accelerator", choices=("auto", "cpu", "cuda"), default="auto", help="(auto)"
+    )
     args = parser.parse_args(arguments)
 
     from agents.evaluate import evaluate
@@ -87,14 +90,16 @@ def evaluate(arguments: list[str]) -> None:
         max_frames=args.max_frames,
         seed=args.seed,
         seconds=args.seconds if args.video else 0,
+        accelerator=args.accelerator,
     )
 
 
 COMMANDS = {"fit": fit, "continual": continual, "evaluate": evaluate}
 
 if __name__ == "__main__":
-    # Between small steps torch's threads would spin: measured beside another busy process, an
-    # agent then runs at a sixth of its speed. It must be said before torch is imported.
-    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+    # Between small steps torch's threads spin, by default so long that beside another busy process
+    # an agent runs at a sixth of its speed. Not at all costs a third of it on an idle machine.
+    # It must be said before torch is imported.
+    os.environ.setdefault("GOMP_SPINCOUNT", "3000")
     keep_freed()
     main(run)

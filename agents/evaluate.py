@@ -18,6 +18,7 @@ from atari.command import UserError
 from atari.env import Envs
 from atari.files import exclusive
 from atari.games import find, hns
+from pretrain.device import device
 from pretrain.draws import keyed
 from pretrain.progress import bar
 from pretrain.run import Run, read_run
@@ -26,7 +27,14 @@ VIDEO = "media/evaluation.webm"
 
 
 def evaluate(
-    folder: Path, *, episodes: int | None, envs: int, max_frames: int, seed: int, seconds: int
+    folder: Path,
+    *,
+    episodes: int | None,
+    envs: int,
+    max_frames: int,
+    seed: int,
+    seconds: int,
+    accelerator: str = "auto",
 ) -> None:
     """Play `episodes` and write them to run.json as `evaluation`.
 
@@ -37,9 +45,11 @@ def evaluate(
         max_frames: longer episodes are cut.
         seed: of games and actions.
         seconds: of film of the first episode at most; 0 for none.
+        accelerator: auto, cpu or cuda.
     """
     if not (folder / "run.json").exists():
         raise UserError(f"{folder} is no run folder: train an agent with python -m agents fit")
+    at = device(accelerator)
     with exclusive(folder):
         saved = load(folder)
         episodes = episodes or saved.play.rules.episodes
@@ -53,7 +63,7 @@ def evaluate(
         }
         if not _holds(folder, settings, seconds):
             settings["video_seconds"] = seconds
-            _evaluate(folder, saved, settings)
+            _evaluate(folder, saved, settings, at)
         else:
             print(f"{folder}: evaluated before, skipped")
         _print(read_run(folder)["evaluation"])
@@ -70,9 +80,9 @@ def _holds(folder: Path, settings: dict, seconds: int) -> bool:
     return found["video_seconds"] == seconds and filmed
 
 
-def _evaluate(folder: Path, saved: Saved, settings: dict) -> None:
+def _evaluate(folder: Path, saved: Saved, settings: dict, at: torch.device) -> None:
     agent, play = saved.agent, saved.play
-    agent.to("cuda" if torch.cuda.is_available() else "cpu")
+    agent.to(at)
     moments: list[Moment] = []
     games = play.start(settings["envs"], False, settings["max_frames"], settings["seed"])
     returns, lengths = play_episodes(

@@ -7,7 +7,6 @@ from functools import cached_property
 from pathlib import Path
 from typing import NamedTuple
 
-import torch
 from torch import Tensor
 
 from agents.agent import Agent
@@ -16,6 +15,7 @@ from agents.eyes import Eyes
 from agents.phase import weights
 from agents.sequence import Sequence
 from atari.files import write_json
+from pretrain.device import device
 
 FILE = "scores.json"
 SEED = 1000  # of evaluations; the same for all, so that agents are compared in the same games
@@ -85,7 +85,7 @@ class Scores:
         agent, play = self.sequence.agents[self.method], self.sequence.plays[game]
         states = [new if part is None else weights(ends[part]) for part in parts]
         agent.load_state_dict(joined(agent, *states))
-        agent.eval().to("cuda" if torch.cuda.is_available() else "cpu")
+        agent.eval().to(device())
         count = min(self.sequence.evaluation_envs, self.sequence.episodes)
         return play_episodes(
             agent,

@@ -116,10 +116,11 @@ class AgentStudy(Study):
 
     def jobs(self, out, names, seed, accelerator):
         shared = {"data.steps": self.steps, "trainer.accelerator": accelerator}
+        judged = ["--episodes", self.episodes, "--accelerator", accelerator]
         return {
             folder: [
                 self.fit("agents", name, seed, {"run": folder, "data.game": game, **shared}),
-                ["agents", "evaluate", "--run", folder, "--episodes", self.episodes],
+                ["agents", "evaluate", "--run", folder, *judged],
             ]
             for game in self.games
             for name in names

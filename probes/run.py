@@ -9,13 +9,13 @@ import sys
 from pathlib import Path
 from types import ModuleType
 
-import torch
 from tqdm import tqdm
 
 import probes
 from atari.command import UserError
 from atari.files import exclusive
 from atari.frames import Frames
+from pretrain.device import device
 from pretrain.encoder import Encoder
 from pretrain.folder import load_encoder
 from pretrain.run import Run
@@ -47,7 +47,7 @@ def run(
     others, an unknown probe, and a folder that is in use.
     """
     chosen = _chosen(only)
-    device = _device(accelerator)
+    at = device(accelerator)
     measured = _load(encoders, seed)
     first = next(iter(measured.values()))
     frames = Frames.load(recordings)
@@ -65,7 +65,7 @@ def run(
         try:
             with tqdm(total=steps, unit="probe", dynamic_ncols=True) as bar:
                 for name, encoder in measured.items():
-                    _measure(name, encoder.to(device), drawn, chosen, results, record, bar)
+                    _measure(name, encoder.to(at), drawn, chosen, results, record, bar)
         except BaseException as fault:
             record.update(state="failed", reason=str(fault) or type(fault).__name__)
             raise
@@ -105,14 +105,6 @@ def _chosen(only: list[str] | None) -> dict[str, ModuleType]:
         if name not in known:
             raise UserError(f"unknown probe {name!r}: choose from {', '.join(known)}")
     return {name: module for name, module in known.items() if not only or name in only}
-
-
-def _device(accelerator: str) -> torch.device:
-    if accelerator == "cuda" and not torch.cuda.is_available():
-        raise UserError("no CUDA device is at hand: take --accelerator cpu")
-    if accelerator == "auto":
-        accelerator = "cuda" if torch.cuda.is_available() else "cpu"
-    return torch.device(accelerator)
 
 
 def _load(encoders: list[str], seed: int) -> dict[str, Encoder]:
