@@ -100,17 +100,24 @@ def halved(screens: Tensor) -> Tensor:
 def whitening(pixels: Tensor, count: int) -> tuple[Tensor, Tensor]:
     """(P, count) and (count,): pixels (n, P) times the first, less the second, is white.
 
-    The leading principal components, by a randomised sketch (Halko et al. 2011); zero where the
-    pixels have fewer of them.
+    The leading principal components; zero where the pixels have fewer of them.
+    """
+    mean, directions, std = principal(pixels, count)
+    scale = torch.where(std > 1e-6, 1 / std, 0.0)
+    directions = F.pad(directions * scale, (0, count - len(scale)))
+    return directions, mean @ directions
+
+
+def principal(pixels: Tensor, count: int) -> tuple[Tensor, Tensor, Tensor]:
+    """(P,), (P, k) and (k,): mean of pixels (n, P), leading directions, deviations along them.
+
+    By a randomised sketch (Halko et al. 2011) from torch's generator; k is `count`, or all.
     """
     mean = pixels.mean(0)
     # The last of a sketch are its least exact: more are sketched than kept.
     kept = min(count + 16, *pixels.shape)
     _, sizes, directions = torch.svd_lowrank(pixels - mean, kept)
-    std = sizes[:count] / (len(pixels) - 1) ** 0.5
-    scale = torch.where(std > 1e-6, 1 / std, 0.0)
-    directions = F.pad(directions[:, :count] * scale, (0, count - len(scale)))
-    return directions, mean @ directions
+    return mean, directions[:, :count], sizes[:count] / (len(pixels) - 1) ** 0.5
 
 
 @full_precision

@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from pretrain.components import principal
 from pretrain.draws import seeded
 from pretrain.encoder import Encoder, Features
 
@@ -44,20 +45,15 @@ class Pixels(Encoder):
     def fitted(self, screens: Tensor, most: int = 3000) -> Pixels:
         """A copy with the components of (n, stack, H, W) uint8; `most` of them are looked at.
 
-        Randomised (Halko et al. 2011), with a fixed seed; of the pixels that change at all.
+        Of the pixels that change at all; the sketch is drawn from a fixed seed.
         """
         some = torch.linspace(0, len(screens) - 1, min(most, len(screens)), device=screens.device)
         screens = screens[some.long()]
         changing = (screens != screens[0]).flatten(1).any(0)
-        pixels = self.scale(screens).flatten(1)
-        mean = pixels.mean(0)
-        pixels = pixels[:, changing] - mean[changing]
-        fitted = Pixels(self.stack, self.screen, min(self.dim, *pixels.shape)).to(screens.device)
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(0)
-            components = torch.svd_lowrank(pixels, fitted.dim)[2]
-        fitted.mean.copy_(mean)
-        fitted.components[changing] = components
+        with seeded(0):
+            mean, directions, _ = principal(self.scale(screens).flatten(1)[:, changing], self.dim)
+        fitted = Pixels(self.stack, self.screen, directions.shape[1]).to(screens.device)
+        fitted.mean[changing], fitted.components[changing] = mean, directions
         return fitted
 
     def encode(self, pixels: Tensor) -> Features:
