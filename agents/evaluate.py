@@ -166,9 +166,10 @@ def protocol(agent: Agent, play: Play, settings: dict) -> str:
     """How it was played, in words."""
     name = f"{play.protocol}: " if play.rules == PROTOCOLS[play.protocol] else ""
     actions = "all 18 actions, " if play.full_actions else ""
+    fire = "the button pressed first, " if play.fire_reset else ""
     return (
         f"{name}sticky {play.rules.sticky:g}, up to {max(play.rules.noop_max - 1, 0)} frames of "
-        f"no-op, whole episodes cut at {settings['max_frames']:,} frames, {actions}"
+        f"no-op, {fire}whole episodes cut at {settings['max_frames']:,} frames, {actions}"
         f"{agent.evaluated}"
     )
 

@@ -52,6 +52,7 @@ class Play(lightning.LightningDataModule):
         noop_max: an episode starts with fewer than so many frames of doing nothing.
         life_loss_terminal: a lost life is terminal for learning.
         max_frames: an episode is cut after so many frames.
+        fire_reset: where the game has the button, an episode starts with it pressed once.
         full_actions: all 18 actions of the console, the same in every game, in place of those
             that the game knows.
         clip_rewards: learn from rewards clipped to [-1, 1]; returns are always raw.
@@ -72,6 +73,7 @@ class Play(lightning.LightningDataModule):
         noop_max: NonNegativeInt | None = None,
         life_loss_terminal: bool | None = None,
         max_frames: PositiveInt | None = None,
+        fire_reset: bool = False,
         full_actions: bool = False,
         clip_rewards: bool = True,
         seed: int = 0,
@@ -79,6 +81,7 @@ class Play(lightning.LightningDataModule):
         super().__init__()
         self.game, self.steps, self.stack = find(game).rom_id, steps, stack
         self.protocol, self.full_actions = protocol, full_actions
+        self.fire_reset = fire_reset
         self.clip_rewards, self.seed = clip_rewards, seed
         given = {
             "sticky": sticky,
@@ -101,6 +104,7 @@ class Play(lightning.LightningDataModule):
             sticky=self.rules.sticky,
             noop_max=self.rules.noop_max,
             life_loss_terminal=life_loss_terminal,
+            fire_reset=self.fire_reset,
             max_frames=max_frames,
             full_actions=self.full_actions,
         )

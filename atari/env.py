@@ -49,6 +49,7 @@ class Envs:
         sticky: probability that a frame repeats the last frame's action (Machado et al. 2018).
         noop_max: an episode starts with 0 to noop_max - 1 frames of doing nothing.
         life_loss_terminal: a lost life is terminal for learning.
+        fire_reset: where the game has the button, an episode starts with it pressed once.
         max_frames: an episode is cut after this many frames.
         frame_skip: frames an action is held for; a screen is the maximum of the last two of them.
         full_actions: all 18 actions of the console in place of those that the game knows.
@@ -65,6 +66,7 @@ class Envs:
         sticky: float = 0.25,
         noop_max: int = 30,
         life_loss_terminal: bool = False,
+        fire_reset: bool = False,
         max_frames: int = 108_000,
         frame_skip: int = 4,
         full_actions: bool = False,
@@ -96,7 +98,7 @@ class Envs:
             episodic_life=False,
             life_loss_info=False,
             reward_clipping=False,
-            use_fire_reset=False,
+            use_fire_reset=fire_reset,
         )
         self.action_meanings = [action.name for action in self._games.ale.get_action_set()]
         self.action_count = len(self.action_meanings)

@@ -89,6 +89,15 @@ def test_an_episode_starts_with_fewer_than_noop_max_idle_frames():
     assert set(idle) == {0, 1, 2}
 
 
+def test_the_button_is_pressed_first_only_if_asked():
+    # Breakout's ball waits for the button.
+    for asked in (False, True):
+        envs = Envs("breakout", 1, seed=0, sticky=0.0, noop_max=0, fire_reset=asked)
+        start = envs.reset().copy()
+        moved = any((envs.step(np.zeros(1)).screens[0, -1] != start[0, -1]).any() for _ in range(8))
+        assert moved == asked
+
+
 def test_a_lost_life_is_terminal_only_if_asked_and_the_game_goes_on():
     plain = Envs("breakout", 2, seed=3)
     asking = Envs("breakout", 2, seed=3, life_loss_terminal=True)
