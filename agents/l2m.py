@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from typing import Literal
 
-from jsonargparse.typing import NonNegativeFloat, PositiveFloat, PositiveInt
+from jsonargparse.typing import PositiveInt
 from torch import Tensor, nn
 
 from agents.ia3 import scales
 from agents.lora import low_rank
-from agents.pool import Pool
-from agents.pooled import Pooled, Query
+from agents.pooled import Pooled
 from pretrain.encoder import Encoder
 
 Make = Callable[[nn.Module, int, int], Iterable[nn.Module]]
@@ -36,12 +35,7 @@ class L2M(Pooled):
         size: how many there are.
         rank: of `lora`.
         heads: `pool`: as many heads as modulators, picked with them; `shared`: one for all.
-        query: what the keys are compared with (see `Pooled`).
-        recordings: what queries are centred with; not at all by default.
-        pull: weight of what moves the keys towards the queries that picked them.
-        penalty: whether, while training, keys that earlier games used count less.
-        key_scale: keys start uniform between it and its negative.
-        lr_scale: learning rate of modulators and keys as a share of the heads'.
+        pooled: settings of every pool (see `agents.pooled.Pooled`).
     """
 
     def __init__(
@@ -51,20 +45,10 @@ class L2M(Pooled):
         size: PositiveInt = 30,
         rank: PositiveInt = 8,
         heads: Literal["pool", "shared"] = "pool",
-        query: Query = "embedded",
-        recordings: Sequence[str] = (),
-        pull: NonNegativeFloat = 0.5,
-        penalty: bool = True,
-        key_scale: PositiveFloat = 0.02,
-        lr_scale: float = 1.0,
+        **pooled,
     ):
         super().__init__(
-            encoder,
-            lr_scale,
-            lambda vit: KINDS[modulators](vit, rank, size),
-            lambda width: Pool(size, width, 1, pull, penalty, key_scale),
-            query,
-            recordings,
+            encoder, lambda vit: KINDS[modulators](vit, rank, size), size, picks=1, **pooled
         )
         self.heads = size if heads == "pool" else 0
 

@@ -7,6 +7,7 @@ from typing import Literal
 
 import numpy as np
 import torch
+from jsonargparse.typing import NonNegativeFloat, PositiveFloat, PositiveInt
 from torch import Tensor, nn
 
 from agents.modulate import Modulated
@@ -14,8 +15,6 @@ from agents.pool import Pool
 from atari.frames import Frames
 from atari.shards import Shards
 from pretrain.encoder import Encoder, Features
-
-Query = Literal["embedded", "final"]
 
 SCREENS, BATCH = 2048, 256  # that queries are centred with; encoded at once
 
@@ -30,26 +29,35 @@ class Pooled(Modulated):
 
     Args:
         encoder: a reference or an encoder, a ViT.
-        lr_scale: learning rate of modulators and keys as a share of the heads'.
         make: makes the modulators of timm's model.
-        pool: the keys.
-        query: see above.
-        recordings: see above; read when training begins.
+        size: how many there are, each with a key.
+        picks: how many a sample picks.
+        query: what the keys are compared with, `embedded` or `final`.
+        recordings: what queries are centred with; not at all by default.
+        pull: weight of what moves the keys towards the queries that picked them.
+        penalty: whether, while training, keys that earlier games used count less.
+        key_scale: keys start uniform between it and its negative.
+        lr_scale: learning rate of modulators and keys as a share of the heads'.
 
-    Raises UserError where the encoder is no ViT.
+    Raises UserError where the encoder is no ViT, and for more picks than modulators.
     """
 
     def __init__(
         self,
         encoder: str | Encoder,
-        lr_scale: float,
         make: Callable[[nn.Module], Iterable[nn.Module]],
-        pool: Callable[[int], Pool],
-        query: Query,
-        recordings: Sequence[str],
+        size: PositiveInt,
+        picks: PositiveInt,
+        query: Literal["embedded", "final"] = "embedded",
+        recordings: Sequence[str] = (),
+        pull: NonNegativeFloat = 0.5,
+        penalty: bool = True,
+        key_scale: PositiveFloat = 0.02,
+        lr_scale: float = 1.0,
     ):
         super().__init__(encoder, lr_scale, make)
-        self.pool, self.query, self.recordings = pool(self.dim), query, recordings
+        self.pool = Pool(size, self.dim, picks, pull, penalty, key_scale)
+        self.query, self.recordings = query, recordings
         self.learnt: tuple[Tensor, Tensor] | None = None
 
     def begin(self, seed: int) -> None:

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from functools import partial
 
 import torch
-from jsonargparse.typing import NonNegativeFloat, PositiveFloat, PositiveInt
+from jsonargparse.typing import PositiveInt
 from torch import Tensor, nn
 
 from agents.modulate import Modulated
-from agents.pool import Pool
-from agents.pooled import Pooled, Query
+from agents.pooled import Pooled
 from pretrain.encoder import Encoder
 
 
@@ -96,12 +94,7 @@ class L2P(Pooled):
         size: prompts in the pool.
         length: tokens of a prompt.
         picks: prompts that a sample picks.
-        query: what the keys are compared with (see `Pooled`).
-        recordings: what queries are centred with; not at all by default.
-        pull: weight of what moves the keys towards the queries that picked them.
-        penalty: whether, while training, keys that earlier games used count less.
-        key_scale: keys start uniform between it and its negative.
-        lr_scale: learning rate of prompts and keys as a share of the heads'.
+        pooled: settings of every pool (see `agents.pooled.Pooled`).
     """
 
     def __init__(
@@ -110,18 +103,12 @@ class L2P(Pooled):
         size: PositiveInt = 100,
         length: PositiveInt = 5,
         picks: PositiveInt = 5,
-        query: Query = "embedded",
-        recordings: Sequence[str] = (),
-        pull: NonNegativeFloat = 0.5,
-        penalty: bool = True,
-        key_scale: PositiveFloat = 0.02,
-        lr_scale: float = 1.0,
+        **pooled,
     ):
         super().__init__(
             encoder,
-            lr_scale,
             lambda vit: [Prompt(vit.blocks, vit.embed_dim, length, size, deep=False)],
-            lambda width: Pool(size, width, picks, pull, penalty, key_scale),
-            query,
-            recordings,
+            size,
+            picks,
+            **pooled,
         )
