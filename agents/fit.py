@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 from lightning import Callback
@@ -32,7 +33,18 @@ class StepLogger(RunLogger):
 
 
 class AgentCLI(FitCLI):
+    """Builds an agent and its game.
+
+    Args:
+        args: of the command, or a config.
+        begin: gives a new agent more than `--start` does.
+    """
+
     kind = "agent"
+
+    def __init__(self, args: list[str] | dict, begin: Callable[[Agent], None] = lambda agent: None):
+        self.begin = begin
+        super().__init__(Agent, Play, args, DESCRIPTION)
 
     def title(self) -> str:
         encoder = type(self.model.eyes.encoder).__name__.lower()
@@ -68,10 +80,13 @@ class AgentCLI(FitCLI):
         super().before_instantiate_classes()
 
     def instantiate_trainer(self, **kwargs):
-        if self.config.start and not newest(self.folder / "checkpoints"):
-            start(self.model, Path(self.config.start))
         self.datamodule.folder = self.folder
         self.datamodule.attach(self.model)
+        if not newest(self.folder / "checkpoints"):
+            if self.config.start:
+                start(self.model, Path(self.config.start))
+            self.begin(self.model)
+            self.model.eyes.encoder.settle()  # some read recordings then
         return super().instantiate_trainer(max_steps=self.datamodule.experience.updates, **kwargs)
 
     def save(self) -> None:
@@ -85,7 +100,7 @@ class AgentCLI(FitCLI):
 
 def fit(args: list[str]) -> None:
     """Run the command with these arguments."""
-    cli = AgentCLI(Agent, Play, args, DESCRIPTION)
+    cli = AgentCLI(args)
     with cli.stack:
         if cli.fit():
             cli.save()

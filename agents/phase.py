@@ -12,8 +12,7 @@ from torch import Tensor
 
 from agents.agent import Agent
 from agents.experience import Experience
-from agents.fit import DESCRIPTION, AgentCLI
-from agents.play import Play
+from agents.fit import AgentCLI
 from pretrain.checkpoint import VerifiedCheckpointIO, newest
 from pretrain.run import Run
 
@@ -56,10 +55,8 @@ def train(settings: dict, folder: Path, begin: Callable[[Agent], None]) -> Path:
 
 
 def _learn(settings: dict, folder: Path, begin: Callable[[Agent], None]) -> None:
-    cli = AgentCLI(Agent, Play, settings | {"run": str(folder)}, DESCRIPTION)
+    cli = AgentCLI(settings | {"run": str(folder)}, begin)
     with cli.stack:
-        if not newest(folder / "checkpoints"):
-            begin(cli.model)
         cli.fit()
         agent, experience = cli.model, cli.datamodule.experience
         played = experience.played

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -21,6 +22,7 @@ from agents.ppo import PPO
 from agents.prompts import L2P
 from agents.replay import Transitions
 from agents.replayed import Replayed
+from agents.saved import load
 from atari.command import UserError
 from pretrain.checkpoint import newest
 from pretrain.vit import Shape, build
@@ -271,6 +273,55 @@ def arguments(encoder: Path, run: Path) -> list[str]:
         *("--trainer.log_every_n_steps", "5"),
         *(word for pair in pairs for word in pair),
     ]
+
+
+REFUSED = {
+    "no recordings": ({"recordings": "[nowhere]"}, "no recordings in nowhere: make some with"),
+    "a misspelt setting of every pool": ({"pulll": 1}, "unknown setting 'pulll'"),
+    "a wrong one": ({"query": "first"}, "first"),
+}
+
+
+@pytest.mark.parametrize("mistake", REFUSED)
+def test_a_mistake_is_refused_before_anything_is_played_and_leaves_nothing_behind(
+    mistake: str, encoder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings, message = REFUSED[mistake]
+    more = [
+        word
+        for key, value in settings.items()
+        for word in (f"--model.init_args.encoder.init_args.{key}", str(value))
+    ]
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(UserError) as refused:
+        fit([*arguments(encoder, tmp_path / "run"), *more])
+    assert message in str(refused.value)
+    assert "\n" not in str(refused.value)
+    assert not (tmp_path / "run").exists()
+
+
+def test_damaged_recordings_are_refused_by_name(
+    encoder: Path, recordings: Path, tmp_path: Path
+) -> None:
+    pong = shutil.copytree(recordings / "pong", tmp_path / "pong")
+    (pong / "shard-00001.parquet").write_bytes(b"damaged")
+    setting = ("--model.init_args.encoder.init_args.recordings", f"[{pong}]")
+    with pytest.raises(UserError, match=r"pong/shard-00001\.parquet: it cannot be read"):
+        fit([*arguments(encoder, tmp_path / "run"), *setting])
+    assert not (tmp_path / "run").exists()
+
+
+def test_an_agent_needs_its_recordings_only_to_begin(
+    encoder: Path, recordings: Path, tmp_path: Path
+) -> None:
+    """Whoever asks again or loads it finds in the checkpoint what they said."""
+    pong, run = shutil.copytree(recordings / "pong", tmp_path / "pong"), tmp_path / "run"
+    setting = ("--model.init_args.encoder.init_args.recordings", f"[{pong}]")
+    command = [*arguments(encoder, run), *setting, "--data.steps", "72"]
+    fit(command)
+    shutil.rmtree(pong)
+    fit(command)
+    assert load(run).agent.eyes.encoder.pool.choice.centred
 
 
 def test_a_broken_off_run_ends_as_the_run_that_was_not_counts_and_keys_included(
