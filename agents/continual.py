@@ -11,11 +11,12 @@ import yaml
 from jsonargparse import ArgumentError, ArgumentParser
 from tqdm import tqdm
 
+from agents.adapt import Adapted
 from agents.agent import Agent
 from agents.judge import Scores, joined
 from agents.phase import ended, train, weights
 from agents.play import Play
-from agents.sequence import Method, Sequence
+from agents.sequence import Asked, Method, Sequence
 from agents.tables import NUMBERS, phase, tables
 from atari.command import UserError
 from atari.files import exclusive, write_text
@@ -31,7 +32,6 @@ the run is done. Any setting can be given here: --steps 10000, --games '[pong, f
 def continual(args: list[str]) -> None:
     """Run the command with these arguments."""
     folder, sequence, resolved = parsed(args)
-    refuse_other_settings(folder, resolved)
     sequence.check()
     with exclusive(folder):
         title = f"{', '.join(sequence.methods)} through {len(sequence.games)} games"
@@ -53,7 +53,10 @@ def continual(args: list[str]) -> None:
 
 
 def parsed(args: list[str]) -> tuple[Path, Sequence, str]:
-    """The run folder, what is played, and the resolved config, of the command's arguments."""
+    """The run folder, what is played, and the resolved config, of the command's arguments.
+
+    Raises UserError for what cannot be parsed, and where the folder holds a run of other settings.
+    """
     parser = ArgumentParser(
         "python -m agents continual", description=DESCRIPTION, exit_on_error=False
     )
@@ -61,7 +64,8 @@ def parsed(args: list[str]) -> tuple[Path, Sequence, str]:
         "-c", "--config", action="config", help="such as agents/configs/continual.yaml"
     )
     parser.add_argument("--run", type=str, help="run folder, such as runs/sequence")
-    parser.add_class_arguments(Sequence, skip={"agent", "play"})
+    parser.add_class_arguments(Sequence, skip={"methods", "agent", "play"})
+    parser.add_argument("--methods", type=dict[str, Asked], required=True, help="what is compared")
     given = {"encoder", "actions", "seed"}, {"game", "steps", "seed"}
     parser.add_subclass_arguments(Agent, "agent", skip=given[0], instantiate=False)
     parser.add_class_arguments(Play, "play", skip=given[1], instantiate=False)
@@ -70,8 +74,9 @@ def parsed(args: list[str]) -> tuple[Path, Sequence, str]:
         if not config.run:
             raise UserError("no run folder: say where to with --run runs/NAME")
         resolved = parser.dump(config)
+        refuse_other_settings(Path(config.run), resolved, parser)
     except (ArgumentError, ValueError) as fault:
-        if mistake := explain(fault, (Sequence, Method, Agent, Play)):
+        if mistake := explain(fault, (Sequence, Asked, Agent, Play, Adapted)):
             raise mistake from None
         raise
     plain = yaml.safe_load(resolved)

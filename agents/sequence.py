@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 from jsonargparse.typing import PositiveInt
 
+from agents.adapt import Adapted
 from agents.agent import Agent
 from agents.play import Play
 from agents.saved import build
@@ -28,6 +29,13 @@ class Method:
 
     encoder: dict[str, Any]
     per_game: Literal["nothing", "heads", "agent"] = "nothing"
+
+
+@dataclass
+class Asked(Method):
+    """A method as a parser reads it, which is to know the settings of every encoder."""
+
+    encoder: Adapted
 
 
 @dataclass

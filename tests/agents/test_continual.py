@@ -209,6 +209,30 @@ def test_a_finished_sequence_says_so(
         play(path, played, "--steps", "80")
 
 
+def test_a_default_is_the_same_setting_whether_it_is_written_out_or_not(
+    played: Path, encoder: Path, tmp_path: Path
+) -> None:
+    run = tmp_path / "run"
+    run.mkdir()
+    shutil.copy(played / "config.yaml", run)
+    path = config(tmp_path / "c.yaml", encoder, games=GAMES, methods=METHODS)
+    settings = yaml.safe_load(path.read_text())
+
+    def ask(batches: int) -> None:
+        settings["methods"]["ewc"]["encoder"]["init_args"]["batches"] = batches
+        path.write_text(yaml.safe_dump(settings))
+        parsed(["-c", str(path), "--run", str(run), *SMALL])
+
+    ask(10)
+    held = yaml.safe_load((run / "config.yaml").read_text())
+    del held["methods"]["ewc"]["encoder"]["init_args"]["lr_scale"]  # as if it had come later
+    del held["agent"]["init_args"]["n_step"]
+    (run / "config.yaml").write_text(yaml.safe_dump(held))
+    ask(10)
+    with pytest.raises(UserError, match=r"methods\.ewc\.encoder\.init_args\.batches = 10, not 11"):
+        ask(11)
+
+
 MISTAKES = {
     "other actions": (
         ["--play.full_actions", "false"],
@@ -221,6 +245,10 @@ MISTAKES = {
     "a reference that goes through": (["--reference", "head_only"], "with per_game: agent"),
     "an unknown setting": (["--stepz", "3"], "unknown setting 'stepz': did you mean 'steps'?"),
     "an unknown setting of the agent": (["--agent.init_args.gama", "1"], "did you mean 'gamma'"),
+    "an unknown setting of an encoder": (
+        ["--methods.alone.encoder.init_args.lr_scal", "1"],
+        "unknown setting 'lr_scal': did you mean 'lr_scale'?",
+    ),
     "a wrong type": (["--episodes", "many"], "episodes"),
     "no run folder": (["--run", ""], "say where to with --run"),
     "a replay larger than memory": (["--agent.init_args.replay", "100000000000"], "GB"),
