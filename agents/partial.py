@@ -34,6 +34,9 @@ class LayerNormOnly(Held):
 class BitFit(Held):
     """Its biases learn with the heads (Ben Zaken, Ravfogel, Goldberg 2022, arXiv 2106.10199).
 
+    Batch normalisations keep the statistics that the encoder was pretrained with: were they a
+    batch's, they would change every layer without a gradient, and undo the bias before each.
+
     Args:
         encoder: a reference or an encoder.
         lr_scale: their learning rate as a share of the heads'.

@@ -19,7 +19,7 @@ from agents.ppo import PPO
 from agents.prompts import L2P, Prompts
 from agents.rollouts import Samples
 from atari.command import UserError
-from pretrain.cnn import build_cnn
+from pretrain.cnn import Norm, build_cnn
 from pretrain.encoder import Encoder
 from pretrain.vit import Shape, ViT, build
 
@@ -132,25 +132,43 @@ def batches() -> list[Samples]:
     return list(play.experience)
 
 
-@each_way
-def test_held_weights_do_not_move_by_a_bit_and_the_rest_do(
-    way: str, batches: list[Samples]
-) -> None:
-    """Updates of a real agent; gradients reach what was added to the first block."""
-    adapted = WAYS[way][0](build(Shape(patch=42)))
+def updated(adapted: Adapted, batches: list[Samples]) -> tuple[PPO, set[str]]:
+    """A real agent that has learnt from `batches`, and what of its state they moved."""
     agent = PPO(encoder=adapted, actions=4, hidden=8)
-    before = {name: weights.detach().clone() for name, weights in agent.named_parameters()}
+    before = copy.deepcopy(agent.state_dict())
     optimiser = torch.optim.Adam(learning(agent), lr=0.01)
     for batch in batches:
         optimiser.zero_grad()
         sum((agent.losses(batch) | adapted.penalties()).values()).backward()
         optimiser.step()
-    still = {name for name, old in before.items() if torch.equal(old, agent.get_parameter(name))}
+    after = agent.state_dict()
+    return agent, {name for name, old in before.items() if not torch.equal(old, after[name])}
+
+
+@each_way
+def test_held_weights_do_not_move_by_a_bit_and_the_rest_do(
+    way: str, batches: list[Samples]
+) -> None:
+    """Gradients reach what was added to the first block."""
+    agent, moved = updated(WAYS[way][0](build(Shape(patch=42))), batches)
     held = {name for name, weights in agent.named_parameters() if not weights.requires_grad}
-    learns = {name for name in before if name.startswith("eyes.")} - held
-    assert held <= still
-    assert not learns & still
+    learns = {name for name, _ in agent.named_parameters() if name.startswith("eyes.")} - held
+    assert not held & moved
+    assert learns <= moved
     assert sum(name.startswith("eyes.encoder.encoder.") for name in held) > 3
+
+
+@pytest.mark.parametrize("name", ["nature_cnn", "sgi_resnet"])
+def test_of_a_cnn_all_biases_learn_and_neither_weights_nor_statistics_move(
+    name: str, batches: list[Samples]
+) -> None:
+    inner = build_cnn(name)
+    for norm in inner.modules():
+        if isinstance(norm, Norm):  # some start at 0, and the biases before them learn nothing
+            torch.nn.init.ones_(norm.weight)
+    agent, moved = updated(BitFit(inner), batches)
+    eyes = {name for name in agent.state_dict() if name.startswith("eyes.")}
+    assert moved & eyes == {name for name in eyes if name.endswith(".bias")}
 
 
 def test_lora_is_the_encoder_with_the_products_in_its_weights() -> None:
