@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -15,7 +16,7 @@ from atari.command import UserError
 from atari.games import find
 from pretrain.checkpoint import newest
 from pretrain.cli import FitCLI
-from pretrain.logger import RunLogger
+from pretrain.logger import UPDATE, RunLogger
 
 DESCRIPTION = """Train an agent in a game, with any encoder. The same command again goes on after a
 kill, bit for bit, or says that the run is done. Any setting of the config can be given here:
@@ -27,9 +28,10 @@ class StepLogger(RunLogger):
 
     def log_metrics(self, metrics, step=None) -> None:
         self.run.log(step, metrics)
-        if "loss" in metrics:
-            # Not for every episode that ends: run.json waits for the disk.
-            self.run.update(step=step)
+        self.run.record["step"] = step  # for whoever updates run.json next, such as a failure
+        if time.monotonic() > self.updated + UPDATE:
+            self.run.update()
+            self.updated = time.monotonic()
 
 
 class AgentCLI(FitCLI):

@@ -13,11 +13,11 @@ import pytest
 import torch
 import yaml
 
-from agents.fit import fit
+from agents.fit import StepLogger, fit
 from atari.command import UserError
 from pretrain.checkpoint import newest
 from pretrain.folder import export_encoder, load_encoder
-from pretrain.run import read_run
+from pretrain.run import Run, read_run
 from pretrain.vit import Shape, build
 
 ROOT = Path(__file__).parents[2]
@@ -135,6 +135,17 @@ def test_a_killed_run_ends_as_the_run_that_was_never_killed(
     assert rows(whole) == rows(killed)
     assert sum(name == "return" for _, name in rows(whole)) > 3
     assert read_run(killed)["step"] == ours["Play"]["played"]
+
+
+def test_run_json_is_not_written_at_every_log_and_ends_with_the_last_step(tmp_path: Path) -> None:
+    run = Run(tmp_path, "agent", "DQN in Pong")
+    logger = StepLogger(run)
+    for step in (8, 16, 24):
+        logger.log_metrics({"loss": 0.5}, step)
+    assert read_run(tmp_path)["step"] == 8
+    run.update(state="failed")
+    assert read_run(tmp_path)["step"] == 24
+    assert [step for step, _ in rows(tmp_path)] == ["8", "16", "24"]
 
 
 def test_a_finished_run_says_so_and_other_settings_are_refused(
