@@ -3,6 +3,8 @@
 A new agent is one file with a subclass, a config beside it and a test:
 
     class Mine(Agent):
+        evaluated = "the likeliest action"               # how it acts in an evaluation
+
         def __init__(self, **base):
             super().__init__(**base)
             self.head = self.eyes.heads(lambda: nn.Linear(self.eyes.width, self.actions))
@@ -15,7 +17,8 @@ A new agent is one file with a subclass, a config beside it and a test:
             return {"imitation": F.cross_entropy(logits, batch.action)}
 
         def experience(self, play):                      # what yields the batches
-            return Replayed(play, self, size=10_000)
+            return Replayed(play, self, size=10_000, batch=32, n_step=1, gamma=0.99,
+                            warmup=1000, steps_per_update=4)
 """
 
 from __future__ import annotations

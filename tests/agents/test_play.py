@@ -2,16 +2,25 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import torch
+import torch.nn.functional as F
+from torch import nn
 
+import agents.agent
+from agents.adapt import Frozen
+from agents.agent import Agent
 from agents.play import PROTOCOLS, Play
+from agents.replay import Transitions
+from agents.replayed import Replayed
 from atari.env import Envs, Step
 from pretrain.checkpoint import newest
 from pretrain.run import read_run
+from pretrain.vit import Shape, build
 
 CONFIG = Path(__file__).parents[2] / "agents" / "configs" / "ppo_nature.yaml"
 
@@ -29,6 +38,20 @@ def test_the_actions_are_the_games_own_or_all(full: bool, count: int) -> None:
     play = Play("breakout", envs=1, full_actions=full)
     assert play.action_count == count
     assert play.start(1, False, 400, seed=0).action_count == count
+
+
+def test_the_example_of_an_agent_is_one() -> None:
+    """The lines that tell how to write one, with their imports."""
+    names = {"Agent": Agent, "nn": nn, "F": F, "Replayed": Replayed}
+    exec(textwrap.dedent(agents.agent.__doc__.partition("a test:\n")[2]), names)
+    play = Play("pong", envs=2, steps=2000)
+    mine = names["Mine"](encoder=Frozen(build(Shape(patch=42))), actions=play.action_count)
+    play.attach(mine)
+    seen = mine.eyes.observe(torch.from_numpy(play.envs.reset()))
+    action = mine.act(seen, explore=True, generator=torch.Generator())
+    assert play.envs.step(action.numpy()).reward.shape == (2,)
+    batch = Transitions(seen, action, torch.ones(2), torch.ones(2), seen)
+    assert [loss.shape for loss in mine.losses(batch).values()] == [()]
 
 
 def test_environments_that_die_end_the_run_in_one_line_and_it_goes_on(
