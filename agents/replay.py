@@ -28,7 +28,7 @@ class Transitions(NamedTuple):
     """Steps and what came of them."""
 
     observed: Tensor
-    """(B, stack, H, W) uint8, or (B, F) features."""
+    """(B, stack, H, W) uint8, or features: (B, F), of tokens (B, N, D)."""
     action: Tensor
     """(B,) int64."""
     reward: Tensor
@@ -50,7 +50,7 @@ class Replay:
         size: steps, over all environments.
         envs: environments.
         row: what is held of one observation, for its shape and dtype: a screen (H, W) uint8 or
-            features (F,).
+            features: (F,), of tokens (N, D).
         stack: screens that make an observation; 0 where features are held.
         folder: what was observed is held in a file there, which is mapped and which is gone when
             the process is; None holds it in memory.

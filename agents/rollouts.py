@@ -21,7 +21,7 @@ class Samples(NamedTuple):
     """Steps of a rollout, each (B, ...)."""
 
     observed: Tensor
-    """(B, stack, H, W) uint8, or (B, F) features."""
+    """(B, stack, H, W) uint8, or features: (B, F), of tokens (B, N, D)."""
     action: Tensor
     logp: Tensor
     """Log-probability of the action under the policy that played."""
