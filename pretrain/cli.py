@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import sys
 import warnings
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 
 import yaml
@@ -172,8 +172,10 @@ def refuse_other_settings(
         return
     held, asked = (yaml.safe_load(text) for text in (path.read_text(), resolved))
     if parser:
-        completed = parser.dump(parser.parse_object(held), skip_link_targets=True)
-        held = yaml.safe_load(completed)
+        # What this parser does not know is a run of another kind, and differs as it is.
+        with suppress(ArgumentError, ValueError):
+            completed = parser.dump(parser.parse_object(held), skip_link_targets=True)
+            held = yaml.safe_load(completed)
     held, asked = _flat(held), _flat(asked)
     for key in sorted(held.keys() | asked.keys()):
         if not key.startswith(SAME_RUN) and held.get(key) != asked.get(key):

@@ -13,10 +13,12 @@ from pathlib import Path
 import pytest
 import torch
 import yaml
+from jsonargparse import ArgumentParser
 from safetensors.torch import load_file
 
 from atari.command import UserError
 from pretrain.checkpoint import newest
+from pretrain.cli import refuse_other_settings
 from pretrain.fit import fit
 from pretrain.folder import load_encoder
 from pretrain.run import read_run
@@ -149,6 +151,14 @@ def test_other_settings_in_the_same_folder_are_refused(recordings: Path, tmp_pat
     fit(arguments("vicreg", recordings, tmp_path, "--trainer.max_steps", "2"))
     with pytest.raises(UserError, match=r"holds a run with trainer.max_steps = 2, not 3"):
         fit(arguments("vicreg", recordings, tmp_path, "--trainer.max_steps", "3"))
+
+
+def test_a_run_of_another_kind_is_refused_by_what_differs(tmp_path: Path) -> None:
+    (tmp_path / "config.yaml").write_text("stacks: 4\n")
+    parser = ArgumentParser(exit_on_error=False)
+    parser.add_argument("--steps", type=int)
+    with pytest.raises(UserError, match=r"holds a run with stacks = 4, not None"):
+        refuse_other_settings(tmp_path, "steps: 1", parser)
 
 
 def test_the_monitor_stops_a_run_that_diverges_and_keeps_the_last_good_checkpoint(
