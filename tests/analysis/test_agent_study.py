@@ -36,7 +36,8 @@ def test_every_run_of_a_seed_is_trained_on_the_seeds_encoder_and_evaluated() -> 
         "--model.init_args.epsilon_steps": "20000",
     }  # fmt: skip
     assert list(map(str, evaluate)) == [
-        *("agents", "evaluate", "--run", "out/seed-2/pong/dqn_recipe", "--episodes", "20")
+        *("agents", "evaluate", "--run", "out/seed-2/pong/dqn_recipe"),
+        *("--episodes", "20", "--accelerator", "cpu"),
     ]
 
 
