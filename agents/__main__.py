@@ -98,8 +98,9 @@ COMMANDS = {"fit": fit, "continual": continual, "evaluate": evaluate}
 
 if __name__ == "__main__":
     # Between small steps torch's threads spin, by default so long that beside another busy process
-    # an agent runs at a sixth of its speed. Not at all costs a third of it on an idle machine.
+    # an agent runs at a sixth of its speed. Not at all costs a third of it on an idle machine; this
+    # long costs nothing there, and a third beside three busy processes on two cores.
     # It must be said before torch is imported.
-    os.environ.setdefault("GOMP_SPINCOUNT", "3000")
+    os.environ.setdefault("GOMP_SPINCOUNT", "10000")
     keep_freed()
     main(run)
