@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 from agents.heap import keep_freed
-from atari.command import UserError, main, positive
+from atari.command import ACCELERATORS, UserError, main, positive
 
 HELP = """Train agents in Atari games, on pretrained encoders or their own, and evaluate them.
 
@@ -76,9 +76,7 @@ def evaluate(arguments: list[str]) -> None:
         "--video", action="store_true", help="film the first episode, with the attention over it"
     )
     parser.add_argument("--seconds", type=positive, default=30, help="of film at most (30)")
-    parser.add_argument(
-        "--accelerator", choices=("auto", "cpu", "cuda"), default="auto", help="(auto)"
-    )
+    parser.add_argument("--accelerator", choices=ACCELERATORS, default="auto", help="(auto)")
     args = parser.parse_args(arguments)
 
     from agents.evaluate import evaluate

@@ -164,7 +164,8 @@ def _foresee(shown: tqdm, lengths: list[list[int]], quota: list[int]) -> None:
 
 def protocol(agent: Agent, play: Play, settings: dict) -> str:
     """How it was played, in words."""
-    name = f"{play.protocol}: " if play.rules == PROTOCOLS[play.protocol] else ""
+    named = play.rules == PROTOCOLS[play.protocol] and not play.fire_reset
+    name = f"{play.protocol}: " if named else ""
     actions = "all 18 actions, " if play.full_actions else ""
     fire = "the button pressed first, " if play.fire_reset else ""
     return (

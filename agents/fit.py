@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -16,7 +15,7 @@ from atari.command import UserError
 from atari.games import find
 from pretrain.checkpoint import newest
 from pretrain.cli import FitCLI
-from pretrain.logger import UPDATE, RunLogger
+from pretrain.logger import RunLogger
 
 DESCRIPTION = """Train an agent in a game, with any encoder. The same command again goes on after a
 kill, bit for bit, or says that the run is done. Any setting of the config can be given here:
@@ -26,12 +25,7 @@ kill, bit for bit, or says that the run is done. Any setting of the config can b
 class StepLogger(RunLogger):
     """Counts as agents do: agent steps, the first of them 1."""
 
-    def log_metrics(self, metrics, step=None) -> None:
-        self.run.log(step, metrics)
-        self.run.record["step"] = step  # for whoever updates run.json next, such as a failure
-        if time.monotonic() > self.updated + UPDATE:
-            self.run.update()
-            self.updated = time.monotonic()
+    first = 1
 
 
 class AgentCLI(FitCLI):

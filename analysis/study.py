@@ -15,7 +15,7 @@ import yaml
 from tqdm import tqdm
 
 from analysis.plan import KINDS, Command, Study
-from atari.command import UserError, positive
+from atari.command import ACCELERATORS, UserError, positive
 from atari.files import write_text
 
 HELP = "pretrain many encoders or train many agents alike, and write the table that compares them"
@@ -53,9 +53,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         help="runs at once, which share the cores or the GPU; each then writes what it says to "
         "a log beside its folder, such as OUT/seed-0/NAME.log (1)",
     )
-    parser.add_argument(
-        "--accelerator", choices=("auto", "cpu", "cuda"), default="auto", help="(auto)"
-    )
+    parser.add_argument("--accelerator", choices=ACCELERATORS, default="auto", help="(auto)")
 
 
 def run(args: argparse.Namespace) -> None:

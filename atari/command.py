@@ -7,6 +7,9 @@ import sys
 from collections.abc import Callable
 from typing import NoReturn
 
+ACCELERATORS = ("auto", "cpu", "cuda")
+"""What a command's --accelerator may say; `pretrain.device.device` makes a device of it."""
+
 
 class UserError(ValueError):
     """A mistake of the user's. Its text is one line that names the bad value and the fix."""

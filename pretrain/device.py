@@ -6,11 +6,12 @@ import torch
 
 from atari.command import UserError
 
-ACCELERATORS = ("auto", "cpu", "cuda")
-
 
 def device(accelerator: str = "auto") -> torch.device:
-    """The device of one of `ACCELERATORS`; UserError where a GPU is asked for and none is there."""
+    """The device of one of `atari.command.ACCELERATORS`.
+
+    Raises UserError where a GPU is asked for and none is there.
+    """
     if accelerator == "cuda" and not torch.cuda.is_available():
         raise UserError("no CUDA device is at hand: take --accelerator cpu")
     if accelerator == "auto":

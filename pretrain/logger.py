@@ -16,6 +16,7 @@ class RunLogger(Logger):
     """Appends what Lightning logs to metrics.csv and keeps run.json's step up to date."""
 
     name = version = ""
+    first = 0  # the number of the first step
 
     def __init__(self, run: Run):
         super().__init__()
@@ -23,8 +24,9 @@ class RunLogger(Logger):
 
     def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
         self.run.log(step, {name: value for name, value in metrics.items() if name != "epoch"})
+        self.run.record["step"] = step + 1 - self.first  # for whoever updates run.json next
         if time.monotonic() > self.updated + UPDATE:
-            self.run.update(step=step + 1)
+            self.run.update()
             self.updated = time.monotonic()
 
     def log_hyperparams(self, params, *args, **kwargs) -> None:

@@ -66,7 +66,7 @@ def parse(argv: list[str] | None = None) -> argparse.Namespace:
     )
     running.add_argument("--seed", type=int, default=0, help="of the division and the draws (0)")
     running.add_argument(
-        "--accelerator", choices=("auto", "cpu", "cuda"), default="auto", help="(auto)"
+        "--accelerator", choices=command.ACCELERATORS, default="auto", help="(auto)"
     )
     running.set_defaults(command=run)
     listing = commands.add_parser("ls", help="list the probes and what they measure")
