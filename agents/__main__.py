@@ -7,8 +7,8 @@ import os
 import sys
 from pathlib import Path
 
-from agents.heap import keep_freed
 from atari.command import ACCELERATORS, UserError, main, positive
+from pretrain.heap import keep_freed
 
 HELP = """Train agents in Atari games, on pretrained encoders or their own, and evaluate them.
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 
 from atari.command import UserError, main
+from pretrain.heap import keep_freed
 
 HELP = """Pretrain vision encoders on recorded screens, without rewards.
 
@@ -30,4 +31,5 @@ def run() -> None:
 
 
 if __name__ == "__main__":
+    keep_freed()
     main(run)

@@ -107,11 +107,12 @@ def resized_crop(
     sides = draws.uniform(low, high).exp()
     width, height = (area * sides).sqrt().clamp(max=1), (area / sides).sqrt().clamp(max=1)
     x, y = ((1 - length) * draws.uniform(-1, 1) for length in (width, height))
-    zero = torch.zeros_like(x)
-    box = torch.stack([torch.stack([width, zero, x], 1), torch.stack([zero, height, y], 1)], 1)
-    batch, stack, *whole = screens.shape
-    size = [batch, stack, *([side, side] if side else whole)]
-    grid = F.affine_grid(box, size, align_corners=False)
+    high, wide = (side or whole for whole in screens.shape[-2:])
+    # The box is upright: where to look is one place a row and one a column.
+    down = y[:, None] + height[:, None] * _middles(high, screens.device)
+    along = x[:, None] + width[:, None] * _middles(wide, screens.device)
+    shape = (len(screens), high, wide)
+    grid = torch.stack([along[:, None].expand(shape), down[:, :, None].expand(shape)], dim=3)
     cut = F.grid_sample(screens.float(), grid, padding_mode="border", align_corners=False)
     return _rounded(cut)
 
@@ -231,15 +232,20 @@ def _turn_hue(screens: Tensor, turns: Tensor) -> Tensor:
     value, least = screens.amax(1, keepdim=True), screens.amin(1, keepdim=True)
     chroma = (value - least).clamp(min=1e-6)
     red, green, blue = screens.split(1, dim=1)
-    sector = torch.where(
-        value == red,
-        (green - blue) / chroma % 6,
-        torch.where(value == green, (blue - red) / chroma + 2, (red - green) / chroma + 4),
-    )
+    # Of three screens one has the value; where two have it, either gives the same.
+    sector = torch.where(value == green, (blue - red) / chroma + 2, (red - green) / chroma + 4)
+    sector = torch.where(value == red, (green - blue) / chroma, sector)
     # Each channel falls from the value by the chroma as the hue moves away from it.
     offsets = torch.tensor([5.0, 3.0, 1.0], device=screens.device)[None, :, None, None]
-    place = (offsets + sector + 6 * _column(turns)) % 6
-    return value - (value - least) * torch.minimum(place, 4 - place).clamp(0, 1)
+    place = offsets + 6 * _column(turns) + sector
+    place.sub_((place / 6).floor_().mul_(6))  # in [0, 6); % takes three times as long on a CPU
+    fall = torch.minimum(place, 4 - place).clamp_(0, 1)
+    return torch.addcmul(value, fall, chroma, value=-1)
+
+
+def _middles(count: int, device: torch.device) -> Tensor:
+    """(count,) the middles of equal parts of the way from -1 to 1."""
+    return (2 * torch.arange(count, device=device) + 1) / count - 1
 
 
 def _column(values: Tensor) -> Tensor:

@@ -166,7 +166,10 @@ class Objective(lightning.LightningModule):
     def _losses(self, batch: Batch, seed: int) -> dict[str, Tensor]:
         size, device = len(batch.windows), batch.windows.device
         draws = Draws(seed, batch.step, size, device, batch.rank, batch.world, batch.episode)
-        return self.losses(*self.views(batch.windows, draws, **batch.labels))
+        # Views are screens of 8 bits again: whoever computes them in as many rounds twice.
+        with torch.autocast(device.type, enabled=False):
+            views = self.views(batch.windows, draws, **batch.labels)
+        return self.losses(*views)
 
     def optimizer_step(self, epoch, batch_idx, optimizer, optimizer_closure=None) -> None:
         decay(optimizer, self.optimisation, self.trainer.global_step / self.trainer.max_steps)
