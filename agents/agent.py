@@ -27,6 +27,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 import lightning
 import torch
+from jsonargparse.typing import NonNegativeInt
 from torch import Tensor
 
 from agents.adapt import Adapted
@@ -48,6 +49,9 @@ class Agent(lightning.LightningModule):
         actions: size of the action set; set by the game.
         features: what of the encoder's features the heads are given.
         token_width: numbers left of each token where `features` are `tokens`.
+        standardise: screens of random play, or of the recordings that it learns from, that the
+            features' mean and deviations are taken from before anything is learnt (see
+            `agents.standard`); 0 leaves features as they are.
         hidden: width of the layer between features and outputs.
         lr: Adam's learning rate of the heads; the encoder's is scaled by its `lr_scale`.
         adam_eps: Adam's epsilon.
@@ -66,6 +70,7 @@ class Agent(lightning.LightningModule):
         actions: int,
         features: Pick = "summary_and_mean",
         token_width: int = 16,
+        standardise: NonNegativeInt = 0,
         hidden: int = 512,
         lr: float = 2.5e-4,
         adam_eps: float = 1e-5,
@@ -75,7 +80,7 @@ class Agent(lightning.LightningModule):
         super().__init__()
         encoder.begin(seed)
         self.eyes = Eyes(encoder, features, token_width, seed)
-        self.actions, self.hidden = actions, hidden
+        self.actions, self.hidden, self.standardise = actions, hidden, standardise
         self.lr, self.adam_eps, self.anneal, self.seed = lr, adam_eps, anneal, seed
         self.played = 0
         self.notes: dict[str, Tensor | float] = {}

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from atari.env import Step
 
 # These keep the uses of the seed apart.
-EPISODES, ACTIONS, BATCHES = 11, 12, 13
+EPISODES, ACTIONS, BATCHES, GLANCE = 11, 12, 13, 15
 
 
 class Episode(NamedTuple):
@@ -74,10 +74,21 @@ class Experience:
 
     def begin(self) -> None:
         """Start fresh episodes everywhere, as a function of the seed and the steps played."""
-        if self.played:
-            self.envs.restart(keyed("cpu", self.play.seed, self.played, EPISODES).initial_seed())
-        self.observed = self.observe(self.envs.reset())
+        seed = keyed("cpu", self.play.seed, self.played, EPISODES).initial_seed()
+        self.observed = self.observe(self.envs.restart(seed))
         self.fresh = False
+
+    def glance(self, screens: int) -> Iterator[Tensor]:
+        """At least so many screens (N, stack, 84, 84) uint8 of random play, as batches.
+
+        Nothing is learnt from them, and they are no steps of the run.
+        """
+        count, generator = self.envs.num_envs, keyed("cpu", self.play.seed, GLANCE)
+        seen = self.envs.reset()
+        for _ in range(-(-screens // count)):
+            yield torch.from_numpy(seen).to(self.agent.device)
+            actions = torch.randint(self.envs.action_count, (count,), generator=generator)
+            seen = self.envs.step(actions.numpy()).screens
 
     def draws(self) -> torch.Generator:
         """Every draw for the actions to come, as a function of the seed and the steps played."""

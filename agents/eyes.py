@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from math import prod
 from typing import Literal, NamedTuple
 
@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from agents.adapt import Adapted
 from agents.head_pool import HeadPool
+from agents.standard import Standard
 from pretrain.draws import seeded
 from pretrain.encoder import Features
 
@@ -62,7 +63,9 @@ class Eyes(nn.Module):
                 self.shrink = nn.Sequential(nn.Linear(encoder.dim, token_width), nn.Flatten())
         tokens = torch.zeros(1, prod(encoder.grid or ()), encoder.dim)
         blank = Features(torch.zeros(1, encoder.dim), tokens)
-        self.width = self.shrink(self.part.take(blank)).shape[1]
+        taken = self.part.take(blank)
+        self.standard = Standard(taken.shape[1:])
+        self.width = self.shrink(taken).shape[1]
 
     def heads(self, make: Callable[[], nn.Module], marks: bool = False) -> nn.Module:
         """The head that `make` makes, or as many as the encoder picks from.
@@ -75,6 +78,19 @@ class Eyes(nn.Module):
             return make()
         return HeadPool((make() for _ in range(self.encoder.heads)), marks)
 
+    def features(self, screens: Tensor) -> Tensor:
+        """What is taken of the features of screens (B, stack, H, W), on the heads' scale."""
+        return self.standard(self.part.take(self.encoder(screens)))
+
+    @torch.no_grad()
+    def measure(self, screens: Iterable[Tensor]) -> None:
+        """Take the scale of features from batches of screens (B, stack, H, W)."""
+        mode = self.encoder.training
+        self.encoder.eval()  # this is looking, not learning
+        seen = [self.part.take(self.encoder(some)) for some in screens]
+        self.encoder.train(mode)
+        self.standard.measure(torch.cat(seen))
+
     @torch.no_grad()
     def observe(self, screens: Tensor) -> Tensor:
         """What rollouts and replay hold of screens (B, stack, H, W) uint8.
@@ -84,11 +100,10 @@ class Eyes(nn.Module):
         """
         if not self.encoder.frozen:
             return screens
-        return self.part.take(self.encoder(screens)).to(self.part.held)
+        return self.features(screens).to(self.part.held)
 
     def forward(self, observed: Tensor) -> Tensor:
         """(B, F) what the heads are given, of what `observe` returned."""
         if not self.encoder.frozen:
-            features = self.shrink(self.part.take(self.encoder(observed)))
-            return self.encoder.mark(features)
+            return self.encoder.mark(self.shrink(self.features(observed)))
         return self.shrink(observed.float())

@@ -83,6 +83,7 @@ class AgentCLI(FitCLI):
                 start(self.model, Path(self.config.start))
             self.begin(self.model)
             self.model.eyes.encoder.settle()  # some read recordings then
+            self.datamodule.standardise(self.model)
         return super().instantiate_trainer(max_steps=self.datamodule.experience.updates, **kwargs)
 
     def save(self) -> None:

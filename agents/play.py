@@ -122,6 +122,11 @@ class Play(lightning.LightningDataModule):
             )
         self.experience = agent.experience(self)
 
+    def standardise(self, agent: Agent) -> None:
+        """Put the agent's features on the scale of the game, where it asks for it and has none."""
+        if agent.standardise and not agent.eyes.standard.screens:
+            agent.eyes.measure(self.experience.glance(agent.standardise))
+
     def train_dataloader(self) -> Experience:
         return self.experience
 

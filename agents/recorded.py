@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -108,6 +110,12 @@ class Recorded(Experience):
             seen.fill(replay.held | {"observed": features[:, None]})
             replay = seen
         return replay, to_go(reward, terminal | last, self.gamma)
+
+    def glance(self, screens: int) -> Iterator[Tensor]:
+        """The first recorded screens."""
+        frames = Frames.read(self.shards, np.arange(min(screens, len(self.shards))))
+        for starts in frames.starts(self.play.stack).split(ENCODED):
+            yield frames.windows(starts, self.play.stack)[:, 0].to(self.agent.device)
 
     def encoded(self, replay: Replay) -> Tensor:
         """(N, F) what the agent's frozen encoder says of every stack."""

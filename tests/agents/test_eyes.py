@@ -62,3 +62,25 @@ def test_tokens_are_shrunk_alike_by_a_layer_that_learns_also_on_held_features(
     assert not torch.equal(other.shrink[0].weight, layer.weight)
     tuned = Eyes(FineTuned(inner), "tokens", token_width=5, seed=1)
     torch.testing.assert_close(tuned(screens()), frozen(held), rtol=1e-2, atol=1e-2)
+
+
+def test_heads_get_features_on_the_scale_of_the_screens_that_were_shown(inner: Encoder) -> None:
+    for pick in PICKS:
+        eyes = Eyes(FineTuned(inner), pick)
+        eyes.train()
+        raw = eyes.features(screens(40))
+        eyes.measure(screens(40).split(8))
+        assert eyes.standard.screens == 40
+        assert eyes.encoder.training
+        held = Eyes(Frozen(inner), pick)
+        held.standard.load_state_dict(eyes.standard.state_dict())
+        shown = held.observe(screens(40)).float()
+        std = raw.std(dim=0)
+        moves = std > std.mean() / 10
+        assert moves.sum() > 0
+        assert shown.mean(dim=0).abs().max() < 0.01
+        torch.testing.assert_close(
+            shown.std(dim=0)[moves], torch.ones(int(moves.sum())), atol=0.01, rtol=0
+        )
+        assert shown.std(dim=0).max() < 1.01  # what hardly moves is not blown up
+        torch.testing.assert_close(eyes.features(screens(40)), shown, atol=0.01, rtol=0.001)

@@ -26,9 +26,9 @@ SINGLE = sorted(path.stem for path in CONFIGS.glob("*.yaml") if path.stem != "co
 SMALL = {
     "DQN": ["--model.init_args.hidden", "16", "--model.init_args.batch", "8", "--data.envs", "2",
             "--model.init_args.replay", "200", "--model.init_args.warmup", "64",
-            "--model.init_args.steps_per_update", "2"],
+            "--model.init_args.steps_per_update", "2", "--model.init_args.standardise", "32"],
     "PPO": ["--model.init_args.hidden", "16", "--model.init_args.rollout", "16",
-            "--data.envs", "2"],
+            "--data.envs", "2", "--model.init_args.standardise", "32"],
     "CalQL": ["--model.init_args.hidden", "16", "--model.init_args.batch", "8"],
     "Cloned": ["--model.init_args.hidden", "16", "--model.init_args.batch", "8"],
 }  # fmt: skip
