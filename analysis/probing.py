@@ -15,7 +15,7 @@ from analysis.html import Html, amount, details, join, slug, tag, words
 from analysis.page import Page
 from analysis.runs import Probe, Run
 
-ORDER = ("state", "attention", "sparsity", "collapse")  # probes of other names follow
+ORDER = ("state", "tokens", "attention", "sparsity", "collapse")  # probes of other names follow
 
 COMPARISONS = {
     "state": (

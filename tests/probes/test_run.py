@@ -52,7 +52,7 @@ def test_every_probe_of_every_encoder_is_stored_and_then_skipped(
     measure(folder, recordings, into)
     assert not skipped(capsys)
     found = stored(into)
-    assert set(found) == {"attention", "collapse", "sparsity", "state"}
+    assert set(found) == {"attention", "collapse", "sparsity", "state", "tokens"}
     for name, result in found.items():
         assert result["probe"] == name
         assert set(result["encoders"]) | set(result["left_out"]) == set(NAMES)
@@ -76,12 +76,12 @@ def test_every_probe_of_every_encoder_is_stored_and_then_skipped(
         assert set(arrays["random/game"]) == {"breakout", "pong"}
     record = read_run(into)
     assert (record["kind"], record["state"], record["step"], record["steps"]) == (
-        "probes", "done", 16, 16,
+        "probes", "done", 20, 20,
     )  # fmt: skip
     assert set(record["data"]) == {"breakout", "pong"}
 
     measure(folder, recordings, into)
-    assert len(skipped(capsys)) == 16
+    assert len(skipped(capsys)) == 20
     assert stored(into) == found
 
 
@@ -119,7 +119,7 @@ def test_a_kill_loses_only_the_probe_in_hand(
     assert read_run(into)["state"] == "running"
     finished = {f"{p} of {e}" for p, result in before.items() for e in result["fingerprints"]}
     assert {"attention of mine", "sparsity of mine"} <= finished
-    assert len(finished) < 16
+    assert len(finished) < 20
 
     measure(folder, recordings, into)
     assert skipped(capsys) == finished

@@ -1,0 +1,60 @@
+"""What heads may be given of an encoder, judged by the state."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+import torch.nn.functional as F
+
+from pretrain.encoder import Encoder, Features
+from pretrain.vit import ViT
+from probes import state, tokens
+from probes.features import Drawn, NotMeasured, Parts, encode
+from probes.references import Blind
+
+
+class Patches(Encoder):
+    """A token a patch of 12 x 12, its mean brightness; its summary sees nothing."""
+
+    dim, grid, stack, screen = 1, (7, 7), 2, (84, 84)
+
+    def __init__(self):
+        super().__init__()
+        self.nothing = torch.nn.Parameter(torch.zeros(1), requires_grad=False)
+
+    def encode(self, pixels: torch.Tensor) -> Features:
+        means = F.avg_pool2d(pixels[:, -1:], 12).flatten(2).transpose(1, 2)
+        return Features(self.nothing.expand(len(pixels), 1), means)
+
+
+def test_tokens_know_what_summary_and_mean_do_not(drawn: dict[str, list[Drawn]]) -> None:
+    encoder = Patches()
+    seen = encode(encoder, drawn)
+    (table,) = tokens.probe(encoder, seen)["tables"]
+    assert table["columns"] == ["game", *tokens.READINGS]
+    assert [row[0] for row in table["rows"]] == [*seen, "mean"]
+    *_, summary, mean, both, every = table["rows"][-1]
+    assert summary <= 0
+    assert mean == pytest.approx(both)
+    assert every > both + 0.1
+
+
+def test_a_reading_is_scored_as_the_state_is(encoder: ViT, seen: dict[str, Parts]) -> None:
+    asked = state.asked_of("pong", seen["pong"])
+    of_bytes = [variable.byte for variable in asked]
+    given = tokens.given(encoder, seen["pong"], seed=0)
+    ours = tokens.measure(seen["pong"], given["summary_and_mean"], of_bytes)
+    theirs = state.measure(seen["pong"], asked, patience=1, seed=0)
+    assert [row[0] for row in ours] == pytest.approx([row[0] for row in theirs], nan_ok=True)
+
+
+def test_tokens_are_those_of_each_stack(encoder: ViT, seen: dict[str, Parts]) -> None:
+    part = seen["pong"].test
+    every = tokens.tokens(encoder, part).unflatten(1, (9, 12))
+    torch.testing.assert_close(every.mean(dim=1), part.mean_token)
+
+
+def test_an_encoder_without_tokens_is_left_out(drawn: dict[str, list[Drawn]]) -> None:
+    blind = Blind(2, (84, 84))
+    with pytest.raises(NotMeasured, match="no tokens"):
+        tokens.probe(blind, encode(blind, drawn))
