@@ -4,8 +4,8 @@
 
 Every way runs in a process of its own and takes turns with the others; a rate is the median of the
 rounds. DQN and PPO play Breakout with the Nature CNN under the same settings as
-stable-baselines3's, whose games run in one process or in several. Memory is what a DQN holds while
-its replay fills with steps that are really played.
+stable-baselines3's, whose games run in one process or in several. Memory is what a DQN holds once
+its replay is full of steps that were really played.
 """
 
 from __future__ import annotations
@@ -201,16 +201,13 @@ def updates(at: Setting) -> float:
     return count / (time.perf_counter() - begin)
 
 
-def memory(at: Setting) -> list[tuple[int, float]]:
-    """What is held after each quarter of `at.steps` steps of a replay, in GB."""
+def memory(at: Setting) -> float:
+    """GB held once a replay of `at.steps` steps is full."""
     _, experience = experienced(at, warmup=at.steps, steps_per_update=1, replay=at.steps)
-    seen = []
-    for quarter in range(5):
-        while experience.played < at.steps * quarter // 4:
-            experience.advance()
-        pages = int(Path("/proc/self/statm").read_text().split()[1])
-        seen.append((experience.played, pages * os.sysconf("SC_PAGE_SIZE") / 1e9))
-    return seen
+    while experience.played < at.steps:
+        experience.advance()
+    pages = int(Path("/proc/self/statm").read_text().split()[1])
+    return pages * os.sysconf("SC_PAGE_SIZE") / 1e9
 
 
 def experienced(at: Setting, **settings: float):
@@ -291,12 +288,17 @@ def learning(at: Setting, rounds: int) -> list[str]:
 
 
 def remembering(at: Setting, rounds: int) -> list[str]:
-    seen, *_ = alone(memory, replace(at, encoder="random:nature_cnn", **TUNED))
-    slope, base = np.polyfit(*np.array(seen[1:]).T, 1)  # the first step makes more than its row
+    own = replace(at, encoder="random:nature_cnn", **TUNED)
+    sizes = [at.steps * quarters // 4 for quarters in (1, 2, 4)]
+    held = [alone(memory, replace(own, steps=steps))[0] for steps in tqdm(sizes, unit="replay")]
+    slope, base = np.polyfit(sizes, held, 1)
     told = f"1,000,000, at the measured {1e9 * slope:,.0f} bytes a step"
     return ["| steps in the replay | GB held |", "|---|---|"] + [
-        f"| {name} | {held:.2f} |"
-        for name, held in [*((f"{n:,}", held) for n, held in seen), (told, base + 1e6 * slope)]
+        f"| {name} | {gigabytes:.2f} |"
+        for name, gigabytes in [
+            *((f"{steps:,}", each) for steps, each in zip(sizes, held, strict=True)),
+            (told, base + 1e6 * slope),
+        ]
     ]
 
 

@@ -24,6 +24,8 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
+from pretrain.heap import keep_freed
+
 WARM_UP = 3  # steps before the first turn
 
 
@@ -118,6 +120,7 @@ def compare(
 
 
 def _play(play: Callable, setting: Any, pipe: Connection) -> None:
+    keep_freed()  # as the commands do, for every way alike
     play(setting, pipe)
     pipe.send(_memory())
 

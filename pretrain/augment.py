@@ -128,11 +128,18 @@ def grayscale(screens: Tensor, draws: Draws) -> Tensor:
 def blur(
     screens: Tensor, draws: Draws, size: int = 7, sigma: tuple[float, float] = (0.1, 2.0)
 ) -> Tensor:
-    """A Gaussian of `size` taps and a width uniform in `sigma` pixels; the border is mirrored."""
-    taps = torch.arange(size, device=screens.device) - size // 2
-    kernel = (-(taps**2) / (2 * draws.uniform(*sigma)[:, None] ** 2)).softmax(dim=1)
+    """A Gaussian of `size` taps and a width uniform in `sigma` pixels; the border is mirrored.
+
+    Taps that weigh less than a thousandth of the middle one at the largest width are left out.
+    """
+    widths = draws.uniform(*sigma)[:, None]
+    reach = min(size // 2, int(3.7 * max(sigma)))
+    if not reach:
+        return screens
+    taps = torch.arange(-reach, reach + 1, device=screens.device)
+    kernel = (-(taps**2) / (2 * widths**2)).softmax(dim=1)
     batch, stack, height, width = screens.shape
-    padded = F.pad(screens.float(), [size // 2] * 4, mode="reflect")
+    padded = F.pad(screens.float(), [reach] * 4, mode="reflect")
     # One group for each screen: every sample has its own kernel.
     padded = padded.reshape(1, batch * stack, *padded.shape[-2:])
     kernel = kernel.repeat_interleave(stack, dim=0)[:, None]
@@ -229,18 +236,19 @@ def _luma(screens: Tensor) -> Tensor:
 
 def _turn_hue(screens: Tensor, turns: Tensor) -> Tensor:
     """Turn the hue of (B, 3, H, W) by turns (B,) of the circle; value and saturation stay."""
-    value, least = screens.amax(1, keepdim=True), screens.amin(1, keepdim=True)
-    chroma = (value - least).clamp(min=1e-6)
     red, green, blue = screens.split(1, dim=1)
+    value = torch.maximum(torch.maximum(red, green), blue)
+    least = torch.minimum(torch.minimum(red, green), blue)
+    spread = value - least
+    chroma = spread.clamp(min=1e-6)
     # Of three screens one has the value; where two have it, either gives the same.
-    sector = torch.where(value == green, (blue - red) / chroma + 2, (red - green) / chroma + 4)
-    sector = torch.where(value == red, (green - blue) / chroma, sector)
-    # Each channel falls from the value by the chroma as the hue moves away from it.
+    sixth = torch.where(value == green, (blue - red) / chroma + 2, (red - green) / chroma + 4)
+    sixth = torch.where(value == red, (green - blue) / chroma, sixth)
+    # Each channel rises from the least by what is spread as the hue moves towards it.
     offsets = torch.tensor([5.0, 3.0, 1.0], device=screens.device)[None, :, None, None]
-    place = offsets + 6 * _column(turns) + sector
-    place.sub_((place / 6).floor_().mul_(6))  # in [0, 6); % takes three times as long on a CPU
-    fall = torch.minimum(place, 4 - place).clamp_(0, 1)
-    return torch.addcmul(value, fall, chroma, value=-1)
+    away = sixth / 6 + _column(turns + 1) + offsets / 6  # in turns, and never below 0
+    share = away.frac_().mul_(6).sub_(2).abs_().sub_(1).clamp_(0, 1)
+    return torch.addcmul(least, share, spread)
 
 
 def _middles(count: int, device: torch.device) -> Tensor:
