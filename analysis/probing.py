@@ -30,6 +30,18 @@ COMPARISONS = {
             high=1.0,
         ),
     ),
+    "tokens": (
+        "r2",
+        Comparison(
+            along="features",
+            choice="game",
+            measures={"r2": "R², higher is better"},
+            kind="bars",
+            best=True,
+            low=-0.5,
+            high=1.0,
+        ),
+    ),
     "sparsity": (
         "blocks",
         Comparison(

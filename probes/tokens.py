@@ -10,7 +10,7 @@ from pretrain.draws import seeded
 from pretrain.encoder import Encoder
 from probes.features import BATCH, NotMeasured, Part, Parts, at_rest, shown, stacks
 from probes.linear import Axes, Fit, ridge
-from probes.state import asked_of, by_category, mean, r2
+from probes.state import asked_of, by_category, r2
 
 TITLE = "Tokens: what of the features to give to heads"
 ABOUT = (
@@ -18,13 +18,14 @@ ABOUT = (
     "given: the summary (CLS), the mean token, both, or all tokens side by side (as their "
     "principal components, at most 1024). Mean of categories, on held-out episodes; 1 is perfect."
 )
-READINGS = ("summary", "tokens_mean", "summary_and_mean", "tokens")
 KEPT = 1024  # components; of regressions on more, the axes alone take minutes
 LEAST = 1e-4  # deviation along a component, beside that of the first; the rest is rounding
 
 
 def probe(encoder: Encoder, seen: dict[str, Parts], *, seed: int = 0) -> dict:
-    """R2 of each of READINGS, by game; `seed` is that of the sketch of the components.
+    """R2 of the state from each of what `given` says, by game.
+
+    `seed` is that of the sketch of the components.
 
     Raises NotMeasured for an encoder without tokens, and where no game has a table of variables.
     """
@@ -32,20 +33,17 @@ def probe(encoder: Encoder, seen: dict[str, Parts], *, seed: int = 0) -> dict:
         raise NotMeasured("it has no tokens")
     rows = []
     for game in shown(seen, "reading tokens"):
-        asked = asked_of(game, seen[game])
-        if asked:
-            scores = [
-                by_category(asked, measure(seen[game], features, [v.byte for v in asked]))[-1][2]
-                for features in given(encoder, seen[game], seed).values()
-            ]
-            rows.append([game, *scores])
+        if asked := asked_of(game, seen[game]):
+            of_bytes = [variable.byte for variable in asked]
+            for reading, features in given(encoder, seen[game], seed).items():
+                scores = measure(seen[game], features, of_bytes)
+                rows.append([game, reading, by_category(asked, scores)[-1][2]])
     if not rows:
         raise NotMeasured(f"no table names the memory of {', '.join(seen)}")
-    rows.append(["mean", *(mean(column) for column in list(zip(*rows, strict=True))[1:])])
     table = {
         "name": "r2",
         "title": "R² of the state",
-        "columns": ["game", *READINGS],
+        "columns": ["game", "features", "r2"],
         "rows": rows,
         "note": "The names are those that agents have for their setting `features`.",
     }

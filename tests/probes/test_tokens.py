@@ -31,9 +31,11 @@ def test_tokens_know_what_summary_and_mean_do_not(drawn: dict[str, list[Drawn]])
     encoder = Patches()
     seen = encode(encoder, drawn)
     (table,) = tokens.probe(encoder, seen)["tables"]
-    assert table["columns"] == ["game", *tokens.READINGS]
-    assert [row[0] for row in table["rows"]] == [*seen, "mean"]
-    *_, summary, mean, both, every = table["rows"][-1]
+    assert table["columns"] == ["game", "features", "r2"]
+    assert [row[0] for row in table["rows"]] == [game for game in seen for _ in range(4)]
+    of_pong = {features: r2 for game, features, r2 in table["rows"] if game == "pong"}
+    summary, mean, both, every = of_pong.values()
+    assert list(of_pong) == ["summary", "tokens_mean", "summary_and_mean", "tokens"]
     assert summary <= 0
     assert mean == pytest.approx(both)
     assert every > both + 0.1
