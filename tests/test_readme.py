@@ -21,7 +21,7 @@ SMALLER = {
     "--samples": "120",
     "--episodes": "1",
     "--data.steps": {
-        "agents/configs/dqn_frozen.yaml": "1100",
+        "agents/configs/dqn_frozen.yaml": "1640",
         "agents/configs/ppo_frozen.yaml": "1024",
     },
 }

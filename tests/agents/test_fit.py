@@ -199,7 +199,7 @@ MISTAKES = {
         ["--model.init_args.replay", "100000000000"],
         "GB are free: set model.init_args.replay to ",
     ),
-    "a replay smaller than a window": (["--model.init_args.replay", "8"], "make both at least 16"),
+    "a replay smaller than a window": (["--model.init_args.replay", "8"], "make both at least 30"),
     "a run that ends in its warm-up": (["--data.steps", "60"], "data.steps 60 ends before the"),
     "updates counted": (["--trainer.max_steps", "9"], "leave it out and set data.steps"),
     "no environments": (["--data.envs", "0"], "data.envs"),

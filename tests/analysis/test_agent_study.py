@@ -20,23 +20,22 @@ ENCODER = "model.init_args.encoder.init_args.encoder"
 
 
 def test_every_run_of_a_seed_is_trained_on_the_seeds_encoder_and_evaluated() -> None:
-    jobs = study.read(AGENTS).jobs(Path("out"), ["dqn_recipe", "ppo_nature"], 2, "cpu")
+    jobs = study.read(AGENTS).jobs(Path("out"), ["dqn_summary", "ppo_tokens"], 2, "cpu")
     assert [str(folder) for folder in jobs] == [
-        f"out/seed-2/{game}/{name}"
-        for game in ("boxing", "pong", "freeway")
-        for name in ("dqn_recipe", "ppo_nature")
+        "out/seed-2/pong/dqn_summary",
+        "out/seed-2/pong/ppo_tokens",
     ]
-    fit, evaluate = jobs[Path("out/seed-2/pong/dqn_recipe")]
+    fit, evaluate = jobs[Path("out/seed-2/pong/dqn_summary")]
     assert fit[:4] == ["agents", "fit", "-c", "agents/configs/dqn_frozen.yaml"]
     given = dict(zip(fit[4::2], map(str, fit[5::2]), strict=True))
     assert given == {
-        "--run": "out/seed-2/pong/dqn_recipe", "--seed_everything": "2", "--data.game": "pong",
+        "--run": "out/seed-2/pong/dqn_summary", "--seed_everything": "2", "--data.game": "pong",
         "--data.steps": "100000", "--trainer.accelerator": "cpu",
-        f"--{ENCODER}": "runs/objectives/seed-2/recipe", "--checkpoint_every": "5000",
-        "--model.init_args.epsilon_steps": "20000",
+        f"--{ENCODER}": "runs/objectives/seed-2/recipe", "--checkpoint_every": "10000",
+        "--data.protocol": "atari_100k", "--model.init_args.features": "summary",
     }  # fmt: skip
     assert list(map(str, evaluate)) == [
-        *("agents", "evaluate", "--run", "out/seed-2/pong/dqn_recipe"),
+        *("agents", "evaluate", "--run", "out/seed-2/pong/dqn_summary"),
         *("--episodes", "20", "--accelerator", "cpu"),
     ]
 
