@@ -14,6 +14,7 @@ from agents.head_pool import HeadPool
 from agents.standard import Standard
 from pretrain.draws import seeded
 from pretrain.encoder import Features
+from pretrain.progress import bar
 
 PROJECTION = 3  # keeps the draws of its initial weights apart from every other use of the seed
 
@@ -83,11 +84,15 @@ class Eyes(nn.Module):
         return self.standard(self.part.take(self.encoder(screens)))
 
     @torch.no_grad()
-    def measure(self, screens: Iterable[Tensor]) -> None:
-        """Take the scale of features from batches of screens (B, stack, H, W)."""
+    def measure(self, screens: Iterable[Tensor], count: int) -> None:
+        """Take the scale of features from batches of screens (B, stack, H, W), about `count`."""
         mode = self.encoder.training
         self.encoder.eval()  # this is looking, not learning
-        seen = [self.part.take(self.encoder(some)) for some in screens]
+        seen = []
+        with bar("measuring features", "screens", count, delay=2) as shown:
+            for some in screens:
+                seen.append(self.part.take(self.encoder(some)))
+                shown.update(len(some))
         self.encoder.train(mode)
         self.standard.measure(torch.cat(seen))
 

@@ -125,7 +125,8 @@ class Play(lightning.LightningDataModule):
     def standardise(self, agent: Agent) -> None:
         """Put the agent's features on the scale of the game, where it asks for it and has none."""
         if agent.standardise and not agent.eyes.standard.screens:
-            agent.eyes.measure(self.experience.glance(agent.standardise))
+            count = agent.standardise
+            agent.eyes.measure(self.experience.glance(count), count)
 
     def train_dataloader(self) -> Experience:
         return self.experience

@@ -12,9 +12,9 @@ class Standard(nn.Module):
     """Centres features and scales them to the deviations that random play shows.
 
     What tells one moment of a game from another is small in an encoder's features: of the study's
-    recipe in Pong each deviates by 0.005 about a mean of 0.9. Heads that are given such features
-    as they are learn nothing in the time that agents have. RND (Burda et al. 2018, 1810.12894)
-    scales its observations likewise, once, from random play.
+    recipe in Pong each deviates by 0.005 about a mean of 0.9, so that heads would begin with inputs
+    that hardly differ. RND (Burda et al. 2018, 1810.12894) scales its observations likewise, once,
+    from random play.
 
     Args:
         shape: of one screen's features.
@@ -32,7 +32,7 @@ class Standard(nn.Module):
     @torch.no_grad()
     def measure(self, features: Tensor) -> None:
         """Take mean and deviations from features (N, *shape)."""
-        std = features.std(dim=0)
+        std = features.std(dim=0, correction=0)
         self.mean.copy_(features.mean(dim=0))
         self.scale.copy_(1 / std.clamp(min=max(LEAST * float(std.mean()), 1e-6)))
         self.screens.fill_(len(features))
