@@ -32,7 +32,7 @@ class Standard(nn.Module):
     @torch.no_grad()
     def measure(self, features: Tensor) -> None:
         """Take mean and deviations from features (N, *shape)."""
-        std = features.std(dim=0, correction=0)
+        std = features.std(dim=0).nan_to_num()  # one screen has none
         self.mean.copy_(features.mean(dim=0))
         self.scale.copy_(1 / std.clamp(min=max(LEAST * float(std.mean()), 1e-6)))
         self.screens.fill_(len(features))

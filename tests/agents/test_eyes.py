@@ -75,12 +75,12 @@ def test_heads_get_features_on_the_scale_of_the_screens_that_were_shown(inner: E
         held = Eyes(Frozen(inner), pick)
         held.standard.load_state_dict(eyes.standard.state_dict())
         shown = held.observe(screens(40)).float()
-        std = raw.std(dim=0, correction=0)
+        std = raw.std(dim=0)
         moves = std > std.mean() / 10
         assert moves.sum() > 0
         assert shown.mean(dim=0).abs().max() < 0.01
         torch.testing.assert_close(
-            shown.std(dim=0, correction=0)[moves], torch.ones(int(moves.sum())), atol=0.01, rtol=0
+            shown.std(dim=0)[moves], torch.ones(int(moves.sum())), atol=0.01, rtol=0
         )
-        assert shown.std(dim=0, correction=0).max() < 1.01  # what hardly moves is not blown up
+        assert shown.std(dim=0).max() < 1.01  # what hardly moves is not blown up
         torch.testing.assert_close(eyes.features(screens(40)), shown, atol=0.01, rtol=0.001)
