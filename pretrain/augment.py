@@ -27,7 +27,7 @@ def augment(screens: Tensor, draws: Draws, chain: Chain) -> Tensor:
         changed = AUGMENTATIONS[link["name"]](screens, draws, **settings)
         p = link.get("p", 1.0)
         if p < 1:
-            # Whole samples are copied, which takes a tenth of a choice by pixel.
+            # Whole samples are copied, which is faster than a choice for every pixel.
             picked = torch.arange(len(screens), device=screens.device)
             picked = picked + len(screens) * draws.chance(p)
             changed = torch.cat([screens, changed]).index_select(0, picked)
