@@ -88,25 +88,29 @@ class Experience:
         for _ in range(-(-screens // count)):
             yield torch.from_numpy(seen).to(self.agent.device)
             actions = torch.randint(self.envs.action_count, (count,), generator=generator)
-            seen = self.envs.step(actions.numpy()).screens
+            seen = self.emulate(actions).screens
 
     def draws(self) -> torch.Generator:
         """Every draw for the actions to come, as a function of the seed and the steps played."""
         return keyed("cpu", self.play.seed, self.played, ACTIONS)
 
-    def step(self, actions: Tensor) -> Step:
-        """Act once everywhere, actions (N,): what came of it; `observed` is then what follows.
+    def emulate(self, actions: Tensor) -> Step:
+        """What comes of acting once everywhere, actions (N,).
 
         Raises UserError where the emulator fails.
         """
         try:
-            step = self.envs.step(actions.cpu().numpy())
+            return self.envs.step(actions.cpu().numpy())
         except RuntimeError as fault:
             raise UserError(
                 f"the environments of {self.play.game} died after {self.played:,} agent steps "
                 f"({str(fault).splitlines()[0]}): run the same command again to go on from the "
                 "last checkpoint"
             ) from fault
+
+    def step(self, actions: Tensor) -> Step:
+        """Act once everywhere and keep account of it; `observed` is then what follows."""
+        step = self.emulate(actions)
         for env, total, length in zip(
             np.flatnonzero(step.ended), step.returns, step.lengths, strict=True
         ):

@@ -99,7 +99,14 @@ class Scores:
 
 
 def joined(agent: Agent, eyes: dict[str, Tensor], heads: dict[str, Tensor]) -> dict[str, Tensor]:
-    """The state of such an agent with the eyes of one and all else of another."""
-    modules = agent.named_modules(remove_duplicate=False)  # a target network has eyes too
-    own = tuple(f"{name}." for name, module in modules if isinstance(module, Eyes))
-    return {key: (eyes if key.startswith(own) else heads)[key] for key in heads}
+    """The state of such an agent with the eyes of one and all else of another.
+
+    The scale of features is the heads': a game has its own.
+    """
+    state = dict(heads)
+    for name, module in agent.named_modules(remove_duplicate=False):  # a target has eyes too
+        if isinstance(module, Eyes):
+            scale = f"{name}.standard."
+            seen = {key for key in heads if key.startswith(f"{name}.")}
+            state |= {key: eyes[key] for key in seen if not key.startswith(scale)}
+    return state
