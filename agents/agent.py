@@ -51,7 +51,8 @@ class Agent(lightning.LightningModule):
         token_width: numbers left of each token where `features` are `tokens`.
         standardise: screens of random play, or of the recordings that it learns from, that the
             features' mean and deviations are taken from before anything is learnt (see
-            `agents.standard`); 0 leaves features as they are.
+            `agents.standard`), of one agent through a sequence of games from all of them; 0 leaves
+            features as they are.
         hidden: width of the layer between features and outputs.
         lr: Adam's learning rate of the heads; the encoder's is scaled by its `lr_scale`.
         adam_eps: Adam's epsilon.

@@ -84,7 +84,7 @@ class Experience:
         Nothing is learnt from them, and they are no steps of the run.
         """
         count, generator = self.envs.num_envs, keyed("cpu", self.play.seed, GLANCE)
-        seen = self.envs.reset()
+        seen = self.envs.restart(self.play.seed)
         for _ in range(-(-screens // count)):
             yield torch.from_numpy(seen).to(self.agent.device)
             actions = torch.randint(self.envs.action_count, (count,), generator=generator)

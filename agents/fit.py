@@ -8,7 +8,7 @@ from pathlib import Path
 from lightning import Callback
 
 from agents.agent import Agent
-from agents.play import Play
+from agents.play import Play, standardise
 from agents.progress import PlayProgress
 from agents.saved import start
 from atari.command import UserError
@@ -83,7 +83,7 @@ class AgentCLI(FitCLI):
                 start(self.model, Path(self.config.start))
             self.begin(self.model)
             self.model.eyes.encoder.settle()  # some read recordings then
-            self.datamodule.standardise(self.model)
+            standardise(self.model, [self.datamodule])
         return super().instantiate_trainer(max_steps=self.datamodule.experience.updates, **kwargs)
 
     def save(self) -> None:

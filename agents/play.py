@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
@@ -122,12 +124,6 @@ class Play(lightning.LightningDataModule):
             )
         self.experience = agent.experience(self)
 
-    def standardise(self, agent: Agent) -> None:
-        """Put the agent's features on the scale of the game, where it asks for it and has none."""
-        if agent.standardise and not agent.eyes.standard.screens:
-            count = agent.standardise
-            agent.eyes.measure(self.experience.glance(count), count)
-
     def train_dataloader(self) -> Experience:
         return self.experience
 
@@ -136,6 +132,19 @@ class Play(lightning.LightningDataModule):
 
     def load_state_dict(self, state: dict) -> None:
         self.experience.load_state_dict(state)
+
+
+def standardise(agent: Agent, plays: Sequence[Play]) -> None:
+    """Put the agent's features on the scale of the games, where it asks for it and has none.
+
+    Args:
+        agent: whose features.
+        plays: the games, each of which counts alike; `agent` was attached to them.
+    """
+    if agent.standardise and not agent.eyes.standard.screens:
+        each = -(-agent.standardise // len(plays))
+        glances = (play.experience.glance(each) for play in plays)
+        agent.eyes.measure(chain.from_iterable(glances), each * len(plays))
 
 
 def _shape(stack: int, screen: tuple[int, int]) -> str:

@@ -26,7 +26,7 @@ from atari.games import find
 from pretrain.checkpoint import VerifiedCheckpointIO
 from pretrain.run import read_run
 
-CONFIG = Path(__file__).parents[2] / "agents" / "configs" / "continual.yaml"
+CONFIGS = Path(__file__).parents[2] / "agents" / "configs"
 SMALL = (
     *("--steps", "60", "--episodes", "1", "--evaluation_envs", "1", "--checkpoint_every", "4"),
     *("--play.envs", "1", "--play.max_frames", "80", "--trainer.log_every_n_steps", "1"),
@@ -36,10 +36,19 @@ SMALL = (
 GAMES, METHODS = ["breakout", "freeway"], ["alone", "ewc"]
 
 
-def config(path: Path, encoder: Path | str, recordings: str = "nowhere", **changes) -> Path:
-    """The config of the project on other files, with some of its top settings changed."""
-    text = CONFIG.read_text().replace("runs/quickstart/tov_vicreg", str(encoder))
-    text = text.replace("runs/quickstart/recordings", str(recordings))
+def config(
+    path: Path,
+    encoder: Path | str,
+    recordings: Path | str = "nowhere",
+    name: str = "continual",
+    **changes,
+) -> Path:
+    """A config of the project on other files, with some of its top settings changed."""
+    text = (CONFIGS / f"{name}.yaml").read_text()
+    for written in ("runs/quickstart/tov_vicreg", "runs/objectives/seed-0/recipe"):
+        text = text.replace(written, str(encoder))
+    for written in ("runs/quickstart/recordings", "runs/objectives/recordings"):
+        text = text.replace(written, str(recordings))
     settings = yaml.safe_load(text)
     if "methods" in changes:
         changes["methods"] = {name: settings["methods"][name] for name in changes["methods"]}
@@ -66,14 +75,16 @@ def played(encoder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder / "run"
 
 
-def test_every_method_of_the_config_is_one_that_can_be_built(
-    encoder: Path, recordings: Path, tmp_path: Path
+@pytest.mark.parametrize("name", sorted(path.stem for path in CONFIGS.glob("continual*.yaml")))
+def test_every_method_of_a_config_is_one_that_can_be_built(
+    name: str, encoder: Path, recordings: Path, tmp_path: Path
 ) -> None:
-    assert len(CONFIG.read_text().splitlines()) < 50
-    path = config(tmp_path / "c.yaml", encoder, recordings, games=["freeway"])
-    _, sequence, _ = parsed(["-c", str(path), "--run", str(tmp_path), *SMALL])
+    text = (CONFIGS / f"{name}.yaml").read_text()
+    assert len(text.splitlines()) < 50
+    path = config(tmp_path / "c.yaml", encoder, recordings, name, games=["freeway"])
+    _, sequence, _ = parsed(["-c", str(path), "--run", str(tmp_path)])
     sequence.check()
-    assert list(sequence.agents) == list(yaml.safe_load(CONFIG.read_text())["methods"])
+    assert list(sequence.agents) == list(yaml.safe_load(text)["methods"])
 
 
 def test_agents_are_told_of_the_next_game_and_can_be_loaded(
@@ -135,12 +146,35 @@ def test_what_goes_on_to_the_next_game(
         weights_.data += 1
     before, fresh = old.state_dict(), copy.deepcopy(new.state_dict())
     VerifiedCheckpointIO().save_checkpoint({"state_dict": before}, tmp_path / "end.ckpt")
-    go_on(new, per_game, [tmp_path / "end.ckpt"])
+    go_on(new, per_game, [tmp_path / "end.ckpt"], plays=[])
     for key, value in new.state_dict().items():
         seen = key.startswith(("eyes.", "target.0.")) and ".standard." not in key
         goes_on = eyes if seen else heads
         assert torch.equal(value, (before if goes_on else fresh)[key]), key
     assert len(fresh) == len(before) > 100
+
+
+def test_one_agent_for_all_games_sees_them_all_on_the_scale_of_all(
+    encoder: Path, tmp_path: Path
+) -> None:
+    """And keeps it; one that has heads of its own for a game has a scale of its own."""
+    methods = {"head_only": {"encoder": {"class_path": "agents.adapt.Frozen",
+                                         "init_args": {"encoder": str(encoder)}}}}  # fmt: skip
+    methods["own_heads"] = methods["head_only"] | {"per_game": "heads"}
+    path = config(tmp_path / "c.yaml", encoder, games=GAMES, reference=None)
+    path.write_text(yaml.safe_dump(yaml.safe_load(path.read_text()) | {"methods": methods}))
+    play(path, tmp_path / "run", "--agent.init_args.standardise", "32")
+    scales = {}
+    for method in methods:
+        for number, game in enumerate(GAMES, start=1):
+            state = weights(ended(tmp_path / "run" / method / f"{number}-{game}"))
+            scales[method, game] = state["eyes.standard.mean"]
+            assert state["eyes.standard.screens"] == 32
+    one, two = (scales["head_only", game] for game in GAMES)
+    own = [scales["own_heads", game] for game in GAMES]
+    assert torch.equal(one, two)
+    assert not torch.allclose(*own, atol=0.01)
+    torch.testing.assert_close(one, (own[0] + own[1]) / 2, atol=0.05, rtol=0)
 
 
 def test_who_is_told_the_game_plays_with_what_belongs_to_it() -> None:

@@ -22,7 +22,7 @@ from pretrain.vit import Shape, build
 
 ROOT = Path(__file__).parents[2]
 CONFIGS = ROOT / "agents" / "configs"
-SINGLE = sorted(path.stem for path in CONFIGS.glob("*.yaml") if path.stem != "continual")
+SINGLE = sorted(path.stem for path in CONFIGS.glob("*.yaml") if "continual" not in path.stem)
 SMALL = {
     "DQN": ["--model.init_args.hidden", "16", "--model.init_args.batch", "8", "--data.envs", "2",
             "--model.init_args.replay", "200", "--model.init_args.warmup", "64",
