@@ -11,7 +11,6 @@ import yaml
 from jsonargparse import ArgumentError, ArgumentParser
 from tqdm import tqdm
 
-from agents.adapt import Adapted
 from agents.agent import Agent
 from agents.judge import Scores, joined
 from agents.phase import ended, train, weights
@@ -76,7 +75,7 @@ def parsed(args: list[str]) -> tuple[Path, Sequence, str]:
         resolved = parser.dump(config)
         refuse_other_settings(Path(config.run), resolved, parser)
     except (ArgumentError, ValueError) as fault:
-        if mistake := explain(fault, (Sequence, Asked, Agent, Play, Adapted)):
+        if mistake := explain(fault, (Sequence, Asked, Agent, Play)):
             raise mistake from None
         raise
     plain = yaml.safe_load(resolved)

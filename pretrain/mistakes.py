@@ -10,6 +10,7 @@ from difflib import get_close_matches
 from typing import get_type_hints
 
 from jsonargparse import ArgumentError
+from torch.nn import Module
 
 from atari.command import UserError
 
@@ -48,7 +49,10 @@ def _causes(fault: BaseException | None) -> Iterator[BaseException]:
 
 
 def _settings(roots: Iterable[type]) -> Iterator[str]:
-    """The names of all settings of these classes, their parents, children and dataclasses."""
+    """The names of all settings of these classes, their parents and children.
+
+    Also of the modules and dataclasses that are settings of theirs.
+    """
     for root in roots:
         for kind in {*root.__mro__[:-1], *_children(root)}:
             init = kind.__dict__.get("__init__")
@@ -58,6 +62,8 @@ def _settings(roots: Iterable[type]) -> Iterator[str]:
             for hint in get_type_hints(init).values():
                 if is_dataclass(hint):
                     yield from hint.__dataclass_fields__
+                elif isinstance(hint, type) and issubclass(hint, Module):
+                    yield from _settings([hint])
 
 
 def _children(kind: type) -> Iterator[type]:

@@ -191,6 +191,10 @@ def test_an_encoder_of_other_screens_is_refused_in_one_line(
 MISTAKES = {
     "an unknown game": (["--data.game", "pongg"], "unknown game 'pongg': did you mean pong"),
     "an unknown setting": (["--model.init_args.gama", "1"], "'gama': did you mean 'gamma'"),
+    "an unknown setting of the encoder": (
+        ["--model.init_args.encoder.init_args.lr_scal", "1"],
+        "'lr_scal': did you mean 'lr_scale'",
+    ),
     "an unknown setting of the game": (["--data.stikcy", "0"], "'stikcy': did you mean 'sticky'"),
     "a wrong type": (["--data.steps", "many"], "data.steps"),
     "no encoder": (["--model.init_args.encoder.init_args.encoder", "nowhere"], "nowhere"),
