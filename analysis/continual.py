@@ -93,7 +93,7 @@ def _one(page: Page, run: Run) -> Html:
         page.chart(f"{name}-table", "Scores", _tables(record), choice="Method"),
         page.folded("All scores and returns", f"{name}-scores", *_cells(record)),
         tag("h4", "Returns while learning"),
-        page.chart(f"{name}-curves", "Returns", {"": _curves(page, run)}, tried),
+        *_learning(page, run, name),
     )
 
 
@@ -185,19 +185,37 @@ def _cells(record: dict) -> tuple[list[str], list[list]]:
     return ["method", "after", "game", "mean return", "score"], rows
 
 
-def _curves(page: Page, run: Run) -> list[dict]:
-    record, panels = found(run), []
-    for place, game in enumerate(record["games"]):
-        begin, traces = place * record["steps"], []
-        for name in record["methods"]:
-            curve = run.metrics.get(f"{name}/return", Curve(np.zeros(0), np.zeros(0)))
-            here = (curve.steps > begin) & (curve.steps <= begin + record["steps"])
-            if here.any():
-                mean = running_mean(curve.values[here])
-                steps, values = thinned(Curve(curve.steps[here] - begin, mean))
-                traces.append(line(name, steps.tolist(), values, page.looks.colour(name)))
-        panels.append(panel(f"{game_name(game)}, mean return of 20 episodes", traces, x=STEPS))
-    return panels
+def _learning(page: Page, run: Run, name: str) -> list[Html]:
+    record = found(run)
+    curves = {
+        game_name(game): _curves(page, run, place) for place, game in enumerate(record["games"])
+    }
+    panels = [
+        panel(f"{game}, mean return of 20 episodes", traces, x=STEPS)
+        for game, traces in curves.items()
+        if traces
+    ]
+    parts = []
+    if silent := [game for game, traces in curves.items() if not traces]:
+        said = f"No episode of {words(silent)} ended: each checkpoint starts new ones."
+        parts.append(tag("p", said))
+    if panels:
+        parts.append(page.chart(f"{name}-curves", "Returns", {"": panels}, record["methods"]))
+    return parts
+
+
+def _curves(page: Page, run: Run, place: int) -> list[dict]:
+    """A line for each method in whose training in game number `place` an episode ended."""
+    record, traces = found(run), []
+    begin = place * record["steps"]
+    for name in record["methods"]:
+        curve = run.metrics.get(f"{name}/return", Curve(np.zeros(0), np.zeros(0)))
+        here = (curve.steps > begin) & (curve.steps <= begin + record["steps"])
+        if here.any():
+            mean = running_mean(curve.values[here])
+            steps, values = thinned(Curve(curve.steps[here] - begin, mean))
+            traces.append(line(name, steps.tolist(), values, page.looks.colour(name)))
+    return traces
 
 
 def _together(page: Page, runs: list[Run]) -> Html:

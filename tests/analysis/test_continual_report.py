@@ -106,6 +106,23 @@ def test_the_figures_show_scores_by_game_and_method(shown: tuple) -> None:
             plotly.graph_objects.Figure(figure)
 
 
+def test_a_game_without_a_finished_episode_has_no_empty_figure_but_a_sentence(
+    tmp_path: Path,
+) -> None:
+    place = sequence(tmp_path / "runs" / "games")
+    head, *lines = (place / "metrics.csv").read_text().splitlines()
+    metrics = [head, *(line for line in lines if int(line.split(",")[0]) <= 1000)]
+    (place / "metrics.csv").write_text("\n".join(metrics) + "\n")
+    text, data = page(tmp_path / "runs", tmp_path / "out")
+    (figure,) = data["charts"]["continual-games-curves"][""]
+    assert figure["layout"]["title"]["text"] == "Pong, mean return of 20 episodes"
+    assert "No episode of Breakout ended" in text
+    (place / "metrics.csv").write_text(metrics[0] + "\n")
+    text, data = page(tmp_path / "runs", tmp_path / "out")
+    assert "continual-games-curves" not in data["charts"]
+    assert "No episode of Pong and Breakout ended" in text
+
+
 def test_runs_of_one_sequence_are_put_together_with_intervals(tmp_path: Path) -> None:
     for seed, shift in enumerate([0.0, 0.02, 0.04]):
         sequence(tmp_path / "runs" / f"seed-{seed}", shift)
