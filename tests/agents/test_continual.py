@@ -32,6 +32,7 @@ SMALL = (
     *("--play.envs", "1", "--play.max_frames", "80", "--trainer.log_every_n_steps", "1"),
     *("--agent.init_args.warmup", "32", "--agent.init_args.replay", "60"),
     *("--agent.init_args.hidden", "8", "--agent.init_args.batch", "4"),
+    *("--agent.init_args.standardise", "8"),
 )
 GAMES, METHODS = ["breakout", "freeway"], ["alone", "ewc"]
 
