@@ -14,7 +14,7 @@ from tqdm import tqdm
 from agents.agent import Agent
 from agents.judge import Scores, joined
 from agents.phase import ended, train, weights
-from agents.play import Play, standardise
+from agents.play import Play
 from agents.sequence import Asked, Method, Sequence
 from agents.tables import NUMBERS, phase, tables
 from atari.command import UserError
@@ -100,27 +100,21 @@ def _play(run: Run, sequence: Sequence) -> None:
         )
         ends = [ended(folder) for folder in folders]
         learned += ends[place] is None
-        plays = [sequence.plays[game] for game in games]
-        begin = partial(go_on, per_game=methods[name].per_game, ends=ends[:place], plays=plays)
-        ends[place] = train(sequence.settings(name, games[place]), folders[place], begin)
+        per_game = methods[name].per_game
+        begin = partial(go_on, per_game=per_game, ends=ends[:place])
+        # One agent for all games begins with the scale of all: on that of the first alone, the
+        # features of the others would lie far off.
+        seen = list(sequence.plays.values()) if per_game == "nothing" else []
+        ends[place] = train(sequence.settings(name, games[place]), folders[place], begin, seen)
         scores[name].play(place, ends)
         run.update(step=(number + 1) * sequence.steps, continual=tables(run.folder, sequence))
 
 
-def go_on(agent: Agent, per_game: str, ends: list[Path], plays: list[Play]) -> None:
-    """Give a new agent what a method keeps from the games before, which ended with `ends`.
-
-    One that goes through all games with the same heads begins with the scale of all `plays`: on
-    that of the first alone, the features of the others would lie far off.
-    """
+def go_on(agent: Agent, per_game: str, ends: list[Path]) -> None:
+    """Give a new agent what a method keeps from the games before, which ended with `ends`."""
     if ends and per_game != "agent":
         before, new = weights(ends[-1]), agent.state_dict()
         agent.load_state_dict(joined(agent, before, new) if per_game == "heads" else before)
-    elif per_game == "nothing":
-        agent.eyes.encoder.settle()  # some read recordings then
-        for play in plays:
-            play.attach(agent)
-        standardise(agent, plays)
 
 
 def _print(found: dict) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from lightning import Callback
@@ -34,12 +34,18 @@ class AgentCLI(FitCLI):
     Args:
         args: of the command, or a config.
         begin: gives a new agent more than `--start` does.
+        seen: games whose scale the features of a new agent are put on; its own by default.
     """
 
     kind = "agent"
 
-    def __init__(self, args: list[str] | dict, begin: Callable[[Agent], None] = lambda agent: None):
-        self.begin = begin
+    def __init__(
+        self,
+        args: list[str] | dict,
+        begin: Callable[[Agent], None] = lambda agent: None,
+        seen: Sequence[Play] = (),
+    ):
+        self.begin, self.seen = begin, seen
         super().__init__(Agent, Play, args, DESCRIPTION)
 
     def title(self) -> str:
@@ -83,7 +89,9 @@ class AgentCLI(FitCLI):
                 start(self.model, Path(self.config.start))
             self.begin(self.model)
             self.model.eyes.encoder.settle()  # some read recordings then
-            standardise(self.model, [self.datamodule])
+            for play in self.seen:
+                play.attach(self.model)
+            standardise(self.model, self.seen or [self.datamodule])
         return super().instantiate_trainer(max_steps=self.datamodule.experience.updates, **kwargs)
 
     def save(self) -> None:

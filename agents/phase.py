@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import gc
 import itertools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import torch
@@ -13,6 +13,7 @@ from torch import Tensor
 from agents.agent import Agent
 from agents.experience import Experience
 from agents.fit import AgentCLI
+from agents.play import Play
 from pretrain.checkpoint import VerifiedCheckpointIO, newest
 from pretrain.run import Run
 
@@ -30,18 +31,21 @@ def weights(end: Path) -> dict[str, Tensor]:
     return torch.load(end, map_location="cpu", weights_only=True)["state_dict"]
 
 
-def train(settings: dict, folder: Path, begin: Callable[[Agent], None]) -> Path:
+def train(
+    settings: dict, folder: Path, begin: Callable[[Agent], None], seen: Sequence[Play] = ()
+) -> Path:
     """Learn a game in the run folder `folder`, or what is left of it; the checkpoint of the end.
 
     Args:
         settings: the config of the fit.
         folder: the run folder.
         begin: gives a new agent what it knows from before.
+        seen: games whose scale its features are put on; this one's by default.
 
     What only going on needs, such as the replay, is dropped once the game has ended.
     """
     if not ended(folder):
-        _learn(settings, folder, begin)
+        _learn(settings, folder, begin, seen)
         gc.collect()  # the next game's replay may not fit beside this one's
     end = ended(folder)
     for path in end.parent.glob("step-*"):
@@ -54,8 +58,10 @@ def train(settings: dict, folder: Path, begin: Callable[[Agent], None]) -> Path:
     return end
 
 
-def _learn(settings: dict, folder: Path, begin: Callable[[Agent], None]) -> None:
-    cli = AgentCLI(settings | {"run": str(folder)}, begin)
+def _learn(
+    settings: dict, folder: Path, begin: Callable[[Agent], None], seen: Sequence[Play]
+) -> None:
+    cli = AgentCLI(settings | {"run": str(folder)}, begin, seen)
     with cli.stack:
         cli.fit()
         agent, experience = cli.model, cli.datamodule.experience

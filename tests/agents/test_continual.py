@@ -147,7 +147,7 @@ def test_what_goes_on_to_the_next_game(
         weights_.data += 1
     before, fresh = old.state_dict(), copy.deepcopy(new.state_dict())
     VerifiedCheckpointIO().save_checkpoint({"state_dict": before}, tmp_path / "end.ckpt")
-    go_on(new, per_game, [tmp_path / "end.ckpt"], plays=[])
+    go_on(new, per_game, [tmp_path / "end.ckpt"])
     for key, value in new.state_dict().items():
         seen = key.startswith(("eyes.", "target.0.")) and ".standard." not in key
         goes_on = eyes if seen else heads
