@@ -197,8 +197,7 @@ def _learning(page: Page, run: Run, name: str) -> list[Html]:
     ]
     parts = []
     if silent := [game for game, traces in curves.items() if not traces]:
-        said = f"No episode of {words(silent)} ended: each checkpoint starts new ones."
-        parts.append(tag("p", said))
+        parts.append(tag("p", f"No episode of {words(silent)} has ended in training."))
     if panels:
         parts.append(page.chart(f"{name}-curves", "Returns", {"": panels}, record["methods"]))
     return parts

@@ -64,7 +64,7 @@ class Encoder(nn.Module):
 
     def pixels(self, screens: Tensor) -> Tensor:
         """Uint8 screens, or parts of them, to float pixels in [0, 1]."""
-        return screens.to(next(self.parameters()).dtype).div_(255)  # a copy by then
+        return screens.to(next(self.parameters()).dtype, copy=True).div_(255)
 
     def encode(self, pixels: Tensor) -> Features:
         """Encode float pixels (B, stack, H, W) in [0, 1]; differentiable, for attribution."""

@@ -116,11 +116,11 @@ def test_a_game_without_a_finished_episode_has_no_empty_figure_but_a_sentence(
     text, data = page(tmp_path / "runs", tmp_path / "out")
     (figure,) = data["charts"]["continual-games-curves"][""]
     assert figure["layout"]["title"]["text"] == "Pong, mean return of 20 episodes"
-    assert "No episode of Breakout ended" in text
+    assert "No episode of Breakout has ended in training." in text
     (place / "metrics.csv").write_text(metrics[0] + "\n")
     text, data = page(tmp_path / "runs", tmp_path / "out")
     assert "continual-games-curves" not in data["charts"]
-    assert "No episode of Pong and Breakout ended" in text
+    assert "No episode of Pong and Breakout has ended in training." in text
 
 
 def test_runs_of_one_sequence_are_put_together_with_intervals(tmp_path: Path) -> None:
