@@ -5,7 +5,7 @@
 PYTHON ?= python3
 RUN := runs/quickstart
 GAMES := pong breakout freeway
-FOVEA := .venv/bin/python -m
+FOVEA := .venv/bin/fovea
 
 # Screens, updates and agent steps of the quickstart; smaller ones make it shorter still.
 STEPS ?= 20000
@@ -39,7 +39,7 @@ quickstart: .venv/ready
 test: .venv/ready
 	.venv/bin/ruff check .
 	.venv/bin/ruff format --check .
-	$(FOVEA) pytest --numprocesses 2 --dist worksteal
+	.venv/bin/python -m pytest --numprocesses 2 --dist worksteal
 
 .venv/ready: setup.cfg constraints.txt
 	$(PYTHON) -m venv .venv

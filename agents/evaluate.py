@@ -1,4 +1,4 @@
-"""`python -m agents evaluate`: how well a trained agent plays whole episodes."""
+"""`fovea agents evaluate`: how well a trained agent plays whole episodes."""
 
 from __future__ import annotations
 
@@ -9,19 +9,19 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
-from agents.agent import Agent
-from agents.experience import ACTIONS
-from agents.play import PROTOCOLS, Play
-from agents.saved import Saved, load
-from agents.video import STEPS_PER_SECOND, Moment, film
-from atari.command import UserError
-from atari.env import Envs
-from atari.files import exclusive
-from atari.games import find, hns
-from pretrain.device import device
-from pretrain.draws import keyed
-from pretrain.progress import bar
-from pretrain.run import Run, read_run
+from fovea.agents.algorithms.base import Agent
+from fovea.agents.experience.base import ACTIONS
+from fovea.agents.loading import Saved, load
+from fovea.agents.task import PROTOCOLS, Play
+from fovea.agents.video import STEPS_PER_SECOND, Moment, film
+from fovea.atari.env import Envs
+from fovea.atari.games import find, hns
+from fovea.command import UserError
+from fovea.device import device
+from fovea.files import exclusive
+from fovea.progress import bar
+from fovea.runs import Run, read_run
+from fovea.seeding import keyed
 
 VIDEO = "media/evaluation.webm"
 
@@ -48,7 +48,7 @@ def evaluate(
         accelerator: auto, cpu or cuda.
     """
     if not (folder / "run.json").exists():
-        raise UserError(f"{folder} is no run folder: train an agent with python -m agents fit")
+        raise UserError(f"{folder} is no run folder: train an agent with fovea agents fit")
     at = device(accelerator)
     with exclusive(folder):
         saved = load(folder)

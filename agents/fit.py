@@ -1,4 +1,4 @@
-"""`python -m agents fit`: train an agent in a game."""
+"""`fovea agents fit`: train an agent in a game."""
 
 from __future__ import annotations
 
@@ -7,15 +7,15 @@ from pathlib import Path
 
 from lightning import Callback
 
-from agents.agent import Agent
-from agents.play import Play, standardise
-from agents.progress import PlayProgress
-from agents.saved import start
-from atari.command import UserError
-from atari.games import find
-from pretrain.checkpoint import newest
-from pretrain.cli import FitCLI
-from pretrain.logger import RunLogger
+from fovea.agents.algorithms.base import Agent
+from fovea.agents.loading import start
+from fovea.agents.progress import PlayProgress
+from fovea.agents.task import Play, standardise
+from fovea.atari.games import find
+from fovea.command import UserError
+from fovea.pretrain.training.checkpoint import newest
+from fovea.pretrain.training.cli import FitCLI
+from fovea.pretrain.training.logger import RunLogger
 
 DESCRIPTION = """Train an agent in a game, with any encoder. The same command again goes on after a
 kill, bit for bit, or says that the run is done. Any setting of the config can be given here:
@@ -110,4 +110,4 @@ def fit(args: list[str]) -> None:
         if cli.fit():
             cli.save()
             cli.done()
-            print(f"agent: {cli.folder} (next: python -m agents evaluate --run {cli.folder})")
+            print(f"agent: {cli.folder} (next: fovea agents evaluate --run {cli.folder})")

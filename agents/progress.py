@@ -7,8 +7,8 @@ from collections import deque
 
 from lightning import Callback, LightningModule, Trainer
 
-from agents.experience import Experience
-from pretrain.progress import bar
+from fovea.agents.experience.base import Experience
+from fovea.progress import bar
 
 LAST = 20  # episodes of the return that is shown
 

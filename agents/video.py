@@ -14,9 +14,9 @@ import cv2
 import numpy as np
 import torch
 
-from atari.command import UserError
-from atari.files import replacing
-from pretrain.encoder import Encoder
+from fovea.command import UserError
+from fovea.files import replacing
+from fovea.pretrain.encoders.encoder import Encoder
 
 STEPS_PER_SECOND = 15  # 60 frames a second, four to a step: the speed that people play at
 SIDE = 336  # px; four times the screen

@@ -1,31 +1,29 @@
-"""`python -m analysis`: run folders in, pages out. A command is one file of this folder."""
+"""`fovea analysis`: run folders in, pages out. A command is one file of this folder."""
 
 from __future__ import annotations
 
-import argparse
+import sys
 
-from analysis import report, study
-from atari.command import main
+from fovea import command
+from fovea.command import Command, dispatch
 
-COMMANDS = {"report": report, "study": study}
+ABOUT = """Show what runs did. Reads run folders through their files alone, also while they train;
+needs neither torch nor a server."""
+
+COMMANDS = {
+    "report": Command(
+        "fovea.analysis.report:run", "make a page from run folders that opens from disk"
+    ),
+    "study": Command(
+        "fovea.analysis.study:run", "run many encoders or agents alike and write their table"
+    ),
+}
 
 
-def parser() -> argparse.ArgumentParser:
-    whole = argparse.ArgumentParser(
-        prog="python -m analysis",
-        description="Show what runs did. Reads run folders through their files alone, also while "
-        "they train; needs neither torch nor a server.",
-    )
-    commands = whole.add_subparsers(metavar="COMMAND", required=True)
-    for name, command in COMMANDS.items():
-        one = commands.add_parser(
-            name, help=command.HELP, formatter_class=argparse.RawDescriptionHelpFormatter
-        )
-        command.arguments(one)
-        one.set_defaults(run=command.run)
-    return whole
+def run(arguments: list[str]) -> int | None:
+    """Run `fovea analysis ARGUMENTS`."""
+    return dispatch("fovea analysis", ABOUT, COMMANDS, arguments)
 
 
 if __name__ == "__main__":
-    args = parser().parse_args()
-    main(lambda: args.run(args))
+    command.main(lambda: run(sys.argv[1:]))

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import numpy as np
 
-from analysis import statistics
-from analysis.compare import game_name
-from analysis.curves import LINES, thinned
-from analysis.figures import level, line, panel, plain, points
-from analysis.html import Html, amount, join, number, tag, words
-from analysis.page import Page
-from analysis.runs import Curve, Run
-from atari.games import GAMES
+from fovea.analysis import statistics
+from fovea.analysis.compare import game_name
+from fovea.analysis.curves import LINES, thinned
+from fovea.analysis.figures import level, line, panel, plain, points
+from fovea.analysis.html import Html, amount, join, number, tag, words
+from fovea.analysis.page import Page
+from fovea.analysis.runs import Curve, Run
+from fovea.atari.games import GAMES
 
 WINDOW = 20  # episodes of the running mean
 DOTS = 1500

@@ -7,11 +7,11 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from analysis import compare
-from analysis.compare import Comparison, game_name
-from analysis.html import Html, amount, details, join, tag
-from analysis.page import Page
-from analysis.runs import Probe, Table
+from fovea.analysis import compare
+from fovea.analysis.compare import Comparison, game_name
+from fovea.analysis.html import Html, amount, details, join, tag
+from fovea.analysis.page import Page
+from fovea.analysis.runs import Probe, Table
 
 ON_MOTION = Comparison(
     along="block",

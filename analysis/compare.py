@@ -6,11 +6,11 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from analysis.figures import Looks, bars, line, panel, plain
-from analysis.html import Html, amount, details, join
-from analysis.page import Page
-from analysis.runs import Table
-from atari.games import GAMES
+from fovea.analysis.figures import Looks, bars, line, panel, plain
+from fovea.analysis.html import Html, amount, details, join
+from fovea.analysis.page import Page
+from fovea.analysis.runs import Table
+from fovea.atari.games import GAMES
 
 ALL = "All, mean"
 

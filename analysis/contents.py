@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import time
 
-from analysis import agents, continual, curves, overview, probing
-from analysis.figures import Looks
-from analysis.html import join, tag
-from analysis.page import Page
-from analysis.runs import Run
+from fovea.analysis import agents, continual, curves, overview, probing
+from fovea.analysis.figures import Looks
+from fovea.analysis.html import join, tag
+from fovea.analysis.page import Page
+from fovea.analysis.runs import Run
 
 
 def make(runs: list[Run], title: str) -> tuple[Page, str]:

@@ -6,14 +6,14 @@ from collections.abc import Callable, Iterable
 
 import numpy as np
 
-from analysis import statistics
-from analysis.agents import STEPS, running_mean
-from analysis.compare import game_name
-from analysis.curves import thinned
-from analysis.figures import finite, line, panel, plain
-from analysis.html import Html, amount, join, number, slug, tag, words
-from analysis.page import Page
-from analysis.runs import Curve, Run
+from fovea.analysis import statistics
+from fovea.analysis.agents import STEPS, running_mean
+from fovea.analysis.compare import game_name
+from fovea.analysis.curves import thinned
+from fovea.analysis.figures import finite, line, panel, plain
+from fovea.analysis.html import Html, amount, join, number, slug, tag, words
+from fovea.analysis.page import Page
+from fovea.analysis.runs import Curve, Run
 
 NUMBERS = {
     "average_performance": "average performance",

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from analysis.figures import line, panel
-from analysis.html import Html, amount, details, join, tag
-from analysis.page import Page
-from analysis.runs import Curve, Run
+from fovea.analysis.figures import line, panel
+from fovea.analysis.html import Html, amount, details, join, tag
+from fovea.analysis.page import Page
+from fovea.analysis.runs import Curve, Run
 
 LINES = 24  # more lines than this in one figure tell nothing
 POINTS = 400

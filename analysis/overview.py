@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections import Counter
 
-from analysis import agents, continual, probing
-from analysis.html import Html, amount, details, duration, join, number, tag, words
-from analysis.page import SHOWN, Page
-from analysis.runs import Run
+from fovea.analysis import agents, continual, probing
+from fovea.analysis.html import Html, amount, details, duration, join, number, tag, words
+from fovea.analysis.page import SHOWN, Page
+from fovea.analysis.runs import Run
 
 SENTENCES = 12
 KINDS = {

@@ -8,8 +8,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from analysis.figures import REFERENCES, Looks
-from analysis.html import Html, amount, details, join, number, tag
+from fovea.analysis.figures import REFERENCES, Looks
+from fovea.analysis.html import Html, amount, details, join, number, tag
 
 SHOWN = 300  # rows; the file of a table holds all
 SHORT = 32  # letters that stay on one line
@@ -46,7 +46,7 @@ class Page:
         Args:
             name: unique on the page.
             label: what the figures show, for those who cannot see them.
-            choices: by choice, the figures of `analysis.figures.panel`; as many for each.
+            choices: by choice, the figures of `figures.panel`; as many for each.
             names: whose colours the legend explains.
             choice: what the selector chooses.
         """

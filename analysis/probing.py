@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import math
 
-from analysis import attention, compare
-from analysis.compare import Comparison, means
-from analysis.figures import REFERENCES
-from analysis.html import Html, amount, details, join, slug, tag, words
-from analysis.page import Page
-from analysis.runs import Probe, Run
+from fovea.analysis import attention, compare
+from fovea.analysis.compare import Comparison, means
+from fovea.analysis.figures import REFERENCES
+from fovea.analysis.html import Html, amount, details, join, slug, tag, words
+from fovea.analysis.page import Page
+from fovea.analysis.runs import Probe, Run
 
 ORDER = ("state", "tokens", "attention", "sparsity", "collapse")  # probes of other names follow
 

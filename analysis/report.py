@@ -1,4 +1,4 @@
-"""`python -m analysis report`: one folder that shows what runs did, opened from disk."""
+"""`fovea analysis report`: one folder that shows what runs did, opened from disk."""
 
 from __future__ import annotations
 
@@ -11,12 +11,11 @@ from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from atari.command import UserError
+from fovea import command
+from fovea.command import UserError
 
 if TYPE_CHECKING:
-    from analysis.page import Page
-
-HELP = "make a page from run folders that opens from disk"
+    from fovea.analysis.page import Page
 
 ABOUT = """\
 Make a page from run folders: what ran, learning curves, what the probes found, how the agents
@@ -27,23 +26,27 @@ nothing of the network. The same command again replaces it.
 
 EXAMPLE = """\
 example:
-  python -m analysis report runs/quickstart --out runs/quickstart/report
-  python -m analysis report runs/a runs/b --out compared --title "A against B"
+  fovea analysis report runs/quickstart --out runs/quickstart/report
+  fovea analysis report runs/a runs/b --out compared --title "A against B"
 """
 
 PARTS = {"index.html", "assets", "data", "media"}
 
 
-def arguments(parser: argparse.ArgumentParser) -> None:
-    parser.description, parser.epilog = ABOUT, EXAMPLE
+def parsed(arguments: list[str]) -> argparse.Namespace:
+    parser = command.parser("fovea analysis report", ABOUT)
+    parser.epilog = EXAMPLE
     parser.add_argument("runs", metavar="RUNS", nargs="+", type=Path, help="folders with runs")
     parser.add_argument(
         "--out", metavar="FOLDER", type=Path, required=True, help="the page's folder"
     )
     parser.add_argument("--title", help="heading of the page (default: the names of RUNS)")
+    return parser.parse_args(arguments)
 
 
-def run(args: argparse.Namespace) -> None:
+def run(arguments: list[str]) -> None:
+    """Run `fovea analysis report ARGUMENTS`."""
+    args = parsed(arguments)
     began = time.monotonic()
     index, about = report(args.runs, args.out, args.title)
     print(f"{about}; made in {time.monotonic() - began:.1f} s\n{index}")
@@ -54,7 +57,7 @@ def report(places: list[Path], out: Path, title: str | None = None) -> tuple[Pat
 
     Raises UserError where no run is found, or where `out` holds anything but such a page.
     """
-    from analysis import contents, overview, runs
+    from fovea.analysis import contents, overview, runs
 
     check(out)
     found = runs.read(places)
@@ -91,7 +94,7 @@ def write(out: Path, page: Page, text: str) -> None:
             (beside / part).mkdir(parents=True)
         (beside / "index.html").write_text(text, encoding="utf-8")
         (beside / "assets" / "data.js").write_text(script, encoding="utf-8")
-        own = resources.files("analysis").joinpath("assets")
+        own = resources.files("fovea.analysis").joinpath("assets")
         plotly = resources.files("plotly").joinpath("package_data/plotly.min.js")
         for source in (own / "page.css", own / "page.js", plotly):
             (beside / "assets" / source.name).write_bytes(source.read_bytes())

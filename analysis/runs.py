@@ -18,8 +18,8 @@ from zipfile import BadZipFile
 import numpy as np
 from tqdm import tqdm
 
-from analysis.html import slug
-from atari.command import UserError
+from fovea.analysis.html import slug
+from fovea.command import UserError
 
 MEDIA = (".webm", ".mp4", ".png", ".jpg")
 DAMAGE = (OSError, ValueError, TypeError, KeyError, AttributeError, BadZipFile)

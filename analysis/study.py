@@ -1,4 +1,4 @@
-"""`python -m analysis study`: many runs from one file, and the table that compares them."""
+"""`fovea analysis study`: many runs from one file, and the table that compares them."""
 
 from __future__ import annotations
 
@@ -14,11 +14,10 @@ from pathlib import Path
 import yaml
 from tqdm import tqdm
 
-from analysis.plan import KINDS, Command, Study
-from atari.command import ACCELERATORS, UserError, positive
-from atari.files import write_text
-
-HELP = "pretrain many encoders or train many agents alike, and write the table that compares them"
+from fovea import command
+from fovea.analysis.study_kinds import KINDS, Command, Study
+from fovea.command import ACCELERATORS, UserError, positive
+from fovea.files import write_text
 
 ABOUT = """\
 Run everything a study file asks for, with several seeds, and write OUT/study.md and OUT/study.csv.
@@ -32,13 +31,14 @@ finished and goes on where it was. The file says its kind:
 
 EXAMPLE = """\
 example:
-  python -m analysis study analysis/studies/objectives.yaml --out runs/objectives --seeds 0
-  python -m analysis study analysis/studies/agents.yaml --out runs/agents --seeds 0 --jobs 4
+  fovea analysis study analysis/studies/objectives.yaml --out runs/objectives --seeds 0
+  fovea analysis study analysis/studies/agents.yaml --out runs/agents --seeds 0 --jobs 4
 """
 
 
-def arguments(parser: argparse.ArgumentParser) -> None:
-    parser.description, parser.epilog = ABOUT, EXAMPLE
+def parsed(arguments: list[str]) -> argparse.Namespace:
+    parser = command.parser("fovea analysis study", ABOUT)
+    parser.epilog = EXAMPLE
     parser.add_argument("study", metavar="FILE", type=Path, help="what is run")
     parser.add_argument("--out", metavar="FOLDER", type=Path, required=True, help="where to")
     parser.add_argument("--seeds", type=int, nargs="+", help="only these of the study's seeds")
@@ -54,9 +54,12 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         "a log beside its folder, such as OUT/seed-0/NAME.log (1)",
     )
     parser.add_argument("--accelerator", choices=ACCELERATORS, default="auto", help="(auto)")
+    return parser.parse_args(arguments)
 
 
-def run(args: argparse.Namespace) -> None:
+def run(arguments: list[str]) -> None:
+    """Run `fovea analysis study ARGUMENTS`."""
+    args = parsed(arguments)
     study = read(args.study)
     if args.samples:
         study = _with_samples(study, args.samples)
@@ -138,14 +141,14 @@ def _call(commands: list[Command], log: Path | None = None, threads: int = 0) ->
         log.parent.mkdir(parents=True, exist_ok=True)
     with open(log, "wb") if log else nullcontext() as said:
         for command in commands:
-            words = ["-m", *map(str, command)]
+            words = ["-m", "fovea", *map(str, command)]
             code = subprocess.run(
                 [sys.executable, *words],
                 env=env, stdout=said, stderr=said and subprocess.STDOUT, check=False,
             ).returncode  # fmt: skip
             if code:
                 raise UserError(
-                    f"`{' '.join(['python', *words])}` ended with {code}: see the last line "
+                    f"`{' '.join(words[1:])}` ended with {code}: see the last line "
                     f"{f'of {log}' if log else 'above'}, mend that and run the same command again"
                 )
 

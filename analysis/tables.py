@@ -8,8 +8,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import numpy as np
 
-from analysis.html import amount
-from analysis.statistics import interval, mean
+from fovea.analysis.html import amount
+from fovea.analysis.statistics import interval, mean
 
 
 def markdown(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:

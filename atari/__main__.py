@@ -1,22 +1,22 @@
-"""python -m atari: play games into recordings, check them, and check this machine."""
+"""`fovea atari`: play games into recordings, check them, and check this machine."""
 
 from __future__ import annotations
 
-import argparse
 import sys
 from pathlib import Path
 
-from atari import command
+from fovea import command
+from fovea.command import Command, UserError, dispatch, parser, positive
 
 ABOUT = """Record Atari games, check recordings, and see whether this machine has what is needed.
 
 A recording is one folder per game of Parquet shards: the screen an agent saw at each step, what it
 did, what it got, and the console's 128 bytes of memory at that moment.
 
-  python -m atari doctor
-  python -m atari collect pong breakout freeway --out runs/recordings --steps 20000
-  python -m atari verify runs/recordings
-  python -m atari ls runs/recordings"""
+  fovea atari doctor
+  fovea atari collect pong breakout freeway --out runs/recordings --steps 20000
+  fovea atari verify runs/recordings
+  fovea atari ls runs/recordings"""
 
 COLLECT = """Play games with a random policy and record every step.
 
@@ -25,7 +25,25 @@ made as agents see them: grey, the maximum of the last two frames, 84x84. A kill
 the shards in hand; the same command again goes on, and what is recorded depends on the games,
 --seed and the settings alone, never on --workers.
 
-  python -m atari collect pong breakout --out runs/recordings --steps 20000"""
+  fovea atari collect pong breakout --out runs/recordings --steps 20000"""
+
+VERIFY = """Read recordings whole and check hashes, page checksums, counts and the order of steps.
+Names every damaged shard and how to mend it; the exit code is then 2.
+
+  fovea atari verify runs/recordings"""
+
+LS = """List the games with their scores, or the recordings in a folder.
+
+  fovea atari ls
+  fovea atari ls runs/recordings"""
+
+DOCTOR = """Check what this project needs and say how to mend what is missing.
+The exit code is 1 if anything fails."""
+
+
+def run(arguments: list[str]) -> int | None:
+    """Run `fovea atari ARGUMENTS`."""
+    return dispatch("fovea atari", ABOUT, COMMANDS, arguments)
 
 
 def probability(text: str) -> float:
@@ -35,77 +53,31 @@ def probability(text: str) -> float:
     return value
 
 
-def parse(argv: list[str] | None = None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        "python -m atari", description=ABOUT, formatter_class=argparse.RawDescriptionHelpFormatter
+def collect(arguments: list[str]) -> None:
+    asked = parser("fovea atari collect", COLLECT)
+    asked.add_argument("games", nargs="+", metavar="GAME", help="pong, MsPacman, ALE/Pong-v5")
+    asked.add_argument("--out", required=True, type=Path, help="folder; a game gets its own in it")
+    asked.add_argument(
+        "--steps", type=positive, default=20_000, help="agent steps a game, at least (20000)"
     )
-    commands = parser.add_subparsers(required=True, metavar="COMMAND")
-
-    def add(run, about: str, text: str) -> argparse.ArgumentParser:
-        added = commands.add_parser(
-            run.__name__,
-            help=about,
-            description=text,
-            formatter_class=argparse.RawDescriptionHelpFormatter,
-        )
-        added.set_defaults(run=run)
-        return added
-
-    collecting = add(collect, "play games and record them", COLLECT)
-    collecting.add_argument("games", nargs="+", metavar="GAME", help="pong, MsPacman, ALE/Pong-v5")
-    collecting.add_argument(
-        "--out", required=True, type=Path, help="folder; a game gets its own in it"
-    )
-    collecting.add_argument(
-        "--steps",
-        type=command.positive,
-        default=20_000,
-        help="agent steps a game, at least (20000)",
-    )
-    collecting.add_argument("--seed", type=int, default=0, help="seed of games and policy (0)")
-    collecting.add_argument("--workers", type=command.positive, help="processes (one per core)")
-    collecting.add_argument(
+    asked.add_argument("--seed", type=int, default=0, help="seed of games and policy (0)")
+    asked.add_argument("--workers", type=positive, help="processes (one per core)")
+    asked.add_argument(
         "--sticky",
         type=probability,
         default=0.25,
         help="chance that a frame repeats an action (0.25)",
     )
-    collecting.add_argument(
+    asked.add_argument(
         "--shard-steps",
-        type=command.positive,
+        type=positive,
         default=5000,
         help="steps a shard, at least; what a kill costs a worker at most (5000)",
     )
+    args = asked.parse_args(arguments)
 
-    verifying = add(
-        verify,
-        "check recordings to the last byte",
-        "Read recordings whole and check hashes, page checksums, counts and the order of steps.\n"
-        "Names every damaged shard and how to mend it; the exit code is then 2.\n\n"
-        "  python -m atari verify runs/recordings",
-    )
-    verifying.add_argument("folders", nargs="+", metavar="FOLDER", type=Path)
-
-    listing = add(
-        ls,
-        "list the games, or what a folder holds",
-        "List the games with their scores, or the recordings in a folder.\n\n"
-        "  python -m atari ls\n  python -m atari ls runs/recordings",
-    )
-    listing.add_argument("folder", nargs="?", metavar="FOLDER", type=Path)
-
-    add(
-        doctor,
-        "check Python, packages, games and this machine",
-        "Check what this project needs and say how to mend what is missing.\n"
-        "The exit code is 1 if anything fails.",
-    )
-    return parser.parse_args(argv)
-
-
-def collect(args: argparse.Namespace) -> None:
-    from atari.collect import collect
-    from atari.emulator import Settings
+    from fovea.atari.collect import collect
+    from fovea.atari.emulator import Settings
 
     datasets = collect(
         args.games,
@@ -120,8 +92,12 @@ def collect(args: argparse.Namespace) -> None:
         print(f"{args.out / dataset.origin.game}: {_counts(dataset)}")
 
 
-def verify(args: argparse.Namespace) -> None:
-    from atari.recordings import find_recordings, verify
+def verify(arguments: list[str]) -> None:
+    asked = parser("fovea atari verify", VERIFY)
+    asked.add_argument("folders", nargs="+", metavar="FOLDER", type=Path)
+    args = asked.parse_args(arguments)
+
+    from fovea.atari.recordings import find_recordings, verify
 
     found = 0
     for folder in find_recordings(args.folders):
@@ -132,19 +108,23 @@ def verify(args: argparse.Namespace) -> None:
         if not faults:
             print(f"{folder}: whole, {_counts(dataset)}")
     if found:
-        raise command.UserError(f"faults found: {found}, each named above with its fix")
+        raise UserError(f"faults found: {found}, each named above with its fix")
 
 
-def ls(args: argparse.Namespace) -> None:
+def ls(arguments: list[str]) -> None:
+    asked = parser("fovea atari ls", LS)
+    asked.add_argument("folder", nargs="?", metavar="FOLDER", type=Path)
+    args = asked.parse_args(arguments)
+
     if args.folder:
-        from atari.recordings import find_recordings, open_dataset
+        from fovea.atari.recordings import find_recordings, open_dataset
 
         for folder in find_recordings([args.folder]):
             dataset = open_dataset(folder)
             print(f"{folder}: {_counts(dataset)}, seed {dataset.origin.seed}")
         return
-    from atari.games import GAMES
-    from atari.ram import variables
+    from fovea.atari.games import GAMES
+    from fovea.atari.ram import variables
 
     print(f"{'game':<18} {'in ALE ids':<17} {'random':>9} {'human':>9}  {'100k':<4}  RAM variables")
     for rom_id, game in GAMES.items():
@@ -155,8 +135,10 @@ def ls(args: argparse.Namespace) -> None:
         )
 
 
-def doctor(args: argparse.Namespace) -> int:
-    from atari.doctor import report
+def doctor(arguments: list[str]) -> int:
+    parser("fovea atari doctor", DOCTOR).parse_args(arguments)
+
+    from fovea.atari.doctor import report
 
     return report()
 
@@ -165,6 +147,12 @@ def _counts(dataset) -> str:
     return f"{dataset.rows} steps in {dataset.episodes} episodes, {len(dataset.shards)} shards"
 
 
+COMMANDS = {
+    "collect": Command(f"{__name__}:collect", "play games and record them"),
+    "verify": Command(f"{__name__}:verify", "check recordings to the last byte"),
+    "ls": Command(f"{__name__}:ls", "list the games, or what a folder holds"),
+    "doctor": Command(f"{__name__}:doctor", "check Python, packages, games and this machine"),
+}
+
 if __name__ == "__main__":
-    args = parse()
-    command.main(lambda: args.run(args))
+    command.main(lambda: run(sys.argv[1:]))

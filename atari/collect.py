@@ -22,12 +22,12 @@ import numpy as np
 from ale_py import roms
 from tqdm import tqdm
 
-from atari import recordings
-from atari.command import UserError
-from atari.emulator import Emulator, Settings
-from atari.files import exclusive
-from atari.games import find
-from atari.recordings import EPISODES_PER_SHARD, Damaged, Dataset, Origin
+from fovea.atari import recordings
+from fovea.atari.emulator import Emulator, Settings
+from fovea.atari.games import find
+from fovea.atari.recordings import EPISODES_PER_SHARD, Damaged, Dataset, Origin
+from fovea.command import UserError
+from fovea.files import exclusive
 
 SHARD_STEPS = 5000
 ALE_V5 = Settings()

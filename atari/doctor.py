@@ -17,7 +17,7 @@ from operator import ge, lt
 from pathlib import Path
 from typing import NamedTuple
 
-from atari.games import GAMES
+from fovea.atari.games import GAMES
 
 DISTRIBUTION = "fovea-rl"
 GIB = 2**30

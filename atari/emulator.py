@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 from ale_py import ALEInterface, LoggerMode, roms
 
-from atari.games import find
+from fovea.atari.games import find
 
 SCREEN = (84, 84)  # height, width of a screen after the area resize
 BANDS = 42  # of a frame, each resized by itself

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from ale_py.vector_env import AtariVectorEnv
 
-from atari.games import find
+from fovea.atari.games import find
 
 UNCUT = 2**30  # frames; we cut episodes ourselves
 
@@ -43,7 +43,7 @@ class Envs:
     """`num_envs` copies of a game, stepped together by native threads.
 
     Args:
-        game: see `atari.games.find`.
+        game: see `games.find`.
         seed: everything that happens is a function of it and the actions.
         stack: screens an agent sees; before an episode's first there are black ones.
         sticky: probability that a frame repeats the last frame's action (Machado et al. 2018).

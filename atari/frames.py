@@ -14,11 +14,11 @@ import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
-from atari.command import UserError
-from atari.emulator import SCREEN
-from atari.games import find
-from atari.recordings import SCREEN_BYTES
-from atari.shards import Shards
+from fovea.atari.emulator import SCREEN
+from fovea.atari.games import find
+from fovea.atari.recordings import SCREEN_BYTES
+from fovea.atari.shards import Shards
+from fovea.command import UserError
 
 LABELS = {  # of a recording's columns, aligned to the screen the agent saw
     "action": torch.int64,

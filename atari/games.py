@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 from importlib import resources
 
-from atari.command import UserError
+from fovea.command import UserError
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,11 @@ class Game:
 
 
 def _load() -> dict[str, Game]:
-    with resources.files("atari").joinpath("data/atari_scores.csv").open(encoding="utf-8") as file:
+    with (
+        resources.files("fovea.atari")
+        .joinpath("data/atari_scores.csv")
+        .open(encoding="utf-8") as file
+    ):
         return {
             row["game"]: Game(
                 rom_id=row["game"],
@@ -63,7 +67,7 @@ def find(name: str) -> Game:
         return by_squeezed[squeezed]
     close = [by_squeezed[key].rom_id for key in get_close_matches(squeezed, by_squeezed, n=3)]
     hint = f"did you mean {' or '.join(close)}? " if close else ""
-    raise UserError(f"unknown game {name!r}: {hint}`python -m atari ls` lists all {len(GAMES)}")
+    raise UserError(f"unknown game {name!r}: {hint}`fovea atari ls` lists all {len(GAMES)}")
 
 
 def hns(game: str, score: float) -> float:

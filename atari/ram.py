@@ -11,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike
 
-from atari.games import find
+from fovea.atari.games import find
 
 CATEGORIES = (
     "agent_localization",
@@ -34,7 +34,9 @@ class Variable(NamedTuple):
 @cache
 def _table() -> dict[str, list[Variable]]:
     table: dict[str, list[Variable]] = {}
-    with resources.files("atari").joinpath("data/atari_ram.csv").open(encoding="utf-8") as file:
+    with (
+        resources.files("fovea.atari").joinpath("data/atari_ram.csv").open(encoding="utf-8") as file
+    ):
         for row in csv.DictReader(file):
             variable = Variable(row["variable"], int(row["byte"]), row["category"])
             table.setdefault(row["game"], []).append(variable)

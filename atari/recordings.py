@@ -19,8 +19,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from atari.command import UserError
-from atari.files import replacing, write_json
+from fovea.command import UserError
+from fovea.files import replacing, write_json
 
 FORMAT = 1
 KEY = b"recording"
@@ -310,7 +310,7 @@ def find_recordings(folders: list[str | Path]) -> list[Path]:
         if not games:
             raise UserError(
                 f"no recordings in {folder}: make some with "
-                f"`python -m atari collect pong --out {folder}`"
+                f"`fovea atari collect pong --out {folder}`"
             )
         found += games
     return found

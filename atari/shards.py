@@ -10,9 +10,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from atari.command import UserError
-from atari.games import find
-from atari.recordings import Dataset, Shard, find_recordings, open_dataset, read_dataset
+from fovea.atari.games import find
+from fovea.atari.recordings import Dataset, Shard, find_recordings, open_dataset, read_dataset
+from fovea.command import UserError
 
 
 class Part(NamedTuple):

@@ -30,12 +30,12 @@ from ale_py.vector_env import AtariVectorEnv
 from torch import Tensor
 from tqdm import tqdm
 
-from agents.saved import build
-from atari.command import UserError
-from atari.command import main as command
-from atari.env import Envs
-from atari.files import write_text
 from benchmarks.turns import alone, wait
+from fovea.agents.loading import build
+from fovea.atari.env import Envs
+from fovea.command import UserError
+from fovea.command import main as command
+from fovea.files import write_text
 
 ROOT = Path(__file__).parents[1]
 GAME, ENVS, STICKY, NOOPS = "breakout", 8, 0.25, 30
@@ -53,13 +53,13 @@ class Setting:
     seconds: float
     agent: str = "dqn"
     encoder: str = "random:vit_tiny"
-    adapted: str = "agents.adapt.Frozen"
+    adapted: str = "fovea.agents.adaptation.base.Frozen"
     compiled: bool = False
     steps: int = 0
 
 
 def fit(at: Setting) -> float:
-    """Agent steps a second of `python -m agents fit`, warm-up, logs and progress included."""
+    """Agent steps a second of `fovea agents fit`, warm-up, logs and progress included."""
     own = {
         "dqn": {**DQN, "double": False, "n_step": 1, "replay": REPLAY, "warmup": WARM_UP,
                 "steps_per_update": UPDATE_EVERY, "epsilon_steps": 1},
@@ -75,7 +75,7 @@ def fit(at: Setting) -> float:
         "trainer.max_time": time.strftime("00:%H:%M:%S", time.gmtime(at.seconds + 5)),
     }  # fmt: skip
     with tempfile.TemporaryDirectory() as folder:
-        command = [sys.executable, "-m", "agents", "fit", "--run", f"{folder}/run",
+        command = [sys.executable, "-m", "fovea", "agents", "fit", "--run", f"{folder}/run",
                    "-c", str(ROOT / "agents" / "configs" / f"{at.agent}.yaml")]  # fmt: skip
         command += itertools.chain(*((f"--{name}", str(value)) for name, value in settings.items()))
         subprocess.run(command, cwd=ROOT, check=True, capture_output=True)
@@ -228,7 +228,7 @@ PLAYING = {
     "stable-baselines3, a process a game": sb3_apart,
 }
 ENVIRONMENTS = {"native, nothing around it": (raw_envs, {}), "ours": (own_envs, {})}
-TUNED = {"adapted": "agents.adapt.FineTuned"}
+TUNED = {"adapted": "fovea.agents.adaptation.base.FineTuned"}
 LEARNING = {
     "fine-tuned": (updates, TUNED),
     "frozen": (updates, {}),

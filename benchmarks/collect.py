@@ -2,7 +2,7 @@
 
     python -m benchmarks.collect [GAME ...]
 
-Plays with both in turns on the same cores: `atari.collect.record`, which also reads the console's
+Plays with both in turns on the same cores: `collect.record`, which also reads the console's
 memory, in processes, and AtariVectorEnv, which cannot, with as many threads. Agent steps a second,
 each the median of the rounds.
 """
@@ -17,8 +17,8 @@ from statistics import median
 import numpy as np
 from ale_py.vector_env import AtariVectorEnv
 
-from atari.collect import ALE_V5, origin, record
-from atari.games import find
+from fovea.atari.collect import ALE_V5, origin, record
+from fovea.atari.games import find
 
 NUM_ENVS = (2, 8, 32)
 ENDLESS = 10**9  # steps a shard

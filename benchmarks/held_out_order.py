@@ -17,12 +17,12 @@ import yaml
 from jsonargparse import ArgumentParser
 from tqdm import tqdm
 
-from atari.command import UserError, main
-from atari.frames import Frames
-from pretrain.checkpoint import newest
-from pretrain.draws import Draws, keyed
-from pretrain.objective import Objective
-from pretrain.order import OrderTask
+from fovea.atari.frames import Frames
+from fovea.command import UserError, main
+from fovea.pretrain.objectives.base import Objective
+from fovea.pretrain.terms.order import OrderTask
+from fovea.pretrain.training.checkpoint import newest
+from fovea.seeding import Draws, keyed
 
 BATCH = 250
 
@@ -34,7 +34,7 @@ def trained(run: Path) -> Objective:
     """
     checkpoint = newest(run / "checkpoints")
     if not checkpoint:
-        raise UserError(f"{run} holds no checkpoint: train it with python -m pretrain fit")
+        raise UserError(f"{run} holds no checkpoint: train it with fovea pretrain fit")
     parser = ArgumentParser(exit_on_error=False)
     parser.add_subclass_arguments(Objective, "model")
     parsed = parser.parse_object({"model": config(run)["model"]})

@@ -15,10 +15,12 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from atari.frames import Frames
-from pretrain.draws import Draws, keyed
-from pretrain.order import accuracy, apart, order_logits, order_loss, seen
-from pretrain.temporal_order import TemporalOrder
+from fovea.atari.frames import Frames
+from fovea.pretrain.objectives.temporal_order import TemporalOrder
+from fovea.pretrain.terms.centering import apart
+from fovea.pretrain.terms.cls_and_mean import seen
+from fovea.pretrain.terms.order import accuracy, order_logits, order_loss
+from fovea.seeding import Draws, keyed
 
 LINES = 10
 WAYS = {"as they are": lambda windows: windows, "set apart": apart}

@@ -26,22 +26,25 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, RandomSampler
 from torchvision.transforms import v2
 
-import pretrain.dino
-import pretrain.vicreg
-from atari.collect import collect
-from atari.command import positive
-from atari.files import write_json, write_text
-from atari.frames import Frames
 from benchmarks.turns import WARM_UP, Way, clock, compare, cost, machine, ratio, take_turns, timed
-from pretrain.data import Windows
-from pretrain.draws import Draws
-from pretrain.fit import DESCRIPTION, PretrainCLI
-from pretrain.objective import Objective
-from pretrain.optim import Optimisation, configure
-from pretrain.vit import Shape
+from fovea.atari.collect import collect
+from fovea.atari.frames import Frames
+from fovea.command import positive
+from fovea.files import write_json, write_text
+from fovea.pretrain.data import Windows
+from fovea.pretrain.encoders.vit import Shape
+from fovea.pretrain.objectives import dino as dino_file
+from fovea.pretrain.objectives import vicreg as vicreg_file
+from fovea.pretrain.objectives.base import Objective
+from fovea.pretrain.optim import Optimisation, configure
+from fovea.pretrain.training.fit import DESCRIPTION, PretrainCLI
+from fovea.seeding import Draws
 
 CONFIGS = Path(__file__).parents[1] / "pretrain" / "configs"
-OBJECTIVES = {"vicreg": pretrain.vicreg.VICReg, "dino": pretrain.dino.DINO}
+OBJECTIVES = {
+    "vicreg": vicreg_file.VICReg,
+    "dino": dino_file.DINO,
+}
 STACKS = {"shift": 4, "crops": 3}
 
 # The same augmentations twice: as data for `pretrain.augment`, and in torchvision for one sample.
@@ -93,7 +96,7 @@ def bare_step(at: Setting, pipe: Connection) -> None:
 
 
 def fit(at: Setting, pipe: Connection) -> None:
-    """`python -m pretrain fit` as it stands, held still between its turns."""
+    """`fovea pretrain fit` as it stands, held still between its turns."""
 
     class CLI(PretrainCLI):
         def own_callbacks(self) -> list[lightning.Callback]:
@@ -184,13 +187,13 @@ def loss_alone(at: Setting, pipe: Connection) -> None:
     embedded = torch.randn(views, at.batch, width, device=at.device, requires_grad=True)
 
     def vicreg_loss() -> Tensor:
-        terms = pretrain.vicreg.vicreg_terms(*embedded)
+        terms = vicreg_file.vicreg_terms(*embedded)
         return sum(objective.coefficients[name] * term for name, term in terms.items())
 
     def dino_loss() -> Tensor:
         taught = embedded[:2].detach()
-        pretrain.dino.centred(objective.centre, taught, momentum=objective.centre_momentum)
-        return pretrain.dino.dino_loss(
+        dino_file.centred(objective.centre, taught, momentum=objective.centre_momentum)
+        return dino_file.dino_loss(
             embedded,
             taught,
             objective.centre,
@@ -219,16 +222,16 @@ def take_lightlys_loss(objective: Objective) -> None:
     """Put lightly's loss in the place of ours, in this process."""
     from lightly import loss
 
-    if isinstance(objective, pretrain.vicreg.VICReg):
+    if isinstance(objective, vicreg_file.VICReg):
         vicreg = loss.VICRegLoss()
         objective.coefficients = {"vicreg": 1.0}
-        pretrain.vicreg.vicreg_terms = lambda x, y: {"vicreg": vicreg(x, y)}
+        vicreg_file.vicreg_terms = lambda x, y: {"vicreg": vicreg(x, y)}
     else:
         dino = loss.DINOLoss(output_dim=len(objective.centre)).to(objective.device)
-        pretrain.dino.dino_loss = lambda student, taught, *_, **__: dino(
+        dino_file.dino_loss = lambda student, taught, *_, **__: dino(
             list(taught), list(student), epoch=0
         )
-        pretrain.dino.centred = lambda centre, *_, **__: centre  # theirs follows by itself
+        dino_file.centred = lambda centre, *_, **__: centre  # theirs follows by itself
 
 
 def stepper(objective: Objective, at: Setting) -> Callable[[Iterable[Tensor]], None]:

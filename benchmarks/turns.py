@@ -24,7 +24,7 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
-from pretrain.heap import keep_freed
+from fovea.pretrain.training.malloc import keep_freed
 
 WARM_UP = 3  # steps before the first turn
 

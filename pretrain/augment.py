@@ -14,8 +14,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from atari.command import UserError
-from pretrain.draws import Draws
+from fovea.command import UserError
+from fovea.seeding import Draws
 
 Chain = list[dict]
 

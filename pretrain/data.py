@@ -9,10 +9,10 @@ import lightning
 import torch
 from torch import Tensor
 
-from atari.command import UserError
-from atari.frames import Frames
-from pretrain.draws import Draws, keyed
-from pretrain.rotation import Rotation, Whole, rotate
+from fovea.atari.frames import Frames
+from fovea.command import UserError
+from fovea.pretrain.rotation import Rotation, Whole, rotate
+from fovea.seeding import Draws, keyed
 
 ORDER = 1  # keeps the order of samples apart from every other use of the seed
 PLACES = 3  # and the places of their windows
@@ -37,7 +37,7 @@ class Windows(lightning.LightningDataModule):
     """Windows of the training episodes, every window once before any comes again.
 
     Args:
-        recordings: folders that `python -m atari collect` made, one a game.
+        recordings: folders that `fovea atari collect` made, one a game.
         batch: samples a step, of all ranks together.
         fractions: shares of the episodes for training, validation and test; the second is seen
             only by `held_out/...` in the log, the third is left to the probes.

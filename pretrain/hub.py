@@ -1,21 +1,21 @@
-"""Encoder folders as files: find them, verify them, list them. Imports no torch.
-
-python -m pretrain.hub ls [FOLDER]         every encoder folder below, with what it is
-python -m pretrain.hub verify FOLDER ...   compare every file with its SHA-256
-"""
+"""Encoder folders as files: find them, verify them, list them. Imports no torch."""
 
 from __future__ import annotations
 
-import argparse
 import json
 from pathlib import Path
 
-from atari.command import UserError, main
-from atari.files import sha256
+from fovea.command import Command, UserError, dispatch, parser
+from fovea.files import sha256
 
 FORMAT = 1
 FILES = ("config.json", "model.safetensors", "README.md")
 SUMS = "SHA256SUMS"
+
+ABOUT = """List and verify encoder folders (config.json, model.safetensors, card, sums).
+
+  fovea hub ls runs
+  fovea hub verify runs/mine"""
 
 
 def locate(ref: str | Path) -> Path:
@@ -36,7 +36,7 @@ def verify(folder: Path) -> None:
     Raises UserError for a missing folder, an unfinished one, a missing file or a wrong hash.
     """
     if not folder.is_dir():
-        raise UserError(f"no encoder folder at {folder}: export one with `python -m pretrain fit`")
+        raise UserError(f"no encoder folder at {folder}: export one with `fovea pretrain fit`")
     sums = folder / SUMS
     if not sums.exists():
         raise UserError(
@@ -89,7 +89,7 @@ def _download(name: str) -> Path:
         raise UserError(f"hf-hub:{name} could not be fetched: {first}") from None
 
 
-def ls(folder: Path) -> None:
+def show_all(folder: Path) -> None:
     """Print a line for every encoder folder at or below `folder`."""
     found = sorted(path.parent for path in folder.rglob(SUMS))
     for path in found:
@@ -100,31 +100,30 @@ def ls(folder: Path) -> None:
         method = facts.get("method", "?")
         print(f"{path}  {config['num_features']} wide, {side}  {method} on {games}")
     if not found:
-        raise UserError(f"no encoder folder in {folder}: export one with `python -m pretrain fit`")
+        raise UserError(f"no encoder folder in {folder}: export one with `fovea pretrain fit`")
 
 
-def command() -> None:
-    parser = argparse.ArgumentParser(
-        prog="python -m pretrain.hub",
-        description="List and verify encoder folders (config.json, model.safetensors, card, sums).",
-        epilog="example: python -m pretrain.hub ls runs",
-    )
-    verbs = parser.add_subparsers(dest="verb", required=True)
-    lister = verbs.add_parser("ls", help="every encoder folder below a folder, with what it is")
-    lister.add_argument("folder", type=Path, nargs="?", default=Path("."), help="default: here")
-    verifier = verbs.add_parser("verify", help="compare every file with its SHA-256")
-    verifier.add_argument(
-        "folders", nargs="+", help="encoder folders, or run folders that hold one"
-    )
-    arguments = parser.parse_args()
-    if arguments.verb == "ls":
-        ls(arguments.folder)
-    else:
-        for ref in arguments.folders:
-            folder = locate(ref)
-            verify(folder)
-            print(f"{folder}: whole")
+def run(arguments: list[str]) -> int | None:
+    """Run `fovea hub ARGUMENTS`."""
+    return dispatch("fovea hub", ABOUT, COMMANDS, arguments)
 
 
-if __name__ == "__main__":
-    main(command)
+def ls(arguments: list[str]) -> None:
+    asked = parser("fovea hub ls", "List every encoder folder below a folder.")
+    asked.add_argument("folder", type=Path, nargs="?", default=Path("."), help="default: here")
+    show_all(asked.parse_args(arguments).folder)
+
+
+def check(arguments: list[str]) -> None:
+    asked = parser("fovea hub verify", "Compare every file of encoder folders with its SHA-256.")
+    asked.add_argument("folders", nargs="+", help="encoder folders, or run folders that hold one")
+    for ref in asked.parse_args(arguments).folders:
+        folder = locate(ref)
+        verify(folder)
+        print(f"{folder}: whole")
+
+
+COMMANDS = {
+    "ls": Command(f"{__name__}:ls", "every encoder folder below a folder, with what it is"),
+    "verify": Command(f"{__name__}:check", "compare every file with its SHA-256"),
+}

@@ -10,11 +10,11 @@ from itertools import count
 import numpy as np
 import torch
 
-from atari.command import UserError
-from atari.frames import Frames
-from atari.recordings import SCREEN_BYTES
-from atari.shards import Shards
-from pretrain.progress import bar
+from fovea.atari.frames import Frames
+from fovea.atari.recordings import SCREEN_BYTES
+from fovea.atari.shards import Shards
+from fovea.command import UserError
+from fovea.progress import bar
 
 DEAL = 6  # keeps the deal of shards apart from every other use of the seed
 

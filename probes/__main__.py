@@ -1,19 +1,20 @@
-"""python -m probes: measure what encoders attend to, how sparse they are, and what they know."""
+"""`fovea probes`: measure what encoders attend to, how sparse they are, and what they know."""
 
 from __future__ import annotations
 
-import argparse
+import sys
 from pathlib import Path
 
-from atari import command
+from fovea import command
+from fovea.command import ACCELERATORS, Command, dispatch, parser, positive
 
 ABOUT = """Measure encoders side by side on recorded screens, training nothing but linear read-outs.
 
-  python -m probes ls
-  python -m probes run --encoder mine=runs/mine/encoder --recordings runs/recordings \\
+  fovea probes ls
+  fovea probes run --encoder mine=runs/mine/encoder --recordings runs/recordings \\
       --run runs/probes
 
-Then show the result: python -m analysis report runs --out runs/report"""
+Then show the result: fovea analysis report runs --out runs/report"""
 
 RUN = """Measure encoders by every probe, beside three references: an untrained encoder of the first
 one's shape (random), a PCA of the raw screens (pixels) and the most frequent answer (majority).
@@ -21,29 +22,25 @@ one's shape (random), a PCA of the raw screens (pixels) and the most frequent an
 Each result is stored when it is there; the same command again skips what is finished, and goes on
 after a kill. Episodes are divided once into training, validation and test.
 
-  python -m probes run --encoder tov=runs/tov/encoder --encoder vicreg=runs/vicreg/encoder \\
+  fovea probes run --encoder tov=runs/tov/encoder --encoder vicreg=runs/vicreg/encoder \\
       --recordings runs/recordings --run runs/probes --probe state --samples 2000"""
 
 
-def parse(argv: list[str] | None = None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        "python -m probes", description=ABOUT, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    running = commands.add_parser(
-        "run",
-        help="measure encoders and store the tables",
-        description=RUN,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    running.add_argument(
+def run(arguments: list[str]) -> int | None:
+    """Run `fovea probes ARGUMENTS`."""
+    return dispatch("fovea probes", ABOUT, COMMANDS, arguments)
+
+
+def measure(arguments: list[str]) -> None:
+    asked = parser("fovea probes run", RUN)
+    asked.add_argument(
         "--encoder",
         action="append",
         required=True,
         metavar="NAME=REF",
         help="an encoder or run folder, hf-hub:ORG/NAME, or random:vit_micro; repeat for more",
     )
-    running.add_argument(
+    asked.add_argument(
         "--recordings",
         nargs="+",
         required=True,
@@ -51,31 +48,21 @@ def parse(argv: list[str] | None = None) -> argparse.Namespace:
         metavar="FOLDER",
         help="what to look at",
     )
-    running.add_argument("--run", required=True, type=Path, metavar="FOLDER", help="the run folder")
-    running.add_argument(
-        "--probe",
-        action="append",
-        metavar="NAME",
-        help="one of `python -m probes ls`; repeat (all)",
+    asked.add_argument("--run", required=True, type=Path, metavar="FOLDER", help="the run folder")
+    asked.add_argument(
+        "--probe", action="append", metavar="NAME", help="one of `fovea probes ls`; repeat (all)"
     )
-    running.add_argument(
+    asked.add_argument(
         "--samples",
-        type=command.positive,
+        type=positive,
         default=8600,
         help="screen stacks a game, 70%% for training, 10%% validation, 20%% test (8600)",
     )
-    running.add_argument("--seed", type=int, default=0, help="of the division and the draws (0)")
-    running.add_argument(
-        "--accelerator", choices=command.ACCELERATORS, default="auto", help="(auto)"
-    )
-    running.set_defaults(command=run)
-    listing = commands.add_parser("ls", help="list the probes and what they measure")
-    listing.set_defaults(command=ls)
-    return parser.parse_args(argv)
+    asked.add_argument("--seed", type=int, default=0, help="of the division and the draws (0)")
+    asked.add_argument("--accelerator", choices=ACCELERATORS, default="auto", help="(auto)")
+    args = asked.parse_args(arguments)
 
-
-def run(args: argparse.Namespace) -> None:
-    from probes.run import run
+    from fovea.probes.run import run
 
     run(
         args.encoder,
@@ -88,13 +75,19 @@ def run(args: argparse.Namespace) -> None:
     )
 
 
-def ls(args: argparse.Namespace) -> None:
-    from probes.run import found
+def ls(arguments: list[str]) -> None:
+    parser("fovea probes ls", "List the probes and what they measure.").parse_args(arguments)
+
+    from fovea.probes.run import found
 
     for name, module in found().items():
         print(f"{name:<12} {module.TITLE}\n{'':<12} {module.ABOUT}\n")
 
 
+COMMANDS = {
+    "run": Command(f"{__name__}:measure", "measure encoders and store the tables"),
+    "ls": Command(f"{__name__}:ls", "list the probes and what they measure"),
+}
+
 if __name__ == "__main__":
-    args = parse()
-    command.main(lambda: args.command(args))
+    command.main(lambda: run(sys.argv[1:]))

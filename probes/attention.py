@@ -5,10 +5,10 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from atari.command import UserError
-from pretrain.encoder import Encoder
-from pretrain.vit import ViT
-from probes.features import NotMeasured, Part, Parts, at_rest, shown, spread, stacks
+from fovea.command import UserError
+from fovea.pretrain.encoders.encoder import Encoder
+from fovea.pretrain.encoders.vit import ViT
+from fovea.probes.features import NotMeasured, Part, Parts, at_rest, shown, spread, stacks
 
 TITLE = "Attention: where the summary looks"
 ABOUT = (

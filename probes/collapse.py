@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 from torch.nn.functional import normalize
 
-from pretrain.encoder import Encoder
-from probes.features import NotMeasured, Parts, neighbours
+from fovea.pretrain.encoders.encoder import Encoder
+from fovea.probes.features import NotMeasured, Parts, neighbours
 
 TITLE = "Collapse: do features differ?"
 ABOUT = (

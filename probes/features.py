@@ -11,10 +11,10 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from atari.command import UserError
-from atari.frames import Frames
-from pretrain.encoder import Encoder
-from probes.references import Pixels
+from fovea.atari.frames import Frames
+from fovea.command import UserError
+from fovea.pretrain.encoders.encoder import Encoder
+from fovea.probes.references import Pixels
 
 SHARES = (0.7, 0.1, 0.2)  # of the episodes, and of the samples: training, validation, test
 BATCH = 256

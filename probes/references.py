@@ -5,9 +5,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from pretrain.components import principal
-from pretrain.draws import seeded
-from pretrain.encoder import Encoder, Features
+from fovea.pretrain.encoders.encoder import Encoder, Features
+from fovea.pretrain.terms.principal import principal
+from fovea.seeding import seeded
 
 REFERENCES = ("random", "pixels", "majority")
 

@@ -19,8 +19,8 @@ from types import ModuleType
 
 import numpy as np
 
-from atari.command import UserError
-from atari.files import replacing, write_json
+from fovea.command import UserError
+from fovea.files import replacing, write_json
 
 PARTS = ("fingerprints", "left_out", "encoders")  # each by encoder
 

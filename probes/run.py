@@ -11,23 +11,23 @@ from types import ModuleType
 
 from tqdm import tqdm
 
-import probes
-from atari.command import UserError
-from atari.files import exclusive
-from atari.frames import Frames
-from pretrain.device import device
-from pretrain.encoder import Encoder
-from pretrain.folder import load_encoder
-from pretrain.run import Run
-from probes.features import Drawn, NotMeasured, draw, encode, fingerprint
-from probes.references import REFERENCES, references
-from probes.results import Result
+from fovea import probes
+from fovea.atari.frames import Frames
+from fovea.command import UserError
+from fovea.device import device
+from fovea.files import exclusive
+from fovea.pretrain.encoders.encoder import Encoder
+from fovea.pretrain.encoders.folder import load_encoder
+from fovea.probes.features import Drawn, NotMeasured, draw, encode, fingerprint
+from fovea.probes.references import REFERENCES, references
+from fovea.probes.results import Result
+from fovea.runs import Run
 
 
 def found() -> dict[str, ModuleType]:
     """The probes by name: every module of this room that has a function `probe`."""
     names = [module.name for module in pkgutil.iter_modules(probes.__path__)]
-    modules = {n: importlib.import_module(f"probes.{n}") for n in names if n != "__main__"}
+    modules = {n: importlib.import_module(f"fovea.probes.{n}") for n in names if n != "__main__"}
     return {name: module for name, module in modules.items() if hasattr(module, "probe")}
 
 

@@ -8,9 +8,9 @@ from contextlib import contextmanager
 
 from torch import Tensor, nn
 
-from pretrain.encoder import Encoder
-from pretrain.vit import ViT
-from probes.features import BATCH, NotMeasured, Part, Parts, at_rest, shown, spread, stacks
+from fovea.pretrain.encoders.encoder import Encoder
+from fovea.pretrain.encoders.vit import ViT
+from fovea.probes.features import BATCH, NotMeasured, Part, Parts, at_rest, shown, spread, stacks
 
 TITLE = "Sparsity by block"
 ABOUT = (

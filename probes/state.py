@@ -7,10 +7,10 @@ import math
 import torch
 from torch import Tensor
 
-from atari.ram import CATEGORIES, MIN_ENTROPY, Variable, varied
-from pretrain.encoder import Encoder
-from probes.features import NotMeasured, Parts, shown
-from probes.linear import VALUES, Axes, Fit, ridge, softmax_head
+from fovea.atari.ram import CATEGORIES, MIN_ENTROPY, Variable, varied
+from fovea.pretrain.encoders.encoder import Encoder
+from fovea.probes.features import NotMeasured, Parts, shown
+from fovea.probes.linear import VALUES, Axes, Fit, ridge, softmax_head
 
 TITLE = "State: what can be read off the features"
 ABOUT = (

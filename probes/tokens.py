@@ -5,12 +5,12 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from pretrain.components import principal
-from pretrain.draws import seeded
-from pretrain.encoder import Encoder
-from probes.features import BATCH, NotMeasured, Part, Parts, at_rest, shown, stacks
-from probes.linear import Axes, Fit, ridge
-from probes.state import asked_of, by_category, r2
+from fovea.pretrain.encoders.encoder import Encoder
+from fovea.pretrain.terms.principal import principal
+from fovea.probes.features import BATCH, NotMeasured, Part, Parts, at_rest, shown, stacks
+from fovea.probes.linear import Axes, Fit, ridge
+from fovea.probes.state import asked_of, by_category, r2
+from fovea.seeding import seeded
 
 TITLE = "Tokens: what of the features to give to heads"
 ABOUT = (

@@ -11,7 +11,7 @@ os.environ["OMP_NUM_THREADS"] = "1"
 
 import pytest
 
-from atari.collect import collect
+from fovea.atari.collect import collect
 
 
 @pytest.fixture(scope="session")

@@ -23,7 +23,7 @@ TOLERANCE = {"hl_gauss": 1e-4}  # made in float32; every other group in float64
 
 
 def vicreg(case: Case) -> Pairs:
-    from pretrain.vicreg import vicreg_terms
+    from fovea.pretrain.objectives.vicreg import vicreg_terms
 
     x, y = (torch.tensor(case[name], requires_grad=True) for name in ("x", "y"))
     terms = vicreg_terms(x, y)
@@ -39,7 +39,7 @@ def vicreg(case: Case) -> Pairs:
 
 
 def dino(case: Case) -> Pairs:
-    from pretrain.dino import centred, dino_loss
+    from fovea.pretrain.objectives.dino import centred, dino_loss
 
     momentum, temperature = (float(case[name]) for name in ("center_momentum", "student_temp"))
     centre = torch.zeros(case["student"].shape[-1], dtype=torch.float64)
@@ -69,7 +69,7 @@ def dino(case: Case) -> Pairs:
 
 
 def moco_v3(case: Case) -> Pairs:
-    from pretrain.moco_v3 import moco_loss
+    from fovea.pretrain.objectives.moco_v3 import moco_loss
 
     q1, q2 = (torch.tensor(case[name], requires_grad=True) for name in ("q1", "q2"))
     k1, k2 = (torch.tensor(case[name]) for name in ("k1", "k2"))
@@ -83,7 +83,7 @@ def moco_v3(case: Case) -> Pairs:
 
 
 def tov(case: Case) -> Pairs:
-    from pretrain.order import ORDERS, order_logits, order_loss
+    from fovea.pretrain.terms.order import ORDERS, order_logits, order_loss
 
     reps, orders = torch.tensor(case["reps"]), ORDERS[torch.tensor(case["permutation"])]
     head = torch.nn.Linear(case["weight"].size, 1, dtype=torch.float64)
@@ -100,7 +100,7 @@ def tov(case: Case) -> Pairs:
 
 
 def lars(case: Case) -> Pairs:
-    from pretrain.optim import LARS
+    from fovea.pretrain.optim import LARS
 
     parameters = [torch.nn.Parameter(torch.tensor(case[name])) for name in ("weight", "bias")]
     settings = {name: float(case[name]) for name in ("lr", "weight_decay", "momentum", "eta")}
@@ -116,7 +116,7 @@ def lars(case: Case) -> Pairs:
 
 
 def gae(case: Case) -> Pairs:
-    from agents.returns import gae
+    from fovea.agents.experience.returns import gae
 
     names = ("rewards", "values", "dones", "next_value", "next_done")
     arguments = {name: torch.tensor(case[name]) for name in names}
@@ -125,7 +125,7 @@ def gae(case: Case) -> Pairs:
 
 
 def c51(case: Case) -> Pairs:
-    from agents.values import projected
+    from fovea.agents.networks.value_heads import projected
 
     support = torch.linspace(
         float(case["v_min"]), float(case["v_max"]), case["next_probs"].shape[1], dtype=torch.float64
@@ -139,7 +139,7 @@ def c51(case: Case) -> Pairs:
 
 
 def hl_gauss(case: Case) -> Pairs:
-    from agents.values import centres, cross_entropy, histogram, mean
+    from fovea.agents.networks.value_heads import centres, cross_entropy, histogram, mean
 
     low, high, bins = (int(case[name]) for name in ("low", "high", "bins"))
     edges = torch.linspace(low, high, bins + 1)
@@ -153,7 +153,7 @@ def hl_gauss(case: Case) -> Pairs:
 
 
 def icvf(case: Case) -> Pairs:
-    from pretrain.icvf import icvf_loss
+    from fovea.pretrain.objectives.icvf import icvf_loss
 
     values = (torch.tensor(case[name]) for name in ("v_sgz", "tv_nsgz", "tv_nszz", "tv_szz"))
     loss, _ = icvf_loss(
@@ -168,7 +168,7 @@ def icvf(case: Case) -> Pairs:
 
 
 def l2m(case: Case) -> Pairs:
-    from agents.pool import Pool, cosines, penalised
+    from fovea.agents.adaptation.pool import Pool, cosines, penalised
 
     keys, queries = torch.tensor(case["keys"]), torch.tensor(case["query"])
     pool = Pool(*keys.shape, picks=1, pull=0.5, penalty=True, scale=1.0).double()
@@ -188,7 +188,7 @@ def l2m(case: Case) -> Pairs:
 
 
 def stats(case: Case) -> Pairs:
-    from analysis import statistics
+    from fovea.analysis import statistics
 
     x, y = case["scores_x"], case["scores_y"]
     return {
@@ -204,13 +204,13 @@ def stats(case: Case) -> Pairs:
 
 
 def rankme(case: Case) -> Pairs:
-    from probes.collapse import rankme
+    from fovea.probes.collapse import rankme
 
     return {"value": (rankme(torch.tensor(case["features"])), case["value"])}
 
 
 def lidar(case: Case) -> Pairs:
-    from probes.collapse import lidar
+    from fovea.probes.collapse import lidar
 
     settings = {
         "views": int(case["views"]),

@@ -18,7 +18,12 @@ MAY_IMPORT = {
     "probes": {"atari", "pretrain", "probes"},
     "analysis": {"atari", "analysis"},
 }
-LIGHT = ("atari.games", "atari.ram", "atari.command", "atari.files")  # all that analysis may see
+LIGHT = (
+    "fovea.atari.games",
+    "fovea.atari.ram",
+    "fovea.command",
+    "fovea.files",
+)  # all that analysis may see
 HEAVY = {"torch", "lightning", "timm"}
 
 
@@ -65,7 +70,7 @@ def test_timm_models_are_imported_in_one_place() -> None:
 @pytest.mark.parametrize(
     "command",
     ["atari --help", "analysis --help", "analysis report --help", "pretrain --help",
-     "pretrain.hub --help", "agents --help", "probes --help"],
+     "fovea.pretrain.hub --help", "agents --help", "probes --help"],
 )  # fmt: skip
 def test_help_is_light_and_teaches(command: str) -> None:
     module, *arguments = command.split()

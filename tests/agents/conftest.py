@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from agents.__main__ import run
-from atari.command import main
-from pretrain.folder import export_encoder
-from pretrain.vit import Shape, build
+from fovea.agents.__main__ import run
+from fovea.command import main
+from fovea.pretrain.encoders.folder import export_encoder
+from fovea.pretrain.encoders.vit import Shape, build
 
 
 @pytest.fixture(scope="session")
@@ -22,7 +22,7 @@ def encoder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def command(monkeypatch: pytest.MonkeyPatch) -> Callable[..., int]:
-    """Run `python -m agents ARGUMENTS`; its exit code."""
+    """Run `fovea agents ARGUMENTS`; its exit code."""
 
     def call(*arguments: object) -> int:
         monkeypatch.setattr(sys, "argv", ["agents", *map(str, arguments)])

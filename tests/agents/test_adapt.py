@@ -6,8 +6,8 @@ import copy
 
 import torch
 
-from agents.adapt import FineTuned, Frozen
-from pretrain.vit import Shape, build
+from fovea.agents.adaptation.base import FineTuned, Frozen
+from fovea.pretrain.encoders.vit import Shape, build
 
 
 def screens(count: int = 3) -> torch.Tensor:

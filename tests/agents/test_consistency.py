@@ -7,13 +7,13 @@ from math import log
 import pytest
 import torch
 
-from agents.adapt import FineTuned, Frozen
-from agents.consistency import disagreement, views
-from agents.ppo import PPO
-from agents.rollouts import Samples
-from atari.command import UserError
-from pretrain.cnn import build_cnn
-from pretrain.draws import Draws
+from fovea.agents.adaptation.base import FineTuned, Frozen
+from fovea.agents.algorithms.consistency import disagreement, views
+from fovea.agents.algorithms.ppo import PPO
+from fovea.agents.experience.on_policy import Samples
+from fovea.command import UserError
+from fovea.pretrain.encoders.cnn import build_cnn
+from fovea.seeding import Draws
 
 CHAINS = [[{"name": "shift", "pixels": 4}], [{"name": "cut_out"}, {"name": "render"}]]
 

@@ -1,4 +1,4 @@
-"""`python -m agents continual`: real games in a row, what is kept between them, kills, refusals."""
+"""`fovea agents continual`: real games in a row, what is kept between them, kills, refusals."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ import pytest
 import torch
 import yaml
 
-from agents.adapt import FineTuned
-from agents.continual import continual, go_on, parsed
-from agents.dqn import DQN
-from agents.judge import Source, source
-from agents.phase import ended, train, weights
-from agents.saved import load
-from atari.command import UserError
-from atari.env import Envs
-from atari.games import find
-from pretrain.checkpoint import VerifiedCheckpointIO
-from pretrain.run import read_run
+from fovea.agents.adaptation.base import FineTuned
+from fovea.agents.algorithms.dqn import DQN
+from fovea.agents.continual.evaluation import Source, source
+from fovea.agents.continual.phase import ended, train, weights
+from fovea.agents.continual.run import continual, go_on, parsed
+from fovea.agents.loading import load
+from fovea.atari.env import Envs
+from fovea.atari.games import find
+from fovea.command import UserError
+from fovea.pretrain.training.checkpoint import VerifiedCheckpointIO
+from fovea.runs import read_run
 
 CONFIGS = Path(__file__).parents[2] / "agents" / "configs"
 SMALL = (
@@ -159,7 +159,7 @@ def test_one_agent_for_all_games_sees_them_all_on_the_scale_of_all(
     encoder: Path, tmp_path: Path
 ) -> None:
     """And keeps it; one that has heads of its own for a game has a scale of its own."""
-    methods = {"head_only": {"encoder": {"class_path": "agents.adapt.Frozen",
+    methods = {"head_only": {"encoder": {"class_path": "fovea.agents.adaptation.base.Frozen",
                                          "init_args": {"encoder": str(encoder)}}}}  # fmt: skip
     methods["own_heads"] = methods["head_only"] | {"per_game": "heads"}
     path = config(tmp_path / "c.yaml", encoder, games=GAMES, reference=None)

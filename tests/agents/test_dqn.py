@@ -11,12 +11,12 @@ from lightning import Trainer
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
-from agents.adapt import Frozen
-from agents.agent import check_weights
-from agents.dqn import DQN, shifted
-from agents.replay import Transitions
-from atari.command import UserError
-from pretrain.encoder import Encoder
+from fovea.agents.adaptation.base import Frozen
+from fovea.agents.algorithms.base import check_weights
+from fovea.agents.algorithms.dqn import DQN, shifted
+from fovea.agents.experience.replay import Transitions
+from fovea.command import UserError
+from fovea.pretrain.encoders.encoder import Encoder
 
 
 class Given(Encoder):

@@ -1,4 +1,4 @@
-"""`python -m agents evaluate`: whole episodes, scores in run.json, and a film that plays."""
+"""`fovea agents evaluate`: whole episodes, scores in run.json, and a film that plays."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ import numpy as np
 import pytest
 import torch
 
-from agents import video
-from agents.adapt import Frozen
-from agents.evaluate import play_episodes, quotas
-from agents.fit import fit
-from agents.play import PROTOCOLS
-from agents.saved import load
-from agents.video import Moment, attention, film
-from atari.command import UserError
-from atari.games import hns
-from pretrain.checkpoint import newest
-from pretrain.encoder import Encoder
-from pretrain.run import read_run
-from pretrain.vit import Shape, build
+from fovea.agents import video
+from fovea.agents.adaptation.base import Frozen
+from fovea.agents.evaluate import play_episodes, quotas
+from fovea.agents.fit import fit
+from fovea.agents.loading import load
+from fovea.agents.task import PROTOCOLS
+from fovea.agents.video import Moment, attention, film
+from fovea.atari.games import hns
+from fovea.command import UserError
+from fovea.pretrain.encoders.encoder import Encoder
+from fovea.pretrain.encoders.vit import Shape, build
+from fovea.pretrain.training.checkpoint import newest
+from fovea.runs import read_run
 
 ROOT = Path(__file__).parents[2]
 

@@ -7,8 +7,8 @@ from itertools import repeat
 import pytest
 import torch
 
-from agents.ewc import EWC
-from pretrain.encoder import Encoder
+from fovea.agents.adaptation.ewc import EWC
+from fovea.pretrain.encoders.encoder import Encoder
 
 
 class Few(Encoder):

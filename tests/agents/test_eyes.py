@@ -5,11 +5,11 @@ from __future__ import annotations
 import pytest
 import torch
 
-from agents.adapt import FineTuned, Frozen
-from agents.eyes import PICKS, Eyes
-from pretrain.cnn import build_cnn
-from pretrain.encoder import Encoder
-from pretrain.vit import Shape, build
+from fovea.agents.adaptation.base import FineTuned, Frozen
+from fovea.agents.networks.feature_extractor import PICKS, Eyes
+from fovea.pretrain.encoders.cnn import build_cnn
+from fovea.pretrain.encoders.encoder import Encoder
+from fovea.pretrain.encoders.vit import Shape, build
 
 ENCODERS = {"vit": lambda: build(Shape(patch=42)), "cnn": lambda: build_cnn("nature_cnn")}
 

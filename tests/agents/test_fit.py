@@ -1,4 +1,4 @@
-"""`python -m agents fit`: real runs in real games, killed, resumed, refused."""
+"""`fovea agents fit`: real runs in real games, killed, resumed, refused."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ import pytest
 import torch
 import yaml
 
-from agents.fit import StepLogger, fit
-from atari.command import UserError
-from pretrain.checkpoint import newest
-from pretrain.folder import export_encoder, load_encoder
-from pretrain.run import Run, read_run
-from pretrain.vit import Shape, build
+from fovea.agents.fit import StepLogger, fit
+from fovea.command import UserError
+from fovea.pretrain.encoders.folder import export_encoder, load_encoder
+from fovea.pretrain.encoders.vit import Shape, build
+from fovea.pretrain.training.checkpoint import newest
+from fovea.runs import Run, read_run
 
 ROOT = Path(__file__).parents[2]
 CONFIGS = ROOT / "agents" / "configs"
@@ -121,7 +121,14 @@ def test_a_killed_run_ends_as_the_run_that_was_never_killed(
         more += ("--model.init_args.corruptions", "[[{name: shift}, {name: render}]]")
     whole, killed = tmp_path / "whole", tmp_path / "killed"
     fit(arguments(config, encoder, whole, *more))
-    command = [sys.executable, "-m", "agents", "fit", *arguments(config, encoder, killed, *more)]
+    command = [
+        sys.executable,
+        "-m",
+        "fovea",
+        "agents",
+        "fit",
+        *arguments(config, encoder, killed, *more),
+    ]
     process = subprocess.Popen(command, cwd=ROOT, stderr=subprocess.DEVNULL)
     while process.poll() is None and not newest(killed / "checkpoints"):
         time.sleep(0.02)

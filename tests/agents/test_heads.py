@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import torch
 
-from agents.heads import head
-from agents.noisy import NoisyLinear, noise
+from fovea.agents.networks.heads import head
+from fovea.agents.networks.noisy import NoisyLinear, noise
 
 
 def generator(seed: int = 0) -> torch.Generator:

@@ -12,20 +12,20 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from agents.dqn import DQN
-from agents.fit import fit
-from agents.head_pool import HeadPool
-from agents.l2m import L2M
-from agents.play import Play
-from agents.pool import Pool
-from agents.ppo import PPO
-from agents.prompts import L2P
-from agents.replay import Transitions
-from agents.replayed import Replayed
-from agents.saved import load
-from atari.command import UserError
-from pretrain.checkpoint import newest
-from pretrain.vit import Shape, build
+from fovea.agents.adaptation.l2m import L2M
+from fovea.agents.adaptation.l2p import L2P
+from fovea.agents.adaptation.pool import Pool
+from fovea.agents.algorithms.dqn import DQN
+from fovea.agents.algorithms.ppo import PPO
+from fovea.agents.experience.off_policy import Replayed
+from fovea.agents.experience.replay import Transitions
+from fovea.agents.fit import fit
+from fovea.agents.loading import load
+from fovea.agents.networks.head_pool import HeadPool
+from fovea.agents.task import Play
+from fovea.command import UserError
+from fovea.pretrain.encoders.vit import Shape, build
+from fovea.pretrain.training.checkpoint import newest
 
 ROOT = Path(__file__).parents[2]
 

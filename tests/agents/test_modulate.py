@@ -8,20 +8,21 @@ from collections.abc import Callable
 import pytest
 import torch
 
-from agents.adapt import Adapted, FineTuned
-from agents.adapters import Adapters
-from agents.ia3 import IA3
-from agents.l2m import L2M
-from agents.lora import LoRA
-from agents.partial import BitFit, LayerNormOnly
-from agents.play import Play
-from agents.ppo import PPO
-from agents.prompts import L2P, Prompts
-from agents.rollouts import Samples
-from atari.command import UserError
-from pretrain.cnn import Norm, build_cnn
-from pretrain.encoder import Encoder
-from pretrain.vit import Shape, ViT, build
+from fovea.agents.adaptation.adapters import Adapters
+from fovea.agents.adaptation.base import Adapted, FineTuned
+from fovea.agents.adaptation.ia3 import IA3
+from fovea.agents.adaptation.l2m import L2M
+from fovea.agents.adaptation.l2p import L2P
+from fovea.agents.adaptation.lora import LoRA
+from fovea.agents.adaptation.partial import BitFit, LayerNormOnly
+from fovea.agents.adaptation.prompts import Prompts
+from fovea.agents.algorithms.ppo import PPO
+from fovea.agents.experience.on_policy import Samples
+from fovea.agents.task import Play
+from fovea.command import UserError
+from fovea.pretrain.encoders.cnn import Norm, build_cnn
+from fovea.pretrain.encoders.encoder import Encoder
+from fovea.pretrain.encoders.vit import Shape, ViT, build
 
 D, BLOCKS = 96, 4  # of vit_micro
 

@@ -9,15 +9,16 @@ import pytest
 import torch
 import yaml
 
-from agents import recorded
-from agents.adapt import FineTuned, Frozen
-from agents.fit import fit
-from agents.offline import CalQL, Cloned, gap
-from agents.play import Play
-from agents.saved import load
-from atari.command import UserError
-from atari.frames import Frames
-from pretrain.vit import Shape, build
+from fovea.agents.adaptation.base import FineTuned, Frozen
+from fovea.agents.algorithms.cal_ql import CalQL, gap
+from fovea.agents.algorithms.cloned import Cloned
+from fovea.agents.experience import recorded
+from fovea.agents.fit import fit
+from fovea.agents.loading import load
+from fovea.agents.task import Play
+from fovea.atari.frames import Frames
+from fovea.command import UserError
+from fovea.pretrain.encoders.vit import Shape, build
 
 CONFIGS = Path(__file__).parents[2] / "agents" / "configs"
 PLAY = {"game": "breakout", "envs": 1, "steps": 4096, "stack": 3}

@@ -11,16 +11,16 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-import agents.agent
-from agents.adapt import Frozen
-from agents.agent import Agent
-from agents.play import PROTOCOLS, Play
-from agents.replay import Transitions
-from agents.replayed import Replayed
-from atari.env import Envs, Step
-from pretrain.checkpoint import newest
-from pretrain.run import read_run
-from pretrain.vit import Shape, build
+import fovea.agents.algorithms.base
+from fovea.agents.adaptation.base import Frozen
+from fovea.agents.algorithms.base import Agent
+from fovea.agents.experience.off_policy import Replayed
+from fovea.agents.experience.replay import Transitions
+from fovea.agents.task import PROTOCOLS, Play
+from fovea.atari.env import Envs, Step
+from fovea.pretrain.encoders.vit import Shape, build
+from fovea.pretrain.training.checkpoint import newest
+from fovea.runs import read_run
 
 CONFIG = Path(__file__).parents[2] / "agents" / "configs" / "ppo_nature.yaml"
 
@@ -43,7 +43,7 @@ def test_the_actions_are_the_games_own_or_all(full: bool, count: int) -> None:
 def test_the_example_of_an_agent_is_one() -> None:
     """The lines that tell how to write one, with their imports."""
     names = {"Agent": Agent, "nn": nn, "F": F, "Replayed": Replayed}
-    exec(textwrap.dedent(agents.agent.__doc__.partition("a test:\n")[2]), names)
+    exec(textwrap.dedent(fovea.agents.algorithms.base.__doc__.partition("a test:\n")[2]), names)
     play = Play("pong", envs=2, steps=2000)
     mine = names["Mine"](encoder=Frozen(build(Shape(patch=42))), actions=play.action_count)
     play.attach(mine)

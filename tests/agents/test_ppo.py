@@ -7,11 +7,11 @@ from math import log, sqrt
 import pytest
 import torch
 
-from agents.adapt import Frozen
-from agents.play import Play
-from agents.ppo import PPO
-from agents.rollouts import Samples
-from pretrain.vit import Shape, build
+from fovea.agents.adaptation.base import Frozen
+from fovea.agents.algorithms.ppo import PPO
+from fovea.agents.experience.on_policy import Samples
+from fovea.agents.task import Play
+from fovea.pretrain.encoders.vit import Shape, build
 
 
 def agent(actions: int, value: float, **settings) -> PPO:

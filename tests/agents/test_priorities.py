@@ -7,8 +7,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from agents.priorities import LEAST, Priorities, SumTree
-from agents.replay import Replay
+from fovea.agents.experience.priorities import LEAST, Priorities, SumTree
+from fovea.agents.experience.replay import Replay
 
 
 @settings(deadline=None)

@@ -9,14 +9,14 @@ import torch
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from agents import replay
-from agents.adapt import FineTuned, Frozen
-from agents.dqn import DQN
-from agents.play import Play
-from agents.priorities import Priorities
-from agents.replay import Replay
-from atari.command import UserError
-from pretrain.vit import Shape, build
+from fovea.agents.adaptation.base import FineTuned, Frozen
+from fovea.agents.algorithms.dqn import DQN
+from fovea.agents.experience import replay
+from fovea.agents.experience.priorities import Priorities
+from fovea.agents.experience.replay import Replay
+from fovea.agents.task import Play
+from fovea.command import UserError
+from fovea.pretrain.encoders.vit import Shape, build
 
 THEN = ("goes on", "goes on", "goes on", "goes on", "over", "life lost", "cut")
 GAMMA = 0.5

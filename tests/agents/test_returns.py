@@ -7,7 +7,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agents.returns import gae, n_step, to_go
+from fovea.agents.experience.returns import gae, n_step, to_go
 
 
 def column(*numbers: float) -> torch.Tensor:

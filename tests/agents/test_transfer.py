@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from agents import transfer
+from fovea.agents.continual import metrics as transfer
 
 NAN = float("nan")
 SHARES = st.floats(0, 1)

@@ -7,8 +7,16 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agents.values import C51, HLGauss, centres, cross_entropy, histogram, judge, mean
-from atari.command import UserError
+from fovea.agents.networks.value_heads import (
+    C51,
+    HLGauss,
+    centres,
+    cross_entropy,
+    histogram,
+    judge,
+    mean,
+)
+from fovea.command import UserError
 
 
 def logits(*rows: list[float]) -> torch.Tensor:

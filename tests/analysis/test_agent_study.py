@@ -10,9 +10,10 @@ import numpy as np
 import pytest
 import yaml
 
-from analysis import scores, study
-from analysis.__main__ import parser
-from atari.command import UserError
+from fovea.analysis import agent_table as scores
+from fovea.analysis import study
+from fovea.analysis.__main__ import parser
+from fovea.command import UserError
 
 ROOT = Path(__file__).parents[2]
 AGENTS = ROOT / "analysis" / "studies" / "agents.yaml"
@@ -63,7 +64,7 @@ def test_a_study_of_agents_from_file_to_table(
     assert float(row["return"]) == run["evaluation"]["mean"]
     assert f"| ppo | {run['evaluation']['hns']:.3f} |" in (out / "study.md").read_text()
     log = (out / "seed-3" / "breakout" / "ppo.log").read_text()
-    assert "next: python -m agents evaluate" in log
+    assert "next: fovea agents evaluate" in log
     assert "the random agent, 30.5 a human tester" in log
 
 

@@ -10,9 +10,9 @@ from pathlib import Path
 import numpy as np
 import plotly.graph_objects
 import pytest
-import report_samples as samples
 
-from analysis.report import report
+import report_samples as samples
+from fovea.analysis.report import report
 
 GAMES = ["pong", "breakout"]
 FINAL = {"alone": [1.0, 1.0], "l2m": [0.8, 0.6], "fine_tuned": [0.1, 0.9]}

@@ -8,12 +8,12 @@ from pathlib import Path
 import numpy as np
 import plotly.graph_objects
 import pytest
-import report_samples as samples
 
-from analysis import agents, attention, curves, figures, html
-from analysis.report import report
-from analysis.runs import Curve
-from atari.command import UserError
+import report_samples as samples
+from fovea.analysis import agents, attention, curves, figures, html
+from fovea.analysis.report import report
+from fovea.analysis.runs import Curve
+from fovea.command import UserError
 
 
 class Text(HTMLParser):
@@ -325,7 +325,7 @@ def test_help_teaches_and_needs_neither_torch_nor_a_plotting_library():
     )
     done = subprocess.run([sys.executable, "-c", probe], capture_output=True, text=True, check=True)
     assert done.stdout.splitlines()[-1] == "[]"
-    assert "python -m analysis report runs/quickstart --out" in done.stdout
+    assert "fovea analysis report runs/quickstart --out" in done.stdout
 
 
 def test_attention_is_scaled_to_the_strongest_patch_and_none_is_clear():
@@ -366,5 +366,5 @@ def test_numbers_are_written_as_people_read_them(value, written):
 
 def command(*args):
     return subprocess.run(
-        [sys.executable, "-m", "analysis", *map(str, args)], capture_output=True, text=True
+        [sys.executable, "-m", "fovea", "analysis", *map(str, args)], capture_output=True, text=True
     )

@@ -9,13 +9,13 @@ import time
 import cv2
 import numpy as np
 import pytest
-import report_samples as samples
 from selenium import webdriver
 from selenium.webdriver.chrome.service import Service
 from selenium.webdriver.common.by import By
 from selenium.webdriver.support.ui import Select, WebDriverWait
 
-from analysis.report import report
+import report_samples as samples
+from fovea.analysis.report import report
 
 NASTY = "<script>window.hacked=1</script><img src=x onerror=window.hacked=1>"
 FLAGS = (

@@ -2,12 +2,12 @@ import json
 
 import numpy as np
 import pytest
-import report_samples as samples
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from analysis import runs
-from atari.command import UserError
+import report_samples as samples
+from fovea.analysis import runs
+from fovea.command import UserError
 
 
 def only(folder):

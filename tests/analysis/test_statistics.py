@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from analysis import statistics
+from fovea.analysis import statistics
 
 ORACLE = Path(__file__).parents[1] / "oracle.npz"
 

@@ -10,9 +10,10 @@ import numpy as np
 import pytest
 import yaml
 
-from analysis import standing, study
-from analysis.__main__ import parser
-from atari.command import UserError
+from fovea.analysis import encoder_table as standing
+from fovea.analysis import study
+from fovea.analysis.__main__ import parser
+from fovea.command import UserError
 
 ROOT = Path(__file__).parents[2]
 STUDIES = sorted((ROOT / "analysis" / "studies").glob("*.yaml"))

@@ -14,17 +14,17 @@ from pathlib import Path
 
 import pytest
 
-from atari.collect import collect
-from atari.command import UserError
-from atari.emulator import Settings
-from atari.files import exclusive
-from atari.recordings import open_dataset, read_shard
+from fovea.atari.collect import collect
+from fovea.atari.emulator import Settings
+from fovea.atari.recordings import open_dataset, read_shard
+from fovea.command import UserError
+from fovea.files import exclusive
 
 ROOT = Path(__file__).parents[2]
 
 
 def command(out: Path, *arguments: str) -> list[str]:
-    return [sys.executable, "-m", "atari", "collect", *arguments, "--out", str(out)]
+    return [sys.executable, "-m", "fovea", "atari", "collect", *arguments, "--out", str(out)]
 
 
 def run(command: list[str], **options) -> subprocess.CompletedProcess:

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from atari import doctor
-from atari.doctor import Line
+from fovea.atari import doctor
+from fovea.atari.doctor import Line
 
 ROOT = Path(__file__).parents[2]
 
@@ -41,7 +41,7 @@ def builds(torch: str, torchvision: str) -> dict[str, str]:
 
 def examine(folder: Path, *search: Path) -> subprocess.CompletedProcess:
     return subprocess.run(
-        [sys.executable, "-m", "atari", "doctor"],
+        [sys.executable, "-m", "fovea", "atari", "doctor"],
         cwd=folder,
         env={"PATH": "/usr/bin:/bin", "PYTHONPATH": ":".join(map(str, search))},
         capture_output=True,

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from ale_py.vector_env import AtariVectorEnv
 
-from atari import ram
-from atari.emulator import Emulator, Settings
+from fovea.atari import ram
+from fovea.atari.emulator import Emulator, Settings
 
 
 @pytest.mark.parametrize(

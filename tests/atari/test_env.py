@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from gymnasium.wrappers import AtariPreprocessing, FrameStackObservation
 
-from atari.env import Envs, Step
+from fovea.atari.env import Envs, Step
 
 gymnasium.register_envs(ale_py)
 NAMES = {"pong": "Pong", "breakout": "Breakout", "ms_pacman": "MsPacman", "freeway": "Freeway"}

@@ -13,9 +13,9 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from atari.command import UserError
-from atari.frames import Frames
-from atari.recordings import open_dataset
+from fovea.atari.frames import Frames
+from fovea.atari.recordings import open_dataset
+from fovea.command import UserError
 
 GAMES = ("breakout", "pong", "freeway")
 

@@ -4,9 +4,9 @@ import gymnasium
 import pytest
 from ale_py import roms
 
-from atari import ram
-from atari.command import UserError
-from atari.games import GAMES, find, hns
+from fovea.atari import ram
+from fovea.atari.games import GAMES, find, hns
+from fovea.command import UserError
 
 
 def test_all_games_have_a_rom_and_an_environment_id():

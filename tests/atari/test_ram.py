@@ -7,7 +7,7 @@ import math
 import numpy as np
 import pytest
 
-from atari.ram import entropy, variables, varied
+from fovea.atari.ram import entropy, variables, varied
 
 
 def test_entropy_is_in_nats() -> None:

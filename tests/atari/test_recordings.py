@@ -17,10 +17,17 @@ from ale_py import roms
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from atari import ram
-from atari.collect import collect
-from atari.command import UserError
-from atari.recordings import Damaged, find_recordings, open_dataset, read_shard, verify, write_shard
+from fovea.atari import ram
+from fovea.atari.collect import collect
+from fovea.atari.recordings import (
+    Damaged,
+    find_recordings,
+    open_dataset,
+    read_shard,
+    verify,
+    write_shard,
+)
+from fovea.command import UserError
 
 ROOT = Path(__file__).parents[2]
 
@@ -221,7 +228,7 @@ def test_the_command_lists_every_damage_and_ends_with_2(copied: Path):
     truncate(copied / "pong" / "shard-00000.parquet")
     (copied / "pong" / "shard-00002.parquet").unlink()
     run = subprocess.run(
-        [sys.executable, "-m", "atari", "verify", copied],
+        [sys.executable, "-m", "fovea", "atari", "verify", copied],
         cwd=ROOT,
         capture_output=True,
         text=True,

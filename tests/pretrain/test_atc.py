@@ -5,12 +5,12 @@ from __future__ import annotations
 import pytest
 import torch
 
-from pretrain.atc import ATC
-from pretrain.contrast import info_nce, products
-from pretrain.draws import Draws
-from pretrain.order import seen
-from pretrain.vit import Shape
-from pretrain.within import within
+from fovea.pretrain.encoders.vit import Shape
+from fovea.pretrain.objectives.atc import ATC
+from fovea.pretrain.terms.centering import within
+from fovea.pretrain.terms.cls_and_mean import seen
+from fovea.pretrain.terms.info_nce import info_nce, products
+from fovea.seeding import Draws
 
 SMALL = {"encoder": Shape(patch=42), "code": 8, "predictor": 4}
 GAME = torch.zeros(8, dtype=torch.int64)

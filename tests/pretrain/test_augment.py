@@ -12,9 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from atari.command import UserError
-from pretrain.augment import AUGMENTATIONS, augment, check
-from pretrain.draws import Draws, keyed
+from fovea.command import UserError
+from fovea.pretrain.augment import AUGMENTATIONS, augment, check
+from fovea.seeding import Draws, keyed
 
 
 def noise(batch: int = 6, stack: int = 3, side: int = 12) -> Tensor:

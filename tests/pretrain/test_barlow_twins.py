@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 import torch
 
-from pretrain.barlow_twins import BarlowTwins, barlow_terms
-from pretrain.vit import Shape
+from fovea.pretrain.encoders.vit import Shape
+from fovea.pretrain.objectives.barlow_twins import BarlowTwins, barlow_terms
 
 A, B = torch.tensor([[1.0, 1.0, -1.0, -1.0], [1.0, -1.0, 1.0, -1.0]], dtype=torch.float64)
 SMALL = {"encoder": Shape(patch=42), "projector": 8}

@@ -6,8 +6,8 @@ import pytest
 import torch
 from torch import nn
 
-from pretrain.byol import BYOL, byol_loss
-from pretrain.vit import Shape
+from fovea.pretrain.encoders.vit import Shape
+from fovea.pretrain.objectives.byol import BYOL, byol_loss
 
 
 def test_loss_by_hand() -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from pretrain.checkpoint import VerifiedCheckpointIO, newest
+from fovea.pretrain.training.checkpoint import VerifiedCheckpointIO, newest
 
 
 @pytest.fixture

@@ -9,10 +9,10 @@ import torch
 from safetensors.torch import load_file
 from torch import nn
 
-from atari.command import UserError
-from pretrain.cnn import CNNS, build_cnn
-from pretrain.folder import export_encoder, load_encoder
-from probes.references import untrained
+from fovea.command import UserError
+from fovea.pretrain.encoders.cnn import CNNS, build_cnn
+from fovea.pretrain.encoders.folder import export_encoder, load_encoder
+from fovea.probes.references import untrained
 
 
 def screens(count: int = 3) -> torch.Tensor:

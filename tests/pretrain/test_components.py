@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import torch
 
-from atari.frames import Frames
-from pretrain.components import Components, halved, untold, whitening
-from pretrain.draws import Draws
-from pretrain.recipe import Recipe
-from pretrain.spr import SPR
-from pretrain.vit import Shape
+from fovea.atari.frames import Frames
+from fovea.pretrain.encoders.vit import Shape
+from fovea.pretrain.objectives.components import Components
+from fovea.pretrain.objectives.recipe import Recipe
+from fovea.pretrain.objectives.spr import SPR
+from fovea.pretrain.terms.components import untold
+from fovea.pretrain.terms.principal import halved, whitening
+from fovea.seeding import Draws
 
 SHAPE = Shape(patch=42)
 

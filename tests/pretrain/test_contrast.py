@@ -7,7 +7,7 @@ import math
 import pytest
 import torch
 
-from pretrain.contrast import cosines, found, info_nce, products
+from fovea.pretrain.terms.info_nce import cosines, found, info_nce, products
 
 
 def test_info_nce_by_hand() -> None:

@@ -8,10 +8,10 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from atari.command import UserError
-from pretrain.data import Batch, Steps, Windows
-from pretrain.draws import keyed
-from pretrain.objective import Objective
+from fovea.command import UserError
+from fovea.pretrain.data import Batch, Steps, Windows
+from fovea.pretrain.objectives.base import Objective
+from fovea.seeding import keyed
 
 
 def steps(recordings: Path, batch: int = 8, seed: int = 0, rank: int = 0, world: int = 1,
@@ -97,7 +97,7 @@ def test_the_order_is_that_of_runs_that_were_begun_before(recordings: Path) -> N
 def test_only_training_episodes_are_seen(recordings: Path) -> None:
     data = Windows([str(recordings)])
     train = data.frames.episode.unique().tolist()
-    from atari.frames import Frames
+    from fovea.atari.frames import Frames
 
     _, validation, test = Frames.load([recordings]).split((0.7, 0.1, 0.2), seed=0)
     assert not set(train) & {*validation.episode.tolist(), *test.episode.tolist()}

@@ -8,10 +8,10 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from pretrain.dino import DINO, Head, centred, dino_loss
-from pretrain.draws import Draws
-from pretrain.optim import configure
-from pretrain.vit import Shape
+from fovea.pretrain.encoders.vit import Shape
+from fovea.pretrain.objectives.dino import DINO, Head, centred, dino_loss
+from fovea.pretrain.optim import configure
+from fovea.seeding import Draws
 
 SMALL = {"encoder": Shape(patch=42), "hidden": 8, "bottleneck": 4, "prototypes": 8}
 

@@ -1,4 +1,4 @@
-"""`python -m pretrain fit`: real runs on real recordings, killed, resumed, refused, stopped."""
+"""`fovea pretrain fit`: real runs on real recordings, killed, resumed, refused, stopped."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ import yaml
 from jsonargparse import ArgumentParser
 from safetensors.torch import load_file
 
-from atari.command import UserError
-from pretrain.checkpoint import newest
-from pretrain.cli import refuse_other_settings
-from pretrain.fit import fit
-from pretrain.folder import load_encoder
-from pretrain.run import read_run
+from fovea.command import UserError
+from fovea.pretrain.encoders.folder import load_encoder
+from fovea.pretrain.training.checkpoint import newest
+from fovea.pretrain.training.cli import refuse_other_settings
+from fovea.pretrain.training.fit import fit
+from fovea.runs import read_run
 
 ROOT = Path(__file__).parents[2]
 CONFIGS = sorted((ROOT / "pretrain" / "configs").glob("*.yaml"))
@@ -92,7 +92,7 @@ def test_a_killed_run_ends_as_the_run_that_was_never_killed(
     """SIGKILL in the middle of a pass over the data, between two checkpoints."""
     length = ("--trainer.max_steps", "60", "--checkpoint_every", "7")
     fit(arguments("tov_vicreg", recordings, tmp_path / "whole", *length))
-    command = [sys.executable, "-m", "pretrain", "fit"]
+    command = [sys.executable, "-m", "fovea", "pretrain", "fit"]
     command += arguments("tov_vicreg", recordings, tmp_path / "killed", *length)
     process = subprocess.Popen(command, cwd=ROOT, stderr=subprocess.DEVNULL)
     while process.poll() is None and not newest(tmp_path / "killed" / "checkpoints"):
@@ -138,7 +138,7 @@ def test_an_interrupt_is_one_and_the_run_goes_on(
     settings = arguments("vicreg", recordings, tmp_path, "--trainer.max_steps", "2")
     handler = signal.getsignal(signal.SIGINT)  # Lightning turns it off for the shutdown
     with monkeypatch.context() as patch:
-        patch.setattr("pretrain.vicreg.VICReg.stepped", interrupted)
+        patch.setattr("fovea.pretrain.objectives.vicreg.VICReg.stepped", interrupted)
         with pytest.raises(KeyboardInterrupt):
             fit(settings)
     signal.signal(signal.SIGINT, handler)
@@ -206,7 +206,7 @@ MISTAKES = {
         "unknown augmentation 'shft': did you mean 'shift'",
     ),
     "no recordings": (["--data.recordings", "[nowhere]"], "no recordings in nowhere"),
-    "an unknown class": (["--model", "pretrain.vicreg.VICRegg"], "VICRegg"),
+    "an unknown class": (["--model", "fovea.pretrain.objectives.vicreg.VICRegg"], "VICRegg"),
     "no config": (["-c", "nowhere.yaml"], "nowhere.yaml"),
 }
 
@@ -229,7 +229,7 @@ def test_a_run_needs_a_folder(recordings: Path) -> None:
 
 
 def test_a_full_disk_keeps_what_was_whole(recordings: Path, tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "pretrain", "fit"]
+    command = [sys.executable, "-m", "fovea", "pretrain", "fit"]
     command += arguments("vicreg", recordings, tmp_path / "mine", "--trainer.max_steps", "4",
                          "--checkpoint_every", "2")  # fmt: skip
 

@@ -12,11 +12,11 @@ import timm
 import torch
 from safetensors.torch import load_file, save_file
 
-from atari.command import UserError
-from atari.files import sha256
-from pretrain.folder import export_encoder, load_encoder
-from pretrain.hub import FILES
-from pretrain.vit import Shape, ViT, build
+from fovea.command import UserError
+from fovea.files import sha256
+from fovea.pretrain.encoders.folder import export_encoder, load_encoder
+from fovea.pretrain.encoders.vit import Shape, ViT, build
+from fovea.pretrain.hub import FILES
 
 FACTS = {"method": "VICReg", "games": ["pong", "breakout"], "samples": 1280}
 

@@ -10,7 +10,7 @@ ROOT = Path(__file__).parents[2]
 ROUNDS, BLOCKS, SIZE = 20, 4, 2**23
 PROGRAM = f"""
 import resource
-from pretrain.heap import keep_freed
+from fovea.pretrain.training.malloc import keep_freed
 {{}}
 for round in range({ROUNDS}):
     if round == 1:

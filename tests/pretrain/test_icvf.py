@@ -5,11 +5,11 @@ from __future__ import annotations
 import pytest
 import torch
 
-from atari.frames import Frames
-from pretrain.draws import Draws
-from pretrain.encoder import Features
-from pretrain.icvf import ICVF, icvf_loss
-from pretrain.vit import Shape
+from fovea.atari.frames import Frames
+from fovea.pretrain.encoders.encoder import Features
+from fovea.pretrain.encoders.vit import Shape
+from fovea.pretrain.objectives.icvf import ICVF, icvf_loss
+from fovea.seeding import Draws
 
 SMALL = {"encoder": Shape(patch=42), "width": 16}
 # Three episodes of 40, 30 and 50 screens.

@@ -9,10 +9,10 @@ import torch
 from ale_py import Action
 from torch import Tensor
 
-from atari.games import ACTIONS
-from pretrain.draws import Draws
-from pretrain.inverse_dynamics import InverseDynamics, of_game
-from pretrain.vit import Shape
+from fovea.atari.games import ACTIONS
+from fovea.pretrain.encoders.vit import Shape
+from fovea.pretrain.objectives.inverse_dynamics import InverseDynamics, of_game
+from fovea.seeding import Draws
 
 SMALL = {"encoder": Shape(patch=42), "width": 16}
 

@@ -8,11 +8,11 @@ import pytest
 import torch
 from torch import Tensor
 
-from atari.command import UserError
-from atari.frames import Frames
-from pretrain.draws import Draws
-from pretrain.mae import MAE, mean_screens, reconstruction
-from pretrain.vit import Shape
+from fovea.atari.frames import Frames
+from fovea.command import UserError
+from fovea.pretrain.encoders.vit import Shape
+from fovea.pretrain.objectives.mae import MAE, mean_screens, reconstruction
+from fovea.seeding import Draws
 
 
 def screens(batch: int) -> Tensor:

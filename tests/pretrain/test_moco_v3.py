@@ -7,10 +7,10 @@ import math
 import pytest
 import torch
 
-from pretrain.draws import Draws
-from pretrain.moco_v3 import MoCoV3, moco_loss
-from pretrain.optim import Optimisation, configure
-from pretrain.vit import Shape, sincos
+from fovea.pretrain.encoders.vit import Shape, sincos
+from fovea.pretrain.objectives.moco_v3 import MoCoV3, moco_loss
+from fovea.pretrain.optim import Optimisation, configure
+from fovea.seeding import Draws
 
 
 def test_loss_by_hand() -> None:

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from pretrain.optim import LARS, Optimisation, configure, cosine, decay, rate
+from fovea.pretrain.optim import LARS, Optimisation, configure, cosine, decay, rate
 
 
 def test_the_rate_rises_linearly_and_falls_along_a_cosine() -> None:

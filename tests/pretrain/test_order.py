@@ -8,11 +8,11 @@ import pytest
 import torch
 from torch import Tensor
 
-from pretrain.draws import Draws
-from pretrain.order import ORDERS, accuracy, order_logits, order_loss
-from pretrain.tov_vicreg import TOVVICReg
-from pretrain.tov_vicreg_paper import PaperTOVVICReg
-from pretrain.vit import Shape
+from fovea.pretrain.encoders.vit import Shape
+from fovea.pretrain.objectives.tov_vicreg import TOVVICReg
+from fovea.pretrain.objectives.tov_vicreg_paper import PaperTOVVICReg
+from fovea.pretrain.terms.order import ORDERS, accuracy, order_logits, order_loss
+from fovea.seeding import Draws
 
 SMALL = {"encoder": Shape(patch=42), "expander": 8}
 

@@ -17,11 +17,11 @@ from jsonargparse import ArgumentParser
 from safetensors.torch import load_file
 from torch import Tensor
 
-from pretrain.checkpoint import newest
-from pretrain.data import Windows
-from pretrain.fit import fit
-from pretrain.objective import Objective
-from pretrain.run import read_run
+from fovea.pretrain.data import Windows
+from fovea.pretrain.objectives.base import Objective
+from fovea.pretrain.training.checkpoint import newest
+from fovea.pretrain.training.fit import fit
+from fovea.runs import read_run
 
 ROOT = Path(__file__).parents[2]
 CONFIGS = sorted((ROOT / "pretrain" / "configs").glob("*.yaml"))
@@ -128,7 +128,7 @@ def test_a_run_of_two_ranks_is_that_of_one_and_goes_on_as_one(
 
     fit(arguments("one", "--trainer.devices", "1"))
     one = weights("one")
-    command = [sys.executable, "-m", "pretrain", "fit"]
+    command = [sys.executable, "-m", "fovea", "pretrain", "fit"]
     command += arguments("two", "--trainer.devices", "2", "--trainer.strategy", "ddp")
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr

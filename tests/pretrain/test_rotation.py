@@ -16,9 +16,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from atari.command import UserError
-from atari.frames import Frames
-from atari.recordings import (
+from fovea.atari.frames import Frames
+from fovea.atari.recordings import (
     COLUMNS,
     EPISODES_PER_SHARD,
     SCREEN_BYTES,
@@ -29,12 +28,13 @@ from atari.recordings import (
     shard_path,
     write_shard,
 )
-from atari.shards import Shards
-from pretrain.data import Batch, Steps, Windows
-from pretrain.fit import fit
-from pretrain.objective import Objective
-from pretrain.rotation import Rotation, dealt
-from pretrain.vit import Shape
+from fovea.atari.shards import Shards
+from fovea.command import UserError
+from fovea.pretrain.data import Batch, Steps, Windows
+from fovea.pretrain.encoders.vit import Shape
+from fovea.pretrain.objectives.base import Objective
+from fovea.pretrain.rotation import Rotation, dealt
+from fovea.pretrain.training.fit import fit
 
 GIB = SCREEN_BYTES / 2**30
 LIMIT = 2400  # screens; the training and validation episodes have about twice as many

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from atari.command import UserError
-from atari.files import exclusive, replacing, write_json
-from pretrain.run import Run, read_run
+from fovea.command import UserError
+from fovea.files import exclusive, replacing, write_json
+from fovea.runs import Run, read_run
 
 
 def test_a_record_says_what_runs(tmp_path: Path) -> None:
@@ -61,7 +61,7 @@ def test_metrics_are_appended_and_survive_a_torn_line(tmp_path: Path) -> None:
 
 def test_a_second_process_is_refused_and_told_who_is_there(tmp_path: Path) -> None:
     code = (
-        "import sys; from atari.files import exclusive\n"
+        "import sys; from fovea.files import exclusive\n"
         f"with exclusive({str(tmp_path)!r}): print('mine', flush=True); sys.stdin.read()"
     )
     holder = subprocess.Popen(

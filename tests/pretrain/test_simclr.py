@@ -8,9 +8,9 @@ import pytest
 import torch
 from torch.nn.functional import cosine_similarity
 
-from pretrain.contrast import info_nce
-from pretrain.simclr import SimCLR, view_scores
-from pretrain.vit import Shape
+from fovea.pretrain.encoders.vit import Shape
+from fovea.pretrain.objectives.simclr import SimCLR, view_scores
+from fovea.pretrain.terms.info_nce import info_nce
 
 
 def test_own_columns_stand_on_the_diagonal_and_no_view_meets_itself() -> None:

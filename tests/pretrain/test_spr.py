@@ -5,10 +5,10 @@ from __future__ import annotations
 import pytest
 import torch
 
-from atari.games import ACTIONS
-from pretrain.draws import Draws
-from pretrain.spr import SPR, spr_loss
-from pretrain.vit import Shape
+from fovea.atari.games import ACTIONS
+from fovea.pretrain.encoders.vit import Shape
+from fovea.pretrain.objectives.spr import SPR, spr_loss
+from fovea.seeding import Draws
 
 SMALL = {"encoder": Shape(patch=42), "steps": 2, "projector": 8, "out": 4}
 

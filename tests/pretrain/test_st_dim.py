@@ -7,10 +7,10 @@ import math
 import pytest
 import torch
 
-from pretrain.contrast import info_nce
-from pretrain.draws import Draws
-from pretrain.st_dim import STDIM, place_scores
-from pretrain.vit import Shape
+from fovea.pretrain.encoders.vit import Shape
+from fovea.pretrain.objectives.st_dim import STDIM, place_scores
+from fovea.pretrain.terms.info_nce import info_nce
+from fovea.seeding import Draws
 
 
 def windows(batch: int) -> torch.Tensor:

@@ -9,12 +9,18 @@ from pathlib import Path
 import pytest
 import torch
 
-from atari.command import UserError
-from atari.frames import Frames
-from atari.ram import varied
-from pretrain.draws import Draws
-from pretrain.supervised import Supervised, classification, expected, explained, regression
-from pretrain.vit import Shape
+from fovea.atari.frames import Frames
+from fovea.atari.ram import varied
+from fovea.command import UserError
+from fovea.pretrain.encoders.vit import Shape
+from fovea.pretrain.objectives.supervised import (
+    Supervised,
+    classification,
+    expected,
+    explained,
+    regression,
+)
+from fovea.seeding import Draws
 
 DRAWS = Draws(0, 0, 4, "cpu")
 

@@ -8,13 +8,13 @@ from pathlib import Path
 import pytest
 import torch
 
-from atari.command import UserError
-from pretrain.checkpoint import newest
-from pretrain.dino import DINO
-from pretrain.fit import fit
-from pretrain.run import read_run
-from pretrain.vicreg import VICReg, vicreg_terms
-from pretrain.vit import Shape
+from fovea.command import UserError
+from fovea.pretrain.encoders.vit import Shape
+from fovea.pretrain.objectives.dino import DINO
+from fovea.pretrain.objectives.vicreg import VICReg, vicreg_terms
+from fovea.pretrain.training.checkpoint import newest
+from fovea.pretrain.training.fit import fit
+from fovea.runs import read_run
 
 CONFIGS = Path(__file__).parents[2] / "pretrain" / "configs"
 BF16 = torch.bfloat16

@@ -8,14 +8,14 @@ import pytest
 import torch
 from torch import nn
 
-from pretrain.byol import BYOL
-from pretrain.dino import DINO
-from pretrain.draws import Draws
-from pretrain.moco_v3 import MoCoV3
-from pretrain.objective import Objective
-from pretrain.optim import configure
-from pretrain.teacher import copied, follow
-from pretrain.vit import Shape
+from fovea.pretrain.encoders.vit import Shape
+from fovea.pretrain.objectives.base import Objective
+from fovea.pretrain.objectives.byol import BYOL
+from fovea.pretrain.objectives.dino import DINO
+from fovea.pretrain.objectives.moco_v3 import MoCoV3
+from fovea.pretrain.optim import configure
+from fovea.pretrain.terms.teacher import copied, follow
+from fovea.seeding import Draws
 
 SMALL = {
     BYOL: {"projector": 8, "out": 4},

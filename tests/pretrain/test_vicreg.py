@@ -5,10 +5,10 @@ from __future__ import annotations
 import pytest
 import torch
 
-from pretrain.draws import Draws
-from pretrain.two_views import mlp
-from pretrain.vicreg import VICReg, vicreg_terms
-from pretrain.vit import Shape
+from fovea.pretrain.encoders.vit import Shape
+from fovea.pretrain.objectives.vicreg import VICReg, vicreg_terms
+from fovea.pretrain.terms.mlp import mlp
+from fovea.seeding import Draws
 
 
 def test_terms_by_hand() -> None:

@@ -8,8 +8,8 @@ import pytest
 import torch
 from timm.layers import set_fused_attn
 
-from atari.command import UserError
-from pretrain.vit import SIZES, Shape, build, sincos
+from fovea.command import UserError
+from fovea.pretrain.encoders.vit import SIZES, Shape, build, sincos
 
 
 def screens(count: int = 2, stack: int = 4, side: int = 84) -> torch.Tensor:

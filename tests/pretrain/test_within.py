@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from pretrain.within import within
+from fovea.pretrain.terms.centering import within
 
 
 def test_each_game_has_mean_zero_and_deviation_one_of_its_own() -> None:

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from atari.frames import Frames
-from pretrain.vit import ViT
-from probes.features import Drawn, Parts, draw, encode
-from probes.references import untrained
+from fovea.atari.frames import Frames
+from fovea.pretrain.encoders.vit import ViT
+from fovea.probes.features import Drawn, Parts, draw, encode
+from fovea.probes.references import untrained
 
 TINY = {
     "img_size": [84, 84],

@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 import torch
 
-from pretrain.vit import Shape, ViT, build
-from probes import attention
-from probes.features import NotMeasured, Parts
-from probes.references import Pixels
+from fovea.pretrain.encoders.vit import Shape, ViT, build
+from fovea.probes import attention
+from fovea.probes.features import NotMeasured, Parts
+from fovea.probes.references import Pixels
 
 
 def test_rollout_of_two_blocks_by_hand() -> None:

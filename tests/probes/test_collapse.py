@@ -9,7 +9,7 @@ import pytest
 import torch
 
 import oracle
-from probes import collapse
+from fovea.probes import collapse
 
 
 def test_rankme_agrees_with_its_authors() -> None:

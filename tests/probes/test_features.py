@@ -8,11 +8,11 @@ from pathlib import Path
 import pytest
 import torch
 
-from atari.command import UserError
-from atari.frames import Frames
-from pretrain.vit import ViT
-from probes.features import Drawn, Parts, at_rest, draw, encode, fingerprint, neighbours
-from probes.references import Blind, Pixels, references, untrained
+from fovea.atari.frames import Frames
+from fovea.command import UserError
+from fovea.pretrain.encoders.vit import ViT
+from fovea.probes.features import Drawn, Parts, at_rest, draw, encode, fingerprint, neighbours
+from fovea.probes.references import Blind, Pixels, references, untrained
 
 
 def shown(part: Drawn) -> set[bytes]:

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from probes import linear
-from probes.linear import Axes, Fit, ridge, softmax_head
+from fovea.probes import linear
+from fovea.probes.linear import Axes, Fit, ridge, softmax_head
 
 
 def normal(*shape: int, seed: int = 0) -> torch.Tensor:

@@ -13,16 +13,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-import probes
-from atari import command
-from atari.command import UserError
-from atari.files import exclusive
-from pretrain.folder import export_encoder
-from pretrain.run import read_run
-from pretrain.vit import Shape, ViT, build
-from probes.__main__ import parse
-from probes.references import untrained
-from probes.run import run
+from fovea import command, probes
+from fovea.command import UserError
+from fovea.files import exclusive
+from fovea.pretrain.encoders.folder import export_encoder
+from fovea.pretrain.encoders.vit import Shape, ViT, build
+from fovea.probes.__main__ import parse
+from fovea.probes.references import untrained
+from fovea.probes.run import run
+from fovea.runs import read_run
 
 FACTS = {"method": "VICReg", "games": ["pong", "breakout"], "samples": 1280}
 NAMES = ["mine", "random", "pixels", "majority"]
@@ -107,7 +106,7 @@ def test_a_kill_loses_only_the_probe_in_hand(
     folder: Path, recordings: Path, tmp_path: Path, capsys: pytest.CaptureFixture
 ) -> None:
     into = tmp_path / "run"
-    started = [sys.executable, "-m", "probes", "run", "--encoder", f"mine={folder}",
+    started = [sys.executable, "-m", "fovea", "probes", "run", "--encoder", f"mine={folder}",
                "--recordings", str(recordings), "--run", str(into), "--samples", "200"]  # fmt: skip
     path = into / "probes" / "sparsity.json"
     with subprocess.Popen(started, stderr=subprocess.DEVNULL) as process:
@@ -213,7 +212,7 @@ def test_a_fault_is_kept_in_the_record(
     def broken(*_: object) -> None:
         raise RuntimeError("out of luck")
 
-    monkeypatch.setattr("probes.collapse.measure", broken)
+    monkeypatch.setattr("fovea.probes.collapse.measure", broken)
     with pytest.raises(RuntimeError):
         measure(folder, recordings, tmp_path / "run", only=["collapse"])
     record = read_run(tmp_path / "run")

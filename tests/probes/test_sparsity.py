@@ -7,9 +7,9 @@ import math
 import pytest
 import torch
 
-from pretrain.vit import ViT
-from probes import sparsity
-from probes.features import Parts
+from fovea.pretrain.encoders.vit import ViT
+from fovea.probes import sparsity
+from fovea.probes.features import Parts
 
 
 def test_hoyer_is_zero_for_even_and_one_for_a_single_number() -> None:

@@ -11,10 +11,10 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from atari.ram import Variable, variables
-from pretrain.vit import ViT
-from probes import state
-from probes.features import NotMeasured, Parts
+from fovea.atari.ram import Variable, variables
+from fovea.pretrain.encoders.vit import ViT
+from fovea.probes import state
+from fovea.probes.features import NotMeasured, Parts
 
 PONG = variables("pong")
 

@@ -6,11 +6,11 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from pretrain.encoder import Encoder, Features
-from pretrain.vit import ViT
-from probes import state, tokens
-from probes.features import Drawn, NotMeasured, Parts, encode
-from probes.references import Blind
+from fovea.pretrain.encoders.encoder import Encoder, Features
+from fovea.pretrain.encoders.vit import ViT
+from fovea.probes import state, tokens
+from fovea.probes.features import Drawn, NotMeasured, Parts, encode
+from fovea.probes.references import Blind
 
 
 class Patches(Encoder):

@@ -1,0 +1,1 @@
+"""Ways to use a pretrained encoder in an agent."""

@@ -1,0 +1,53 @@
+"""Bottleneck adapters (Houlsby et al. 2019, arXiv 1902.00751), two in every block of a ViT."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from jsonargparse.typing import PositiveInt
+from torch import Tensor, nn
+
+from fovea.agents.adaptation.modulated import Modulated, Modulator
+from fovea.pretrain.encoders.encoder import Encoder
+
+
+class Bottleneck(Modulator):
+    """h becomes h + W swish(V h + v) + w, where W and w start at 0.
+
+    Args:
+        layer: a layer that gives tokens of `width`.
+        width: D.
+        inner: width of V h.
+    """
+
+    def __init__(self, layer: nn.Module, width: int, inner: int):
+        super().__init__(layer)
+        self.down, self.up = nn.Linear(width, inner), nn.Linear(inner, width)
+
+    def draw(self) -> None:
+        self.down.reset_parameters()
+        self.up.weight.zero_()
+        self.up.bias.zero_()
+
+    def modulate(self, inputs: Tensor, output: Tensor) -> Tensor:
+        return output + self.up(nn.functional.silu(self.down(output)))
+
+
+def bottlenecks(vit: nn.Module, reduction: int) -> Iterator[Bottleneck]:
+    """One behind the attention and one behind the MLP of every block."""
+    for block in vit.blocks:
+        for layer in (block.attn, block.mlp):
+            yield Bottleneck(layer, vit.embed_dim, max(1, vit.embed_dim // reduction))
+
+
+class Adapters(Modulated):
+    """Bottlenecks behind attention and MLP learn with the heads.
+
+    Args:
+        encoder: a reference or an encoder, a ViT.
+        reduction: width of the tokens as a multiple of the bottleneck's.
+        lr_scale: their learning rate as a share of the heads'.
+    """
+
+    def __init__(self, encoder: str | Encoder, reduction: PositiveInt = 16, lr_scale: float = 1.0):
+        super().__init__(encoder, lr_scale, lambda vit: bottlenecks(vit, reduction))

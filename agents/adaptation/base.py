@@ -1,0 +1,176 @@
+"""Ways to use a pretrained encoder in an agent: each an Encoder around an Encoder.
+
+A new one is one class here or in a file of its own; agents never know which they were given.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import torch
+from jsonargparse.typing import PositiveInt
+from torch import Tensor
+
+from fovea.command import UserError
+from fovea.pretrain.encoders.encoder import Encoder, Features
+from fovea.pretrain.encoders.folder import load_encoder
+from fovea.pretrain.encoders.vit import ViT
+
+
+class Adapted(Encoder):
+    """An encoder as agents take it.
+
+    Args:
+        encoder: a reference (see `encoders.folder.load_encoder`) or an encoder.
+
+    Attributes:
+        frozen: whether its features of the same screens are always the same bits.
+        lr_scale: its learning rate as a share of the heads'.
+        heads: how many heads an agent keeps, of which each sample's is chosen (see `mark`); 0 for
+            one that is everybody's.
+    """
+
+    frozen = False
+    lr_scale = 1.0
+    heads = 0
+
+    def __init__(self, encoder: str | Encoder):
+        super().__init__()
+        self.encoder = load_encoder(encoder) if isinstance(encoder, str) else encoder
+        inner = self.encoder
+        self.dim, self.grid, self.stack, self.screen = (
+            inner.dim,
+            inner.grid,
+            inner.stack,
+            inner.screen,
+        )
+
+    def forward(self, screens: Tensor) -> Features:
+        return self.encoder(screens)
+
+    def encode(self, pixels: Tensor) -> Features:
+        return self.encoder.encode(pixels)
+
+    def attention(self, screens: Tensor) -> Tensor:
+        return self.encoder.attention(screens)
+
+    def begin(self, seed: int) -> None:
+        """Draw anew, from `seed`, the weights that are added to the encoder."""
+
+    def mark(self, features: Tensor) -> Tensor:
+        """Features (B, F) of the screens encoded last, with each sample's head for a last column.
+
+        They are left as they are where there is only one.
+        """
+        return features
+
+    def penalties(self) -> dict[str, Tensor]:
+        """Named, weighted scalar losses of this step, beside those of the agent."""
+        return {}
+
+    def notes(self) -> dict[str, Tensor]:
+        """Numbers of this step for the log; asked for after the penalties."""
+        return {}
+
+    def settle(self) -> None:
+        """New experience begins: what of this encoder must not change within it is taken over."""
+
+    def remember(self, losses: Iterator[Tensor]) -> None:
+        """A game of a sequence ends: `losses` are the agent's on further batches of it, endlessly.
+
+        Each is a scalar with its graph, made when it is taken.
+        """
+
+    def next_task(self) -> None:
+        """A sequence of games goes on to its next one."""
+
+    @property
+    def margin(self) -> tuple[int, int]:
+        return self.encoder.margin
+
+    @property
+    def seen(self) -> tuple[int, int]:
+        return self.encoder.seen
+
+
+class Frozen(Adapted):
+    """Its weights never move by a bit and it never leaves eval mode.
+
+    Rollouts and replay hold its features, so that it is run once per observation.
+    """
+
+    frozen = True
+
+    def __init__(self, encoder: str | Encoder):
+        super().__init__(encoder)
+        self.requires_grad_(False)
+        self.eval()
+
+    def train(self, mode: bool = True) -> Frozen:
+        return super().train(False)
+
+    def __deepcopy__(self, memo: dict) -> Frozen:
+        # What never moves is shared: a target network holds no second one.
+        return self
+
+    @torch.no_grad()
+    def forward(self, screens: Tensor) -> Features:
+        return self.encoder(screens)
+
+
+class FineTuned(Adapted):
+    """Learns with the heads.
+
+    Args:
+        encoder: a reference or an encoder.
+        lr_scale: its learning rate as a share of the heads'; 1 for one that starts untrained.
+        last_k: only the last so many blocks of a ViT learn, and its last norm; all of an encoder
+            by default.
+
+    Raises UserError for `last_k` of an encoder that has not so many blocks.
+    """
+
+    def __init__(
+        self, encoder: str | Encoder, lr_scale: float = 0.1, last_k: PositiveInt | None = None
+    ):
+        super().__init__(encoder)
+        self.lr_scale = lr_scale
+        if last_k is not None:
+            vit = vit_of(self)
+            if last_k > len(vit.blocks):
+                raise UserError(
+                    f"last_k {last_k} is more than the {len(vit.blocks)} blocks of the encoder: "
+                    "take fewer, or leave it out and all of it learns"
+                )
+            self.encoder.requires_grad_(False)
+            for part in (*vit.blocks[-last_k:], vit.norm):
+                part.requires_grad_(True)
+
+
+class Held(Adapted):
+    """Its weights are held, in eval mode; what a subclass adds or lets go of learns with the heads.
+
+    They stay in the graph: what is changed before them gets its gradients through them.
+    """
+
+    def __init__(self, encoder: str | Encoder, lr_scale: float = 1.0):
+        super().__init__(encoder)
+        self.encoder.requires_grad_(False)
+        self.lr_scale = lr_scale
+        self.train()
+
+    def train(self, mode: bool = True) -> Held:
+        super().train(mode)
+        self.encoder.eval()
+        return self
+
+
+def vit_of(adapted: Adapted) -> torch.nn.Module:
+    """timm's model in a ViT. Raises UserError for any other encoder."""
+    if not isinstance(adapted.encoder, ViT):
+        raise UserError(
+            f"{type(adapted).__name__} changes blocks of a ViT, and a "
+            f"{type(adapted.encoder).__name__} has none: take a ViT, or FineTuned "
+            "without last_k"
+        )
+    return adapted.encoder.vit

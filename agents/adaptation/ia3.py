@@ -1,0 +1,54 @@
+"""(IA)3 (Liu et al. 2022, arXiv 2205.05638): learnt scales of the activations of a ViT."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import pad
+
+from fovea.agents.adaptation.modulated import Modulated, Modulator
+from fovea.pretrain.encoders.encoder import Encoder
+
+
+class Scale(Modulator):
+    """Each of a layer's last outputs is multiplied by a number, at first by 1.
+
+    Args:
+        layer: any layer.
+        skip: of its outputs, so many are left alone, and the rest are scaled.
+        width: how many are scaled.
+        entries: P, how many sets of scales.
+    """
+
+    def __init__(self, layer: nn.Module, skip: int, width: int, entries: int):
+        super().__init__(layer)
+        self.skip = skip
+        self.scale = nn.Parameter(torch.empty(entries, width))
+
+    def draw(self) -> None:
+        self.scale.fill_(1)
+
+    def modulate(self, inputs: Tensor, output: Tensor) -> Tensor:
+        scale = pad(self.scale[self.entry], (self.skip, 0), value=1.0)
+        return output * scale.unsqueeze(-2)
+
+
+def scales(vit: nn.Module, entries: int) -> Iterator[Scale]:
+    """Modulators of the keys, the values and the activations of the MLP of every block."""
+    for block in vit.blocks:
+        yield Scale(block.attn.qkv, block.attn.attn_dim, 2 * block.attn.attn_dim, entries)
+        yield Scale(block.mlp.act, 0, block.mlp.fc1.out_features, entries)
+
+
+class IA3(Modulated):
+    """Scales of keys, values and the MLPs' activations learn with the heads.
+
+    Args:
+        encoder: a reference or an encoder, a ViT.
+        lr_scale: their learning rate as a share of the heads'.
+    """
+
+    def __init__(self, encoder: str | Encoder, lr_scale: float = 1.0):
+        super().__init__(encoder, lr_scale, lambda vit: scales(vit, entries=1))

@@ -1,0 +1,72 @@
+"""Small modules behind the layers of an encoder whose own weights are held."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+
+import torch
+from torch import Tensor, nn
+
+from fovea.agents.adaptation.base import Held, vit_of
+from fovea.pretrain.encoders.encoder import Encoder
+from fovea.seeding import seeded
+
+ADDED = 4  # keeps the draws of what is added apart from every other use of the seed
+
+
+class Modulator(nn.Module):
+    """Changes what a layer gives, in one of several ways for each sample of a batch.
+
+    It hooks itself to the layer: the names of the encoder's weights stay as they were, whatever
+    reads the layer's outputs reads the changed ones, and a deep copy of both is hooked to its own.
+
+    Args:
+        layer: a module from tokens (B, T, D) to tokens.
+
+    Attributes:
+        entry: which of its ways each sample takes: (B,) int64, or one for all of them; None where
+            the layer is left as it is.
+    """
+
+    def __init__(self, layer: nn.Module):
+        super().__init__()
+        self.entry: Tensor | int | None = 0
+        layer.register_forward_hook(self)
+
+    def forward(self, layer: nn.Module, inputs: tuple[Tensor], output: Tensor) -> Tensor | None:
+        return None if self.entry is None else self.modulate(inputs[0], output)
+
+    def modulate(self, inputs: Tensor, output: Tensor) -> Tensor:
+        """What the layer is to give, of what it was given and gave."""
+        raise NotImplementedError
+
+    def draw(self) -> None:
+        """Set the initial weights, those that leave the layer as it is."""
+        raise NotImplementedError
+
+
+class Modulated(Held):
+    """An encoder with modulators, which learn with the heads.
+
+    Args:
+        encoder: a reference or an encoder.
+        lr_scale: their learning rate as a share of the heads'.
+        make: makes the modulators of timm's model.
+
+    Raises UserError where the encoder is no ViT.
+    """
+
+    def __init__(
+        self,
+        encoder: str | Encoder,
+        lr_scale: float,
+        make: Callable[[nn.Module], Iterable[nn.Module]],
+    ):
+        super().__init__(encoder, lr_scale)
+        self.modulators = nn.ModuleList(make(vit_of(self)))
+        Modulated.begin(self, 0)
+
+    def begin(self, seed: int) -> None:
+        with seeded(seed, ADDED), torch.no_grad():
+            for modulator in self.modulators:
+                modulator.draw()

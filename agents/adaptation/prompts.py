@@ -1,0 +1,85 @@
+"""Learnt tokens beside those of the patches, the same for all screens or picked from a pool."""
+
+from __future__ import annotations
+
+from functools import partial
+
+import torch
+from jsonargparse.typing import PositiveInt
+from torch import Tensor, nn
+
+from fovea.agents.adaptation.modulated import Modulated
+from fovea.pretrain.encoders.encoder import Encoder
+
+
+class Prompt(nn.Module):
+    """Tokens between the summary and the patches, taken out again behind the last block.
+
+    Args:
+        blocks: of a ViT.
+        width: D.
+        length: tokens an entry.
+        entries: P, how many entries.
+        deep: other tokens for every block, where else those of the first go through all.
+
+    Attributes:
+        entry: the entries that each sample takes, (B, k) int64, or a slice that all of them take;
+            None for no tokens at all.
+    """
+
+    def __init__(self, blocks: nn.Sequential, width: int, length: int, entries: int, deep: bool):
+        super().__init__()
+        self.entry: Tensor | slice | None = slice(None)
+        self.tokens = nn.Parameter(torch.empty(len(blocks) if deep else 1, entries, length, width))
+        blocks.register_forward_pre_hook(self.insert)
+        blocks.register_forward_hook(self.remove)
+        for depth in range(1, len(self.tokens)):
+            blocks[depth].register_forward_pre_hook(partial(self.replace, depth))
+
+    def draw(self) -> None:
+        self.tokens.normal_(std=0.02)
+
+    def taken(self, depth: int, batch: int) -> Tensor:
+        """(B, n, D), the tokens of a block."""
+        return self.tokens[depth][self.entry].flatten(-3, -2).expand(batch, -1, -1)
+
+    def insert(self, blocks: nn.Module, inputs: tuple[Tensor]) -> Tensor | None:
+        (tokens,) = inputs
+        self.inserted = 0
+        if self.entry is None:
+            return None
+        mine = self.taken(0, len(tokens))
+        self.inserted = mine.shape[1]
+        return torch.cat([tokens[:, :1], mine, tokens[:, 1:]], dim=1)
+
+    def replace(self, depth: int, block: nn.Module, inputs: tuple[Tensor]) -> Tensor | None:
+        (tokens,) = inputs
+        if self.entry is None:
+            return None
+        rest = tokens[:, 1 + self.inserted :]
+        return torch.cat([tokens[:, :1], self.taken(depth, len(tokens)), rest], dim=1)
+
+    def remove(self, blocks: nn.Module, inputs: tuple[Tensor], output: Tensor) -> Tensor:
+        return torch.cat([output[:, :1], output[:, 1 + self.inserted :]], dim=1)
+
+
+class Prompts(Modulated):
+    """Learnt tokens, the heads beside (visual prompt tuning, Jia et al. 2022, arXiv 2203.12119).
+
+    Args:
+        encoder: a reference or an encoder, a ViT.
+        length: tokens.
+        deep: tokens of their own for every block.
+        lr_scale: their learning rate as a share of the heads'.
+    """
+
+    def __init__(
+        self,
+        encoder: str | Encoder,
+        length: PositiveInt = 25,
+        deep: bool = False,
+        lr_scale: float = 1.0,
+    ):
+        super().__init__(
+            encoder, lr_scale, lambda vit: [Prompt(vit.blocks, vit.embed_dim, length, 1, deep)]
+        )

@@ -1,0 +1,1 @@
+"""Agents: how they act and what they lose."""

@@ -1,0 +1,1 @@
+"""Sequences of games, learned one after the other."""

@@ -1,0 +1,78 @@
+"""A trained agent, from its run folder."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import NamedTuple
+
+import torch
+import yaml
+from jsonargparse import ArgumentError, ArgumentParser
+
+from fovea.agents.algorithms.base import Agent, check_weights
+from fovea.agents.task import Play
+from fovea.command import UserError
+from fovea.pretrain.training.checkpoint import newest
+from fovea.pretrain.training.config_errors import explain
+
+
+class Saved(NamedTuple):
+    """An agent as a checkpoint holds it, and the game it was trained in."""
+
+    agent: Agent
+    play: Play
+    checkpoint: Path
+    played: int
+    """Agent steps of its training so far."""
+
+
+def load(run: Path) -> Saved:
+    """The agent of the newest checkpoint that verifies, on the CPU, in eval mode.
+
+    Raises UserError where `run` holds no agent, or none that was saved.
+    """
+    checkpoint, state = _read(run)
+    agent, play = build(yaml.safe_load((run / "config.yaml").read_text(encoding="utf-8")))
+    check_weights(agent, state["state_dict"])
+    agent.load_state_dict(state["state_dict"])
+    return Saved(agent.eval(), play, checkpoint, state["Play"]["played"])
+
+
+def start(agent: Agent, run: Path) -> None:
+    """Give `agent` the weights, encoder and heads, of the one that was trained in `run`.
+
+    Raises UserError where `run` holds no agent, none that was saved, or one of other weights.
+    """
+    _, state = _read(run)
+    check_weights(agent, state["state_dict"])
+    agent.load_state_dict(state["state_dict"])
+
+
+def _read(run: Path) -> tuple[Path, dict]:
+    """The newest checkpoint of a run folder that verifies, and what it holds."""
+    if not (run / "config.yaml").exists():
+        raise UserError(f"{run} holds no agent: train one with fovea agents fit --run {run}")
+    checkpoint = newest(run / "checkpoints")
+    if not checkpoint:
+        raise UserError(f"{run} holds no checkpoint yet: train on with fovea agents fit")
+    # Mapped, not read: a replay lies beside the weights and may be larger than memory.
+    return checkpoint, torch.load(checkpoint, map_location="cpu", weights_only=True, mmap=True)
+
+
+def build(config: dict) -> tuple[Agent, Play]:
+    """The untrained agent and the game of a resolved config.
+
+    Raises UserError for what the config names and is not there, such as an encoder folder.
+    """
+    parser = ArgumentParser(exit_on_error=False)
+    parser.add_subclass_arguments(Agent, "model")
+    parser.add_class_arguments(Play, "data")
+    parser.link_arguments("data.action_count", "model.init_args.actions", apply_on="instantiate")
+    try:
+        parsed = parser.parse_object({name: config[name] for name in ("model", "data")})
+        built = parser.instantiate(parsed)
+    except (ArgumentError, ValueError) as fault:
+        if mistake := explain(fault, (Agent, Play)):
+            raise mistake from None
+        raise
+    return built.model, built.data

@@ -1,0 +1,138 @@
+"""What a study file asks for: the commands of either kind of study, and the table's files."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+Command = list[object]
+"""A room and the arguments of `python -m ROOM`."""
+
+
+@dataclass(frozen=True)
+class Study:
+    """What a study file of either kind has.
+
+    Attributes:
+        title: heading of the table.
+        games: that are recorded for the encoders, or that the agents play.
+        steps: agent steps a game, recorded with the random policy, or that an agent learns from.
+        seeds: of every draw of a run: the initial weights, the split by episode, the games.
+        runs: {name: {"config": file, "settings": {dotted name: value}}}. "{seed}" in a value
+            becomes the seed, as in runs/objectives/seed-{seed}/recipe.
+        differences: pairs of runs [a, b] whose difference a - b is shown.
+    """
+
+    title: str
+    games: list[str]
+    steps: int
+    seeds: list[int]
+    runs: dict[str, dict]
+    differences: list[list[str]]
+
+    def before(self, out: Path) -> list[Command]:
+        """What the runs of all seeds need."""
+        return []
+
+    def jobs(
+        self, out: Path, names: list[str], seed: int, accelerator: str
+    ) -> dict[Path, list[Command]]:
+        """The runs of a seed, {its folder: its commands, one after the other}."""
+        raise NotImplementedError
+
+    def after(self, out: Path, names: list[str], seed: int, accelerator: str) -> list[Command]:
+        """What the runs of a seed are given to together."""
+        return []
+
+    def files(self, out: Path, names: list[str], seeds: list[int]) -> dict[str, str]:
+        """{name: text} of the table of what has run."""
+        raise NotImplementedError
+
+    def fit(self, room: str, name: str, seed: int, shared: dict[str, object]) -> Command:
+        """`ROOM fit` of a run, with the settings that all share and its own, which win."""
+        run = self.runs[name]
+        own = {
+            key: str(value).replace("{seed}", str(seed))
+            for key, value in run.get("settings", {}).items()
+        }
+        settings = {"seed_everything": seed, **shared, **own}
+        options = [part for key, value in settings.items() for part in (f"--{key}", value)]
+        return [room, "fit", "-c", run["config"], *options]
+
+
+@dataclass(frozen=True)
+class EncoderStudy(Study):
+    """Encoders pretrained on the same recordings and probed alike.
+
+    Attributes:
+        samples, batch: of every run.
+        stacks: of screens that the probes look at, a game.
+    """
+
+    samples: int
+    batch: int
+    stacks: int
+
+    def before(self, out):
+        return [["atari", "collect", *self.games, "--out", out / "recordings",
+                 "--steps", self.steps]]  # fmt: skip
+
+    def jobs(self, out, names, seed, accelerator):
+        folder = out / f"seed-{seed}"
+        shared = {
+            "data.recordings": f"[{out / 'recordings'}]",
+            "data.batch": self.batch,
+            "trainer.max_steps": self.samples // self.batch,
+            "trainer.accelerator": accelerator,
+        }
+        return {
+            folder / name: [self.fit("pretrain", name, seed, {"run": folder / name, **shared})]
+            for name in names
+        }
+
+    def after(self, out, names, seed, accelerator):
+        folder = out / f"seed-{seed}"
+        encoders = [part for name in names for part in ("--encoder", f"{name}={folder / name}")]
+        return [["probes", "run", *encoders, "--recordings", out / "recordings",
+                 "--run", folder / "probes", "--probe", "state", "--probe", "collapse",
+                 "--samples", self.stacks, "--seed", seed,
+                 "--accelerator", accelerator]]  # fmt: skip
+
+    def files(self, out, names, seeds):
+        from fovea.analysis import encoder_table as standing
+
+        return standing.written(self.title, standing.table(out, names, seeds, self.differences))
+
+
+@dataclass(frozen=True)
+class AgentStudy(Study):
+    """Agents that learn every game, each run in OUT/seed-SEED/GAME/NAME, and are evaluated.
+
+    Attributes:
+        episodes: of each evaluation.
+    """
+
+    episodes: int
+
+    def jobs(self, out, names, seed, accelerator):
+        shared = {"data.steps": self.steps, "trainer.accelerator": accelerator}
+        judged = ["--episodes", self.episodes, "--accelerator", accelerator]
+        return {
+            folder: [
+                self.fit("agents", name, seed, {"run": folder, "data.game": game, **shared}),
+                ["agents", "evaluate", "--run", folder, *judged],
+            ]
+            for game in self.games
+            for name in names
+            for folder in [out / f"seed-{seed}" / game / name]
+        }
+
+    def files(self, out, names, seeds):
+        from fovea.analysis import agent_table as scores
+
+        return scores.written(
+            self.title, scores.table(out, names, self.games, seeds, self.differences)
+        )
+
+
+KINDS = {"encoders": EncoderStudy, "agents": AgentStudy}

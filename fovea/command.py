@@ -1,0 +1,109 @@
+"""How every command begins and ends: a table of names, one clear line, an exit code."""
+
+from __future__ import annotations
+
+import argparse
+import errno
+import importlib
+import os
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from difflib import get_close_matches
+from typing import NamedTuple, NoReturn
+
+ACCELERATORS = ("auto", "cpu", "cuda")
+"""What a command's --accelerator may say; `fovea.device.device` makes a device of it."""
+
+
+class UserError(ValueError):
+    """A mistake of the user's. Its text is one line that names the bad value and the fix."""
+
+
+class Command(NamedTuple):
+    """A command, named so that a table of them imports nothing."""
+
+    run: str
+    """ "module:function"; the function takes the arguments after the command's name."""
+    about: str
+    """What it does, in one line."""
+
+
+def dispatch(
+    prog: str, about: str, commands: Mapping[str, Command], arguments: Sequence[str]
+) -> int | None:
+    """Run the command that the first of `arguments` names, or print what there is.
+
+    Args:
+        prog: how people call it, such as "fovea atari".
+        about: what the help says before the list of commands.
+        commands: by name.
+        arguments: as typed after `prog`.
+
+    Returns the command's exit code. Raises UserError for an unknown name.
+    """
+    name, *rest = arguments or ["--help"]
+    if name in ("-h", "--help"):
+        width = max(map(len, commands))
+        lines = [f"  {name:<{width}}  {command.about}" for name, command in commands.items()]
+        print(f"usage: {prog} COMMAND ...\n\n{about.strip()}\n\ncommands:")
+        print(*lines, f"\n{prog} COMMAND --help says more.", sep="\n")
+        return None
+    if name not in commands:
+        hint = nearest(name, commands)
+        raise UserError(f"unknown command {name!r} of {prog}{hint}")
+    module, _, function = commands[name].run.partition(":")
+    return getattr(importlib.import_module(module), function)(rest)
+
+
+def nearest(name: object, known: Sequence[str] | Mapping[str, object]) -> str:
+    """The end of a message about an unknown name: the nearest known ones, or all of them."""
+    close = get_close_matches(str(name), list(known), n=3)
+    if close:
+        return f": did you mean {' or '.join(map(repr, close))}?"
+    return f": known are {', '.join(sorted(known))}"
+
+
+def parser(prog: str, description: str) -> argparse.ArgumentParser:
+    """A parser of one command, whose description keeps its lines."""
+    return argparse.ArgumentParser(
+        prog, description=description, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+
+
+def positive(text: str) -> int:
+    """An integer above 0, as the type of a command's argument."""
+    value = int(text)
+    if value < 1:
+        raise ValueError
+    return value
+
+
+def main(command: Callable[[], int | None]) -> NoReturn:
+    """Run `command` and exit with its code, 0 where it gives none.
+
+    Else 2 for a mistake of the user's, 1 for a full disk, 130 where it was interrupted, and 141
+    where nobody reads any more what it prints.
+
+    Anything else is a fault of ours and keeps its traceback.
+    """
+    try:
+        sys.exit(command() or 0)
+    except UserError as mistake:
+        print(f"error: {mistake}", file=sys.stderr)
+        sys.exit(2)
+    except BrokenPipeError:  # whoever reads what is printed, such as head, has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(141)
+    except OSError as fault:
+        if fault.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+            raise
+        where = fault.filename or "the run folder"
+        print(
+            f"error: the disk is full ({where}): free some space and run the same command again; "
+            "what was finished is kept and nothing is half-written",
+            file=sys.stderr,
+        )
+        sys.exit(1)
+    except KeyboardInterrupt:
+        print("interrupted: run the same command again to go on", file=sys.stderr)
+        sys.exit(130)

@@ -1,0 +1,1 @@
+"""Encoders: ViTs and CNNs behind one face, and the folders that hold them."""

@@ -1,0 +1,167 @@
+"""Encoder folders: timm's own form for ViTs, verified on the way in and on the way out.
+
+    config.json         what timm and transformers read; what is Fovea's lies under "fovea"
+    model.safetensors   the weights under timm's names (a CNN's under its own), fp32, contiguous
+    README.md           the model card
+    SHA256SUMS          of every other file; written last, so a folder without it is unfinished
+
+`timm.create_model("local-dir:FOLDER", pretrained=True)` loads a ViT's weights bit for bit. It
+does not look at the hashes; `load_encoder` does, and at finiteness and every key as well.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from importlib.metadata import version
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save
+
+from fovea.command import UserError
+from fovea.files import replacing, sha256, sync_folder, write_json, write_text
+from fovea.pretrain.encoders.card import card
+from fovea.pretrain.encoders.cnn import BODIES, CNN, CNNS, build_cnn
+from fovea.pretrain.encoders.encoder import Encoder
+from fovea.pretrain.encoders.vit import SIZES, Shape, ViT, build
+from fovea.pretrain.hub import FILES, FORMAT, locate, read_config, verify
+
+# What builds an encoder of an architecture from its name, its arguments and the screen.
+CLASSES: dict[str, type[Encoder]] = {name: ViT for name, _ in SIZES.values()}
+CLASSES |= dict.fromkeys(BODIES, CNN)
+
+
+def export_encoder(encoder: Encoder, folder: str | Path, facts: dict) -> Path:
+    """Write `encoder` as an encoder folder, whole or not at all; an older one is replaced.
+
+    Args:
+        encoder: the encoder; its weights are written in fp32.
+        folder: where to; its parent is made when missing.
+        facts: how it came to be (method, games, steps, samples, seed ...), for config and card.
+
+    Raises UserError where a weight is not finite.
+    """
+    folder = Path(folder)
+    weights = {
+        key: value.detach().cpu().float().contiguous() if value.is_floating_point() else value.cpu()
+        for key, value in encoder.body.state_dict().items()
+    }
+    _check_finite(weights, folder)
+    building = folder.with_name(f".{folder.name}.{os.getpid()}.tmp")
+    older = building.with_suffix(".old")
+    shutil.rmtree(building, ignore_errors=True)
+    building.mkdir(parents=True)
+    try:
+        config = _config(encoder, facts)
+        write_json(building / "config.json", config)
+        with replacing(building / "model.safetensors") as temporary:
+            # Not save_file: it hides what a full disk says, and the file is its owner's alone.
+            temporary.write_bytes(save(weights, metadata={"format": "pt"}))
+        write_text(building / "README.md", card(folder.name, config, encoder.library))
+        sums = "".join(f"{sha256(building / name)}  {name}\n" for name in FILES)
+        write_text(building / "SHA256SUMS", sums)
+        if folder.exists():
+            os.replace(folder, older)
+        os.replace(building, folder)
+        sync_folder(folder.parent)
+    finally:
+        shutil.rmtree(building, ignore_errors=True)
+        shutil.rmtree(older, ignore_errors=True)
+    return folder
+
+
+def load_encoder(ref: str | Path, seed: int = 0) -> Encoder:
+    """The encoder that `ref` names, verified, on the CPU, in eval mode.
+
+    Args:
+        ref: an encoder folder, a run folder that holds one, `hf-hub:ORG/NAME[@REVISION]`, or
+            `random:NAME` for an untrained one of the default shape: a size of ViT, `nature_cnn`,
+            `nature_cnn_orthogonal` or `sgi_resnet`.
+        seed: of the untrained one.
+
+    Raises UserError where the folder is missing, unfinished, damaged, or of another format.
+    """
+    kind, _, size = str(ref).partition(":")
+    if kind == "random":
+        return _untrained(size, seed).eval()
+    folder = locate(ref)
+    verify(folder)
+    config = read_config(folder)
+    architecture = config["architecture"]
+    if architecture not in CLASSES:
+        raise UserError(f"{folder} is a {architecture!r}; known are {', '.join(sorted(CLASSES))}")
+    encoder = CLASSES[architecture](architecture, config["model_args"], config["fovea"]["screen"])
+    weights = _read_weights(folder)
+    _check_keys(encoder.body.state_dict(), weights, folder)
+    _check_finite(weights, folder)
+    encoder.body.load_state_dict(weights)
+    return encoder.eval()
+
+
+def _untrained(name: str, seed: int) -> Encoder:
+    if name not in {*SIZES, *CNNS}:
+        known = ", ".join([*SIZES, *CNNS])
+        raise UserError(f"unknown encoder size {name!r}: choose one of {known}")
+    return build_cnn(name, seed=seed) if name in CNNS else build(Shape(size=name), seed)
+
+
+def _config(encoder: Encoder, facts: dict) -> dict:
+    """config.json in the form that timm 1.0.16 and newer, and transformers, load bit-equal.
+
+    Measured: without `first_conv: null` older timm draws the patch embedding of 4 channels anew,
+    in silence; with `num_classes` among the model_args transformers refuses the folder.
+    """
+    channels, (height, width) = encoder.stack, encoder.seen
+    return {
+        "architecture": encoder.architecture,
+        "num_classes": 0,
+        "num_features": encoder.dim,
+        "global_pool": "token",
+        "model_args": encoder.model_args,
+        "pretrained_cfg": {
+            "tag": "fovea",
+            "custom_load": False,
+            "input_size": [channels, height, width],
+            "fixed_input_size": True,
+            "interpolation": "bilinear",
+            "crop_pct": 1.0,
+            "mean": [0.0] * channels,
+            "std": [1.0] * channels,
+            "num_classes": 0,
+            "first_conv": None,
+            "classifier": "head",
+            "license": "mit",
+        },
+        "fovea": {
+            "format_version": FORMAT,
+            "screen": list(encoder.screen),
+            "code_version": version("fovea-rl"),
+            **facts,
+        },
+    }
+
+
+def _read_weights(folder: Path) -> dict[str, torch.Tensor]:
+    try:
+        return load_file(folder / "model.safetensors")
+    except SafetensorError as fault:
+        raise UserError(f"{folder}/model.safetensors cannot be read ({fault})") from None
+
+
+def _check_keys(wanted: dict, found: dict, folder: Path) -> None:
+    shapes = {key: tuple(value.shape) for key, value in wanted.items()}
+    others = {key: tuple(value.shape) for key, value in found.items()}
+    for key in sorted(shapes.keys() | others.keys()):
+        if shapes.get(key) != others.get(key):
+            raise UserError(
+                f"{folder}: weight {key!r} is {others.get(key, 'missing')} in model.safetensors "
+                f"and {shapes.get(key, 'unknown')} by config.json: the two do not belong together"
+            )
+
+
+def _check_finite(weights: dict, folder: Path) -> None:
+    for key, value in weights.items():
+        if not torch.isfinite(value).all():
+            raise UserError(f"{folder}: weight {key!r} holds NaN or infinity: the run diverged")

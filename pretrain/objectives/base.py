@@ -1,0 +1,180 @@
+"""An objective: which neighbours in time it wants, what views it makes of them, what it loses.
+
+A new objective is one file with a subclass, a config beside it and a test:
+
+    class Mine(Objective):
+        offsets = (0, 4)                       # the screens now and four agent steps later
+
+        def views(self, windows, draws):       # (B, K, stack, H, W) uint8 to whatever losses takes
+            return windows[:, 0], windows[:, 1]
+
+        def losses(self, now, later):          # named and weighted; the base sums and logs them
+            now, later = self.encode(now, later)
+            return {"slowness": (now.summary - later.summary).pow(2).mean()}
+
+On several ranks each makes the views of its own samples. `encode` gives back the features of the
+whole batch, and `join` does so for anything else that belongs to samples (labels, orders): a loss
+is then that of the whole batch on every rank, and so is what batch norms see.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Callable
+
+import lightning
+import torch
+from torch import Tensor
+
+from fovea.atari.frames import Frames
+from fovea.command import UserError
+from fovea.pretrain.data import Batch
+from fovea.pretrain.encoders.encoder import Encoder, Features
+from fovea.pretrain.encoders.vit import Shape, build
+from fovea.pretrain.optim import Optimisation, configure, decay
+from fovea.pretrain.terms.all_gather import join
+from fovea.pretrain.terms.feature_std import feature_std
+from fovea.seeding import Draws
+
+VIEWS = 2  # keeps the draws of the views apart from every other use of the seed
+HELD_OUT = 5  # and those of the held-out batches apart from the training's
+
+
+class Objective(lightning.LightningModule):
+    """What every objective shares: an encoder, an optimiser, and how a step is logged.
+
+    Args:
+        encoder: shape of the encoder that is pretrained.
+        optimisation: optimiser and learning rate.
+        compiled: compile the encoder and its teachers with torch.compile.
+        seed: of the initial weights and of every draw.
+
+    Attributes:
+        offsets: agent steps from an anchor that its episode must hold, whichever of them `places`
+            takes.
+        labels: what `views` gets beside the windows: columns of `frames.LABELS`, "game"
+            (index into the data's games) and "place" (which of all training screens, held now or
+            not), each (B, K, ...).
+        done: the share of the run's steps that are over, for schedules.
+    """
+
+    offsets: tuple[int, ...] = (0,)
+    labels: tuple[str, ...] = ()
+
+    def __init__(
+        self,
+        encoder: Shape = Shape(),
+        optimisation: Optimisation = Optimisation(),
+        compiled: bool = False,
+        seed: int = 0,
+    ):
+        super().__init__()
+        self.encoder = build(encoder, seed)
+        self.optimisation, self.compiled, self.seed = optimisation, compiled, seed
+        self.notes: dict[str, Tensor] = {}
+        self.done = 0.0
+
+    def prepare(self, frames: Frames) -> None:
+        """Take from the training frames what the objective must know of them as a whole.
+
+        Called once, before weights are restored: what it finds belongs into buffers. Where frames
+        take turns in memory, these are the first that do, and may be of fewer games.
+        """
+
+    def places(self, at: Tensor, frames: Frames, draws: Draws) -> Tensor:
+        """(B, K) int64: the newest screens of the windows that belong to the anchors `at` (B,).
+
+        Both are indices into `frames`, those that are held now.
+        """
+        return at[:, None] + torch.tensor(self.offsets, device=at.device)
+
+    def views(self, windows: Tensor, draws: Draws, **labels: Tensor) -> tuple[Tensor, ...]:
+        """What `losses` takes, made of windows (B, K, stack, H, W) uint8 and their `labels`."""
+        raise NotImplementedError
+
+    def losses(self, *views: Tensor) -> dict[str, Tensor]:
+        """Named, weighted scalar losses; a function of the views and the parameters alone."""
+        raise NotImplementedError
+
+    def stepped(self) -> None:
+        """Called after every step of the optimiser: teachers follow here."""
+
+    def encode(
+        self, *views: Tensor, by: Callable[[Tensor], Features] | None = None
+    ) -> list[Features]:
+        """Encode several (B, stack, H, W) uint8 views in one forward pass, or `by` a teacher.
+
+        Returns float32 features of the whole batch: those of all ranks, in the order of slots.
+        """
+        sizes = [len(view) for view in views]
+        summary, tokens = (by or self.encoder)(torch.cat(views))
+        features = [
+            Features(join(one.float()), join(many.float()))
+            for one, many in zip(summary.split(sizes), tokens.split(sizes), strict=True)
+        ]
+        if by is None:
+            self.note(feature_std=feature_std(features[0].summary.detach()))
+        return features
+
+    def join(self, *parts: Tensor) -> tuple[Tensor, ...]:
+        """What belongs to this rank's samples (B, ...), of the whole batch, as `encode` does."""
+        return tuple(join(part) for part in parts)
+
+    def note(self, **numbers: Tensor) -> None:
+        """Log numbers that are no losses, such as an accuracy, beside this step's losses."""
+        self.notes.update({name: number.detach() for name, number in numbers.items()})
+
+    def setup(self, stage: str) -> None:
+        self.prepare(self.trainer.datamodule.frames)
+        if self.compiled:
+            self.compile_encoders()
+
+    def compile_encoders(self) -> None:
+        """Compile the encoder and its teachers in place; names of weights stay.
+
+        Raises UserError where there is no C++ compiler.
+        """
+        compiler = os.environ.get("CXX", "g++")
+        if not shutil.which(compiler):
+            raise UserError(
+                f"compiled: true needs a C++ compiler, and {compiler} is not here: install one, "
+                "name it in CXX, or leave the setting out"
+            )
+        for module in self.modules():
+            if isinstance(module, Encoder):
+                module.compile()
+
+    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        self.done = self.trainer.global_step / self.trainer.max_steps
+        losses = self._losses(batch, self.seed ^ VIEWS)
+        loss = torch.stack(list(losses.values())).sum()
+        # Lightning takes hundreds of Python calls for a number, and would drop most of them.
+        if (self.trainer.global_step + 1) % self.trainer.log_every_n_steps == 0:
+            named = {f"loss/{name}": value for name, value in losses.items()}
+            self.log_dict({"loss": loss} | named | self.notes)
+        return loss
+
+    def validation_step(self, batch: Batch, batch_idx: int) -> None:
+        losses = self._losses(batch, self.seed ^ HELD_OUT)
+        numbers = {f"loss/{name}": value for name, value in losses.items()} | self.notes
+        self.log_dict(
+            {f"held_out/{name}": value for name, value in numbers.items()},
+            batch_size=len(batch.windows),
+        )
+
+    def _losses(self, batch: Batch, seed: int) -> dict[str, Tensor]:
+        size, device = len(batch.windows), batch.windows.device
+        draws = Draws(seed, batch.step, size, device, batch.rank, batch.world, batch.episode)
+        # Views are screens of 8 bits again: whoever computes them in as many rounds twice.
+        with torch.autocast(device.type, enabled=False):
+            views = self.views(batch.windows, draws, **batch.labels)
+        return self.losses(*views)
+
+    def optimizer_step(self, epoch, batch_idx, optimizer, optimizer_closure=None) -> None:
+        decay(optimizer, self.optimisation, self.trainer.global_step / self.trainer.max_steps)
+        super().optimizer_step(epoch, batch_idx, optimizer, optimizer_closure)
+        self.stepped()
+
+    def configure_optimizers(self) -> dict:
+        return configure(self, self.optimisation, self.trainer.max_steps)

@@ -1,0 +1,160 @@
+"""ICVF (Ghosh, Bhateja, Levine 2023, arXiv 2304.04782): values of getting anywhere, from screens.
+
+How soon would one who wants z come from these screens to those of g? Learned from neighbours in
+time alone, without actions and rewards, as V-PTR does it (Bhateja et al. 2023, arXiv 2309.13041).
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from fovea.atari.frames import Frames
+from fovea.pretrain.encoders.encoder import Features
+from fovea.pretrain.objectives.base import Objective
+from fovea.pretrain.terms.cls_and_mean import seen
+from fovea.pretrain.terms.order import HEAD
+from fovea.pretrain.terms.precision import full_precision
+from fovea.pretrain.terms.teacher import copied, follow
+from fovea.seeding import Draws, seeded
+
+NOW, LATER = 0.2, 0.5  # shares of goals: the screens now, later ones of the episode; else any
+
+
+class ICVF(Objective):
+    """Two intention-conditioned values, learned by expectile regression on a teacher's.
+
+    Args:
+        width: of the two layers that make of an encoding a state, a goal or an intention.
+        expectile: how much more an underestimate counts where the intention's value rose.
+        discount: of a step.
+        same: probability that what is wanted is also what is valued.
+        momentum: of the teacher.
+    """
+
+    offsets = (0, 1)
+    labels = ("place",)
+
+    def __init__(
+        self,
+        width: int = 256,
+        expectile: float = 0.9,
+        discount: float = 0.99,
+        same: float = 0.5,
+        momentum: float = 0.995,
+        **base,
+    ):
+        super().__init__(**base)
+        self.expectile, self.discount = expectile, discount
+        self.same, self.momentum = same, momentum
+        with seeded(self.seed, HEAD):
+            self.values = Values(2 * self.encoder.dim, width)
+        self.teacher, self.teacher_values = copied(self.encoder), copied(self.values)
+
+    def places(self, at: Tensor, frames: Frames, draws: Draws) -> Tensor:
+        """(B, 4): now, the next step, a goal g and an intention z."""
+        anchors = frames.starts(self.encoder.stack, self.offsets)
+        goal, intention = (_goals(at, frames, anchors, draws) for _ in ("goal", "intention"))
+        intention = torch.where(draws.chance(self.same), goal, intention)
+        return torch.stack([at, at + 1, goal, intention], dim=1)
+
+    def views(self, windows: Tensor, draws: Draws, place: Tensor) -> tuple[Tensor, ...]:
+        """Four (B, stack, H, W) uint8; whether now is the goal, and the intention: (B,) float."""
+        now, _, goal, intention = place.unbind(1)
+        return *windows.unbind(1), (now == goal).float(), (now == intention).float()
+
+    def losses(self, now, after, goal, intention, at_goal, at_intention) -> dict[str, Tensor]:
+        s, g, z = self.values.read(self.encode(now, goal, intention))
+        taught = self.encode(now, after, goal, intention, by=self.teacher)
+        ts, tn, tg, tz = self.teacher_values.read(taught)
+        at_goal, at_intention = self.join(at_goal, at_intention)
+        loss, advantage = icvf_loss(
+            self.values(s, g, z),
+            self.teacher_values(tn, tg, tz),
+            self.teacher_values(tn, tz, tz),
+            self.teacher_values(ts, tz, tz),
+            rewards=(at_goal - 1, at_intention - 1),
+            masks=(1 - at_goal, 1 - at_intention),
+            expectile=self.expectile,
+            discount=self.discount,
+        )
+        self.note(advantage=advantage)
+        return {"value": loss}
+
+    def stepped(self) -> None:
+        follow(self.teacher, self.encoder, self.momentum)
+        follow(self.teacher_values, self.values, self.momentum)
+
+
+class Values(nn.Module):
+    """Two values V(s, g, z) = <A(T(z) * phi(s)), B(T(z) * psi(g))> of encodings (B, dim)."""
+
+    def __init__(self, dim: int, width: int):
+        super().__init__()
+        self.norm = nn.BatchNorm1d(dim, affine=False)  # else the heads starve for scale
+        self.heads = nn.ModuleList(_Value(dim, width) for _ in range(2))
+
+    def read(self, features: list[Features]) -> tuple[Tensor, ...]:
+        """The encodings (B, dim) of several windows, normalised over all of them."""
+        return self.norm(torch.cat([seen(one) for one in features])).chunk(len(features))
+
+    def forward(self, s: Tensor, g: Tensor, z: Tensor) -> Tensor:
+        """(2, B)."""
+        return torch.stack([head(s, g, z) for head in self.heads])
+
+
+class _Value(nn.Module):
+    def __init__(self, dim: int, width: int):
+        super().__init__()
+        self.phi, self.psi = _layers(dim, width), _layers(dim, width)
+        self.intent = _layers(width, width)
+        self.a, self.b = nn.Linear(width, width), nn.Linear(width, width)
+
+    def forward(self, s: Tensor, g: Tensor, z: Tensor) -> Tensor:
+        wanted = self.intent(self.psi(z))
+        # In full precision: what is learned is small differences of large sums.
+        return (self.a(wanted * self.phi(s)).float() * self.b(wanted * self.psi(g)).float()).sum(1)
+
+
+@full_precision
+def icvf_loss(
+    values: Tensor,
+    next_values: Tensor,
+    next_intended: Tensor,
+    intended: Tensor,
+    *,
+    rewards: tuple[Tensor, Tensor],
+    masks: tuple[Tensor, Tensor],
+    expectile: float,
+    discount: float,
+    least: bool = True,
+) -> tuple[Tensor, Tensor]:
+    """The loss of two values, and the mean advantage of the step for what was wanted.
+
+    Args:
+        values: (2, B) V(s, g, z); the others are a teacher's: next_values V(s', g, z),
+            next_intended V(s', z, z) and intended V(s, z, z).
+        rewards: (B,) 0 where s is g, else -1; the same of z.
+        masks: (B,) 0 where the way ends with s, at g; the same at z.
+        least: the lesser of the two next values counts for the advantage, not their mean.
+    """
+    target = rewards[0] + discount * masks[0] * next_values
+    ahead = next_intended.amin(0) if least else next_intended.mean(0)
+    advantage = rewards[1] + discount * masks[1] * ahead - intended.mean(0)
+    weight = torch.where(advantage >= 0, expectile, 1 - expectile)
+    loss = (weight * (target.detach() - values).pow(2)).mean(1).sum()
+    return loss, advantage.mean()
+
+
+def _goals(at: Tensor, frames: Frames, anchors: Tensor, draws: Draws) -> Tensor:
+    """(B,) the newest screens of goals: now, later in the episode, or any of the anchors."""
+    later = at + 1 + (draws.uniform(0, 1) * (frames.last(at) - at)).long()
+    anywhere = anchors[(draws.uniform(0, 1) * len(anchors)).long()]
+    kind = draws.uniform(0, 1)
+    return torch.where(kind < NOW, at, torch.where(kind < NOW + LATER, later, anywhere))
+
+
+def _layers(inside: int, width: int) -> nn.Sequential:
+    return nn.Sequential(
+        nn.Linear(inside, width), nn.GELU(), nn.Linear(width, width), nn.GELU(), nn.LayerNorm(width)
+    )

@@ -1,0 +1,61 @@
+"""Inverse dynamics (Pathak et al. 2017, arXiv 1705.05363): which action led from now to next?
+
+The accuracy has bounds. Some actions do the same, such as firing when there is nothing to fire;
+and with sticky actions the first frames of a step may repeat the action of the step before, each
+with the probability that the recordings say (0.25).
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from fovea.atari.games import ACTIONS, GAMES
+from fovea.pretrain.objectives.base import Objective
+from fovea.pretrain.terms.centering import within
+from fovea.pretrain.terms.cls_and_mean import seen
+from fovea.pretrain.terms.order import HEAD
+from fovea.seeding import Draws, seeded
+
+
+class InverseDynamics(Objective):
+    """A head tells from two neighbouring windows which of its game's actions was taken.
+
+    It sees the first window and what changed to the second, both as they differ within the game
+    (see `terms.centering`): what an action does is small beside what sets screens apart.
+
+    Args:
+        width: hidden width of the head.
+    """
+
+    offsets = (0, 1)
+    labels = ("action", "game")
+
+    def __init__(self, width: int = 256, **base):
+        super().__init__(**base)
+        with seeded(self.seed, HEAD):
+            self.head = nn.Sequential(
+                nn.Linear(2 * 2 * self.encoder.dim, width),
+                nn.ReLU(),
+                nn.Linear(width, len(GAMES) * ACTIONS),
+            )
+
+    def views(
+        self, windows: Tensor, draws: Draws, action: Tensor, game: Tensor
+    ) -> tuple[Tensor, ...]:
+        """(B, stack, H, W) uint8 now and next, the action between them and the game (B,)."""
+        return *windows.unbind(1), action[:, 0], game[:, 0]
+
+    def losses(self, now: Tensor, later: Tensor, action: Tensor, game: Tensor) -> dict[str, Tensor]:
+        now, later = (seen(window) for window in self.encode(now, later))
+        action, game = self.join(action, game)
+        change = within(torch.cat([now, later - now], dim=1), game)
+        logits = of_game(self.head(change), game).float()
+        self.note(action_accuracy=(logits.argmax(1) == action).float().mean())
+        return {"action": F.cross_entropy(logits, action)}
+
+
+def of_game(logits: Tensor, game: Tensor) -> Tensor:
+    """(B, ACTIONS): of logits (B, games * ACTIONS), those of each sample's game (B,)."""
+    return logits.unflatten(1, (-1, ACTIONS))[torch.arange(len(game), device=game.device), game]

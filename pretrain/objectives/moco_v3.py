@@ -1,0 +1,70 @@
+"""MoCo v3 (Chen, Xie, He 2021, arXiv 2104.02057): find the teacher's key of the other view."""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+
+from fovea.pretrain.encoders.vit import Shape
+from fovea.pretrain.objectives.two_views import TwoViews
+from fovea.pretrain.optim import cosine
+from fovea.pretrain.terms.info_nce import cosines, info_nce
+from fovea.pretrain.terms.mlp import PROJECTOR, mlp
+from fovea.pretrain.terms.teacher import copied, follow
+from fovea.seeding import seeded
+
+
+class MoCoV3(TwoViews):
+    """The student's query of a view matches the teacher's key of the other, and no other sample's.
+
+    The patch embedding and the positions stay as they were drawn: learning patches made the
+    authors' ViTs unstable. So the positions are sines and cosines, and the patches' weights are
+    the larger ones that `patch_gain` gives.
+
+    Args:
+        encoder: shape of the encoder, a ViT.
+        projector: hidden width of projector and predictor.
+        out: width of queries and keys.
+        temperature: that their cosines are divided by.
+        momentum: of the teacher at first; it goes to 1 along a half-cosine.
+    """
+
+    def __init__(
+        self,
+        encoder: Shape = Shape(positions="sincos"),
+        projector: int = 1024,
+        out: int = 256,
+        temperature: float = 0.2,
+        momentum: float = 0.99,
+        **two_views,
+    ):
+        super().__init__(encoder=encoder, **two_views)
+        self.temperature, self.momentum = temperature, momentum
+        self.encoder.vit.patch_embed.requires_grad_(False)
+        self.encoder.vit.pos_embed.requires_grad_(False)
+        with seeded(self.seed, PROJECTOR):
+            self.projector = _normed(self.encoder.dim, projector, projector, out)
+            self.predictor = _normed(out, projector, out)
+        self.teacher, self.teacher_projector = copied(self.encoder), copied(self.projector)
+
+    def losses(self, first: Tensor, second: Tensor) -> dict[str, Tensor]:
+        seen = self.encode(first, second)
+        queries = [self.predictor(self.projector(view.summary)) for view in seen]
+        taught = self.encode(first, second, by=self.teacher)
+        keys = [self.teacher_projector(view.summary) for view in taught]
+        return {"contrast": moco_loss(*queries, *keys, temperature=self.temperature)}
+
+    def stepped(self) -> None:
+        momentum = cosine(self.momentum, 1.0, self.done)
+        follow(self.teacher, self.encoder, momentum)
+        follow(self.teacher_projector, self.projector, momentum)
+
+
+def moco_loss(q1: Tensor, q2: Tensor, k1: Tensor, k2: Tensor, *, temperature: float) -> Tensor:
+    """Cross-entropies of finding k2 from q1 and k1 from q2 (B, D) in the batch, times 2 T."""
+    crossed = info_nce(cosines(q1, k2) / temperature) + info_nce(cosines(q2, k1) / temperature)
+    return 2 * temperature * crossed
+
+
+def _normed(*widths: int) -> nn.Sequential:
+    """An `mlp` that ends in a BatchNorm without scale and shift."""
+    return nn.Sequential(*mlp(*widths), nn.BatchNorm1d(widths[-1], affine=False))

@@ -1,0 +1,45 @@
+"""SimCLR (Chen et al. 2020, arXiv 2002.05709): find a sample's other view among all views."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from fovea.pretrain.objectives.two_views import TwoViews
+from fovea.pretrain.terms.info_nce import cosines, found, info_nce
+from fovea.pretrain.terms.mlp import PROJECTOR, mlp
+from fovea.seeding import seeded
+
+
+class SimCLR(TwoViews):
+    """Each of the 2 B views is nearer to the other view of its sample than to the rest.
+
+    Args:
+        projector: hidden width of the projector.
+        out: width of its output.
+        temperature: that the cosines are divided by.
+    """
+
+    def __init__(
+        self, projector: int = 1024, out: int = 128, temperature: float = 0.2, **two_views
+    ):
+        super().__init__(**two_views)
+        self.temperature = temperature
+        with seeded(self.seed, PROJECTOR):
+            self.projector = mlp(self.encoder.dim, projector, out)
+
+    def losses(self, first: Tensor, second: Tensor) -> dict[str, Tensor]:
+        first, second = (self.projector(view.summary) for view in self.encode(first, second))
+        scores = view_scores(first, second) / self.temperature
+        self.note(found=found(scores))
+        return {"contrast": info_nce(scores)}
+
+
+def view_scores(x: Tensor, y: Tensor) -> Tensor:
+    """(2 B, 2 B) cosines of views x, y (B, D), for `info_nce`.
+
+    Column i is that of view i of both batches one after the other, and row i that of the other
+    view of the same sample. A view scores -inf with itself.
+    """
+    views = torch.cat([x, y])
+    return cosines(views, views).fill_diagonal_(-torch.inf).roll(len(x), 0)

@@ -1,0 +1,74 @@
+"""VICReg (Bardes, Ponce, LeCun 2022, arXiv 2105.04906): invariance, variance, covariance."""
+
+from __future__ import annotations
+
+import torch.nn.functional as F
+from torch import Tensor
+
+from fovea.pretrain.objectives.two_views import TwoViews
+from fovea.pretrain.terms.mlp import PROJECTOR, mlp
+from fovea.pretrain.terms.precision import full_precision
+from fovea.seeding import seeded
+
+
+class VICReg(TwoViews):
+    """Two augmented views of the same screens agree, every feature varies, no two covary.
+
+    Args:
+        expander: width of the three layers that the summary is expanded by.
+        invariance, variance, covariance: coefficients of the terms.
+    """
+
+    def __init__(
+        self,
+        expander: int = 1024,
+        invariance: float = 25.0,
+        variance: float = 25.0,
+        covariance: float = 1.0,
+        **two_views,
+    ):
+        super().__init__(**two_views)
+        self.coefficients = {
+            "invariance": invariance,
+            "variance": variance,
+            "covariance": covariance,
+        }
+        with seeded(self.seed, PROJECTOR):
+            self.expander = mlp(self.encoder.dim, expander, expander, expander)
+
+    def losses(self, first: Tensor, second: Tensor) -> dict[str, Tensor]:
+        first, second = self.encode(first, second)
+        return self.terms(first.summary, second.summary)
+
+    def terms(self, first: Tensor, second: Tensor) -> dict[str, Tensor]:
+        """The weighted terms of two batches of summaries (B, D)."""
+        terms = vicreg_terms(self.expander(first), self.expander(second))
+        return {name: self.coefficients[name] * value for name, value in terms.items()}
+
+
+@full_precision
+def vicreg_terms(x: Tensor, y: Tensor) -> dict[str, Tensor]:
+    """Invariance, variance and covariance of embeddings x, y (B, D), without coefficients.
+
+    As the authors' code has it: the variance term is the mean of both views (the paper's equation
+    has their sum), the covariance term their sum over D (facebookresearch/vicreg).
+    """
+    return {
+        "invariance": F.mse_loss(x, y),
+        "variance": (_hinge(x) + _hinge(y)) / 2,
+        "covariance": _covariance(x) + _covariance(y),
+    }
+
+
+def _hinge(x: Tensor) -> Tensor:
+    """How far the standard deviation of each feature is below 1, on average."""
+    return F.relu(1 - (x.var(dim=0) + 1e-4).sqrt()).mean()
+
+
+def _covariance(x: Tensor) -> Tensor:
+    """The sum of the squared covariances of different features, over D."""
+    batch, dim = x.shape
+    x = (x - x.mean(dim=0)) / (batch - 1) ** 0.5
+    # The products of samples have the same sum of squares as those of features, the covariances.
+    products = x @ x.mT if batch < dim else x.mT @ x
+    return (products.pow(2).sum() - x.pow(2).sum(dim=0).pow(2).sum()) / dim

@@ -1,0 +1,1 @@
+"""What objectives share: losses, tasks, teachers, and gathering over ranks."""

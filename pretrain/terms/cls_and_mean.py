@@ -1,0 +1,13 @@
+"""What tasks are given of an encoder's features."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from fovea.pretrain.encoders.encoder import Features
+
+
+def seen(features: Features) -> Tensor:
+    """(B, 2 D): the summary beside the mean token, which knows more of positions."""
+    return torch.cat([features.summary, features.tokens.mean(1)], dim=1)

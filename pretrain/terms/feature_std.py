@@ -1,0 +1,15 @@
+"""How far features are from having collapsed to one point."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+
+def feature_std(features: Tensor) -> Tensor:
+    """How far (B, D) features are from one point: sqrt(D) times the mean std of the unit vectors.
+
+    0 where all are the same, about 1 where they point everywhere alike.
+    """
+    unit = torch.nn.functional.normalize(features.float(), dim=1)
+    return unit.std(dim=0).mean() * features.shape[1] ** 0.5

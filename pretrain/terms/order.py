@@ -1,0 +1,107 @@
+"""Temporal order: are windows of screens shown in the order in which they happened?
+
+Misra, Zitnick, Hebert 2016 (arXiv 1603.08561), in the form of Goulao & Oliveira 2022
+(arXiv 2209.10901): representations of three windows are concatenated in some order and a head
+says whether it is the true one. `OrderTask` is the repaired form that TOV-VICReg and the order
+alone share; what it mends is said in tov_vicreg.py.
+"""
+
+from __future__ import annotations
+
+from itertools import permutations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from fovea.pretrain.encoders.encoder import Features
+from fovea.pretrain.terms.centering import apart
+from fovea.pretrain.terms.cls_and_mean import seen
+from fovea.seeding import Draws, seeded
+
+# All orders of three windows; row 0 is the true one.
+ORDERS = torch.tensor(list(permutations(range(3))))
+# What the task shows: the true order, or one neighbouring pair swapped. The reverse is left out: a
+# game played backwards can look like a game.
+TRUE, SWAPPED = ORDERS[:1], ORDERS[[1, 2]]
+HEAD = 2  # keeps the head's initial weights apart from those of the encoder
+
+
+class OrderTask(nn.Module):
+    """Three windows before, now and after, half of them shown out of order; a head tells which.
+
+    Args:
+        dim: width of the encoder.
+        gaps: distances between neighbouring windows, in agent steps; one is drawn a sample.
+        width: hidden width of the head.
+        motion: the least mean absolute difference between neighbouring windows, in grey levels,
+            for a sample to count.
+        seed: of the head's initial weights.
+
+    Attributes:
+        offsets: what an episode must hold of an anchor's neighbours.
+    """
+
+    def __init__(self, dim: int, gaps: tuple[int, ...], width: int, motion: float, seed: int):
+        super().__init__()
+        self.offsets = (-max(gaps), 0, max(gaps))
+        self.motion = motion
+        self.register_buffer("gaps", torch.tensor(gaps), persistent=False)
+        self.register_buffer("shown", torch.cat([TRUE, SWAPPED]), persistent=False)
+        inside = 3 * 2 * dim
+        with seeded(seed, HEAD):
+            self.head = nn.Sequential(
+                nn.BatchNorm1d(inside, affine=False),
+                nn.Linear(inside, width),
+                nn.ReLU(),
+                nn.Linear(width, 1),
+            )
+
+    def places(self, at: Tensor, draws: Draws) -> Tensor:
+        """(B, 3) int64: before, now and after the anchors, at one gap a sample."""
+        gap = self.gaps[draws.integers(len(self.gaps))]
+        return at[:, None] + gap[:, None] * torch.tensor([-1, 0, 1], device=at.device)
+
+    def ask(self, windows: Tensor, draws: Draws) -> tuple[Tensor, Tensor]:
+        """The order in which windows (B, 3, stack, H, W) are shown, and which of them count.
+
+        (B, 3) int64, half of them 0 1 2; (B,) float, 1 where all neighbours differ by `motion`.
+        """
+        swap = draws.chance(0.5) * (1 + draws.integers(len(SWAPPED)))
+        newest = windows[:, :, -1].float()
+        change = (newest[:, 1:] - newest[:, :-1]).abs().mean(dim=(2, 3))
+        return self.shown[swap], (change >= self.motion).all(1).float()
+
+    def forward(self, three: list[Features], order: Tensor, moved: Tensor) -> tuple[Tensor, Tensor]:
+        """The loss, and the share of the samples that count which is told right."""
+        windows = torch.stack([seen(window) for window in three], 1)
+        logits = order_logits(self.head, apart(windows), order)
+        shuffled = (order != torch.arange(3, device=order.device)).any(1)
+        return order_loss(logits, shuffled, moved), accuracy(logits, shuffled, moved)
+
+
+def order_logits(head: nn.Module, windows: Tensor, orders: Tensor) -> Tensor:
+    """(B,) logits that windows (B, 3, D) are out of order when shown in `orders` (B, 3)."""
+    shown = windows.gather(1, orders[:, :, None].expand_as(windows))
+    return head(shown.flatten(1)).squeeze(1)
+
+
+def order_loss(logits: Tensor, shuffled: Tensor, weight: Tensor | None = None) -> Tensor:
+    """Mean binary cross-entropy of logits (B,) against `shuffled` (B,): 1 = out of order.
+
+    `weight` (B,) leaves samples out (0) or in (1); the mean is over those that are in.
+    """
+    loss = F.binary_cross_entropy_with_logits(logits, shuffled.to(logits.dtype), reduction="none")
+    return weighted_mean(loss, weight)
+
+
+def accuracy(logits: Tensor, shuffled: Tensor, weight: Tensor | None = None) -> Tensor:
+    """The share of samples whose logit (B,) has the right sign."""
+    return weighted_mean(((logits > 0) == shuffled.bool()).float(), weight)
+
+
+def weighted_mean(values: Tensor, weight: Tensor | None) -> Tensor:
+    """The mean of values (B,) where weight (B,) is 1; 0 where it is 0 everywhere."""
+    if weight is None:
+        return values.mean()
+    return (values * weight).sum() / weight.sum().clamp(min=1)

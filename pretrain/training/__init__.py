@@ -1,0 +1,1 @@
+"""Training runs: command line, checkpoints, logging, monitoring."""

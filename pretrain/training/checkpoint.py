@@ -1,0 +1,70 @@
+"""Lightning checkpoints that are whole or absent, each with its SHA-256 beside it.
+
+Lightning stages its own in the system's temporary folder; where that is another file system a
+kill in the middle leaves a torn file under the final name.
+"""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+from typing import Any
+
+import torch
+from lightning.fabric.plugins.io import TorchCheckpointIO
+from lightning.pytorch.callbacks import ModelCheckpoint
+
+from fovea.files import replacing, sha256, write_text
+
+log = logging.getLogger("fovea")
+
+
+class VerifiedCheckpointIO(TorchCheckpointIO):
+    """Write beside the target, sync, rename, then write the hash; load only what plain data is."""
+
+    def save_checkpoint(self, checkpoint: dict[str, Any], path, storage_options=None) -> None:
+        with replacing(path) as temporary:
+            with open(temporary, "wb") as file:
+                try:
+                    torch.save(checkpoint, file)
+                except RuntimeError as fault:
+                    # torch covers what a full disk says with a complaint of its own.
+                    raise fault.__context__ or fault from None
+            digest = sha256(temporary)
+        write_text(f"{path}.sha256", f"{digest}  {Path(path).name}\n")
+
+    def load_checkpoint(self, path, map_location=None, weights_only=None) -> dict[str, Any]:
+        # Mapped, not read: a replay lies beside the weights and may be larger than memory.
+        return torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+
+    def remove_checkpoint(self, path) -> None:
+        # The hash goes first: what is left half-removed does not verify.
+        Path(f"{path}.sha256").unlink(missing_ok=True)
+        Path(path).unlink(missing_ok=True)
+
+
+def newest(folder: str | Path) -> Path | None:
+    """The newest checkpoint in `folder` that matches its hash, or None where there is none.
+
+    One that does not is left alone and named in a warning.
+    """
+    for path in sorted(Path(folder).glob("step-*.ckpt"), reverse=True):
+        sums = Path(f"{path}.sha256")
+        if sums.exists() and sums.read_text().split()[:1] == [sha256(path)]:
+            return path
+        log.warning("%s does not match its SHA-256 and is passed over for an older one", path)
+    return None
+
+
+def keep_newest(folder: str | Path, every: int, keep: int = 2) -> ModelCheckpoint:
+    """A callback that saves every `every` steps into `folder` and keeps the newest `keep`."""
+    return ModelCheckpoint(
+        dirpath=folder,
+        filename="step-{step:09d}",
+        auto_insert_metric_name=False,
+        every_n_train_steps=every,
+        monitor="step",
+        mode="max",
+        save_top_k=keep,
+        enable_version_counter=False,
+    )
