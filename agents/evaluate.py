@@ -10,7 +10,6 @@ import torch
 from tqdm import tqdm
 
 from fovea.agents.algorithms.base import Agent
-from fovea.agents.experience.base import ACTIONS
 from fovea.agents.loading import Saved, load
 from fovea.agents.task import PROTOCOLS, Play
 from fovea.agents.video import STEPS_PER_SECOND, Moment, film
@@ -21,7 +20,7 @@ from fovea.device import device
 from fovea.files import exclusive
 from fovea.progress import bar
 from fovea.runs import Run, read_run
-from fovea.seeding import keyed
+from fovea.seeding import Stream, keyed
 
 VIDEO = "media/evaluation.webm"
 
@@ -133,7 +132,7 @@ def play_episodes(
 
     The first `most` moments of the first environment's first episode are put into `filmed`.
     """
-    generator = keyed("cpu", seed, ACTIONS)
+    generator = keyed("cpu", Stream.EVALUATION_ACTIONS, seed)
     returns: list[list[float]] = [[] for _ in quota]
     lengths: list[list[int]] = [[] for _ in quota]
     score, screens = 0.0, envs.reset()

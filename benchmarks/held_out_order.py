@@ -22,7 +22,7 @@ from fovea.command import UserError, main
 from fovea.pretrain.objectives.base import Objective
 from fovea.pretrain.terms.order import OrderTask
 from fovea.pretrain.training.checkpoint import newest
-from fovea.seeding import Draws, keyed
+from fovea.seeding import Draws, Stream, keyed
 
 BATCH = 250
 
@@ -62,8 +62,12 @@ def told(objective: Objective, frames: Frames, game: int, samples: int) -> tuple
     right = counted = torch.zeros(())
     batches = samples // BATCH
     for step in tqdm(range(batches), desc=frames.games[game], unit=" batches", leave=False):
-        at = starts[torch.randint(len(starts), (BATCH,), generator=keyed("cpu", game, step))]
-        draws = Draws(game, step, BATCH, "cpu")
+        at = starts[
+            torch.randint(
+                len(starts), (BATCH,), generator=keyed("cpu", Stream.HELD_OUT_ORDER, game, step)
+            )
+        ]
+        draws = Draws(Stream.HELD_OUT_VIEWS, game, step, BATCH, "cpu")
         places = objective.task.places(at, draws)
         windows = frames.windows(places.flatten(), stack)[:, 0].unflatten(0, (-1, 3))
         order, moved = objective.task.ask(windows, draws)

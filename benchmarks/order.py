@@ -20,7 +20,7 @@ from fovea.pretrain.objectives.temporal_order import TemporalOrder
 from fovea.pretrain.terms.centering import apart
 from fovea.pretrain.terms.cls_and_mean import seen
 from fovea.pretrain.terms.order import accuracy, order_logits, order_loss
-from fovea.seeding import Draws, keyed
+from fovea.seeding import Draws, Stream, keyed
 
 LINES = 10
 WAYS = {"as they are": lambda windows: windows, "set apart": apart}
@@ -34,8 +34,10 @@ def learn(frames: Frames, way: str, samples: int, batch: int, gaps: tuple[int, .
     right: list[Tensor] = []
     steps = samples // batch
     for step in tqdm(range(steps), desc=way, unit=" batches"):
-        at = starts[torch.randint(len(starts), (batch,), generator=keyed("cpu", step))]
-        draws = Draws(0, step, batch, "cpu")
+        at = starts[
+            torch.randint(len(starts), (batch,), generator=keyed("cpu", Stream.ORDER, 0, step))
+        ]
+        draws = Draws(Stream.VIEWS, 0, step, batch, "cpu")
         places = objective.places(at, frames, draws)
         windows = frames.windows(places.flatten(), objective.encoder.stack).unflatten(0, (-1, 3))
         three, order, moved = objective.views(windows[:, :, 0], draws)

@@ -38,7 +38,7 @@ from fovea.pretrain.objectives import vicreg as vicreg_file
 from fovea.pretrain.objectives.base import Objective
 from fovea.pretrain.optim import Optimisation, configure
 from fovea.pretrain.training.fit import DESCRIPTION, PretrainCLI
-from fovea.seeding import Draws
+from fovea.seeding import Draws, Stream
 
 CONFIGS = Path(__file__).parents[1] / "pretrain" / "configs"
 OBJECTIVES = {
@@ -90,7 +90,7 @@ def bare_step(at: Setting, pipe: Connection) -> None:
     objective = built(at)
     shape = (at.batch, 1, STACKS[at.chain], 84, 84)
     windows = torch.randint(0, 256, shape, dtype=torch.uint8, device=at.device)
-    views = objective.views(windows, Draws(0, 0, at.batch, at.device))
+    views = objective.views(windows, Draws(Stream.VIEWS, 0, 0, at.batch, at.device))
     step = stepper(objective, at)
     take_turns(pipe, lambda steps: timed(lambda: step(views), steps, at.device))
 

@@ -1,52 +1,106 @@
-"""Random draws that are a function of (seed, step, slot), whatever the number of ranks."""
+"""Random draws that are a function of (stream, seed, step, slot), whatever the number of ranks.
+
+Every use of a seed is a `Stream`: two uses of one seed, and one use of two seeds, never meet the
+same numbers. Keys are hashed by NumPy's SeedSequence, which is made for it.
+
+Two keys of `fovea.atari` are older than this table and stay as they are: that of a recording's
+shard, which is to be made again to the same bytes, and that of `Frames.split`, or encoders would be
+probed on episodes that they were trained on.
+"""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterator
 from contextlib import contextmanager
+from enum import IntEnum, auto, unique
 
+import numpy as np
 import torch
 from torch import Tensor
 
 
-def keyed(device: torch.device | str, *key: int) -> torch.Generator:
-    """A generator on `device` that is a function of the integers in `key`."""
-    return torch.Generator(device).manual_seed(_seed(*key))
+@unique
+class Stream(IntEnum):
+    """What a seed is used for. Numbers are parts of keys: add at the end, and take none away."""
+
+    # Initial weights
+    ENCODER = auto()
+    PROJECTOR = auto()
+    OBJECTIVE_HEAD = auto()
+    DECODER = auto()
+    COMPONENTS_HEAD = auto()
+    AGENT_HEAD = auto()
+    TOKEN_PROJECTION = auto()
+    ADAPTER = auto()
+    POOL_KEYS = auto()
+    # Pretraining
+    ORDER = auto()
+    PLACES = auto()
+    VIEWS = auto()
+    HELD_OUT_ORDER = auto()
+    HELD_OUT_PLACES = auto()
+    HELD_OUT_VIEWS = auto()
+    SHARD_ORDER = auto()
+    COMPONENTS_SCREENS = auto()
+    COMPONENTS_SKETCH = auto()
+    RANDOM_LABELS = auto()
+    # Agents
+    EPISODES = auto()
+    ACTIONS = auto()
+    BATCHES = auto()
+    NOISE = auto()
+    REPLAY_SHIFT = auto()
+    CONSISTENCY = auto()
+    NORM_EPISODES = auto()
+    NORM_ACTIONS = auto()
+    EVALUATION_ACTIONS = auto()
+    # Probes
+    PROBE_SCREENS = auto()
+    PROBE_SKETCH = auto()
+    PROBE_BATCHES = auto()
+
+
+def key(stream: Stream, *numbers: int) -> int:
+    """A seed of 63 bits, a function of the stream and the numbers (at least 0).
+
+    torch's generator on the CPU looks at the lower 32 of them.
+    """
+    entropy = (stream, *numbers)
+    return int(np.random.SeedSequence(entropy).generate_state(1, np.uint64)[0] >> np.uint64(1))
+
+
+def keyed(device: torch.device | str, stream: Stream, *numbers: int) -> torch.Generator:
+    """A generator on `device` that is a function of the stream and the numbers."""
+    return torch.Generator(device).manual_seed(key(stream, *numbers))
 
 
 @contextmanager
-def seeded(*key: int) -> Iterator[None]:
-    """Make the initial weights that are drawn inside the block a function of `key`."""
+def seeded(stream: Stream, *numbers: int) -> Iterator[None]:
+    """Make what torch draws inside the block, on the CPU, a function of the stream and numbers."""
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(_seed(*key))
+        torch.manual_seed(key(stream, *numbers))
         yield
 
 
-def share(first: Tensor, *key: int | Tensor) -> Tensor:
-    """Floats uniform in [0, 1) that are a function of int64 `first` and of `key`, element-wise."""
-    return _right(_mixed(first, *key), 40).float() / 2**24
+def uniform_by_index(index: Tensor, stream: Stream, *numbers: int) -> Tensor:
+    """Floats uniform in [0, 1), each a function of an int64 of `index`, the stream and numbers."""
+    return _shift_right(_mix(index, key(stream, *numbers)), 40).float() / 2**24
 
 
-def _seed(*key: int) -> int:
-    """One 63-bit seed of several integers."""
-    return _right(_mixed(*key), 1)
-
-
-def _mixed(*key: int | Tensor) -> int | Tensor:
-    """The low 64 bits mix all integers of `key`: all are numbers, or the first an int64 tensor."""
-    state = 0
-    for number in key:
-        # splitmix64: neighbouring keys must not give neighbouring states. Tensors wrap around at
-        # 64 bits; numbers grow beyond, and what is beyond never comes back.
-        state = (state ^ number) + (0x9E3779B97F4A7C15 - 2**64)
-        state = (state ^ _right(state, 30)) * (0xBF58476D1CE4E5B9 - 2**64)
-        state = (state ^ _right(state, 27)) * (0x94D049BB133111EB - 2**64)
-        state = state ^ _right(state, 31)
+def _mix(*parts: int | Tensor) -> Tensor:
+    """The low 64 bits mix all parts, the first of which is an int64 tensor (splitmix64)."""
+    state: int | Tensor = 0
+    for part in parts:
+        # Neighbouring keys must not give neighbouring states.
+        state = (state ^ part) + (0x9E3779B97F4A7C15 - 2**64)
+        state = (state ^ _shift_right(state, 30)) * (0xBF58476D1CE4E5B9 - 2**64)
+        state = (state ^ _shift_right(state, 27)) * (0x94D049BB133111EB - 2**64)
+        state = state ^ _shift_right(state, 31)
     return state
 
 
-def _right(bits: int | Tensor, count: int) -> int | Tensor:
+def _shift_right(bits: int | Tensor, count: int) -> int | Tensor:
     """Shift 64 bits right and fill with zeros, where >> would repeat the sign."""
     return bits >> count & 2 ** (64 - count) - 1
 
@@ -58,7 +112,7 @@ class Draws:
     the same numbers on any number of ranks.
 
     Args:
-        seed, step: the key.
+        stream, seed, step: the key.
         batch: samples of this rank.
         device: where the numbers are made and used.
         rank, world: this rank takes the slots rank, rank + world, ...
@@ -67,6 +121,7 @@ class Draws:
 
     def __init__(
         self,
+        stream: Stream,
         seed: int,
         step: int,
         batch: int,
@@ -75,9 +130,9 @@ class Draws:
         world: int = 1,
         episode: Tensor | None = None,
     ):
-        self.generator = keyed(device, seed, step)
+        self.generator = keyed(device, stream, seed, step)
         self.device, self.batch, self.rank, self.world = device, batch, rank, world
-        self.seed, self.episode = seed, episode
+        self.stream, self.seed, self.episode = stream, seed, episode
 
     def uniform(self, low: float, high: float, *shape: int) -> Tensor:
         """(batch, *shape) float, uniform in [low, high)."""
@@ -103,8 +158,9 @@ class Draws:
         Whenever and on whichever rank an episode is met, its numbers are the same. So are those of
         two calls: what is to be independent comes from one call, or has keys of its own.
         """
-        index = torch.arange(math.prod(shape), device=self.device)
-        shares = share(self.episode[:, None], index, _seed(self.seed, key))
+        count = math.prod(shape)
+        index = self.episode[:, None] * count + torch.arange(count, device=self.device)
+        shares = uniform_by_index(index, self.stream, self.seed, key)
         return (low + (high - low) * shares).view(self.batch, *shape)
 
     def _empty(self, shape: tuple[int, ...]) -> Tensor:

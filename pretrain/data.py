@@ -12,11 +12,18 @@ from torch import Tensor
 from fovea.atari.frames import Frames
 from fovea.command import UserError
 from fovea.pretrain.rotation import Rotation, Whole, rotate
-from fovea.seeding import Draws, keyed
+from fovea.seeding import Draws, Stream, keyed
 
-ORDER = 1  # keeps the order of samples apart from every other use of the seed
-PLACES = 3  # and the places of their windows
-HELD_OUT = 4  # and both apart from those of the held-out batches
+
+class Streams(NamedTuple):
+    """What the seed is used for in a sequence of batches."""
+
+    order: Stream
+    places: Stream
+
+
+TRAINING = Streams(Stream.ORDER, Stream.PLACES)
+HELD_OUT = Streams(Stream.HELD_OUT_ORDER, Stream.HELD_OUT_PLACES)
 
 
 class Batch(NamedTuple):
@@ -77,10 +84,10 @@ class Windows(lightning.LightningDataModule):
 
     def train_dataloader(self) -> Steps:
         steps = self.trainer.max_steps * self.trainer.accumulate_grad_batches
-        return Steps(self, self.training, self.seed, self.seen, steps)
+        return Steps(self, self.training, TRAINING, self.seen, steps)
 
     def val_dataloader(self) -> Steps:
-        return Steps(self, self.validation, self.seed ^ HELD_OUT, 0, self.held_out)
+        return Steps(self, self.validation, HELD_OUT, 0, self.held_out)
 
     def state_dict(self) -> dict[str, int]:
         return {"seen": self.trainer.fit_loop.epoch_loop.total_batch_idx + 1}
@@ -109,9 +116,12 @@ class Steps:
     pass group after group, and those of a group shuffled.
     """
 
-    def __init__(self, data: Windows, held: Whole | Rotation, seed: int, first: int, last: int):
+    def __init__(
+        self, data: Windows, held: Whole | Rotation, streams: Streams, first: int, last: int
+    ):
         trainer = data.trainer
-        self.objective, self.held, self.seed = trainer.lightning_module, held, seed
+        self.objective, self.held = trainer.lightning_module, held
+        self.seed, self.streams = data.seed, streams
         self.rank, self.world = trainer.global_rank, trainer.world_size
         self.batch, self.first, self.last = data.batch, first, last
         self.windows = held.windows(self.objective.encoder.stack, self.objective.offsets)
@@ -175,7 +185,8 @@ class Steps:
         anchors = self._anchors(turn, frames)
         # Every slot has some anchor here, so that its draws are the same wherever groups meet.
         at = anchors[(slots - turn.begin).clamp(0, len(anchors) - 1).to(anchors.device)]
-        draws = Draws(self.seed ^ PLACES, step, len(at), at.device, self.rank, self.world)
+        ranks = self.rank, self.world
+        draws = Draws(self.streams.places, self.seed, step, len(at), at.device, *ranks)
         mine = slice(*torch.searchsorted(slots, torch.tensor([turn.begin, turn.end])).tolist())
         places = self.objective.places(at, frames, draws)[mine]
         windows = frames.windows(places.flatten(), self.objective.encoder.stack)
@@ -190,7 +201,7 @@ class Steps:
         if self._shuffled[0] != (turn.number, turn.index):
             starts = frames.starts(self.objective.encoder.stack, self.objective.offsets)
             # A pass's first group is shuffled as all windows are where they are one group.
-            generator = keyed("cpu", self.seed, turn.number + (turn.index << 32), ORDER)
+            generator = keyed("cpu", self.streams.order, self.seed, turn.number, turn.index)
             order = torch.randperm(len(starts), generator=generator)
             self._shuffled = (turn.number, turn.index), starts[order.to(starts.device)]
         return self._shuffled[1]

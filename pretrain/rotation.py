@@ -15,8 +15,7 @@ from fovea.atari.recordings import SCREEN_BYTES
 from fovea.atari.shards import Shards
 from fovea.command import UserError
 from fovea.progress import bar
-
-DEAL = 6  # keeps the deal of shards apart from every other use of the seed
+from fovea.seeding import Stream
 
 
 class Whole:
@@ -70,7 +69,7 @@ class Rotation:
 
     def deal(self, number: int) -> list[list[int]]:
         """The groups of pass `number`: shards, in the order of play, each once in a pass."""
-        rng = np.random.default_rng([self.seed, number, DEAL])
+        rng = np.random.default_rng([Stream.SHARD_ORDER, self.seed, number])
         return dealt(np.diff(self.bounds), self.shards.game, self.limit, rng)
 
     def windows(self, stack: int, offsets: Sequence[int]) -> np.ndarray:

@@ -15,6 +15,7 @@ from fovea.atari.frames import Frames
 from fovea.command import UserError
 from fovea.pretrain.encoders.encoder import Encoder
 from fovea.probes.references import Pixels
+from fovea.seeding import Stream, keyed
 
 SHARES = (0.7, 0.1, 0.2)  # of the episodes, and of the samples: training, validation, test
 BATCH = 256
@@ -91,7 +92,7 @@ def encode(encoder: Encoder, drawn: dict[str, list[Drawn]]) -> dict[str, Parts]:
 
 
 def _of_game(frames: Frames, stack: int, samples: int, seed: int) -> list[Drawn]:
-    generator = torch.Generator().manual_seed(seed)
+    generator = keyed("cpu", Stream.PROBE_SCREENS, seed)
     drawn = []
     divided = zip(frames.split(SHARES, seed=seed), SHARES, (_draw, _draw, _draw_pairs), strict=True)
     for part, share, of_part in divided:

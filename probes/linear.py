@@ -18,6 +18,8 @@ import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
+from fovea.seeding import Stream, keyed
+
 VALUES = 256  # of a byte
 RIDGES = tuple(10 ** (power / 2) for power in range(-14, 5))  # beside a mean variance of 1
 SETTLED = 0.01  # nats; where classes can be told apart the loss falls for ever, the answers rest
@@ -138,7 +140,7 @@ def softmax_head(
     target = torch.searchsorted(values, labels)
     weight, bias = x.new_zeros(x.shape[1], len(values)), x.new_zeros(len(values))
     adam = torch.optim.Adam([weight, bias], lr=rate, betas=(0.9, 0.99), fused=True)
-    generator = torch.Generator().manual_seed(seed)
+    generator = keyed("cpu", Stream.PROBE_BATCHES, seed)
     kept, lowest, epoch = None, math.inf, 0
     while kept is None or epoch - kept.epochs < patience:
         for some in torch.randperm(len(x), generator=generator).to(x.device).split(batch):

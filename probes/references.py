@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from fovea.pretrain.encoders.encoder import Encoder, Features
 from fovea.pretrain.terms.principal import principal
-from fovea.seeding import seeded
+from fovea.seeding import Stream, seeded
 
 REFERENCES = ("random", "pixels", "majority")
 
@@ -23,7 +23,7 @@ def references(like: Encoder, seed: int) -> dict[str, Encoder]:
 
 def untrained(like: Encoder, seed: int) -> Encoder:
     """An encoder of the same shape with its initial weights drawn from `seed`, in eval mode."""
-    with seeded(seed):
+    with seeded(Stream.ENCODER, seed):
         return type(like)(like.architecture, like.model_args, like.screen).eval()
 
 
@@ -50,7 +50,7 @@ class Pixels(Encoder):
         some = torch.linspace(0, len(screens) - 1, min(most, len(screens)), device=screens.device)
         screens = screens[some.long()]
         changing = (screens != screens[0]).flatten(1).any(0)
-        with seeded(0):
+        with seeded(Stream.PROBE_SKETCH, 0):
             mean, directions, _ = principal(self.scale(screens).flatten(1)[:, changing], self.dim)
         fitted = Pixels(self.stack, self.screen, directions.shape[1]).to(screens.device)
         fitted.mean[changing], fitted.components[changing] = mean, directions

@@ -10,7 +10,7 @@ from fovea.pretrain.terms.principal import principal
 from fovea.probes.features import BATCH, NotMeasured, Part, Parts, at_rest, shown, stacks
 from fovea.probes.linear import Axes, Fit, ridge
 from fovea.probes.state import asked_of, by_category, r2
-from fovea.seeding import seeded
+from fovea.seeding import Stream, seeded
 
 TITLE = "Tokens: what of the features to give to heads"
 ABOUT = (
@@ -53,7 +53,7 @@ def probe(encoder: Encoder, seen: dict[str, Parts], *, seed: int = 0) -> dict:
 def given(encoder: Encoder, parts: Parts, seed: int) -> dict[str, list[Tensor]]:
     """{reading: features (n, F) of each part}."""
     every = [tokens(encoder, part) for part in parts]
-    with seeded(seed):
+    with seeded(Stream.PROBE_SKETCH, seed):
         centre, directions, std = principal(every[0], KEPT)
     directions = directions[:, std > LEAST * std[0]]
     return {

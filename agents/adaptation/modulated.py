@@ -9,9 +9,7 @@ from torch import Tensor, nn
 
 from fovea.agents.adaptation.base import Held, vit_of
 from fovea.pretrain.encoders.encoder import Encoder
-from fovea.seeding import seeded
-
-ADDED = 4  # keeps the draws of what is added apart from every other use of the seed
+from fovea.seeding import Stream, seeded
 
 
 class Modulator(nn.Module):
@@ -67,6 +65,6 @@ class Modulated(Held):
         Modulated.begin(self, 0)
 
     def begin(self, seed: int) -> None:
-        with seeded(seed, ADDED), torch.no_grad():
+        with seeded(Stream.ADAPTER, seed), torch.no_grad():
             for modulator in self.modulators:
                 modulator.draw()

@@ -7,9 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from fovea.command import UserError
-from fovea.seeding import seeded
-
-KEYS = 5  # keeps the draws of initial keys apart from every other use of the seed
+from fovea.seeding import Stream, seeded
 
 
 def cosines(queries: Tensor, keys: Tensor) -> Tensor:
@@ -93,7 +91,7 @@ class Pool(nn.Module):
     @torch.no_grad()
     def begin(self, seed: int) -> None:
         """Draw the keys anew."""
-        with seeded(seed, KEYS):
+        with seeded(Stream.POOL_KEYS, seed):
             self.keys.uniform_(-self.scale, self.scale)
         self.settle()
 

@@ -38,8 +38,6 @@ if TYPE_CHECKING:
     from fovea.agents.experience.base import Experience
     from fovea.agents.task import Play
 
-HEADS = 2  # keeps the draws of initial heads apart from every other use of the seed
-
 
 class Agent(lightning.LightningModule):
     """What every agent shares: eyes, an optimiser, and how a step is logged.

@@ -7,7 +7,7 @@ from contextlib import nullcontext
 import torch
 from torch import Tensor, nn
 
-from fovea.agents.algorithms.base import HEADS, Agent
+from fovea.agents.algorithms.base import Agent
 from fovea.agents.experience.off_policy import Replayed
 from fovea.agents.experience.replay import Transitions
 from fovea.agents.networks.heads import head
@@ -17,9 +17,7 @@ from fovea.agents.task import Play
 from fovea.command import UserError
 from fovea.pretrain.augment import shift
 from fovea.pretrain.terms.teacher import copied, follow
-from fovea.seeding import Draws, keyed, seeded
-
-NOISE = 14  # keeps the noise of updates apart from every other use of the seed
+from fovea.seeding import Draws, Stream, keyed, seeded
 
 
 class DQN(Agent):
@@ -101,7 +99,7 @@ class DQN(Agent):
                 "the replay holds features: set it to 0, or let the encoder learn"
             )
         self.values = judge(values, *value_range, bins)
-        with seeded(self.seed, HEADS):
+        with seeded(Stream.AGENT_HEAD, self.seed):
             self.head = self.eyes.heads(
                 lambda: head(
                     self.eyes.width,
@@ -170,7 +168,7 @@ class DQN(Agent):
             self.move_target()
         if self.shift:
             batch = shifted(batch, self.shift, self.seed, self.global_step)
-        generator = keyed(self.device, self.seed, self.global_step, NOISE)
+        generator = keyed(self.device, Stream.NOISE, self.seed, self.global_step)
         with noise(self.head, generator), noise(self.target, generator):
             return super().training_step(batch, batch_idx)
 
@@ -201,6 +199,6 @@ class DQN(Agent):
 def shifted(batch: Transitions, pixels: int, seed: int, step: int) -> Transitions:
     """The batch with every stack of screens moved by itself (Yarats et al. 2021, 2004.13649)."""
     both = torch.cat([batch.observed, batch.following])
-    moved = shift(both, Draws(seed, step, len(both), both.device), pixels)
+    moved = shift(both, Draws(Stream.REPLAY_SHIFT, seed, step, len(both), both.device), pixels)
     observed, following = moved.chunk(2)
     return batch._replace(observed=observed, following=following)

@@ -6,12 +6,12 @@ import torch
 from torch import Tensor, nn
 
 from fovea.agents.algorithms import consistency
-from fovea.agents.algorithms.base import HEADS, Agent
+from fovea.agents.algorithms.base import Agent
 from fovea.agents.experience.on_policy import Rollouts, Samples
 from fovea.agents.task import Play
 from fovea.command import UserError
 from fovea.pretrain.augment import Chain, check
-from fovea.seeding import Draws, seeded
+from fovea.seeding import Draws, Stream, seeded
 
 
 class PPO(Agent):
@@ -66,7 +66,7 @@ class PPO(Agent):
                 "corruptions need screens, and of a frozen encoder only its features are held: "
                 "leave them out, or take an encoder that learns"
             )
-        with seeded(self.seed, HEADS):
+        with seeded(Stream.AGENT_HEAD, self.seed):
             heads, width = self.eyes.heads, self.eyes.width
             self.hidden_layer = heads(
                 lambda: orthogonal(nn.Linear(width, self.hidden), 2**0.5), marks=True
@@ -117,7 +117,8 @@ class PPO(Agent):
     def mind(self, batch: Samples, logp: Tensor, value: Tensor) -> dict[str, Tensor]:
         """What is lost where corrupted views of the batch are judged unlike the clean one."""
         screens = batch.observed
-        draws = Draws(self.seed, self.global_step, len(screens), screens.device)
+        step, device = self.global_step, screens.device
+        draws = Draws(Stream.CONSISTENCY, self.seed, step, len(screens), device)
         judged = self.judge(consistency.views(screens, self.corruptions, draws))
         policy, values = consistency.disagreement(logp, judged[0], value, judged[1])
         if self.only_better:

@@ -15,15 +15,12 @@ import torch
 from torch import Tensor
 
 from fovea.command import UserError
-from fovea.seeding import keyed
+from fovea.seeding import Stream, key, keyed
 
 if TYPE_CHECKING:
     from fovea.agents.algorithms.base import Agent
     from fovea.agents.task import Play
     from fovea.atari.env import Step
-
-# These keep the uses of the seed apart.
-EPISODES, ACTIONS, BATCHES, GLANCE = 11, 12, 13, 15
 
 
 class Episode(NamedTuple):
@@ -74,8 +71,8 @@ class Experience:
 
     def begin(self) -> None:
         """Start fresh episodes everywhere, as a function of the seed and the steps played."""
-        seed = keyed("cpu", self.play.seed, self.played, EPISODES).initial_seed()
-        self.observed = self.observe(self.envs.restart(seed))
+        episodes = key(Stream.EPISODES, self.play.seed, self.played)
+        self.observed = self.observe(self.envs.restart(episodes))
         self.fresh = False
 
     def glance(self, screens: int) -> Iterator[Tensor]:
@@ -83,8 +80,9 @@ class Experience:
 
         Nothing is learnt from them, and they are no steps of the run.
         """
-        count, generator = self.envs.num_envs, keyed("cpu", self.play.seed, GLANCE)
-        seen = self.envs.restart(self.play.seed)
+        count = self.envs.num_envs
+        generator = keyed("cpu", Stream.NORM_ACTIONS, self.play.seed)
+        seen = self.envs.restart(key(Stream.NORM_EPISODES, self.play.seed))
         for _ in range(-(-screens // count)):
             yield torch.from_numpy(seen).to(self.agent.device)
             actions = torch.randint(self.envs.action_count, (count,), generator=generator)
@@ -92,7 +90,7 @@ class Experience:
 
     def draws(self) -> torch.Generator:
         """Every draw for the actions to come, as a function of the seed and the steps played."""
-        return keyed("cpu", self.play.seed, self.played, ACTIONS)
+        return keyed("cpu", Stream.ACTIONS, self.play.seed, self.played)
 
     def emulate(self, actions: Tensor) -> Step:
         """What comes of acting once everywhere, actions (N,).

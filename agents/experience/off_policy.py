@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from fovea.agents.experience.base import BATCHES, Experience
+from fovea.agents.experience.base import Experience
 from fovea.agents.experience.priorities import Priorities
 from fovea.agents.experience.replay import Replay, Transitions
 from fovea.command import UserError
-from fovea.seeding import keyed
+from fovea.seeding import Stream, keyed
 
 if TYPE_CHECKING:
     from fovea.agents.algorithms.dqn import DQN
@@ -78,7 +78,7 @@ class Replayed(Experience):
         due = self.warmup + (update + 1) * self.steps_per_update
         while self.played < due:
             self.advance()
-        generator = keyed("cpu", self.play.seed, update, BATCHES)
+        generator = keyed("cpu", Stream.BATCHES, self.play.seed, update)
         if not self.priorities:
             return self.replay.sample(self.batch_size, self.n_step, self.gamma, generator)
         importance = self.importance + (1 - self.importance) * update / self.updates

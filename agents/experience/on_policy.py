@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, NamedTuple
 import torch
 from torch import Tensor
 
-from fovea.agents.experience.base import BATCHES, Experience
+from fovea.agents.experience.base import Experience
 from fovea.agents.experience.returns import gae
 from fovea.command import UserError
-from fovea.seeding import keyed
+from fovea.seeding import Stream, keyed
 
 if TYPE_CHECKING:
     from fovea.agents.algorithms.ppo import PPO
@@ -76,7 +76,7 @@ class Rollouts(Experience):
         if place == 0:
             self.rollout = self.collect()
         epoch, minibatch = divmod(place, self.minibatches)
-        generator = keyed("cpu", self.play.seed, number, epoch, BATCHES)
+        generator = keyed("cpu", Stream.BATCHES, self.play.seed, number, epoch)
         order = torch.randperm(len(self.rollout.action), generator=generator)
         picked = order[minibatch :: self.minibatches].to(self.rollout.action.device)
         return Samples(*(field[picked] for field in self.rollout))

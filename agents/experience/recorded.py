@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from fovea.agents.experience.base import BATCHES, Experience
+from fovea.agents.experience.base import Experience
 from fovea.agents.experience.replay import Replay, Transitions
 from fovea.agents.experience.returns import to_go
 from fovea.atari.frames import Frames
@@ -20,7 +20,7 @@ from fovea.atari.shards import Shards
 from fovea.command import UserError
 from fovea.memory import free_memory
 from fovea.progress import bar
-from fovea.seeding import keyed
+from fovea.seeding import Stream, keyed
 
 if TYPE_CHECKING:
     from fovea.agents.algorithms.base import Agent
@@ -74,7 +74,7 @@ class Recorded(Experience):
     def batch(self, update: int) -> Transitions:
         self.agent.eyes.encoder.settle()
         replay, to_go = self.memory
-        generator = keyed("cpu", self.play.seed, update, BATCHES)
+        generator = keyed("cpu", Stream.BATCHES, self.play.seed, update)
         row, env = replay.draw(self.batch_size, self.n_step, generator)
         self.played += self.batch_size
         self.watch(self.played)

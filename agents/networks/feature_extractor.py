@@ -14,9 +14,7 @@ from fovea.agents.networks.feature_norm import Standard
 from fovea.agents.networks.head_pool import HeadPool
 from fovea.pretrain.encoders.encoder import Features
 from fovea.progress import bar
-from fovea.seeding import seeded
-
-PROJECTION = 3  # keeps the draws of its initial weights apart from every other use of the seed
+from fovea.seeding import Stream, seeded
 
 Pick = Literal["summary", "tokens_mean", "summary_and_mean", "tokens", "flat"]
 
@@ -60,7 +58,7 @@ class Eyes(nn.Module):
         self.encoder, self.part = encoder, PICKS[features]
         self.shrink = nn.Identity()
         if features == "tokens":
-            with seeded(seed, PROJECTION):
+            with seeded(Stream.TOKEN_PROJECTION, seed):
                 self.shrink = nn.Sequential(nn.Linear(encoder.dim, token_width), nn.Flatten())
         tokens = torch.zeros(1, prod(encoder.grid or ()), encoder.dim)
         blank = Features(torch.zeros(1, encoder.dim), tokens)

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from fovea.pretrain.encoders.encoder import Encoder, Features
-from fovea.seeding import seeded
+from fovea.seeding import Stream, seeded
 
 LAYOUT = torch.channels_last  # of weights and maps in memory; what they say does not depend on it
 
@@ -58,7 +58,7 @@ class CNN(Encoder):
 def build_cnn(name: str, stack: int = 4, screen: int = 84, seed: int = 0) -> CNN:
     """An untrained CNN, a key of `CNNS`, its initial weights drawn from `seed`."""
     architecture, initialise = CNNS[name]
-    with seeded(seed):
+    with seeded(Stream.ENCODER, seed):
         encoder = CNN(architecture, {"in_chans": stack}, (screen, screen))
         encoder.body.apply(initialise)
     return encoder

@@ -15,7 +15,7 @@ from torch.utils.hooks import RemovableHandle
 
 from fovea.command import UserError
 from fovea.pretrain.encoders.encoder import Encoder, Features
-from fovea.seeding import seeded
+from fovea.seeding import Stream, seeded
 
 # What differs from timm's `vit_tiny_patch16_224`, or which registry model it is.
 SIZES = {
@@ -175,7 +175,7 @@ def build(shape: Shape, seed: int = 0) -> ViT:
         "global_pool": "token",
         **differences,
     }
-    with seeded(seed), torch.no_grad():
+    with seeded(Stream.ENCODER, seed), torch.no_grad():
         encoder = ViT(architecture, model_args, (shape.screen, shape.screen))
         encoder.vit.patch_embed.proj.weight.mul_(shape.patch_gain)
         if shape.positions == "sincos":

@@ -9,9 +9,8 @@ from fovea.pretrain.objectives.two_views import TwoViews
 from fovea.pretrain.terms.centering import within
 from fovea.pretrain.terms.cls_and_mean import seen
 from fovea.pretrain.terms.info_nce import found, info_nce, products
-from fovea.pretrain.terms.mlp import PROJECTOR
 from fovea.pretrain.terms.teacher import copied, follow
-from fovea.seeding import Draws, seeded
+from fovea.seeding import Draws, Stream, seeded
 
 SHIFT: Chain = [{"name": "shift", "pixels": 4, "p": 0.2}]
 
@@ -44,7 +43,7 @@ class ATC(TwoViews):
     ):
         super().__init__(augment_first, augment_second, later, **base)
         self.momentum = momentum
-        with seeded(self.seed, PROJECTOR):
+        with seeded(Stream.PROJECTOR, self.seed):
             self.compressor = nn.Linear(2 * self.encoder.dim, code)
             self.predictor = nn.Sequential(
                 nn.Linear(code, predictor), nn.ReLU(), nn.Linear(predictor, code)

@@ -10,9 +10,9 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from fovea.pretrain.objectives.two_views import TwoViews
-from fovea.pretrain.terms.mlp import PROJECTOR, mlp
+from fovea.pretrain.terms.mlp import mlp
 from fovea.pretrain.terms.precision import full_precision
-from fovea.seeding import seeded
+from fovea.seeding import Stream, seeded
 
 
 class BarlowTwins(TwoViews):
@@ -33,7 +33,7 @@ class BarlowTwins(TwoViews):
     ):
         super().__init__(**two_views)
         self.coefficients = {"invariance": scale, "redundancy": scale * redundancy}
-        with seeded(self.seed, PROJECTOR):
+        with seeded(Stream.PROJECTOR, self.seed):
             self.projector = mlp(self.encoder.dim, projector, projector, projector)
 
     def losses(self, first: Tensor, second: Tensor) -> dict[str, Tensor]:

@@ -35,10 +35,7 @@ from fovea.pretrain.encoders.vit import Shape, build
 from fovea.pretrain.optim import Optimisation, configure, decay
 from fovea.pretrain.terms.all_gather import join
 from fovea.pretrain.terms.feature_std import feature_std
-from fovea.seeding import Draws
-
-VIEWS = 2  # keeps the draws of the views apart from every other use of the seed
-HELD_OUT = 5  # and those of the held-out batches apart from the training's
+from fovea.seeding import Draws, Stream
 
 
 class Objective(lightning.LightningModule):
@@ -147,7 +144,7 @@ class Objective(lightning.LightningModule):
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         self.done = self.trainer.global_step / self.trainer.max_steps
-        losses = self._losses(batch, self.seed ^ VIEWS)
+        losses = self._losses(batch, Stream.VIEWS)
         loss = torch.stack(list(losses.values())).sum()
         # Lightning takes hundreds of Python calls for a number, and would drop most of them.
         if (self.trainer.global_step + 1) % self.trainer.log_every_n_steps == 0:
@@ -156,16 +153,17 @@ class Objective(lightning.LightningModule):
         return loss
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
-        losses = self._losses(batch, self.seed ^ HELD_OUT)
+        losses = self._losses(batch, Stream.HELD_OUT_VIEWS)
         numbers = {f"loss/{name}": value for name, value in losses.items()} | self.notes
         self.log_dict(
             {f"held_out/{name}": value for name, value in numbers.items()},
             batch_size=len(batch.windows),
         )
 
-    def _losses(self, batch: Batch, seed: int) -> dict[str, Tensor]:
+    def _losses(self, batch: Batch, stream: Stream) -> dict[str, Tensor]:
         size, device = len(batch.windows), batch.windows.device
-        draws = Draws(seed, batch.step, size, device, batch.rank, batch.world, batch.episode)
+        ranks = batch.rank, batch.world
+        draws = Draws(stream, self.seed, batch.step, size, device, *ranks, batch.episode)
         # Views are screens of 8 bits again: whoever computes them in as many rounds twice.
         with torch.autocast(device.type, enabled=False):
             views = self.views(batch.windows, draws, **batch.labels)

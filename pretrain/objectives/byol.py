@@ -7,10 +7,10 @@ from torch import Tensor
 
 from fovea.pretrain.objectives.two_views import TwoViews
 from fovea.pretrain.optim import cosine
-from fovea.pretrain.terms.mlp import PROJECTOR, mlp
+from fovea.pretrain.terms.mlp import mlp
 from fovea.pretrain.terms.precision import full_precision
 from fovea.pretrain.terms.teacher import copied, follow
-from fovea.seeding import seeded
+from fovea.seeding import Stream, seeded
 
 
 class BYOL(TwoViews):
@@ -25,7 +25,7 @@ class BYOL(TwoViews):
     def __init__(self, projector: int = 1024, out: int = 256, momentum: float = 0.99, **two_views):
         super().__init__(**two_views)
         self.momentum = momentum
-        with seeded(self.seed, PROJECTOR):
+        with seeded(Stream.PROJECTOR, self.seed):
             self.projector = mlp(self.encoder.dim, projector, out)
             self.predictor = mlp(out, projector, out)
         self.teacher, self.teacher_projector = copied(self.encoder), copied(self.projector)

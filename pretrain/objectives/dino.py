@@ -9,10 +9,9 @@ from torch import Tensor, nn
 from fovea.pretrain.augment import Chain, augment, check
 from fovea.pretrain.objectives.two_views import TwoViews
 from fovea.pretrain.optim import cosine
-from fovea.pretrain.terms.mlp import PROJECTOR
 from fovea.pretrain.terms.precision import full_precision
 from fovea.pretrain.terms.teacher import copied, follow
-from fovea.seeding import Draws, seeded
+from fovea.seeding import Draws, Stream, seeded
 
 GLOBAL: Chain = [{"name": "resized_crop", "scale": [0.4, 1.0]}, {"name": "intensity"}]
 LOCAL: Chain = [{"name": "resized_crop", "scale": [0.05, 0.4], "side": 42}, {"name": "intensity"}]
@@ -56,7 +55,7 @@ class DINO(TwoViews):
         self.student_temperature = student_temperature
         self.teacher_temperatures, self.warmup = teacher_temperatures, warmup
         self.centre_momentum, self.momentum, self.frozen = centre_momentum, momentum, frozen
-        with seeded(self.seed, PROJECTOR):
+        with seeded(Stream.PROJECTOR, self.seed):
             self.head = Head(self.encoder.dim, hidden, bottleneck, prototypes)
         self.teacher, self.teacher_head = copied(self.encoder), copied(self.head)
         self.register_buffer("centre", torch.zeros(prototypes))

@@ -13,10 +13,9 @@ from fovea.atari.frames import Frames
 from fovea.pretrain.encoders.encoder import Features
 from fovea.pretrain.objectives.base import Objective
 from fovea.pretrain.terms.cls_and_mean import seen
-from fovea.pretrain.terms.order import HEAD
 from fovea.pretrain.terms.precision import full_precision
 from fovea.pretrain.terms.teacher import copied, follow
-from fovea.seeding import Draws, seeded
+from fovea.seeding import Draws, Stream, seeded
 
 NOW, LATER = 0.2, 0.5  # shares of goals: the screens now, later ones of the episode; else any
 
@@ -47,7 +46,7 @@ class ICVF(Objective):
         super().__init__(**base)
         self.expectile, self.discount = expectile, discount
         self.same, self.momentum = same, momentum
-        with seeded(self.seed, HEAD):
+        with seeded(Stream.OBJECTIVE_HEAD, self.seed):
             self.values = Values(2 * self.encoder.dim, width)
         self.teacher, self.teacher_values = copied(self.encoder), copied(self.values)
 

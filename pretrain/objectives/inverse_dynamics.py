@@ -15,8 +15,7 @@ from fovea.atari.games import ACTIONS, GAMES
 from fovea.pretrain.objectives.base import Objective
 from fovea.pretrain.terms.centering import within
 from fovea.pretrain.terms.cls_and_mean import seen
-from fovea.pretrain.terms.order import HEAD
-from fovea.seeding import Draws, seeded
+from fovea.seeding import Draws, Stream, seeded
 
 
 class InverseDynamics(Objective):
@@ -34,7 +33,7 @@ class InverseDynamics(Objective):
 
     def __init__(self, width: int = 256, **base):
         super().__init__(**base)
-        with seeded(self.seed, HEAD):
+        with seeded(Stream.OBJECTIVE_HEAD, self.seed):
             self.head = nn.Sequential(
                 nn.Linear(2 * 2 * self.encoder.dim, width),
                 nn.ReLU(),

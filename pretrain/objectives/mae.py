@@ -20,9 +20,7 @@ from fovea.pretrain.encoders.vit import sincos
 from fovea.pretrain.objectives.base import Objective
 from fovea.pretrain.terms.feature_std import feature_std
 from fovea.pretrain.terms.precision import full_precision
-from fovea.seeding import Draws, seeded
-
-DECODER = 3  # keeps the decoder's initial weights apart from those of the encoder
+from fovea.seeding import Draws, Stream, seeded
 
 
 class MAE(Objective):
@@ -124,7 +122,7 @@ class Decoder(nn.Module):
     ):
         super().__init__()
         self.register_buffer("positions", sincos(*grid, width), persistent=False)
-        with seeded(seed, DECODER):
+        with seeded(Stream.DECODER, seed):
             self.enter = nn.Linear(dim, width)
             self.hidden = nn.Parameter(0.02 * torch.randn(width))
             self.blocks = nn.Sequential(*(

@@ -8,9 +8,9 @@ from fovea.pretrain.encoders.vit import Shape
 from fovea.pretrain.objectives.two_views import TwoViews
 from fovea.pretrain.optim import cosine
 from fovea.pretrain.terms.info_nce import cosines, info_nce
-from fovea.pretrain.terms.mlp import PROJECTOR, mlp
+from fovea.pretrain.terms.mlp import mlp
 from fovea.pretrain.terms.teacher import copied, follow
-from fovea.seeding import seeded
+from fovea.seeding import Stream, seeded
 
 
 class MoCoV3(TwoViews):
@@ -41,7 +41,7 @@ class MoCoV3(TwoViews):
         self.temperature, self.momentum = temperature, momentum
         self.encoder.vit.patch_embed.requires_grad_(False)
         self.encoder.vit.pos_embed.requires_grad_(False)
-        with seeded(self.seed, PROJECTOR):
+        with seeded(Stream.PROJECTOR, self.seed):
             self.projector = _normed(self.encoder.dim, projector, projector, out)
             self.predictor = _normed(out, projector, out)
         self.teacher, self.teacher_projector = copied(self.encoder), copied(self.projector)

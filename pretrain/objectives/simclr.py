@@ -7,8 +7,8 @@ from torch import Tensor
 
 from fovea.pretrain.objectives.two_views import TwoViews
 from fovea.pretrain.terms.info_nce import cosines, found, info_nce
-from fovea.pretrain.terms.mlp import PROJECTOR, mlp
-from fovea.seeding import seeded
+from fovea.pretrain.terms.mlp import mlp
+from fovea.seeding import Stream, seeded
 
 
 class SimCLR(TwoViews):
@@ -25,7 +25,7 @@ class SimCLR(TwoViews):
     ):
         super().__init__(**two_views)
         self.temperature = temperature
-        with seeded(self.seed, PROJECTOR):
+        with seeded(Stream.PROJECTOR, self.seed):
             self.projector = mlp(self.encoder.dim, projector, out)
 
     def losses(self, first: Tensor, second: Tensor) -> dict[str, Tensor]:

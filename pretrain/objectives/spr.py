@@ -13,10 +13,10 @@ from fovea.pretrain.objectives.base import Objective
 from fovea.pretrain.terms.centering import within
 from fovea.pretrain.terms.cls_and_mean import seen
 from fovea.pretrain.terms.info_nce import cosines, found
-from fovea.pretrain.terms.mlp import PROJECTOR, mlp
+from fovea.pretrain.terms.mlp import mlp
 from fovea.pretrain.terms.precision import full_precision
 from fovea.pretrain.terms.teacher import copied, follow
-from fovea.seeding import Draws, seeded
+from fovea.seeding import Draws, Stream, seeded
 
 PLAIN: Chain = []
 
@@ -55,7 +55,7 @@ class SPR(Objective):
         self.chain, self.momentum = check(augment), momentum
         self.offsets = tuple(range(steps + 1))
         state = 2 * self.encoder.dim
-        with seeded(self.seed, PROJECTOR):
+        with seeded(Stream.PROJECTOR, self.seed):
             self.actions = nn.Embedding(len(GAMES) * ACTIONS, embedding)
             self.transition = nn.GRUCell(embedding, state)
             self.projector = mlp(state, projector, out)

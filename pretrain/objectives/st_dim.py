@@ -7,8 +7,7 @@ from torch import Tensor, nn
 from fovea.pretrain.objectives.base import Objective
 from fovea.pretrain.terms.centering import within
 from fovea.pretrain.terms.info_nce import found, info_nce, products
-from fovea.pretrain.terms.mlp import PROJECTOR
-from fovea.seeding import Draws, seeded
+from fovea.seeding import Draws, Stream, seeded
 
 
 class STDIM(Objective):
@@ -27,7 +26,7 @@ class STDIM(Objective):
         super().__init__(**base)
         self.offsets = (0, later)
         dim = self.encoder.dim
-        with seeded(self.seed, PROJECTOR):
+        with seeded(Stream.PROJECTOR, self.seed):
             self.of_summary = nn.Linear(dim, dim, bias=False)
             self.of_token = nn.Linear(dim, dim, bias=False)
 

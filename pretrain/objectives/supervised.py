@@ -22,12 +22,11 @@ from fovea.command import UserError
 from fovea.pretrain.objectives.base import Objective
 from fovea.pretrain.terms.centering import within
 from fovea.pretrain.terms.cls_and_mean import seen
-from fovea.pretrain.terms.order import HEAD, weighted_mean
+from fovea.pretrain.terms.order import weighted_mean
 from fovea.pretrain.terms.precision import full_precision
-from fovea.seeding import Draws, seeded, share
+from fovea.seeding import Draws, Stream, seeded, uniform_by_index
 
 VALUES = 256  # of a byte
-OTHERS = 7  # keeps the choice of random labels apart from every other use of the seed
 
 
 class Supervised(Objective):
@@ -79,7 +78,7 @@ class Supervised(Objective):
         self.memory = frames.labels["ram"]
         self.screens = frames.game.bincount(minlength=len(frames.games))
         inside, outside = 2 * self.encoder.dim, len(asked) * (VALUES if self.classifies else 1)
-        with seeded(self.seed, HEAD), torch.no_grad():
+        with seeded(Stream.OBJECTIVE_HEAD, self.seed), torch.no_grad():
             self.head = nn.Linear(inside, outside)
             if self.classifies:  # it starts from how often each value is met
                 self.head.bias.copy_(shares.clamp(min=1e-6).log().flatten())
@@ -97,7 +96,10 @@ class Supervised(Objective):
         """(B,) int64: the training screens of a `game` (B,) whose memory screens `place` have."""
         # The screens of a game lie side by side.
         first = self.screens.cumsum(0) - self.screens
-        return first[game] + (share(place, self.seed, OTHERS) * self.screens[game]).long()
+        return (
+            first[game]
+            + (uniform_by_index(place, Stream.RANDOM_LABELS, self.seed) * self.screens[game]).long()
+        )
 
     def losses(self, screens: Tensor, state: Tensor, game: Tensor) -> dict[str, Tensor]:
         (features,) = self.encode(screens)

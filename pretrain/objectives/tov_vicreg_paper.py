@@ -13,8 +13,8 @@ from torch import Tensor, nn
 
 from fovea.pretrain.augment import augment, check
 from fovea.pretrain.objectives.vicreg import VICReg
-from fovea.pretrain.terms.order import HEAD, ORDERS, accuracy, order_logits, order_loss
-from fovea.seeding import Draws, seeded
+from fovea.pretrain.terms.order import ORDERS, accuracy, order_logits, order_loss
+from fovea.seeding import Draws, Stream, seeded
 
 
 class PaperTOVVICReg(VICReg):
@@ -38,7 +38,7 @@ class PaperTOVVICReg(VICReg):
         self.offsets = (0, -gap, gap)
         self.neighbours = check(augment_neighbours)
         self.register_buffer("shown", ORDERS.clone(), persistent=False)
-        with seeded(self.seed, HEAD):
+        with seeded(Stream.OBJECTIVE_HEAD, self.seed):
             self.head = nn.Linear(3 * self.encoder.dim, 1)
 
     def views(self, windows: Tensor, draws: Draws) -> tuple[Tensor, ...]:

@@ -6,9 +6,9 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from fovea.pretrain.objectives.two_views import TwoViews
-from fovea.pretrain.terms.mlp import PROJECTOR, mlp
+from fovea.pretrain.terms.mlp import mlp
 from fovea.pretrain.terms.precision import full_precision
-from fovea.seeding import seeded
+from fovea.seeding import Stream, seeded
 
 
 class VICReg(TwoViews):
@@ -33,7 +33,7 @@ class VICReg(TwoViews):
             "variance": variance,
             "covariance": covariance,
         }
-        with seeded(self.seed, PROJECTOR):
+        with seeded(Stream.PROJECTOR, self.seed):
             self.expander = mlp(self.encoder.dim, expander, expander, expander)
 
     def losses(self, first: Tensor, second: Tensor) -> dict[str, Tensor]:

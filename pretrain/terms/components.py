@@ -18,10 +18,9 @@ from fovea.pretrain.terms.centering import within
 from fovea.pretrain.terms.cls_and_mean import seen
 from fovea.pretrain.terms.precision import full_precision
 from fovea.pretrain.terms.principal import halved, whitening
-from fovea.seeding import keyed, seeded
+from fovea.seeding import Stream, keyed, seeded
 
 LOOKED_AT = 4000  # stacks of a game
-LOOK, SKETCH, TOLD = 8, 9, 10  # keep these draws apart from every other use of the seed
 
 
 class ComponentsTask(nn.Module):
@@ -37,7 +36,7 @@ class ComponentsTask(nn.Module):
     def __init__(self, dim: int, count: int, width: int, seed: int):
         super().__init__()
         self.count, self.seed = count, seed
-        with seeded(seed, TOLD):
+        with seeded(Stream.COMPONENTS_HEAD, seed):
             self.head = nn.Sequential(nn.Linear(2 * dim, width), nn.GELU(), nn.Linear(width, count))
 
     def prepare(self, frames: Frames, stack: int) -> None:
@@ -46,10 +45,12 @@ class ComponentsTask(nn.Module):
         found = []
         for index in range(len(frames.games)):
             of_it = starts[frames.game[starts] == index]
-            order = torch.randperm(len(of_it), generator=keyed("cpu", self.seed, index, LOOK))
+            order = torch.randperm(
+                len(of_it), generator=keyed("cpu", Stream.COMPONENTS_SCREENS, self.seed, index)
+            )
             some = of_it[order[:LOOKED_AT].to(of_it.device)]
             pixels = halved(frames.windows(some, stack)[:, 0]).cpu()
-            with seeded(self.seed, index, SKETCH):
+            with seeded(Stream.COMPONENTS_SKETCH, self.seed, index):
                 found.append(whitening(pixels, self.count))
         directions, offset = map(torch.stack, zip(*found, strict=True))
         self.register_buffer("directions", directions.transpose(0, 1).contiguous())

@@ -6,8 +6,6 @@ from itertools import pairwise
 
 from torch import nn
 
-PROJECTOR = 1  # keeps a projector's initial weights apart from the encoder's
-
 
 def mlp(*widths: int) -> nn.Sequential:
     """Linear layers of these widths with BatchNorm and ReLU between; the last is bare."""

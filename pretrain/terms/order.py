@@ -17,14 +17,13 @@ from torch import Tensor, nn
 from fovea.pretrain.encoders.encoder import Features
 from fovea.pretrain.terms.centering import apart
 from fovea.pretrain.terms.cls_and_mean import seen
-from fovea.seeding import Draws, seeded
+from fovea.seeding import Draws, Stream, seeded
 
 # All orders of three windows; row 0 is the true one.
 ORDERS = torch.tensor(list(permutations(range(3))))
 # What the task shows: the true order, or one neighbouring pair swapped. The reverse is left out: a
 # game played backwards can look like a game.
 TRUE, SWAPPED = ORDERS[:1], ORDERS[[1, 2]]
-HEAD = 2  # keeps the head's initial weights apart from those of the encoder
 
 
 class OrderTask(nn.Module):
@@ -49,7 +48,7 @@ class OrderTask(nn.Module):
         self.register_buffer("gaps", torch.tensor(gaps), persistent=False)
         self.register_buffer("shown", torch.cat([TRUE, SWAPPED]), persistent=False)
         inside = 3 * 2 * dim
-        with seeded(seed, HEAD):
+        with seeded(Stream.OBJECTIVE_HEAD, seed):
             self.head = nn.Sequential(
                 nn.BatchNorm1d(inside, affine=False),
                 nn.Linear(inside, width),

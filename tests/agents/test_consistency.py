@@ -13,7 +13,7 @@ from fovea.agents.algorithms.ppo import PPO
 from fovea.agents.experience.on_policy import Samples
 from fovea.command import UserError
 from fovea.pretrain.encoders.cnn import build_cnn
-from fovea.seeding import Draws
+from fovea.seeding import Draws, Stream
 
 CHAINS = [[{"name": "shift", "pixels": 4}], [{"name": "cut_out"}, {"name": "render"}]]
 
@@ -39,7 +39,7 @@ def test_the_worst_view_counts_and_the_clean_one_is_the_truth() -> None:
 
 
 def test_views_are_a_function_of_the_seed_and_the_step() -> None:
-    drawn = [views(screens(), CHAINS, Draws(0, step, 4, "cpu")) for step in (3, 3, 4)]
+    drawn = [views(screens(), CHAINS, Draws(Stream.VIEWS, 0, step, 4, "cpu")) for step in (3, 3, 4)]
     assert drawn[0].shape == (8, 4, 84, 84)
     assert torch.equal(drawn[0], drawn[1])
     assert not torch.equal(drawn[0], drawn[2])

@@ -10,7 +10,7 @@ from fovea.pretrain.objectives.atc import ATC
 from fovea.pretrain.terms.centering import within
 from fovea.pretrain.terms.cls_and_mean import seen
 from fovea.pretrain.terms.info_nce import info_nce, products
-from fovea.seeding import Draws
+from fovea.seeding import Draws, Stream
 
 SMALL = {"encoder": Shape(patch=42), "code": 8, "predictor": 4}
 GAME = torch.zeros(8, dtype=torch.int64)
@@ -25,7 +25,9 @@ def test_views_are_now_and_later(screens: torch.Tensor) -> None:
     objective = ATC(augment_first=[], augment_second=[], later=3, **SMALL)
     assert objective.offsets == (0, 3)
     windows = screens.transpose(0, 1)
-    now, later, game = objective.views(windows, Draws(0, 0, 8, "cpu"), game=GAME[:, None])
+    now, later, game = objective.views(
+        windows, Draws(Stream.VIEWS, 0, 0, 8, "cpu"), game=GAME[:, None]
+    )
     assert torch.equal(now, screens[0])
     assert torch.equal(later, screens[1])
     assert torch.equal(game, GAME)

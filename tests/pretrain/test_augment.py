@@ -14,7 +14,7 @@ from torch import Tensor
 
 from fovea.command import UserError
 from fovea.pretrain.augment import AUGMENTATIONS, augment, check
-from fovea.seeding import Draws, keyed
+from fovea.seeding import Draws, Stream
 
 
 def noise(batch: int = 6, stack: int = 3, side: int = 12) -> Tensor:
@@ -24,7 +24,7 @@ def noise(batch: int = 6, stack: int = 3, side: int = 12) -> Tensor:
 
 def draws(batch: int = 6, step: int = 0, **more) -> Draws:
     """Draws for samples that are each of an episode of its own."""
-    return Draws(0, step, batch, "cpu", **{"episode": torch.arange(batch)} | more)
+    return Draws(Stream.VIEWS, 0, step, batch, "cpu", **{"episode": torch.arange(batch)} | more)
 
 
 @pytest.mark.parametrize("name", AUGMENTATIONS)
@@ -176,22 +176,14 @@ def test_an_episode_is_rendered_alike_at_every_step_and_on_every_rank() -> None:
         mine = draws(4, step=2, rank=rank, world=2, episode=episode[rank::2])
         assert torch.equal(render(screens[:4], mine), shown[rank::2])
     assert not torch.equal(shown, render(screens, draws(8, episode=episode), variant=1))
-    other_seed = Draws(1, 1, 8, "cpu", episode=episode)
+    other_seed = Draws(Stream.VIEWS, 1, 1, 8, "cpu", episode=episode)
     assert not torch.equal(shown, render(screens, other_seed))
 
 
-def test_numbers_of_an_episode_are_those_of_splitmix64() -> None:
-    """The first of three published values for state 0 (Steele, Lea, Flood 2014; their code)."""
-    assert keyed("cpu", 0).initial_seed() == 0xE220A8397B1DCDAF >> 1
-    told = Draws(4, 0, 3, "cpu", episode=torch.tensor([0, 1, 2**40])).by_episode(2, 5, 4, key=6)
-    for row, episode in zip(told, (0, 1, 2**40), strict=True):
-        for index, number in enumerate(row.tolist()):
-            seed = keyed("cpu", episode, index, keyed("cpu", 4, 6).initial_seed()).initial_seed()
-            assert number == pytest.approx(2 + 3 * (seed >> 39) / 2**24)
-
-
 def test_numbers_of_episodes_are_uniform() -> None:
-    numbers = Draws(0, 0, 4000, "cpu", episode=torch.arange(4000)).by_episode(-1, 1, 3)
+    numbers = Draws(Stream.VIEWS, 0, 0, 4000, "cpu", episode=torch.arange(4000)).by_episode(
+        -1, 1, 3
+    )
     assert numbers.shape == (4000, 3)
     counts = torch.histc(numbers, 20, -1, 1)
     assert (counts - 600).abs().max() < 5 * 600**0.5
@@ -211,7 +203,7 @@ class _Fixed(Draws):
     """Draws whose hue is known; strengths of zero leave only one value to draw from."""
 
     def __init__(self, hue: float):
-        super().__init__(0, 0, 2, "cpu")
+        super().__init__(Stream.VIEWS, 0, 0, 2, "cpu")
         self.hue = hue
 
     def uniform(self, low: float, high: float, *shape: int) -> Tensor:
@@ -271,5 +263,9 @@ def test_ranks_meet_the_draws_of_one_process(world: int, batch: int, step: int) 
 
 
 def test_steps_and_seeds_meet_other_draws() -> None:
-    rows = [Draws(seed, step, 4, "cpu").uniform(0, 1) for seed in (0, 1) for step in (0, 1)]
+    rows = [
+        Draws(Stream.VIEWS, seed, step, 4, "cpu").uniform(0, 1)
+        for seed in (0, 1)
+        for step in (0, 1)
+    ]
     assert len({tuple(row.tolist()) for row in rows}) == 4

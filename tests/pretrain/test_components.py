@@ -11,7 +11,7 @@ from fovea.pretrain.objectives.recipe import Recipe
 from fovea.pretrain.objectives.spr import SPR
 from fovea.pretrain.terms.components import untold
 from fovea.pretrain.terms.principal import halved, whitening
-from fovea.seeding import Draws
+from fovea.seeding import Draws, Stream
 
 SHAPE = Shape(patch=42)
 
@@ -63,7 +63,9 @@ def test_each_screen_has_the_components_of_its_own_game() -> None:
     objective.prepare(data)
     at = torch.tensor([10, 350, 50, 599])
     windows, game = data.windows(at, 4), data.game[at]
-    screens, wanted, _ = objective.views(windows, Draws(0, 0, 4, "cpu"), game=game[:, None])
+    screens, wanted, _ = objective.views(
+        windows, Draws(Stream.VIEWS, 0, 0, 4, "cpu"), game=game[:, None]
+    )
     task = objective.task
     for row, (screen, of) in enumerate(zip(screens, game, strict=True)):
         alone = halved(screen[None]) @ task.directions[:, of] - task.offset[of]
@@ -79,7 +81,9 @@ def test_what_moves_is_told_after_few_steps() -> None:
     for step in range(25):
         at = starts[torch.randint(len(starts), (32,), generator=generator)]
         views = objective.views(
-            data.windows(at, 4), Draws(0, step, 32, "cpu"), game=data.game[at][:, None]
+            data.windows(at, 4),
+            Draws(Stream.VIEWS, 0, step, 32, "cpu"),
+            game=data.game[at][:, None],
         )
         loss = objective.losses(*views)["components"]
         optimiser.zero_grad()
@@ -94,12 +98,12 @@ def test_the_recipe_is_spr_and_the_components_of_the_screens_now() -> None:
     recipe, plain = Recipe(prediction=3.0, components=2.0, count=8, **settings), SPR(**settings)
     data = frames()
     recipe.prepare(data)
-    at, draws = torch.tensor([20, 330, 60, 400]), Draws(0, 0, 4, "cpu")
+    at, draws = torch.tensor([20, 330, 60, 400]), Draws(Stream.VIEWS, 0, 0, 4, "cpu")
     places = recipe.places(at, data, draws)
     windows = data.windows(places.flatten(), 4).view(*places.shape, 4, 84, 84)
     labels = {"action": places % 6, "game": data.game[places]}
-    ours = recipe.losses(*recipe.views(windows, Draws(0, 0, 4, "cpu"), **labels))
-    theirs = plain.losses(*plain.views(windows, Draws(0, 0, 4, "cpu"), **labels))
+    ours = recipe.losses(*recipe.views(windows, Draws(Stream.VIEWS, 0, 0, 4, "cpu"), **labels))
+    theirs = plain.losses(*plain.views(windows, Draws(Stream.VIEWS, 0, 0, 4, "cpu"), **labels))
     assert torch.allclose(ours["prediction"], 3 * theirs["prediction"])
     game = labels["game"][:, 0]
     wanted, features = recipe.told.wanted(windows[:, 0], game), recipe.encode(windows[:, 0])[0]

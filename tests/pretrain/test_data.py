@@ -9,9 +9,9 @@ import pytest
 import torch
 
 from fovea.command import UserError
-from fovea.pretrain.data import Batch, Steps, Windows
+from fovea.pretrain.data import HELD_OUT, TRAINING, Batch, Steps, Windows
 from fovea.pretrain.objectives.base import Objective
-from fovea.seeding import keyed
+from fovea.seeding import Stream, keyed
 
 
 def steps(recordings: Path, batch: int = 8, seed: int = 0, rank: int = 0, world: int = 1,
@@ -86,12 +86,14 @@ def test_every_window_comes_once_before_any_comes_again(recordings: Path) -> Non
     assert not torch.equal(places[:count], places[count : 2 * count])
 
 
-def test_the_order_is_that_of_runs_that_were_begun_before(recordings: Path) -> None:
-    """A run that goes on must meet the samples that an earlier version would have shown it."""
+def test_training_and_held_out_batches_have_places_and_orders_of_their_own(
+    recordings: Path,
+) -> None:
     loader = steps(recordings, batch=64, labels=("place",))
     starts = loader.held.frames.starts(4)
-    order = torch.randperm(len(starts), generator=keyed("cpu", 0, 0, 1))
+    order = torch.randperm(len(starts), generator=keyed("cpu", Stream.ORDER, 0, 0, 0))
     assert torch.equal(loader.draw(3).labels["place"][:, 0], starts[order[3 * 64 : 4 * 64]])
+    assert len({*TRAINING, *HELD_OUT}) == 4
 
 
 def test_only_training_episodes_are_seen(recordings: Path) -> None:

@@ -11,14 +11,14 @@ from torch import Tensor, nn
 from fovea.pretrain.encoders.vit import Shape
 from fovea.pretrain.objectives.dino import DINO, Head, centred, dino_loss
 from fovea.pretrain.optim import configure
-from fovea.seeding import Draws
+from fovea.seeding import Draws, Stream
 
 SMALL = {"encoder": Shape(patch=42), "hidden": 8, "bottleneck": 4, "prototypes": 8}
 
 
 def views(objective: DINO, batch: int = 4) -> tuple[Tensor, ...]:
     windows = torch.randint(0, 256, (batch, 1, 4, 84, 84)).to(torch.uint8)
-    return objective.views(windows, Draws(0, 0, batch, "cpu"))
+    return objective.views(windows, Draws(Stream.VIEWS, 0, 0, batch, "cpu"))
 
 
 def test_loss_by_hand() -> None:

@@ -9,7 +9,7 @@ from fovea.atari.frames import Frames
 from fovea.pretrain.encoders.encoder import Features
 from fovea.pretrain.encoders.vit import Shape
 from fovea.pretrain.objectives.icvf import ICVF, icvf_loss
-from fovea.seeding import Draws
+from fovea.seeding import Draws, Stream
 
 SMALL = {"encoder": Shape(patch=42), "width": 16}
 # Three episodes of 40, 30 and 50 screens.
@@ -29,7 +29,7 @@ FRAMES = Frames(
 
 def test_goals_are_now_later_or_any_anchor_and_no_stack_crosses_an_episode() -> None:
     at = torch.full((6000,), 45)
-    places = ICVF(**SMALL).places(at, FRAMES, Draws(0, 0, 6000, "cpu"))
+    places = ICVF(**SMALL).places(at, FRAMES, Draws(Stream.VIEWS, 0, 0, 6000, "cpu"))
     now, after, goal, intention = places.unbind(1)
     assert (now == 45).all()
     assert (after == 46).all()
@@ -46,7 +46,7 @@ def test_goals_are_now_later_or_any_anchor_and_no_stack_crosses_an_episode() -> 
 def test_the_last_screen_of_an_episode_has_no_later_one_but_its_next() -> None:
     """Anchors end a step before their episode: s' must be there, and is the only later goal."""
     at = torch.full((500,), 68)
-    goal = ICVF(**SMALL).places(at, FRAMES, Draws(0, 0, 500, "cpu"))[:, 2]
+    goal = ICVF(**SMALL).places(at, FRAMES, Draws(Stream.VIEWS, 0, 0, 500, "cpu"))[:, 2]
     assert int(goal[EPISODE[goal] == 1].max()) == 69
 
 
@@ -69,7 +69,7 @@ def test_the_teacher_follows_and_no_gradient_reaches_it() -> None:
     objective = ICVF(momentum=0.75, **SMALL)
     windows = torch.randint(0, 256, (8, 4, 4, 84, 84)).to(torch.uint8)
     place = torch.arange(32).view(8, 4)
-    views = objective.views(windows, Draws(0, 0, 8, "cpu"), place=place)
+    views = objective.views(windows, Draws(Stream.VIEWS, 0, 0, 8, "cpu"), place=place)
     objective.losses(*views)["value"].backward()
     assert all(p.grad is None for p in objective.teacher.parameters())
     assert all(p.grad is None for p in objective.teacher_values.parameters())
@@ -86,7 +86,9 @@ def test_whether_now_is_the_goal_is_told_by_its_place() -> None:
     objective = ICVF(**SMALL)
     windows = torch.zeros(2, 4, 4, 84, 84, dtype=torch.uint8)
     place = torch.tensor([[5, 6, 5, 9], [5, 6, 6, 5]])
-    *_, at_goal, at_intention = objective.views(windows, Draws(0, 0, 2, "cpu"), place=place)
+    *_, at_goal, at_intention = objective.views(
+        windows, Draws(Stream.VIEWS, 0, 0, 2, "cpu"), place=place
+    )
     assert at_goal.tolist() == [1, 0]
     assert at_intention.tolist() == [0, 1]
 

@@ -12,7 +12,7 @@ from torch import Tensor
 from fovea.atari.games import ACTIONS
 from fovea.pretrain.encoders.vit import Shape
 from fovea.pretrain.objectives.inverse_dynamics import InverseDynamics, of_game
-from fovea.seeding import Draws
+from fovea.seeding import Draws, Stream
 
 SMALL = {"encoder": Shape(patch=42), "width": 16}
 
@@ -20,7 +20,9 @@ SMALL = {"encoder": Shape(patch=42), "width": 16}
 def test_the_action_is_that_between_the_windows() -> None:
     windows = torch.randint(0, 256, (2, 2, 4, 84, 84)).to(torch.uint8)
     action, game = torch.tensor([[3, 5], [1, 4]]), torch.tensor([[1, 1], [0, 0]])
-    views = InverseDynamics(**SMALL).views(windows, Draws(0, 0, 2, "cpu"), action, game)
+    views = InverseDynamics(**SMALL).views(
+        windows, Draws(Stream.VIEWS, 0, 0, 2, "cpu"), action, game
+    )
     assert torch.equal(views[0], windows[:, 0])
     assert torch.equal(views[1], windows[:, 1])
     assert views[2].tolist() == [3, 1]

@@ -12,7 +12,7 @@ from fovea.atari.frames import Frames
 from fovea.command import UserError
 from fovea.pretrain.encoders.vit import Shape
 from fovea.pretrain.objectives.mae import MAE, mean_screens, reconstruction
-from fovea.seeding import Draws
+from fovea.seeding import Draws, Stream
 
 
 def screens(batch: int) -> Tensor:
@@ -35,7 +35,7 @@ def test_each_sample_hides_patches_of_its_own() -> None:
     objective = small(hidden=0.6)
     assert (objective.patches, objective.visible) == (9, 4)
     windows, game = screens(500)[:, None], torch.zeros(500, 1, dtype=torch.long)
-    seen, order, _ = objective.views(windows, Draws(0, 0, 500, "cpu"), game=game)
+    seen, order, _ = objective.views(windows, Draws(Stream.VIEWS, 0, 0, 500, "cpu"), game=game)
     assert torch.equal(seen, windows[:, 0])
     assert torch.equal(order.sort(1).values, torch.arange(9).expand(500, -1))
     share = (order[:, :4, None] == torch.arange(9)).float().mean((0, 1)) * 4

@@ -10,7 +10,7 @@ import torch
 from fovea.pretrain.encoders.vit import Shape, sincos
 from fovea.pretrain.objectives.moco_v3 import MoCoV3, moco_loss
 from fovea.pretrain.optim import Optimisation, configure
-from fovea.seeding import Draws
+from fovea.seeding import Draws, Stream
 
 
 def test_loss_by_hand() -> None:
@@ -41,7 +41,7 @@ def test_patches_and_positions_stay_as_they_were_drawn() -> None:
     for number in range(2):
         windows = torch.randint(0, 256, (8, 1, 4, 84, 84)).to(torch.uint8)
         optimiser.zero_grad()
-        crops = objective.views(windows, Draws(0, number, 8, "cpu"))
+        crops = objective.views(windows, Draws(Stream.VIEWS, 0, number, 8, "cpu"))
         objective.losses(*crops)["contrast"].backward()
         optimiser.step()
         objective.stepped()

@@ -12,7 +12,7 @@ from fovea.pretrain.encoders.vit import Shape
 from fovea.pretrain.objectives.tov_vicreg import TOVVICReg
 from fovea.pretrain.objectives.tov_vicreg_paper import PaperTOVVICReg
 from fovea.pretrain.terms.order import ORDERS, accuracy, order_logits, order_loss
-from fovea.seeding import Draws
+from fovea.seeding import Draws, Stream
 
 SMALL = {"encoder": Shape(patch=42), "expander": 8}
 
@@ -45,14 +45,14 @@ def test_the_repaired_windows_are_chronological_at_one_gap_a_sample() -> None:
     objective = TOVVICReg(gaps=(2, 5), motion=0.0, **SMALL)
     assert objective.offsets == (-5, 0, 5)
     at = torch.arange(200)
-    times = objective.places(at, None, Draws(0, 0, 200, "cpu")) - at[:, None]
+    times = objective.places(at, None, Draws(Stream.VIEWS, 0, 0, 200, "cpu")) - at[:, None]
     assert {tuple(row) for row in times.tolist()} == {(-2, 0, 2), (-5, 0, 5)}
 
 
 def test_the_repaired_windows_are_shown_as_they_were_seen() -> None:
     objective = TOVVICReg(gaps=(4,), **SMALL)
     windows = torch.randint(0, 256, (8, 3, 4, 84, 84)).to(torch.uint8)
-    first, _, three, _, _ = objective.views(windows, Draws(0, 0, 8, "cpu"))
+    first, _, three, _, _ = objective.views(windows, Draws(Stream.VIEWS, 0, 0, 8, "cpu"))
     assert torch.equal(three, windows)
     assert not torch.equal(first, windows[:, 1])
 
@@ -61,7 +61,7 @@ def test_the_repaired_labels_are_balanced_and_never_reversed() -> None:
     objective = TOVVICReg(gaps=(4,), **SMALL)
     windows = torch.zeros(4000, 3, 4, 1, 1, dtype=torch.uint8)
     objective.chains = ([], [])
-    *_, order, _ = objective.views(windows, Draws(0, 0, 4000, "cpu"))
+    *_, order, _ = objective.views(windows, Draws(Stream.VIEWS, 0, 0, 4000, "cpu"))
     shown, counts = order.unique(dim=0, return_counts=True)
     assert shown.tolist() == [[0, 1, 2], [0, 2, 1], [1, 0, 2]]
     assert (counts / 4000 - torch.tensor([0.5, 0.25, 0.25])).abs().max() < 0.03
@@ -72,7 +72,7 @@ def test_windows_without_motion_do_not_count() -> None:
     windows = moments((0, 0, 0), 3).clone()
     windows[0, 1] += 1  # the middle differs from both
     windows[1, 2] += 1  # only the last differs
-    *_, moved = objective.views(windows, Draws(0, 0, 3, "cpu"))
+    *_, moved = objective.views(windows, Draws(Stream.VIEWS, 0, 0, 3, "cpu"))
     assert moved.tolist() == [1, 0, 0]
 
 
@@ -89,7 +89,9 @@ def test_the_papers_slots_and_orders() -> None:
     assert objective.offsets == (0, -3, 3)
     windows = moments(objective.offsets, 3000)[..., :1, :1]
     objective.chains = ([], [])
-    first, _, before, after, order = objective.views(windows, Draws(0, 0, 3000, "cpu"))
+    first, _, before, after, order = objective.views(
+        windows, Draws(Stream.VIEWS, 0, 0, 3000, "cpu")
+    )
     assert [int(view[0, -1, 0, 0]) - 100 for view in (first, before, after)] == [0, -3, 3]
     share = (order == torch.arange(3)).all(1).float().mean()
     assert abs(share - 1 / 6) < 0.02
@@ -109,7 +111,7 @@ def test_the_papers_trivial_levels() -> None:
 def test_the_order_term_reaches_the_encoder(kind: type) -> None:
     objective = kind(**SMALL)
     windows = torch.randint(0, 256, (8, 3, 4, 84, 84)).to(torch.uint8)
-    losses = objective.losses(*objective.views(windows, Draws(0, 0, 8, "cpu")))
+    losses = objective.losses(*objective.views(windows, Draws(Stream.VIEWS, 0, 0, 8, "cpu")))
     assert set(losses) == {"invariance", "variance", "covariance", "order"}
     losses["order"].backward()
     assert objective.encoder.vit.patch_embed.proj.weight.grad.abs().sum() > 0

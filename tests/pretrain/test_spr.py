@@ -8,7 +8,7 @@ import torch
 from fovea.atari.games import ACTIONS
 from fovea.pretrain.encoders.vit import Shape
 from fovea.pretrain.objectives.spr import SPR, spr_loss
-from fovea.seeding import Draws
+from fovea.seeding import Draws, Stream
 
 SMALL = {"encoder": Shape(patch=42), "steps": 2, "projector": 8, "out": 4}
 
@@ -18,7 +18,9 @@ def views() -> tuple[torch.Tensor, ...]:
     """Of six samples of two games: actions, games and three windows."""
     windows = torch.randint(0, 256, (6, 3, 4, 84, 84)).to(torch.uint8)
     action, game = torch.arange(18).view(6, 3), torch.tensor([0, 0, 0, 1, 1, 1])
-    return SPR(**SMALL).views(windows, Draws(0, 0, 6, "cpu"), action, game[:, None].expand(-1, 3))
+    return SPR(**SMALL).views(
+        windows, Draws(Stream.VIEWS, 0, 0, 6, "cpu"), action, game[:, None].expand(-1, 3)
+    )
 
 
 def test_loss_by_hand() -> None:

@@ -10,7 +10,7 @@ import torch
 from fovea.pretrain.encoders.vit import Shape
 from fovea.pretrain.objectives.st_dim import STDIM, place_scores
 from fovea.pretrain.terms.info_nce import info_nce
-from fovea.seeding import Draws
+from fovea.seeding import Draws, Stream
 
 
 def windows(batch: int) -> torch.Tensor:
@@ -38,7 +38,7 @@ def test_views_are_the_neighbours_as_they_were_seen() -> None:
     objective = STDIM(later=2, encoder=Shape(patch=42))
     assert objective.offsets == (0, 2)
     seen, games = windows(4), torch.tensor([[0, 0], [1, 1], [2, 2], [0, 0]])
-    now, later, game = objective.views(seen, Draws(0, 0, 4, "cpu"), game=games)
+    now, later, game = objective.views(seen, Draws(Stream.VIEWS, 0, 0, 4, "cpu"), game=games)
     assert torch.equal(now, seen[:, 0])
     assert torch.equal(later, seen[:, 1])
     assert game.tolist() == [0, 1, 2, 0]

@@ -20,9 +20,9 @@ from fovea.pretrain.objectives.supervised import (
     explained,
     regression,
 )
-from fovea.seeding import Draws
+from fovea.seeding import Draws, Stream
 
-DRAWS = Draws(0, 0, 4, "cpu")
+DRAWS = Draws(Stream.VIEWS, 0, 0, 4, "cpu")
 
 
 @pytest.fixture(scope="module")

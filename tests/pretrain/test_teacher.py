@@ -15,7 +15,7 @@ from fovea.pretrain.objectives.dino import DINO
 from fovea.pretrain.objectives.moco_v3 import MoCoV3
 from fovea.pretrain.optim import configure
 from fovea.pretrain.terms.teacher import copied, follow
-from fovea.seeding import Draws
+from fovea.seeding import Draws, Stream
 
 SMALL = {
     BYOL: {"projector": 8, "out": 4},
@@ -75,7 +75,9 @@ def learn(objective: Objective) -> None:
     """One step of the optimiser, without what comes after it."""
     windows = torch.randint(0, 256, (8, 1, 4, 84, 84)).to(torch.uint8)
     optimiser = configure(objective, objective.optimisation, 10)["optimizer"]
-    (loss,) = objective.losses(*objective.views(windows, Draws(0, 0, 8, "cpu"))).values()
+    (loss,) = objective.losses(
+        *objective.views(windows, Draws(Stream.VIEWS, 0, 0, 8, "cpu"))
+    ).values()
     loss.backward()
     optimiser.step()
 

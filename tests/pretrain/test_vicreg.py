@@ -8,7 +8,7 @@ import torch
 from fovea.pretrain.encoders.vit import Shape
 from fovea.pretrain.objectives.vicreg import VICReg, vicreg_terms
 from fovea.pretrain.terms.mlp import mlp
-from fovea.seeding import Draws
+from fovea.seeding import Draws, Stream
 
 
 def test_terms_by_hand() -> None:
@@ -47,7 +47,7 @@ def test_it_is_symmetric_in_its_views() -> None:
 def test_views_are_two_chains_over_the_screens_now() -> None:
     objective = VICReg(augment_first=[], augment_second=[{"name": "flip"}], expander=8)
     windows = torch.randint(0, 256, (4, 1, 4, 84, 84)).to(torch.uint8)
-    first, second = objective.views(windows, Draws(0, 0, 4, "cpu"))
+    first, second = objective.views(windows, Draws(Stream.VIEWS, 0, 0, 4, "cpu"))
     assert torch.equal(first, windows[:, 0])
     assert torch.equal(second, windows[:, 0].flip(-1))
 
@@ -68,7 +68,7 @@ def test_losses_do_not_depend_on_what_was_drawn_before() -> None:
     values = []
     for _ in range(2):
         torch.rand(3)
-        views = objective.views(windows, Draws(0, 5, 8, "cpu"))
+        views = objective.views(windows, Draws(Stream.VIEWS, 0, 5, 8, "cpu"))
         values.append([float(loss) for loss in objective.losses(*views).values()])
     assert values[0] == values[1]
 
