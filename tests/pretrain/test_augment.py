@@ -215,7 +215,7 @@ class _Told(Draws):
     """Draws whose numbers of the episodes are known."""
 
     def __init__(self, told: Tensor):
-        super().__init__(0, 0, len(told), "cpu")
+        super().__init__(Stream.VIEWS, 0, 0, len(told), "cpu")
         self.told = told
 
     def by_episode(self, low: float, high: float, *shape: int, key: int = 0) -> Tensor:
