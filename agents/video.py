@@ -83,7 +83,7 @@ def attention(encoder: Encoder, screens: np.ndarray) -> Gaze:
     maps = places * torch.cat(rows).unflatten(1, encoder.grid).numpy()
     weakest, strongest = np.quantile(maps, [0.005, 0.995])
     maps = np.clip((maps - weakest) / max(strongest - weakest, 1e-6), 0, 1)
-    (top, left), (height, width) = encoder.margin, encoder.seen
+    (top, left), (height, width) = encoder.margin, encoder.input_size
     whole = np.zeros((len(maps), *encoder.screen), np.float32)
     for place, small in zip(whole, maps, strict=True):
         place[top : top + height, left : left + width] = cv2.resize(

@@ -81,7 +81,7 @@ class EncoderStudy(Study):
         folder = out / f"seed-{seed}"
         shared = {
             "data.recordings": f"[{out / 'recordings'}]",
-            "data.batch": self.batch,
+            "data.batch_size": self.batch,
             "trainer.max_steps": self.samples // self.batch,
             "trainer.accelerator": accelerator,
         }

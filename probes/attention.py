@@ -101,7 +101,7 @@ def picture(encoder: ViT, part: Part, count: int) -> tuple[Tensor, Tensor, Tenso
         attention = encoder.attention(screens).float()
         maps = cls_rows(attention).unflatten(-1, encoder.grid)
         rolled = rollout(attention)[:, 0, -maps[0, 0, 0].numel() :].unflatten(-1, encoder.grid)
-    (top, left), (height, width) = encoder.margin, encoder.seen
+    (top, left), (height, width) = encoder.margin, encoder.input_size
     newest = screens[:, -1, top : top + height, left : left + width]
     return newest.cpu(), maps.cpu(), rolled.cpu()
 

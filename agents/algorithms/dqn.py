@@ -16,7 +16,7 @@ from fovea.agents.networks.value_heads import Kind, judge
 from fovea.agents.task import Play
 from fovea.command import UserError
 from fovea.pretrain.augment import shift
-from fovea.pretrain.terms.teacher import copied, follow
+from fovea.pretrain.terms.teacher import ema_update, make_teacher
 from fovea.seeding import Draws, Stream, keyed, seeded
 
 
@@ -110,7 +110,7 @@ class DQN(Agent):
                     noisy=noisy,
                 )
             )
-        self.target = copied(nn.Sequential(self.eyes, self.head))
+        self.target = make_teacher(nn.Sequential(self.eyes, self.head))
 
     @property
     def evaluated(self) -> str:
@@ -176,7 +176,7 @@ class DQN(Agent):
     def move_target(self) -> None:
         """Let the target network follow the online one by `target_share`."""
         online = nn.Sequential(self.eyes, self.head)
-        follow(self.target, online, 1 - self.target_share)
+        ema_update(self.target, online, 1 - self.target_share)
         for ours, theirs in zip(self.target.buffers(), online.buffers(), strict=True):
             ours.copy_(theirs)
 

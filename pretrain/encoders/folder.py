@@ -6,7 +6,7 @@
     SHA256SUMS          of every other file; written last, so a folder without it is unfinished
 
 `timm.create_model("local-dir:FOLDER", pretrained=True)` loads a ViT's weights bit for bit. It
-does not look at the hashes; `load_encoder` does, and at finiteness and every key as well.
+does not check the hashes; `load_encoder` checks them, every key, and that all weights are finite.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ CLASSES |= dict.fromkeys(BODIES, CNN)
 
 
 def export_encoder(encoder: Encoder, folder: str | Path, facts: dict) -> Path:
-    """Write `encoder` as an encoder folder, whole or not at all; an older one is replaced.
+    """Write `encoder` as an encoder folder, complete or not at all; an older one is replaced.
 
     Args:
         encoder: the encoder; its weights are written in fp32.
@@ -57,7 +57,7 @@ def export_encoder(encoder: Encoder, folder: str | Path, facts: dict) -> Path:
         config = _config(encoder, facts)
         write_json(building / "config.json", config)
         with replacing(building / "model.safetensors") as temporary:
-            # Not save_file: it hides what a full disk says, and the file is its owner's alone.
+            # Not save_file: it hides the error of a full disk, and its file is for the owner alone.
             temporary.write_bytes(save(weights, metadata={"format": "pt"}))
         write_text(building / "README.md", card(folder.name, config, encoder.library))
         sums = "".join(f"{sha256(building / name)}  {name}\n" for name in FILES)
@@ -75,11 +75,14 @@ def export_encoder(encoder: Encoder, folder: str | Path, facts: dict) -> Path:
 def load_encoder(ref: str | Path, seed: int = 0) -> Encoder:
     """The encoder that `ref` names, verified, on the CPU, in eval mode.
 
+        encoder = load_encoder("runs/mine")
+        features = encoder.encode_array(screens)    # (N, stack, H, W) uint8
+
     Args:
         ref: an encoder folder, a run folder that holds one, `hf-hub:ORG/NAME[@REVISION]`, or
             `random:NAME` for an untrained one of the default shape: a size of ViT, `nature_cnn`,
             `nature_cnn_orthogonal` or `sgi_resnet`.
-        seed: of the untrained one.
+        seed: of an untrained encoder's weights.
 
     Raises UserError where the folder is missing, unfinished, damaged, or of another format.
     """
@@ -110,10 +113,10 @@ def _untrained(name: str, seed: int) -> Encoder:
 def _config(encoder: Encoder, facts: dict) -> dict:
     """config.json in the form that timm 1.0.16 and newer, and transformers, load bit-equal.
 
-    Measured: without `first_conv: null` older timm draws the patch embedding of 4 channels anew,
-    in silence; with `num_classes` among the model_args transformers refuses the folder.
+    Measured: without `first_conv: null` older timm silently re-initialises the patch embedding of 4
+    channels; with `num_classes` among the model_args transformers refuses the folder.
     """
-    channels, (height, width) = encoder.stack, encoder.seen
+    channels, (height, width) = encoder.stack, encoder.input_size
     return {
         "architecture": encoder.architecture,
         "num_classes": 0,
@@ -150,14 +153,14 @@ def _read_weights(folder: Path) -> dict[str, torch.Tensor]:
         raise UserError(f"{folder}/model.safetensors cannot be read ({fault})") from None
 
 
-def _check_keys(wanted: dict, found: dict, folder: Path) -> None:
-    shapes = {key: tuple(value.shape) for key, value in wanted.items()}
-    others = {key: tuple(value.shape) for key, value in found.items()}
-    for key in sorted(shapes.keys() | others.keys()):
-        if shapes.get(key) != others.get(key):
+def _check_keys(by_config: dict, in_file: dict, folder: Path) -> None:
+    expected = {key: tuple(value.shape) for key, value in by_config.items()}
+    actual = {key: tuple(value.shape) for key, value in in_file.items()}
+    for key in sorted(expected.keys() | actual.keys()):
+        if expected.get(key) != actual.get(key):
             raise UserError(
-                f"{folder}: weight {key!r} is {others.get(key, 'missing')} in model.safetensors "
-                f"and {shapes.get(key, 'unknown')} by config.json: the two do not belong together"
+                f"{folder}: weight {key!r} is {actual.get(key, 'missing')} in model.safetensors "
+                f"and {expected.get(key, 'unknown')} by config.json: the two do not belong together"
             )
 
 
