@@ -26,7 +26,7 @@ class PlayProgress(Callback):
 
     def on_train_start(self, trainer: Trainer, module: LightningModule) -> None:
         played = self.experience.played
-        total = self.experience.play.steps
+        total = self.experience.task.total_steps
         self.bar = bar(self.title, "steps", total, played)
         self.shown = self.since = time.monotonic()
         self.from_step = played

@@ -1,4 +1,4 @@
-"""The tables and curves of a sequence of games, from what its folder holds so far."""
+"""The tables and curves of a sequence of games, from what its folder has so far."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ from pathlib import Path
 
 import numpy as np
 
-from fovea.agents.continual import metrics as transfer
+from fovea.agents.continual import metrics
 from fovea.agents.continual.evaluation import Scores
-from fovea.agents.continual.sequence import Sequence
+from fovea.agents.continual.sequence import TaskSequence
 from fovea.atari.games import find
 from fovea.files import write_text
 
 NUMBERS = ("average_performance", "forgetting", "forward_transfer")
 
 
-def tables(folder: Path, sequence: Sequence) -> dict:
-    """Write scores.csv, summary.csv and metrics.csv; what run.json holds of them.
+def tables(folder: Path, sequence: TaskSequence) -> dict:
+    """Write scores.csv, summary.csv and metrics.csv; returns what run.json is to hold of them.
 
     A table of scores has a row for each game that was learned and a column for each that was then
     played, in the order of the sequence; None where there is no number yet.
@@ -34,22 +34,22 @@ def tables(folder: Path, sequence: Sequence) -> dict:
     areas = {name: _areas(sequence, curves[name], low, high) for name in sequence.methods}
     found = {}
     for name in sequence.methods:
-        scores = transfer.normalised(returns[name], low, high)
+        scores = metrics.normalised(returns[name], low, high)
         alone = areas[sequence.reference] if sequence.reference else np.full(len(games), np.nan)
         found[name] = {
-            "per_game": sequence.methods[name].per_game,
+            "task_aware": sequence.methods[name].task_aware,
             "returns": returns[name],
             "scores": scores,
-            "average_performance": transfer.average_performance(scores),
-            "forgetting": transfer.forgetting(scores),
-            "forward_transfer": transfer.forward_transfer(areas[name], alone),
+            "average_performance": metrics.average_performance(scores),
+            "forgetting": metrics.forgetting(scores),
+            "forward_transfer": metrics.forward_transfer(areas[name], alone),
             "areas": areas[name],
         }
     _write(folder, sequence, found, curves)
     return _plain(
         {
             "games": sequence.games,
-            "steps": sequence.steps,
+            "steps": sequence.steps_per_game,
             "episodes": sequence.episodes,
             "reference": sequence.reference,
             "low": low,
@@ -59,23 +59,25 @@ def tables(folder: Path, sequence: Sequence) -> dict:
     )
 
 
-def phase(folder: Path, sequence: Sequence, method: str, place: int) -> Path:
+def phase(folder: Path, sequence: TaskSequence, method: str, place: int) -> Path:
     """The run folder of a method in the game at `place`."""
     return folder / method / f"{place + 1}-{sequence.games[place]}"
 
 
-def _returns(folder: Path, sequence: Sequence, method: str) -> np.ndarray:
+def _returns(folder: Path, sequence: TaskSequence, method: str) -> np.ndarray:
     """(N, N) mean raw returns: after which game, in which game. NaN where not yet played."""
     scores = Scores(folder, sequence, method)
     count = range(len(sequence.games))
     table = np.full((len(count), len(count)), np.nan)
     for after in count:
-        if scores.returns(after, after):  # else what is known is of an agent that is yet to learn
+        if scores.returns(after, after):  # else only of an agent that has not learned it
             table[after] = [np.mean(scores.returns(after, game) or np.nan) for game in count]
     return table
 
 
-def _curves(folder: Path, sequence: Sequence, method: str) -> list[tuple[np.ndarray, np.ndarray]]:
+def _curves(
+    folder: Path, sequence: TaskSequence, method: str
+) -> list[tuple[np.ndarray, np.ndarray]]:
     """For each game: at which of its steps episodes ended, and their raw returns."""
     found = []
     for place in range(len(sequence.games)):
@@ -90,16 +92,16 @@ def _curves(folder: Path, sequence: Sequence, method: str) -> list[tuple[np.ndar
     return found
 
 
-def _areas(sequence: Sequence, curves: list, low: np.ndarray, high: np.ndarray) -> np.ndarray:
+def _areas(sequence: TaskSequence, curves: list, low: np.ndarray, high: np.ndarray) -> np.ndarray:
     """(N,) under the normalised score while learning; NaN where the game has not ended."""
     found = []
     for (ends, returns), bottom, top in zip(curves, low, high, strict=True):
-        scores = transfer.normalised(transfer.running_mean(returns), bottom, top)
-        found.append(transfer.area(ends, scores, sequence.steps))
+        scores = metrics.normalised(metrics.running_mean(returns), bottom, top)
+        found.append(metrics.area(ends, scores, sequence.steps_per_game))
     return np.array(found)
 
 
-def _write(folder: Path, sequence: Sequence, found: dict, curves: dict) -> None:
+def _write(folder: Path, sequence: TaskSequence, found: dict, curves: dict) -> None:
     summary = [[name, *(_plain(one[key]) for key in NUMBERS)] for name, one in found.items()]
     _csv(folder / "summary.csv", ["method", *NUMBERS], summary)
     cells = [
@@ -110,7 +112,7 @@ def _write(folder: Path, sequence: Sequence, found: dict, curves: dict) -> None:
     ]
     _csv(folder / "scores.csv", ["method", "after", "game", "return", "score"], cells)
     points = [
-        [place * sequence.steps + int(step), f"{name}/return", float(value)]
+        [place * sequence.steps_per_game + int(step), f"{name}/return", float(value)]
         for name, games in curves.items()
         for place, (ends, returns) in enumerate(games)
         for step, value in zip(ends, returns, strict=True)
