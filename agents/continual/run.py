@@ -21,7 +21,8 @@ from fovea.command import UserError
 from fovea.files import exclusive, write_text
 from fovea.pretrain.training.cli import refuse_other_settings
 from fovea.pretrain.training.config_errors import explain
-from fovea.runs import Run
+from fovea.runs import RunWriter
+from fovea.schema import ContinualRecord
 
 DESCRIPTION = """Let every method of a config learn a sequence of games, one after the other, and
 play all of them after each. The same command again goes on after a kill, bit for bit, or says that
@@ -34,8 +35,8 @@ def continual(args: list[str]) -> None:
     sequence.check()
     with exclusive(folder):
         title = f"{', '.join(sequence.methods)} through {len(sequence.games)} games"
-        run = Run(folder, "continual", title)
-        if run.record.get("state") == "done":
+        run = RunWriter(folder, "continual", title)
+        if run.record.state == "done":
             print(f"{folder}: already done")
         else:
             write_text(folder / "config.yaml", resolved)
@@ -47,7 +48,7 @@ def continual(args: list[str]) -> None:
                 run.update(state="failed", reason=f"{type(fault).__name__}: {fault}".strip(": "))
                 raise
             run.update(state="done")
-        _print(run.record["continual"])
+        _print(run.record.continual)
         print(f"tables: {folder} (next: fovea analysis report {folder} --out {folder}-report)")
 
 
@@ -82,7 +83,7 @@ def parsed(args: list[str]) -> tuple[Path, Sequence, str]:
     return Path(config.run), Sequence(**own), resolved
 
 
-def _play(run: Run, sequence: Sequence) -> None:
+def _play(run: RunWriter, sequence: Sequence) -> None:
     """Every method through every game, as far as the folder does not hold it yet."""
     games, methods = sequence.games, sequence.methods
     legs = [(name, place) for name in methods for place in range(len(games))]
@@ -115,16 +116,16 @@ def go_on(agent: Agent, per_game: str, ends: list[Path]) -> None:
         agent.load_state_dict(joined(agent, before, new) if per_game == "heads" else before)
 
 
-def _print(found: dict) -> None:
+def _print(found: ContinualRecord) -> None:
     """The numbers of each method, and its scores after the last game."""
-    reference = found["reference"] or "the human tester"
+    reference = found.reference or "the human tester"
     print(f"scores: 0 is the random agent, 1 is {reference}; of each game after the last one")
-    for game, low, high in zip(found["games"], found["low"], found["high"], strict=True):
+    for game, low, high in zip(found.games, found.low, found.high, strict=True):
         if high <= low:
             print(f"{game} counts for nothing: {reference} scores {high:g}, no more than {low:g}")
-    rows = [["method", "average", "forgetting", "forward", *found["games"]]]
-    for name, one in found["methods"].items():
-        numbers = [one[key] for key in NUMBERS] + one["scores"][-1]
+    rows = [["method", "average", "forgetting", "forward", *found.games]]
+    for name, one in found.methods.items():
+        numbers = [getattr(one, key) for key in NUMBERS] + one.scores[-1]
         rows.append([name, *("-" if n is None else f"{n:.3f}" for n in numbers)])
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     for row in rows:
