@@ -177,8 +177,8 @@ def _check_fit(encoders: dict[str, Encoder], frames: Frames) -> None:
         if tuple(encoder.screen) != (height, width):
             expected = "x".join(map(str, encoder.screen))
             raise UserError(
-                f"encoder {name} takes {expected} px screens, the recordings hold {height}x{width}: "
-                "take an encoder or recordings of the other size"
+                f"encoder {name} takes {expected} px screens, the recordings hold "
+                f"{height}x{width}: take an encoder or recordings of the other size"
             )
         if encoder.stack != leader.stack:
             raise UserError(
