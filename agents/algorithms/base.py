@@ -37,7 +37,7 @@ from torch import Tensor
 from fovea.agents.adaptation.base import Adapted
 from fovea.agents.experience.base import Experience, Task
 from fovea.agents.networks.feature_extractor import FeatureExtractor, FeatureKind
-from fovea.command import UserError
+from fovea.weights import check_shapes
 
 
 class Agent(lightning.LightningModule, ABC):
@@ -172,12 +172,12 @@ class Agent(lightning.LightningModule, ABC):
 
 def check_weights(agent: Agent, weights: dict[str, Tensor]) -> None:
     """Raise UserError where `weights` are not those of an agent like this one."""
-    expected = {key: tuple(value.shape) for key, value in agent.state_dict().items()}
-    found = {key: tuple(value.shape) for key, value in weights.items()}
-    for key in sorted(expected.keys() | found.keys()):
-        if expected.get(key) != found.get(key):
-            raise UserError(
-                f"the checkpoint is of another agent: weight {key} is {found.get(key, 'missing')} "
-                f"in it and {expected.get(key, 'unknown')} in this {type(agent).__name__}: "
-                "give the config it was made with, or another --run"
-            )
+    check_shapes(
+        agent.state_dict(),
+        weights,
+        lambda name, given, expected: (
+            f"the checkpoint is of another agent: weight {name} is {given or 'missing'} in it and "
+            f"{expected or 'unknown'} in this {type(agent).__name__}: "
+            "give the config it was made with, or another --run"
+        ),
+    )

@@ -21,7 +21,8 @@ from fovea.command import UserError
 from fovea.files import exclusive, write_text
 from fovea.pretrain.training.cli import refuse_other_settings
 from fovea.pretrain.training.config_errors import explain
-from fovea.runs import Run
+from fovea.runs import RunWriter
+from fovea.schema import ContinualRecord
 
 DESCRIPTION = """Let every method of a config learn a sequence of games, one after the other, and
 evaluate it in all of them after each. The same command again goes on after a kill, bit for bit, or
@@ -35,8 +36,8 @@ def continual(args: list[str]) -> None:
     sequence.check()
     with exclusive(folder):
         title = f"{', '.join(sequence.methods)} through {len(sequence.games)} games"
-        run = Run(folder, "continual", title)
-        if run.record.get("state") == "done":
+        run = RunWriter(folder, "continual", title)
+        if run.record.state == "done":
             print(f"{folder}: already done")
         else:
             write_text(folder / "config.yaml", resolved)
@@ -48,7 +49,7 @@ def continual(args: list[str]) -> None:
                 run.update(state="failed", reason=f"{type(fault).__name__}: {fault}".strip(": "))
                 raise
             run.update(state="done")
-        _print(run.record["continual"])
+        _print(run.record.continual)
         print(f"tables: {folder} (next: fovea analysis report {folder} --out {folder}-report)")
 
 
@@ -87,7 +88,7 @@ def parsed(args: list[str]) -> tuple[Path, TaskSequence, str]:
     return Path(config.run), TaskSequence(**own), resolved
 
 
-def _play(run: Run, sequence: TaskSequence) -> None:
+def _play(run: RunWriter, sequence: TaskSequence) -> None:
     """Every method through every game, as far as the folder does not hold it yet."""
     games, methods = sequence.games, sequence.methods
     legs = [(name, place) for name in methods for place in range(len(games))]
@@ -124,18 +125,18 @@ def go_on(agent: Agent, task_aware: str, ends: list[Path]) -> None:
         agent.load_state_dict(joined(agent, before, new) if task_aware == "heads" else before)
 
 
-def _print(found: dict) -> None:
+def _print(found: ContinualRecord) -> None:
     """The numbers of each method, and its scores after the last game."""
-    reference = found["reference"] or "the human tester"
+    reference = found.reference or "the human tester"
     print(f"scores: 0 is the random agent, 1 is {reference}; of each game after the last one")
-    for game, low, high in zip(found["games"], found["low"], found["high"], strict=True):
+    for game, low, high in zip(found.games, found.low, found.high, strict=True):
         if high <= low:
             print(
                 f"{game} is left out: {reference} scores {high:g}, no more than the random {low:g}"
             )
-    rows = [["method", "average", "forgetting", "forward", *found["games"]]]
-    for name, one in found["methods"].items():
-        numbers = [one[key] for key in NUMBERS] + one["scores"][-1]
+    rows = [["method", "average", "forgetting", "forward", *found.games]]
+    for name, one in found.methods.items():
+        numbers = [getattr(one, key) for key in NUMBERS] + one.scores[-1]
         rows.append([name, *("-" if n is None else f"{n:.3f}" for n in numbers)])
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     for row in rows:

@@ -27,6 +27,7 @@ from fovea.pretrain.encoders.cnn import BODIES, CNN, CNNS, build_cnn
 from fovea.pretrain.encoders.encoder import Encoder
 from fovea.pretrain.encoders.vit import SIZES, Shape, ViT, build
 from fovea.pretrain.hub import FILES, FORMAT, locate, read_config, verify
+from fovea.weights import check_shapes
 
 # What builds an encoder of an architecture from its name, its arguments and the screen.
 CLASSES: dict[str, type[Encoder]] = {name: ViT for name, _ in SIZES.values()}
@@ -97,7 +98,14 @@ def load_encoder(ref: str | Path, seed: int = 0) -> Encoder:
         raise UserError(f"{folder} is a {architecture!r}; known are {', '.join(sorted(CLASSES))}")
     encoder = CLASSES[architecture](architecture, config["model_args"], config["fovea"]["screen"])
     weights = _read_weights(folder)
-    _check_keys(encoder.body.state_dict(), weights, folder)
+    check_shapes(
+        encoder.body.state_dict(),
+        weights,
+        lambda name, given, expected: (
+            f"{folder}: weight {name!r} is {given or 'missing'} in model.safetensors and "
+            f"{expected or 'unknown'} by config.json: the two do not belong together"
+        ),
+    )
     _check_finite(weights, folder)
     encoder.body.load_state_dict(weights)
     return encoder.eval()
@@ -151,17 +159,6 @@ def _read_weights(folder: Path) -> dict[str, torch.Tensor]:
         return load_file(folder / "model.safetensors")
     except SafetensorError as fault:
         raise UserError(f"{folder}/model.safetensors cannot be read ({fault})") from None
-
-
-def _check_keys(by_config: dict, in_file: dict, folder: Path) -> None:
-    expected = {key: tuple(value.shape) for key, value in by_config.items()}
-    actual = {key: tuple(value.shape) for key, value in in_file.items()}
-    for key in sorted(expected.keys() | actual.keys()):
-        if expected.get(key) != actual.get(key):
-            raise UserError(
-                f"{folder}: weight {key!r} is {actual.get(key, 'missing')} in model.safetensors "
-                f"and {expected.get(key, 'unknown')} by config.json: the two do not belong together"
-            )
 
 
 def _check_finite(weights: dict, folder: Path) -> None:

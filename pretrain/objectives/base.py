@@ -33,6 +33,7 @@ from torch import Tensor
 
 from fovea.atari.frames import Frames
 from fovea.command import UserError
+from fovea.metrics import held_out
 from fovea.pretrain.data import Batch, Windows
 from fovea.pretrain.encoders.encoder import Encoder, Features
 from fovea.pretrain.encoders.vit import Shape, build
@@ -169,7 +170,7 @@ class Objective(lightning.LightningModule):
         losses = self._losses(batch, Stream.HELD_OUT_VIEWS)
         numbers = {f"loss/{name}": value for name, value in losses.items()} | self.notes
         self.log_dict(
-            {f"held_out/{name}": value for name, value in numbers.items()},
+            {held_out(name): value for name, value in numbers.items()},
             batch_size=len(batch.windows),
         )
 

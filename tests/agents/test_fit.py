@@ -18,7 +18,7 @@ from fovea.command import UserError
 from fovea.pretrain.encoders.folder import export_encoder, load_encoder
 from fovea.pretrain.encoders.vit import Shape, build
 from fovea.pretrain.training.checkpoint import newest
-from fovea.runs import Run, read_run
+from fovea.runs import RunWriter, read_run
 
 ROOT = Path(__file__).parents[2]
 CONFIGS = ROOT / "agents" / "configs"
@@ -146,7 +146,7 @@ def test_a_killed_run_ends_as_the_run_that_was_never_killed(
 
 
 def test_run_json_is_not_written_at_every_log_and_ends_with_the_last_step(tmp_path: Path) -> None:
-    run = Run(tmp_path, "agent", "DQN in Pong")
+    run = RunWriter(tmp_path, "agent", "DQN in Pong")
     logger = StepLogger(run)
     for step in (8, 16, 24):
         logger.log_metrics({"loss": 0.5}, step)
