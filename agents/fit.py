@@ -13,13 +13,13 @@ from fovea.agents.progress import PlayProgress
 from fovea.agents.task import Play, standardise
 from fovea.atari.games import find
 from fovea.command import UserError
-from fovea.pretrain.training.checkpoint import newest
 from fovea.pretrain.training.cli import FitCLI
 from fovea.pretrain.training.logger import RunLogger
 
 DESCRIPTION = """Train an agent in a game, with any encoder. The same command again goes on after a
 kill, bit for bit, or says that the run is done. Any setting of the config can be given here:
---data.game breakout, --model.init_args.encoder.init_args.encoder runs/mine."""
+--model DQN --model.encoder LoRA --model.encoder.encoder runs/mine --data.game breakout.
+--print_config shows all that hold; --model.help DQN shows those of an agent."""
 
 
 class StepLogger(RunLogger):
@@ -33,11 +33,14 @@ class AgentCLI(FitCLI):
 
     Args:
         args: of the command, or a config.
-        begin: gives a new agent more than `--start` does.
+        begin: gives a new agent more than `--init_from` does.
         seen: games whose scale the features of a new agent are put on; its own by default.
     """
 
+    room = "fovea.agents"
+    families = ("fovea.agents.algorithms", "fovea.agents.adaptation")
     kind = "agent"
+    length = "data.steps"
 
     def __init__(
         self,
@@ -65,7 +68,9 @@ class AgentCLI(FitCLI):
     def add_arguments_to_parser(self, parser) -> None:
         super().add_arguments_to_parser(parser)
         parser.add_argument(
-            "--start", type=str | None, help="run folder of an agent whose weights it begins with"
+            "--init_from",
+            type=str | None,
+            help="run folder of an agent whose weights a new run begins with, encoder and heads",
         )
         parser.link_arguments(
             "data.action_count", "model.init_args.actions", apply_on="instantiate"
@@ -81,23 +86,26 @@ class AgentCLI(FitCLI):
             )
         super().before_instantiate_classes()
 
+    def updates(self, length: int) -> int:
+        task = self.datamodule
+        asked, task.steps = task.steps, length
+        task.attach(self.model)
+        task.steps = asked
+        return task.experience.updates
+
     def instantiate_trainer(self, **kwargs):
         self.datamodule.folder = self.folder
+        self.set_schedule()
         self.datamodule.attach(self.model)
-        if not newest(self.folder / "checkpoints"):
-            if self.config.start:
-                start(self.model, Path(self.config.start))
+        if not self.checkpoint():
+            if self.config.init_from:
+                start(self.model, Path(self.config.init_from))
             self.begin(self.model)
             self.model.eyes.encoder.settle()  # some read recordings then
             for play in self.seen:
                 play.attach(self.model)
             standardise(self.model, self.seen or [self.datamodule])
         return super().instantiate_trainer(max_steps=self.datamodule.experience.updates, **kwargs)
-
-    def save(self) -> None:
-        """Keep the trained agent, wherever between two checkpoints the run ended."""
-        path = self.folder / "checkpoints" / f"step-{self.trainer.global_step:09d}.ckpt"
-        self.trainer.save_checkpoint(path)
 
     def done(self) -> None:
         self.run.update(state="done", step=self.datamodule.experience.played)
@@ -108,6 +116,5 @@ def fit(args: list[str]) -> None:
     cli = AgentCLI(args)
     with cli.stack:
         if cli.fit():
-            cli.save()
             cli.done()
             print(f"agent: {cli.folder} (next: fovea agents evaluate --run {cli.folder})")

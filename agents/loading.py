@@ -6,14 +6,14 @@ from pathlib import Path
 from typing import NamedTuple
 
 import torch
-import yaml
-from jsonargparse import ArgumentError, ArgumentParser
+from jsonargparse import ArgumentParser
 
 from fovea.agents.algorithms.base import Agent, check_weights
 from fovea.agents.task import Play
 from fovea.command import UserError
+from fovea.old_names import is_old, read_config, renamed_checkpoint
 from fovea.pretrain.training.checkpoint import newest
-from fovea.pretrain.training.config_errors import explain
+from fovea.pretrain.training.config_errors import FAULTS, explain
 
 
 class Saved(NamedTuple):
@@ -32,7 +32,7 @@ def load(run: Path) -> Saved:
     Raises UserError where `run` holds no agent, or none that was saved.
     """
     checkpoint, state = _read(run)
-    agent, play = build(yaml.safe_load((run / "config.yaml").read_text(encoding="utf-8")))
+    agent, play = build(read_config(run))
     check_weights(agent, state["state_dict"])
     agent.load_state_dict(state["state_dict"])
     return Saved(agent.eval(), play, checkpoint, state["Play"]["played"])
@@ -56,7 +56,8 @@ def _read(run: Path) -> tuple[Path, dict]:
     if not checkpoint:
         raise UserError(f"{run} holds no checkpoint yet: train on with fovea agents fit")
     # Mapped, not read: a replay lies beside the weights and may be larger than memory.
-    return checkpoint, torch.load(checkpoint, map_location="cpu", weights_only=True, mmap=True)
+    state = torch.load(checkpoint, map_location="cpu", weights_only=True, mmap=True)
+    return checkpoint, renamed_checkpoint(state) if is_old(run) else state
 
 
 def build(config: dict) -> tuple[Agent, Play]:
@@ -71,7 +72,7 @@ def build(config: dict) -> tuple[Agent, Play]:
     try:
         parsed = parser.parse_object({name: config[name] for name in ("model", "data")})
         built = parser.instantiate(parsed)
-    except (ArgumentError, ValueError) as fault:
+    except FAULTS as fault:
         if mistake := explain(fault, (Agent, Play)):
             raise mistake from None
         raise

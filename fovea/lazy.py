@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import pkgutil
 import sys
 from collections.abc import Callable, Mapping
 
@@ -25,3 +26,9 @@ def lazily(
         return value
 
     return get, lambda: sorted({*vars(sys.modules[package]), *names})
+
+
+def import_all(package: str) -> None:
+    """Import every module of a package, so that all classes it defines are known to a parser."""
+    for module in pkgutil.iter_modules(importlib.import_module(package).__path__):
+        importlib.import_module(f"{package}.{module.name}")

@@ -59,9 +59,12 @@ class Agent(lightning.LightningModule):
 
     Attributes:
         played: agent steps played so far in training, kept up to date by the experience.
+        schedule_steps: updates that schedules are stretched over, where it is not the whole run;
+            after them their last values hold.
     """
 
     evaluated: ClassVar[str]  # how it acts in an evaluation, for the protocol's name
+    schedule_steps: int | None = None
 
     def __init__(
         self,
@@ -130,11 +133,17 @@ class Agent(lightning.LightningModule):
         # One kernel a step; Lightning does not clip gradients for it in mixed precision.
         fused = self.trainer.precision == "32-true"
         optimiser = torch.optim.Adam(groups, eps=self.adam_eps, fused=fused)
-        steps = self.trainer.max_steps
-        schedule = torch.optim.lr_scheduler.LambdaLR(
-            optimiser, lambda step: 1 - step / steps if self.anneal else 1.0
-        )
+        steps = self.schedule_steps or self.trainer.max_steps
+        schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, lambda step: self.rate(step, steps))
         return {"optimizer": optimiser, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+    def rate(self, step: int, steps: int) -> float:
+        """The share of the learning rates at an update of one of so many, counted from 0."""
+        return 1 - min(step, steps - 1) / steps if self.anneal else 1.0
+
+    def schedules(self, step: int, steps: int) -> dict[str, float]:
+        """What depends on the length of a run, at an update of one of so many."""
+        return {"learning rate": self.lr * self.rate(step, steps)} if self.anneal else {}
 
     def on_load_checkpoint(self, checkpoint: dict) -> None:
         check_weights(self, checkpoint["state_dict"])

@@ -112,6 +112,15 @@ class DQN(Agent):
             )
         self.target = copied(nn.Sequential(self.eyes, self.head))
 
+    def schedules(self, step: int, steps: int) -> dict[str, float]:
+        values = super().schedules(step, steps)
+        if self.priority:
+            share = min(1, step / steps)
+            values["the exponent of importance weights"] = (
+                self.importance + (1 - self.importance) * share
+            )
+        return values
+
     @property
     def evaluated(self) -> str:
         return f"epsilon {self.epsilon_evaluation:g}"

@@ -63,7 +63,7 @@ def _learn(
 ) -> None:
     cli = AgentCLI(settings | {"run": str(folder)}, begin, seen)
     with cli.stack:
-        cli.fit()
+        cli.fit(save=False)
         agent, experience = cli.model, cli.datamodule.experience
         played = experience.played
         experience.fresh = True  # what it saw last may lie on the device that has been given back

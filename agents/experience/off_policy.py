@@ -81,7 +81,8 @@ class Replayed(Experience):
         generator = keyed("cpu", Stream.BATCHES, self.play.seed, update)
         if not self.priorities:
             return self.replay.sample(self.batch_size, self.n_step, self.gamma, generator)
-        importance = self.importance + (1 - self.importance) * update / self.updates
+        share = min(1, update / (self.agent.schedule_steps or self.updates))
+        importance = self.importance + (1 - self.importance) * share
         *self.drawn, weight = self.priorities.draw(self.batch_size, importance, generator)
         transitions = self.replay.transitions(*self.drawn, self.n_step, self.gamma)
         return transitions._replace(weight=weight)

@@ -62,8 +62,18 @@ class DINO(TwoViews):
 
     @property
     def teacher_temperature(self) -> float:
+        return self._temperature(self.done)
+
+    def _temperature(self, done: float) -> float:
         first, last = self.teacher_temperatures
-        return first + (last - first) * (min(1.0, self.done / self.warmup) if self.warmup else 1.0)
+        return first + (last - first) * (min(1.0, done / self.warmup) if self.warmup else 1.0)
+
+    def schedules(self, step: int, steps: int) -> dict[str, float]:
+        done = min(step, steps - 1) / steps
+        return super().schedules(step, steps) | {
+            "the teacher's momentum": cosine(self.momentum, 1.0, done),
+            "the teacher's temperature": self._temperature(done),
+        }
 
     def views(self, windows: Tensor, draws: Draws) -> tuple[Tensor, ...]:
         """Two global views (B, stack, H, W) uint8, then local crops (B, stack, side, side)."""
