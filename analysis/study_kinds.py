@@ -116,7 +116,7 @@ class AgentStudy(Study):
     episodes: int
 
     def jobs(self, out, names, seed, accelerator):
-        shared = {"data.steps": self.steps, "trainer.accelerator": accelerator}
+        shared = {"data.total_steps": self.steps, "trainer.accelerator": accelerator}
         evaluation = ["--episodes", self.episodes, "--accelerator", accelerator]
         return {
             folder: [

@@ -6,7 +6,6 @@ place that knows the names of 0.1; nothing here is a second spelling of a settin
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -15,6 +14,7 @@ from typing import Any
 import yaml
 
 from fovea.command import UserError
+from fovea.runs import read_run
 
 ROOMS = ("pretrain", "agents")
 """Whose classes a config names; 0.1 had them at the top: pretrain.vicreg.VICReg."""
@@ -92,9 +92,8 @@ STATES = {"Play": "AtariTask"}
 
 def is_old(folder: Path) -> bool:
     """Whether a run folder was made by version 0.1."""
-    path = folder / "run.json"
-    record = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
-    return record.get("versions", {}).get("fovea-rl", "").startswith("0.1.")
+    record = read_run(folder)
+    return record is not None and record.versions.get("fovea-rl", "").startswith("0.1.")
 
 
 def read_config(folder: Path) -> dict[str, Any]:

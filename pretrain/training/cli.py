@@ -34,6 +34,7 @@ from fovea.pretrain.training.logger import RunLogger
 from fovea.pretrain.training.monitor import Collapsed
 from fovea.pretrain.training.parser import FitParser, NamedConfig
 from fovea.runs import RunWriter, read_run
+from fovea.schema import RunRecord
 
 OLD = (
     "was begun by version 0.1, whose random draws were others, so that it cannot go on: end it "
@@ -160,8 +161,8 @@ class FitCLI(LightningCLI):
 
     def _read_history(self) -> None:
         """Find out how long the run is, and its schedules; refuse a length that cannot be."""
-        record = read_run(self.folder) or {}
-        history, step = record.get("history") or [], record.get("step") or 0
+        record = read_run(self.folder) or RunRecord()
+        history, step = record.history, record.step or 0
         before, length = self.changed.get(self.length, [self.config[self.length]] * 2)
         if self.length in self.changed:
             if length < step:
@@ -169,7 +170,7 @@ class FitCLI(LightningCLI):
                     f"{self.length} {length}: {self.folder} has done {step:,} steps already; give "
                     "as many or more, or another --run"
                 )
-            if record.get("state") == "done" and not newest(self.folder / "checkpoints"):
+            if record.state == "done" and not newest(self.folder / "checkpoints"):
                 raise UserError(
                     f"{self.folder} holds no checkpoint to go on from, so that {self.length} "
                     f"cannot become {length}: give another --run (--init_from {self.folder} begins "
@@ -218,8 +219,8 @@ class FitCLI(LightningCLI):
         asked = self.config_init.trainer
         plugins = _listed(asked.plugins)
         if others := [plugin for plugin in plugins if isinstance(plugin, CheckpointIO)]:
-            # Going on after a kill trusts only checkpoints with a hash beside them. Those of another
-            # IO have none, and would be passed over as if the run had never got there.
+            # Going on after a kill trusts only checkpoints with a hash beside them. Those of
+            # another IO have none, and would be passed over as if the run had never got there.
             raise UserError(
                 f"trainer.plugins: {type(others[0]).__name__} would write checkpoints that the run "
                 "cannot go on from: leave it out"

@@ -55,9 +55,10 @@ def validate(args: list[str]) -> None:
         where = ["--run", str(known.run), "--ckpt_path", known.ckpt_path or "last"]
         cli = ValidateCLI(["-c", file.name, *settings, *where])
     step = torch.load(cli.given, map_location="cpu", weights_only=True, mmap=True)["global_step"]
-    history = (read_run(known.run) or {}).get("history") or [{"schedule": cli.trainer.max_steps}]
-    schedule = history[-1]["schedule"]
-    cli.model.done = (min(step, schedule) - 1) / schedule  # as it was at that step
+    record = read_run(known.run)
+    history = record.history if record else []
+    schedule = history[-1]["schedule"] if history else cli.trainer.max_steps
+    cli.model.progress = (min(step, schedule) - 1) / schedule  # as it was at that step
     (numbers,) = cli.trainer.validate(
         cli.model, datamodule=cli.datamodule, ckpt_path=cli.given, verbose=False
     )

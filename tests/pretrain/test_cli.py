@@ -17,7 +17,7 @@ from fovea.pretrain.training.checkpoint import newest
 from fovea.pretrain.training.fit import fit
 from fovea.runs import read_run
 
-SMALL = ["--model.encoder.patch", "42", "--model.expander", "16", "--data.batch", "8"]
+SMALL = ["--model.encoder.patch", "42", "--model.expander", "16", "--data.batch_size", "8"]
 
 
 def arguments(recordings: Path, run: Path, *more: object) -> list[str]:
@@ -151,7 +151,8 @@ def test_a_class_is_found_by_its_short_name(recordings: Path, tmp_path: Path) ->
     path.write_text("model: {class_path: BYOL, init_args: {projector: 16}}\n")
     run = tmp_path / "mine"
     fit(["-c", str(path), "--data.recordings", f"[{recordings}]", "--run", str(run),
-         "--model.encoder.patch", "42", "--data.batch", "4", "--trainer.max_steps", "1"])  # fmt: skip
+         "--model.encoder.patch", "42", "--data.batch_size", "4",
+         "--trainer.max_steps", "1"])  # fmt: skip
     assert (
         yaml.safe_load((run / "config.yaml").read_text())["model"]["init_args"]["projector"] == 16
     )
