@@ -1,1 +1,64 @@
-"""Agents that learn to play on top of an encoder, frozen or adapted."""
+"""Agents that learn to play on top of an encoder, frozen or adapted.
+
+from fovea.agents import DQN, AtariTask, Frozen, evaluate, train
+task = AtariTask("pong", total_steps=5000)
+agent = DQN(Frozen("runs/mine"), task.action_count, learning_starts=1000)
+train(agent, task)
+returns = evaluate(agent, task, episodes=3)
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from fovea.lazy import lazily
+
+if TYPE_CHECKING:
+    from fovea.agents.adaptation.adapters import Adapters as Adapters
+    from fovea.agents.adaptation.base import Adapted as Adapted
+    from fovea.agents.adaptation.base import FineTuned as FineTuned
+    from fovea.agents.adaptation.base import Frozen as Frozen
+    from fovea.agents.adaptation.ewc import EWC as EWC
+    from fovea.agents.adaptation.ia3 import IA3 as IA3
+    from fovea.agents.adaptation.l2m import L2M as L2M
+    from fovea.agents.adaptation.l2p import L2P as L2P
+    from fovea.agents.adaptation.lora import LoRA as LoRA
+    from fovea.agents.adaptation.partial import BitFit as BitFit
+    from fovea.agents.adaptation.partial import LayerNormOnly as LayerNormOnly
+    from fovea.agents.adaptation.prompts import Prompts as Prompts
+    from fovea.agents.algorithms.base import Agent as Agent
+    from fovea.agents.algorithms.cal_ql import CalQL as CalQL
+    from fovea.agents.algorithms.cloned import Cloned as Cloned
+    from fovea.agents.algorithms.dqn import DQN as DQN
+    from fovea.agents.algorithms.ppo import PPO as PPO
+    from fovea.agents.evaluation import evaluate as evaluate
+    from fovea.agents.loading import load_agent as load_agent
+    from fovea.agents.task import AtariTask as AtariTask
+    from fovea.agents.training import train as train
+
+__getattr__, __dir__ = lazily(
+    __name__,
+    {
+        "Adapted": "fovea.agents.adaptation.base",
+        "Adapters": "fovea.agents.adaptation.adapters",
+        "Agent": "fovea.agents.algorithms.base",
+        "AtariTask": "fovea.agents.task",
+        "BitFit": "fovea.agents.adaptation.partial",
+        "CalQL": "fovea.agents.algorithms.cal_ql",
+        "Cloned": "fovea.agents.algorithms.cloned",
+        "DQN": "fovea.agents.algorithms.dqn",
+        "EWC": "fovea.agents.adaptation.ewc",
+        "FineTuned": "fovea.agents.adaptation.base",
+        "Frozen": "fovea.agents.adaptation.base",
+        "IA3": "fovea.agents.adaptation.ia3",
+        "L2M": "fovea.agents.adaptation.l2m",
+        "L2P": "fovea.agents.adaptation.l2p",
+        "LayerNormOnly": "fovea.agents.adaptation.partial",
+        "LoRA": "fovea.agents.adaptation.lora",
+        "PPO": "fovea.agents.algorithms.ppo",
+        "Prompts": "fovea.agents.adaptation.prompts",
+        "evaluate": "fovea.agents.evaluation",
+        "load_agent": "fovea.agents.loading",
+        "train": "fovea.agents.training",
+    },
+)

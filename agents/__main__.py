@@ -15,13 +15,13 @@ ABOUT = """Train agents in Atari games, on pretrained encoders or their own, and
   fovea agents fit -c agents/configs/dqn_frozen.yaml --run runs/dqn
   fovea agents evaluate --run runs/dqn --episodes 10 --video
   fovea agents fit -c agents/configs/cal_ql.yaml --run runs/offline    from recordings
-  fovea agents fit -c agents/configs/dqn_frozen.yaml --run runs/dqn --start runs/offline
+  fovea agents fit -c agents/configs/dqn_frozen.yaml --run runs/dqn --init_from runs/offline
   fovea agents continual -c agents/configs/continual.yaml --run runs/sequence
 
 fit writes a run folder: run.json, config.yaml, metrics.csv and checkpoints/. The same command
-again resumes; --start begins with the weights of another run, such as one from recordings alone.
+again resumes; --init_from starts with the weights of another run, such as one from recordings.
 evaluate adds the evaluation to run.json, and media/evaluation.webm. continual lets several methods
-learn one game after the other, plays all games after each, and says what they remember."""
+learn one game after the other, evaluates them in all games after each, and shows the forgetting."""
 
 EVALUATE = """Play whole episodes with a trained agent; their returns go to run.json.
 
@@ -33,10 +33,10 @@ whole games, raw rewards, and the agent acting as it does when evaluated.
 
 def run(arguments: list[str]) -> int | None:
     """Run `fovea agents ARGUMENTS`."""
-    # Between small steps torch's threads spin, by default so long that beside another busy process
-    # an agent runs at a sixth of its speed. Not at all costs a third of it on an idle machine; this
-    # long costs nothing there, and a third beside three busy processes on two cores.
-    # It must be said before torch is imported.
+    # Between small steps torch's threads spin, by default for so long that next to another busy
+    # process an agent runs at a sixth of its speed. Without spinning it loses a third of its speed
+    # on an idle machine; with this number nothing there, and a third next to three busy processes
+    # on two cores. It must be set before torch is imported.
     os.environ.setdefault("GOMP_SPINCOUNT", "10000")
     keep_freed()
     return dispatch("fovea agents", ABOUT, COMMANDS, arguments)
@@ -45,12 +45,13 @@ def run(arguments: list[str]) -> int | None:
 def evaluate(arguments: list[str]) -> None:
     asked = parser("fovea agents evaluate", EVALUATE)
     asked.add_argument("--run", required=True, type=Path, help="run folder of the agent")
-    asked.add_argument(
-        "--episodes", type=positive, help="(what the protocol plays: 10, atari_100k 100)"
-    )
+    asked.add_argument("--episodes", type=positive, help="(as the protocol: 10, atari_100k 100)")
     asked.add_argument("--envs", type=positive, default=4, help="environments at once (4)")
     asked.add_argument(
-        "--max-frames", type=positive, default=108_000, help="cut episodes after these (108000)"
+        "--max-frames",
+        type=positive,
+        default=108_000,
+        help="episodes are cut off after these (108000)",
     )
     asked.add_argument("--seed", type=int, default=1000, help="of games and actions (1000)")
     asked.add_argument(
@@ -60,9 +61,9 @@ def evaluate(arguments: list[str]) -> None:
     asked.add_argument("--accelerator", choices=ACCELERATORS, default="auto", help="(auto)")
     args = asked.parse_args(arguments)
 
-    from fovea.agents.evaluate import evaluate
+    from fovea.agents.evaluation import evaluate_run
 
-    evaluate(
+    evaluate_run(
         args.run,
         episodes=args.episodes,
         envs=args.envs,

@@ -8,9 +8,9 @@ from pathlib import Path
 from lightning import Callback
 
 from fovea.agents.algorithms.base import Agent
-from fovea.agents.loading import start
+from fovea.agents.loading import init_from
 from fovea.agents.progress import PlayProgress
-from fovea.agents.task import Play, standardise
+from fovea.agents.task import AtariTask
 from fovea.atari.games import find
 from fovea.command import UserError
 from fovea.pretrain.training.checkpoint import newest
@@ -33,8 +33,8 @@ class AgentCLI(FitCLI):
 
     Args:
         args: of the command, or a config.
-        begin: gives a new agent more than `--start` does.
-        seen: games whose scale the features of a new agent are put on; its own by default.
+        begin: gives a new agent more than `--init_from` does.
+        norm_tasks: games that the feature norm of a new agent is fitted to; its own by default.
     """
 
     kind = "agent"
@@ -43,18 +43,18 @@ class AgentCLI(FitCLI):
         self,
         args: list[str] | dict,
         begin: Callable[[Agent], None] = lambda agent: None,
-        seen: Sequence[Play] = (),
+        norm_tasks: Sequence[AtariTask] = (),
     ):
-        self.begin, self.seen = begin, seen
-        super().__init__(Agent, Play, args, DESCRIPTION)
+        self.begin, self.norm_tasks = begin, norm_tasks
+        super().__init__(Agent, AtariTask, args, DESCRIPTION)
 
     def title(self) -> str:
-        encoder = type(self.model.eyes.encoder).__name__.lower()
+        encoder = type(self.model.extractor.encoder).__name__.lower()
         name = find(self.datamodule.game).name
         return f"{type(self.model).__name__} in {name}, encoder {encoder}"
 
     def facts(self) -> dict:
-        return {"game": self.datamodule.game, "steps": self.datamodule.steps}
+        return {"game": self.datamodule.game, "steps": self.datamodule.total_steps}
 
     def own_callbacks(self) -> list[Callback]:
         return [PlayProgress(self.folder.name, self.datamodule.experience)]
@@ -65,7 +65,9 @@ class AgentCLI(FitCLI):
     def add_arguments_to_parser(self, parser) -> None:
         super().add_arguments_to_parser(parser)
         parser.add_argument(
-            "--start", type=str | None, help="run folder of an agent whose weights it begins with"
+            "--init_from",
+            type=str | None,
+            help="run folder of an agent whose weights it starts with",
         )
         parser.link_arguments(
             "data.action_count", "model.init_args.actions", apply_on="instantiate"
@@ -77,7 +79,7 @@ class AgentCLI(FitCLI):
         if trainer.max_steps != -1:
             raise UserError(
                 f"trainer.max_steps {trainer.max_steps} counts updates, and how many there are "
-                "follows from the agent steps: leave it out and set data.steps"
+                "follows from the agent steps: leave it out and set data.total_steps"
             )
         super().before_instantiate_classes()
 
@@ -85,13 +87,12 @@ class AgentCLI(FitCLI):
         self.datamodule.folder = self.folder
         self.datamodule.attach(self.model)
         if not newest(self.folder / "checkpoints"):
-            if self.config.start:
-                start(self.model, Path(self.config.start))
+            if self.config.init_from:
+                init_from(self.model, Path(self.config.init_from))
             self.begin(self.model)
-            self.model.eyes.encoder.settle()  # some read recordings then
-            for play in self.seen:
-                play.attach(self.model)
-            standardise(self.model, self.seen or [self.datamodule])
+            for task in self.norm_tasks:
+                task.attach(self.model)
+            self.model.prepare([task.experience for task in self.norm_tasks or [self.datamodule]])
         return super().instantiate_trainer(max_steps=self.datamodule.experience.updates, **kwargs)
 
     def save(self) -> None:

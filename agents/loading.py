@@ -10,38 +10,39 @@ import yaml
 from jsonargparse import ArgumentError, ArgumentParser
 
 from fovea.agents.algorithms.base import Agent, check_weights
-from fovea.agents.task import Play
+from fovea.agents.task import AtariTask
 from fovea.command import UserError
 from fovea.pretrain.training.checkpoint import newest
 from fovea.pretrain.training.config_errors import explain
 
 
-class Saved(NamedTuple):
+class LoadedAgent(NamedTuple):
     """An agent as a checkpoint holds it, and the game it was trained in."""
 
     agent: Agent
-    play: Play
+    task: AtariTask
     checkpoint: Path
     played: int
     """Agent steps of its training so far."""
 
 
-def load(run: Path) -> Saved:
+def load_agent(run: str | Path) -> LoadedAgent:
     """The agent of the newest checkpoint that verifies, on the CPU, in eval mode.
 
-    Raises UserError where `run` holds no agent, or none that was saved.
+    Raises UserError where `run` holds no agent or no checkpoint of it.
     """
+    run = Path(run)
     checkpoint, state = _read(run)
-    agent, play = build(yaml.safe_load((run / "config.yaml").read_text(encoding="utf-8")))
+    agent, task = build(yaml.safe_load((run / "config.yaml").read_text(encoding="utf-8")))
     check_weights(agent, state["state_dict"])
     agent.load_state_dict(state["state_dict"])
-    return Saved(agent.eval(), play, checkpoint, state["Play"]["played"])
+    return LoadedAgent(agent.eval(), task, checkpoint, state["AtariTask"]["played"])
 
 
-def start(agent: Agent, run: Path) -> None:
-    """Give `agent` the weights, encoder and heads, of the one that was trained in `run`.
+def init_from(agent: Agent, run: Path) -> None:
+    """Give `agent` the weights, of encoder and heads, of the agent that was trained in `run`.
 
-    Raises UserError where `run` holds no agent, none that was saved, or one of other weights.
+    Raises UserError where `run` holds no agent, no checkpoint, or one of other weights.
     """
     _, state = _read(run)
     check_weights(agent, state["state_dict"])
@@ -59,20 +60,20 @@ def _read(run: Path) -> tuple[Path, dict]:
     return checkpoint, torch.load(checkpoint, map_location="cpu", weights_only=True, mmap=True)
 
 
-def build(config: dict) -> tuple[Agent, Play]:
+def build(config: dict) -> tuple[Agent, AtariTask]:
     """The untrained agent and the game of a resolved config.
 
     Raises UserError for what the config names and is not there, such as an encoder folder.
     """
     parser = ArgumentParser(exit_on_error=False)
     parser.add_subclass_arguments(Agent, "model")
-    parser.add_class_arguments(Play, "data")
+    parser.add_class_arguments(AtariTask, "data")
     parser.link_arguments("data.action_count", "model.init_args.actions", apply_on="instantiate")
     try:
         parsed = parser.parse_object({name: config[name] for name in ("model", "data")})
         built = parser.instantiate(parsed)
     except (ArgumentError, ValueError) as fault:
-        if mistake := explain(fault, (Agent, Play)):
+        if mistake := explain(fault, (Agent, AtariTask)):
             raise mistake from None
         raise
     return built.model, built.data

@@ -2,73 +2,78 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
 import lightning
 from jsonargparse.typing import ClosedUnitInterval, NonNegativeInt, PositiveInt
 
+from fovea.agents.experience.base import Experience
 from fovea.atari.env import Envs
 from fovea.atari.games import find
 from fovea.command import UserError
 
 if TYPE_CHECKING:
     from fovea.agents.algorithms.base import Agent
-    from fovea.agents.experience.base import Experience
 
 SCREEN = (84, 84)
 
 
-class Rules(NamedTuple):
-    """How a game is played, in the meanings of `Play`'s settings."""
+class EnvSettings(NamedTuple):
+    """How a game is played; the fields mean what `AtariTask`'s settings of the same names do."""
 
     sticky: float
     noop_max: int
     life_loss_terminal: bool
     max_frames: int
     episodes: int
-    """Of an evaluation that does not say how many."""
+    """Of an evaluation that names no number."""
 
 
 PROTOCOLS = {
-    # Machado et al. 2018, arXiv 1709.06009: what is random are the actions, games are whole.
-    "machado": Rules(0.25, 30, life_loss_terminal=False, max_frames=108_000, episodes=10),
+    # Machado et al. 2018, arXiv 1709.06009: randomness by sticky actions, games are whole.
+    "machado": EnvSettings(0.25, 30, life_loss_terminal=False, max_frames=108_000, episodes=10),
     # Kaiser et al. 2020, arXiv 1903.00374, as the papers after it evaluate.
-    "atari_100k": Rules(0.0, 30, life_loss_terminal=True, max_frames=108_000, episodes=100),
+    "atari_100k": EnvSettings(0.0, 30, life_loss_terminal=True, max_frames=108_000, episodes=100),
 }
 
 
-class Play(lightning.LightningDataModule):
-    """A game, played by several environments at once.
+class AtariTask(lightning.LightningDataModule):
+    """A game, played in several environments at once.
+
+    It is an `experience.base.Task`, and Lightning's data module of an agent.
 
     Args:
         game: see `fovea atari ls`.
-        envs: environments.
-        steps: agent steps in all, over all environments; four frames each.
-        stack: screens an agent sees, oldest first.
-        protocol: `machado` (sticky actions 0.25, whole games) or `atari_100k` (none, a lost life
-            is terminal): stands for the next four settings; those that are given hold instead.
+        num_envs: number of environments.
+        total_steps: agent steps in all, over all environments; four frames each.
+        stack: screens in an observation, oldest first.
+        protocol: `machado` (sticky actions 0.25, whole games) or `atari_100k` (not sticky, a lost
+            life is terminal): gives the next four settings, where they are not given themselves.
         sticky: probability that a frame repeats the last frame's action.
         noop_max: an episode starts with fewer than so many frames of doing nothing.
         life_loss_terminal: a lost life is terminal for learning.
-        max_frames: an episode is cut after so many frames.
-        fire_reset: where the game has the button, an episode starts with it pressed once.
-        full_actions: all 18 actions of the console, the same in every game, in place of those
-            that the game knows.
+        max_frames: an episode is cut off after so many frames.
+        fire_reset: where the game has a fire button, an episode starts with it pressed once.
+        full_actions: all 18 actions of the console, the same in every game, in place of the game's
+            own.
         clip_rewards: learn from rewards clipped to [-1, 1]; returns are always raw.
-        seed: of the environments and of every draw.
+        seed: of the environments and of every random draw.
+
+    Attributes:
+        action_count: size of the action set.
+        experience: what the agent learns from that it is attached to.
+        folder: of the run; what is too large for memory lies in it.
     """
 
-    experience: Experience
-    folder = Path(".")  # of the run; what is too large for memory lies in it
+    experience: Experience | None = None
+    folder = Path(".")
 
     def __init__(
         self,
         game: str,
-        envs: PositiveInt = 8,
-        steps: PositiveInt = 100_000,
+        num_envs: PositiveInt = 8,
+        total_steps: PositiveInt = 100_000,
         stack: PositiveInt = 4,
         protocol: Literal["machado", "atari_100k"] = "machado",
         sticky: ClosedUnitInterval | None = None,
@@ -81,7 +86,7 @@ class Play(lightning.LightningDataModule):
         seed: int = 0,
     ):
         super().__init__()
-        self.game, self.steps, self.stack = find(game).rom_id, steps, stack
+        self.game, self.total_steps, self.stack = find(game).rom_id, total_steps, stack
         self.protocol, self.full_actions = protocol, full_actions
         self.fire_reset = fire_reset
         self.clip_rewards, self.seed = clip_rewards, seed
@@ -92,19 +97,28 @@ class Play(lightning.LightningDataModule):
             "max_frames": max_frames,
         }
         own = {name: value for name, value in given.items() if value is not None}
-        self.rules = PROTOCOLS[protocol]._replace(**own)
-        self.envs = self.start(envs, self.rules.life_loss_terminal, self.rules.max_frames, seed)
+        self.env_settings = PROTOCOLS[protocol]._replace(**own)
+        self.envs = self.make_envs(
+            num_envs, self.life_loss_terminal, self.env_settings.max_frames, seed
+        )
         self.action_count = self.envs.action_count
 
-    def start(self, envs: int, life_loss_terminal: bool, max_frames: int, seed: int) -> Envs:
+    @property
+    def life_loss_terminal(self) -> bool:
+        """Whether a lost life is terminal for learning."""
+        return self.env_settings.life_loss_terminal
+
+    def make_envs(
+        self, num_envs: int, life_loss_terminal: bool, max_frames: int, seed: int
+    ) -> Envs:
         """More environments of this game and protocol."""
         return Envs(
             self.game,
-            envs,
+            num_envs,
             seed=seed,
             stack=self.stack,
-            sticky=self.rules.sticky,
-            noop_max=self.rules.noop_max,
+            sticky=self.env_settings.sticky,
+            noop_max=self.env_settings.noop_max,
             life_loss_terminal=life_loss_terminal,
             fire_reset=self.fire_reset,
             max_frames=max_frames,
@@ -112,17 +126,24 @@ class Play(lightning.LightningDataModule):
         )
 
     def attach(self, agent: Agent) -> None:
-        """Make the experience that `agent` learns from.
+        """Make the experience that `agent` learns from, from its first step on.
 
-        Raises UserError where its encoder takes other screens, or its memory is too large.
+        Raises UserError where its encoder takes other screens, or its replay is too large.
         """
-        encoder = agent.eyes.encoder
+        encoder = agent.extractor.encoder
         if (encoder.stack, tuple(encoder.screen)) != (self.stack, SCREEN):
             raise UserError(
                 f"the encoder takes {_shape(encoder.stack, encoder.screen)} and the game gives "
                 f"{_shape(self.stack, SCREEN)}: set data.stack, or take another encoder"
             )
-        self.experience = agent.experience(self)
+        self.experience = agent.make_experience(self)
+
+    def setup(self, stage: str) -> None:
+        """Attach the agent that a plain `lightning.Trainer` is given."""
+        agent = self.trainer.lightning_module
+        if self.experience is None or self.experience.agent is not agent:
+            self.attach(agent)
+            agent.prepare([self.experience])
 
     def train_dataloader(self) -> Experience:
         return self.experience
@@ -132,19 +153,6 @@ class Play(lightning.LightningDataModule):
 
     def load_state_dict(self, state: dict) -> None:
         self.experience.load_state_dict(state)
-
-
-def standardise(agent: Agent, plays: Sequence[Play]) -> None:
-    """Put the agent's features on the scale of the games, where it asks for it and has none.
-
-    Args:
-        agent: whose features.
-        plays: the games, each of which counts alike; `agent` was attached to them.
-    """
-    if agent.standardise and not agent.eyes.standard.screens:
-        each = -(-agent.standardise // len(plays))
-        glances = (play.experience.glance(each) for play in plays)
-        agent.eyes.measure(chain.from_iterable(glances), each * len(plays))
 
 
 def _shape(stack: int, screen: tuple[int, int]) -> str:

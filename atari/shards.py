@@ -15,7 +15,7 @@ from fovea.atari.recordings import Dataset, Shard, find_recordings, open_dataset
 from fovea.command import UserError
 
 
-class Part(NamedTuple):
+class ShardRows(NamedTuple):
     """Some rows of one shard."""
 
     shard: Shard
@@ -88,7 +88,7 @@ class Shards:
     def __len__(self) -> int:
         return int(self.begins[-1])
 
-    def read(self, rows: np.ndarray) -> Iterator[Part]:
+    def read(self, rows: np.ndarray) -> Iterator[ShardRows]:
         """Read `rows` (n,) (ascending), one shard after the other.
 
         Raises UserError that names a damaged shard.
@@ -99,4 +99,4 @@ class Shards:
             if into.start < into.stop:
                 (shard,) = read_dataset(folder, dataset)
                 here = rows[into] - self.begins[index]
-                yield Part(shard, here, into, self.game[index], self.episodes[index])
+                yield ShardRows(shard, here, into, self.game[index], self.episodes[index])

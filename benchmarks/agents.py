@@ -42,8 +42,8 @@ GAME, ENVS, STICKY, NOOPS = "breakout", 8, 0.25, 30
 WARM_UP = 1000  # agent steps before the clock starts
 REPLAY = 50_000
 DQN = {"batch": 32, "gamma": 0.99, "lr": 1e-4}
-PPO = {"rollout": 128, "epochs": 4, "minibatches": 4, "clip": 0.1, "entropy_weight": 0.01,
-       "value_weight": 0.5, "gamma": 0.99, "lam": 0.95, "lr": 2.5e-4, "adam_eps": 1e-5}  # fmt: skip
+PPO = {"rollout": 128, "epochs": 4, "num_minibatches": 4, "clip": 0.1, "ent_coef": 0.01,
+       "vf_coef": 0.5, "gamma": 0.99, "gae_lambda": 0.95, "lr": 2.5e-4, "adam_eps": 1e-5}  # fmt: skip
 UPDATE_EVERY = 4  # agent steps between two updates of DQN
 
 
@@ -61,16 +61,16 @@ class Setting:
 def fit(at: Setting) -> float:
     """Agent steps a second of `fovea agents fit`, warm-up, logs and progress included."""
     own = {
-        "dqn": {**DQN, "double": False, "n_step": 1, "replay": REPLAY, "warmup": WARM_UP,
-                "steps_per_update": UPDATE_EVERY, "epsilon_steps": 1},
+        "dqn": {**DQN, "double": False, "n_step": 1, "replay": REPLAY, "learning_starts": WARM_UP,
+                "train_freq": UPDATE_EVERY, "epsilon_steps": 1},
         "ppo": PPO,
     }[at.agent]  # fmt: skip
     settings = {
         **{f"model.init_args.{name}": value for name, value in own.items()},
         "model.init_args.features": "flat",
         "model.init_args.encoder.init_args.encoder": "random:nature_cnn_orthogonal",
-        "data.game": GAME, "data.envs": ENVS, "data.sticky": STICKY, "data.noop_max": NOOPS,
-        "data.steps": 10**8, "checkpoint_every": 10**8, "trainer.log_every_n_steps": 16,
+        "data.game": GAME, "data.num_envs": ENVS, "data.sticky": STICKY, "data.noop_max": NOOPS,
+        "data.total_steps": 10**8, "checkpoint_every": 10**8, "trainer.log_every_n_steps": 16,
         "trainer.accelerator": "gpu" if at.device == "cuda" else "cpu",
         "trainer.max_time": time.strftime("00:%H:%M:%S", time.gmtime(at.seconds + 5)),
     }  # fmt: skip
@@ -139,9 +139,9 @@ def _sb3(at: Setting, games: type) -> float:
     else:
         agent = stable_baselines3.PPO(
             "CnnPolicy", envs, n_steps=PPO["rollout"], n_epochs=PPO["epochs"],
-            batch_size=PPO["rollout"] * ENVS // PPO["minibatches"], clip_range=PPO["clip"],
-            clip_range_vf=PPO["clip"], ent_coef=PPO["entropy_weight"], vf_coef=PPO["value_weight"],
-            gamma=PPO["gamma"], gae_lambda=PPO["lam"], learning_rate=PPO["lr"], device=at.device,
+            batch_size=PPO["rollout"] * ENVS // PPO["num_minibatches"], clip_range=PPO["clip"],
+            clip_range_vf=PPO["clip"], ent_coef=PPO["ent_coef"], vf_coef=PPO["vf_coef"],
+            gamma=PPO["gamma"], gae_lambda=PPO["gae_lambda"], learning_rate=PPO["lr"], device=at.device,
         )  # fmt: skip
     clock = Clock()
     agent.learn(10**8, callback=clock)
@@ -178,7 +178,7 @@ def _played(step: Callable[[np.ndarray], object], count: int, at: Setting) -> fl
 def updates(at: Setting) -> float:
     """Updates a second of DQN from a replay, without playing."""
     # So many updates fall between two steps that none is played while the clock runs.
-    agent, experience = experienced(at, warmup=512, steps_per_update=1e-5, replay=1024)
+    agent, experience = experienced(at, learning_starts=512, train_freq=1e-5, replay=1024)
     learnt = [p for p in agent.parameters() if p.requires_grad]
     optimiser = torch.optim.Adam(learnt, lr=1e-4)
     losses = torch.compile(agent.losses) if at.compiled else agent.losses
@@ -203,7 +203,7 @@ def updates(at: Setting) -> float:
 
 def memory(at: Setting) -> float:
     """GB held once a replay of `at.steps` steps is full."""
-    _, experience = experienced(at, warmup=at.steps, steps_per_update=1, replay=at.steps)
+    _, experience = experienced(at, learning_starts=at.steps, train_freq=1, replay=at.steps)
     while experience.played < at.steps:
         experience.advance()
     pages = int(Path("/proc/self/statm").read_text().split()[1])
@@ -215,10 +215,14 @@ def experienced(at: Setting, **settings: float):
     config = yaml.safe_load((ROOT / "agents" / "configs" / "dqn.yaml").read_text())
     given = config["model"]["init_args"] | DQN | settings
     given["encoder"] = {"class_path": at.adapted, "init_args": {"encoder": at.encoder}}
-    data = config["data"] | {"game": GAME, "envs": ENVS, "steps": int(settings["warmup"]) + ENVS}
+    data = config["data"] | {
+        "game": GAME,
+        "envs": ENVS,
+        "steps": int(settings["learning_starts"]) + ENVS,
+    }
     agent, play = build({"model": config["model"] | {"init_args": given}, "data": data})
-    play.attach(agent.to(at.device))
-    return agent, play.experience
+    task.attach(agent.to(at.device))
+    return agent, task.experience
 
 
 # What each part compares: the way's function, and where its setting differs from the command's.

@@ -15,16 +15,16 @@ class Bottleneck(Modulator):
     """h becomes h + W swish(V h + v) + w, where W and w start at 0.
 
     Args:
-        layer: a layer that gives tokens of `width`.
+        layer: a layer that outputs tokens of `width`.
         width: D.
-        inner: width of V h.
+        inner: width of the bottleneck V h.
     """
 
     def __init__(self, layer: nn.Module, width: int, inner: int):
         super().__init__(layer)
         self.down, self.up = nn.Linear(width, inner), nn.Linear(inner, width)
 
-    def draw(self) -> None:
+    def reset_parameters(self) -> None:
         self.down.reset_parameters()
         self.up.weight.zero_()
         self.up.bias.zero_()
@@ -34,18 +34,18 @@ class Bottleneck(Modulator):
 
 
 def bottlenecks(vit: nn.Module, reduction: int) -> Iterator[Bottleneck]:
-    """One behind the attention and one behind the MLP of every block."""
+    """One after the attention and one after the MLP of every block."""
     for block in vit.blocks:
         for layer in (block.attn, block.mlp):
             yield Bottleneck(layer, vit.embed_dim, max(1, vit.embed_dim // reduction))
 
 
 class Adapters(Modulated):
-    """Bottlenecks behind attention and MLP learn with the heads.
+    """Bottlenecks after attention and MLP of every block learn with the heads.
 
     Args:
         encoder: a reference or an encoder, a ViT.
-        reduction: width of the tokens as a multiple of the bottleneck's.
+        reduction: width of the tokens divided by that of the bottleneck.
         lr_scale: their learning rate as a share of the heads'.
     """
 

@@ -1,6 +1,6 @@
 """Ways to use a pretrained encoder in an agent: each an Encoder around an Encoder.
 
-A new one is one class here or in a file of its own; agents never know which they were given.
+A new one is one class here or in a file of its own; agents do not depend on which they are given.
 """
 
 from __future__ import annotations
@@ -18,32 +18,28 @@ from fovea.pretrain.encoders.vit import ViT
 
 
 class Adapted(Encoder):
-    """An encoder as agents take it.
+    """An encoder as agents use it.
 
     Args:
         encoder: a reference (see `encoders.folder.load_encoder`) or an encoder.
 
     Attributes:
-        frozen: whether its features of the same screens are always the same bits.
+        frozen: whether its features of the same screens never change by a bit.
         lr_scale: its learning rate as a share of the heads'.
-        heads: how many heads an agent keeps, of which each sample's is chosen (see `mark`); 0 for
-            one that is everybody's.
+        head_count: how many heads an agent keeps, of which each sample's is chosen (see
+            `append_head_index`); 0 for one that all samples share.
     """
 
     frozen = False
     lr_scale = 1.0
-    heads = 0
+    head_count = 0
 
     def __init__(self, encoder: str | Encoder):
         super().__init__()
         self.encoder = load_encoder(encoder) if isinstance(encoder, str) else encoder
         inner = self.encoder
-        self.dim, self.grid, self.stack, self.screen = (
-            inner.dim,
-            inner.grid,
-            inner.stack,
-            inner.screen,
-        )
+        self.dim, self.grid = inner.dim, inner.grid
+        self.stack, self.screen = inner.stack, inner.screen
 
     def forward(self, screens: Tensor) -> Features:
         return self.encoder(screens)
@@ -54,49 +50,54 @@ class Adapted(Encoder):
     def attention(self, screens: Tensor) -> Tensor:
         return self.encoder.attention(screens)
 
-    def begin(self, seed: int) -> None:
-        """Draw anew, from `seed`, the weights that are added to the encoder."""
+    def reset_parameters(self, seed: int) -> None:
+        """Draw the weights that are added to the encoder anew from `seed`."""
 
-    def mark(self, features: Tensor) -> Tensor:
-        """Features (B, F) of the screens encoded last, with each sample's head for a last column.
+    def append_head_index(self, features: Tensor) -> Tensor:
+        """Features (B, F) of the screens encoded last, with each sample's head index appended.
 
-        They are left as they are where there is only one.
+        They are returned as they are where all samples share one head.
         """
         return features
 
     def penalties(self) -> dict[str, Tensor]:
-        """Named, weighted scalar losses of this step, beside those of the agent."""
+        """Named, weighted scalar losses of this step, added to those of the agent."""
         return {}
 
     def notes(self) -> dict[str, Tensor]:
         """Numbers of this step for the log; asked for after the penalties."""
         return {}
 
-    def settle(self) -> None:
-        """New experience begins: what of this encoder must not change within it is taken over."""
+    def on_collect_start(self) -> None:
+        """Experience is about to be collected: what must not change within it is updated now."""
 
-    def remember(self, losses: Iterator[Tensor]) -> None:
-        """A game of a sequence ends: `losses` are the agent's on further batches of it, endlessly.
+    def on_task_end(self, losses: Iterator[Tensor]) -> None:
+        """A game of a sequence ends.
 
-        Each is a scalar with its graph, made when it is taken.
+        Args:
+            losses: the agent's on further batches of the game, endlessly: scalars with their
+                graphs, each computed when it is asked for.
         """
 
-    def next_task(self) -> None:
-        """A sequence of games goes on to its next one."""
+    def on_task_start(self) -> None:
+        """The next game of a sequence begins."""
 
     @property
     def margin(self) -> tuple[int, int]:
         return self.encoder.margin
 
     @property
-    def seen(self) -> tuple[int, int]:
-        return self.encoder.seen
+    def input_size(self) -> tuple[int, int]:
+        return self.encoder.input_size
 
 
 class Frozen(Adapted):
-    """Its weights never move by a bit and it never leaves eval mode.
+    """Its weights never change and it never leaves eval mode.
 
-    Rollouts and replay hold its features, so that it is run once per observation.
+    Rollouts and replay store its features, so that it runs once per observation.
+
+    Args:
+        encoder: a reference or an encoder.
     """
 
     frozen = True
@@ -110,7 +111,7 @@ class Frozen(Adapted):
         return super().train(False)
 
     def __deepcopy__(self, memo: dict) -> Frozen:
-        # What never moves is shared: a target network holds no second one.
+        # A target network shares it: weights that never change need no copy.
         return self
 
     @torch.no_grad()
@@ -124,8 +125,8 @@ class FineTuned(Adapted):
     Args:
         encoder: a reference or an encoder.
         lr_scale: its learning rate as a share of the heads'; 1 for one that starts untrained.
-        last_k: only the last so many blocks of a ViT learn, and its last norm; all of an encoder
-            by default.
+        last_k: number of last blocks of a ViT that learn, together with its last norm; by default
+            the whole encoder learns.
 
     Raises UserError for `last_k` of an encoder that has not so many blocks.
     """
@@ -143,14 +144,18 @@ class FineTuned(Adapted):
                     "take fewer, or leave it out and all of it learns"
                 )
             self.encoder.requires_grad_(False)
-            for part in (*vit.blocks[-last_k:], vit.norm):
-                part.requires_grad_(True)
+            for module in (*vit.blocks[-last_k:], vit.norm):
+                module.requires_grad_(True)
 
 
 class Held(Adapted):
-    """Its weights are held, in eval mode; what a subclass adds or lets go of learns with the heads.
+    """Its weights are fixed, in eval mode; what a subclass adds or frees learns with the heads.
 
-    They stay in the graph: what is changed before them gets its gradients through them.
+    Gradients flow through them to what is changed before them.
+
+    Args:
+        encoder: a reference or an encoder.
+        lr_scale: learning rate of what learns as a share of the heads'.
     """
 
     def __init__(self, encoder: str | Encoder, lr_scale: float = 1.0):

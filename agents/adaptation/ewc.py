@@ -13,19 +13,19 @@ from fovea.pretrain.encoders.encoder import Encoder
 
 
 class EWC(FineTuned):
-    """Learns with the heads, and is held back where earlier games depend on a weight.
+    """Learns with the heads, but less where earlier games depend on a weight.
 
-    The loss of every later game has weight/2 * sum F (w - w*)^2 added, over the encoder's weights:
-    w* as they were when the last game ended, F the diagonal Fisher information summed over all
-    games so far (the one quadratic of Schwarz et al. 2018, arXiv 1805.06370, without decay). F is
-    the mean of the squared gradients of the agent's loss over minibatches (the empirical Fisher),
-    smaller by about the batch size than that of single samples: `weight` makes up for it.
+    weight/2 * sum F (w - w*)^2 over the encoder's weights is added to the loss of every later game:
+    w* are the weights when the last game ended, F is the diagonal Fisher information summed over
+    all games so far (the single quadratic of Schwarz et al. 2018, arXiv 1805.06370, without decay).
+    F is the mean of the squared gradients of the agent's loss over minibatches (the empirical
+    Fisher), smaller by about the batch size than that of single samples: `weight` makes up for it.
 
     Args:
         encoder: a reference or an encoder.
         lr_scale: its learning rate as a share of the heads'; 1 for one that starts untrained.
         weight: of the penalty.
-        batches: minibatches that F is measured on when a game ends.
+        batches: minibatches that F is estimated on when a game ends.
     """
 
     def __init__(
@@ -45,23 +45,23 @@ class EWC(FineTuned):
         pulls = [
             (fisher * (weights - anchor).square()).sum()
             for weights, fisher, anchor in zip(
-                self.encoder.parameters(), *self._held(), strict=True
+                self.encoder.parameters(), *self._buffers_by_weight(), strict=True
             )
         ]
         return {"ewc": 0.5 * self.weight * torch.stack(pulls).sum()}
 
-    def remember(self, losses: Iterator[Tensor]) -> None:
-        fishers, anchors = self._held()
+    def on_task_end(self, losses: Iterator[Tensor]) -> None:
+        fishers, anchors = self._buffers_by_weight()
         parameters = list(self.encoder.parameters())
         for loss in islice(losses, self.batches):
-            found = torch.autograd.grad(loss, parameters, allow_unused=True)
-            for fisher, gradient in zip(fishers, found, strict=True):
+            gradients = torch.autograd.grad(loss, parameters, allow_unused=True)
+            for fisher, gradient in zip(fishers, gradients, strict=True):
                 if gradient is not None:
                     fisher += gradient.square() / self.batches
         for anchor, weights in zip(anchors, parameters, strict=True):
             anchor.copy_(weights.detach())
 
-    def _held(self) -> tuple[list[Tensor], list[Tensor]]:
+    def _buffers_by_weight(self) -> tuple[list[Tensor], list[Tensor]]:
         """Fisher information and anchors in the order of the encoder's parameters."""
         count = len(list(self.encoder.parameters()))
         return tuple(

@@ -13,13 +13,13 @@ from fovea.pretrain.encoders.encoder import Encoder
 
 
 class Scale(Modulator):
-    """Each of a layer's last outputs is multiplied by a number, at first by 1.
+    """The last outputs of a layer are each multiplied by a number, initially 1.
 
     Args:
         layer: any layer.
-        skip: of its outputs, so many are left alone, and the rest are scaled.
-        width: how many are scaled.
-        entries: P, how many sets of scales.
+        skip: number of first outputs that are not scaled.
+        width: number of outputs that are scaled.
+        entries: P, number of sets of scales.
     """
 
     def __init__(self, layer: nn.Module, skip: int, width: int, entries: int):
@@ -27,7 +27,7 @@ class Scale(Modulator):
         self.skip = skip
         self.scale = nn.Parameter(torch.empty(entries, width))
 
-    def draw(self) -> None:
+    def reset_parameters(self) -> None:
         self.scale.fill_(1)
 
     def modulate(self, inputs: Tensor, output: Tensor) -> Tensor:

@@ -2,40 +2,47 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Literal
 
-from jsonargparse.typing import PositiveInt
+from jsonargparse.typing import NonNegativeFloat, PositiveFloat, PositiveInt
 from torch import Tensor, nn
 
 from fovea.agents.adaptation.ia3 import scales
 from fovea.agents.adaptation.lora import low_rank
-from fovea.agents.adaptation.pooled import Pooled
+from fovea.agents.adaptation.pooled import Pooled, Query
 from fovea.pretrain.encoders.encoder import Encoder
 
 Make = Callable[[nn.Module, int, int], Iterable[nn.Module]]
 
-# Of timm's model, a rank and how many entries.
-KINDS: dict[str, Make] = {
+# Makes modulators from timm's model, a rank and the number of entries.
+MODULATORS: dict[str, Make] = {
     "lora": lambda vit, rank, entries: low_rank(vit, rank, 2.0 * rank, entries),
     "ia3": lambda vit, rank, entries: scales(vit, entries),
 }
 
 
 class L2M(Pooled):
-    """A pool of modulators for all blocks, of which each sample's screens pick one.
+    """A pool of modulators for all blocks, of which each sample's screens choose one.
 
-    No game is ever named: while it trains, a next game gets keys that earlier ones did not use,
+    It is not told the game: while training, a new game gets keys that earlier games did not use,
     and later its screens find them again.
 
     Args:
         encoder: a reference or an encoder, a ViT.
-        modulators: `lora` (changes of queries, values and MLPs that count twice) or `ia3` (scales
-            of keys, values and MLPs' activations).
-        size: how many there are.
+        modulators: `lora` (low-rank changes of queries, values and MLPs, counted twice) or `ia3`
+            (scales of keys, values and MLPs' activations).
+        size: number of modulators in the pool.
         rank: of `lora`.
-        heads: `pool`: as many heads as modulators, picked with them; `shared`: one for all.
-        pooled: settings of every pool (see `adaptation.pooled.Pooled`).
+        heads: `pool`: a head for each modulator, chosen with it; `shared`: one for all.
+        query: what keys are compared with: `embedded` (the mean of the patch tokens before the
+            first block) or `final` (the CLS token of a second pass, without modulators).
+        recordings: folders whose queries give mean and standard deviation to centre queries with;
+            not centred by default.
+        pull: weight of the loss that moves keys towards the queries that chose them.
+        penalty: whether, while training, keys that earlier games used count less.
+        key_scale: initial keys are uniform between it and its negative.
+        lr_scale: learning rate of modulators and keys as a share of the heads'.
     """
 
     def __init__(
@@ -45,12 +52,26 @@ class L2M(Pooled):
         size: PositiveInt = 30,
         rank: PositiveInt = 8,
         heads: Literal["pool", "shared"] = "pool",
-        **pooled,
+        query: Query = "embedded",
+        recordings: Sequence[str] = (),
+        pull: NonNegativeFloat = 0.5,
+        penalty: bool = True,
+        key_scale: PositiveFloat = 0.02,
+        lr_scale: float = 1.0,
     ):
         super().__init__(
-            encoder, lambda vit: KINDS[modulators](vit, rank, size), size, picks=1, **pooled
+            encoder,
+            lambda vit: MODULATORS[modulators](vit, rank, size),
+            size,
+            picks=1,
+            query=query,
+            recordings=recordings,
+            pull=pull,
+            penalty=penalty,
+            key_scale=key_scale,
+            lr_scale=lr_scale,
         )
-        self.heads = size if heads == "pool" else 0
+        self.head_count = size if heads == "pool" else 0
 
     def enter(self, picked: Tensor | None) -> None:
         super().enter(None if picked is None else picked[:, 0])

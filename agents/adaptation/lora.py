@@ -15,15 +15,16 @@ from fovea.pretrain.encoders.encoder import Encoder
 class LowRank(Modulator):
     """W x becomes W x + alpha / rank * B A x, in some of a linear layer's outputs.
 
-    A starts as Kaiming has it, each matrix by its own inputs: uniform in +-1 / sqrt(inputs). (L2M's
-    published code draws the matrices of all layers as one tensor, which makes them 17 times
-    smaller at its sizes.) B starts at 0.
+    A starts with Kaiming's uniform initialisation, each matrix by its own inputs: in
+    +-1 / sqrt(inputs). (L2M's published code draws the matrices of all layers as one tensor, which
+    makes them 17 times smaller at its sizes.) B starts at 0.
 
     Args:
         layer: the linear layer.
         outputs: which of its outputs.
-        rank, alpha: see above.
-        entries: P, how many pairs of A and B.
+        rank: of B A.
+        alpha: the change counts alpha / rank times.
+        entries: P, number of pairs of A and B.
     """
 
     def __init__(self, layer: nn.Linear, outputs: slice, rank: int, alpha: float, entries: int):
@@ -33,7 +34,7 @@ class LowRank(Modulator):
         self.down = nn.Parameter(torch.empty(entries, layer.in_features, rank))
         self.up = nn.Parameter(torch.empty(entries, rank, width))
 
-    def draw(self) -> None:
+    def reset_parameters(self) -> None:
         bound = self.down.shape[1] ** -0.5
         self.down.uniform_(-bound, bound)
         self.up.zero_()
@@ -58,8 +59,8 @@ class LoRA(Modulated):
 
     Args:
         encoder: a reference or an encoder, a ViT.
-        rank: of a change.
-        alpha: a change counts alpha / rank times.
+        rank: of the changes.
+        alpha: the changes count alpha / rank times.
         lr_scale: their learning rate as a share of the heads'.
     """
 

@@ -1,4 +1,4 @@
-"""Small modules behind the layers of an encoder whose own weights are held."""
+"""Small modules after the layers of an encoder whose own weights are fixed."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from fovea.seeding import Stream, seeded
 
 
 class Modulator(nn.Module):
-    """Changes what a layer gives, in one of several ways for each sample of a batch.
+    """Changes the outputs of a layer, in one of several ways for each sample of a batch.
 
-    It hooks itself to the layer: the names of the encoder's weights stay as they were, whatever
-    reads the layer's outputs reads the changed ones, and a deep copy of both is hooked to its own.
+    It is a forward hook of the layer: the encoder's weights keep their names, whatever reads the
+    layer's outputs reads the changed ones, and in a deep copy of both the copy is hooked.
 
     Args:
         layer: a module from tokens (B, T, D) to tokens.
 
     Attributes:
-        entry: which of its ways each sample takes: (B,) int64, or one for all of them; None where
-            the layer is left as it is.
+        entry: which of its ways each sample uses: (B,) int64, or one for all samples; None leaves
+            the layer as it is.
     """
 
     def __init__(self, layer: nn.Module):
@@ -35,10 +35,10 @@ class Modulator(nn.Module):
         return None if self.entry is None else self.modulate(inputs[0], output)
 
     def modulate(self, inputs: Tensor, output: Tensor) -> Tensor:
-        """What the layer is to give, of what it was given and gave."""
+        """The changed output of the layer, from its inputs and output."""
         raise NotImplementedError
 
-    def draw(self) -> None:
+    def reset_parameters(self) -> None:
         """Set the initial weights, those that leave the layer as it is."""
         raise NotImplementedError
 
@@ -62,9 +62,9 @@ class Modulated(Held):
     ):
         super().__init__(encoder, lr_scale)
         self.modulators = nn.ModuleList(make(vit_of(self)))
-        Modulated.begin(self, 0)
+        Modulated.reset_parameters(self, 0)
 
-    def begin(self, seed: int) -> None:
+    def reset_parameters(self, seed: int) -> None:
         with seeded(Stream.ADAPTER, seed), torch.no_grad():
             for modulator in self.modulators:
-                modulator.draw()
+                modulator.reset_parameters()

@@ -1,4 +1,4 @@
-"""Some of an encoder's own weights learn, and the rest of them are held."""
+"""Some of an encoder's own weights learn, and the rest are fixed."""
 
 from __future__ import annotations
 
@@ -34,8 +34,8 @@ class LayerNormOnly(Held):
 class BitFit(Held):
     """Its biases learn with the heads (Ben Zaken, Ravfogel, Goldberg 2022, arXiv 2106.10199).
 
-    Batch normalisations keep the statistics that the encoder was pretrained with: were they a
-    batch's, they would change every layer without a gradient, and undo the bias before each.
+    Batch normalisations keep the statistics of pretraining: those of a batch would change every
+    layer without a gradient, and undo the bias before each.
 
     Args:
         encoder: a reference or an encoder.

@@ -1,4 +1,4 @@
-"""Encoders whose modulators have many entries, of which each sample's screens pick theirs."""
+"""Encoders whose modulators have many entries, of which each sample's screens choose some."""
 
 from __future__ import annotations
 
@@ -16,28 +16,30 @@ from fovea.atari.frames import Frames
 from fovea.atari.shards import Shards
 from fovea.pretrain.encoders.encoder import Encoder, Features
 
-SCREENS, BATCH = 2048, 256  # that queries are centred with; encoded at once
+Query = Literal["embedded", "final"]
+
+SCREENS, BATCH = 2048, 256  # whose queries are centred; that are encoded at once
 
 
 class Pooled(Modulated):
     """A ViT with a pool of modulators.
 
-    A query is what the encoder without modulators says of the screens: `embedded` is the mean of
-    the patch tokens before the first block, which costs nothing; `final` is the summary, which
-    costs a second pass. Queries share a large common part: where `recordings` are given (of the
-    games the encoder was pretrained on, say) it is taken out with their mean and deviation.
+    A query is computed by the encoder without modulators: `embedded` is the mean of the patch
+    tokens before the first block, which costs nothing; `final` is the CLS token after the last,
+    which costs a second pass. Queries have a large common part: where `recordings` are given (such
+    as those the encoder was pretrained on) it is removed with their mean and standard deviation.
 
     Args:
         encoder: a reference or an encoder, a ViT.
         make: makes the modulators of timm's model.
-        size: how many there are, each with a key.
-        picks: how many a sample picks.
-        query: what the keys are compared with, `embedded` or `final`.
-        recordings: what queries are centred with; not at all by default.
-        pull: weight of what moves the keys towards the queries that picked them.
-        penalty: whether, while training, keys that earlier games used count less.
-        key_scale: keys start uniform between it and its negative.
-        lr_scale: learning rate of modulators and keys as a share of the heads'.
+        size: number of entries, each with a key.
+        picks: number of entries that a sample chooses.
+        query: see `L2M`.
+        recordings: see `L2M`.
+        pull: see `L2M`.
+        penalty: see `L2M`.
+        key_scale: see `L2M`.
+        lr_scale: see `L2M`.
 
     Raises UserError where the encoder is no ViT, and for more picks than modulators.
     """
@@ -48,21 +50,21 @@ class Pooled(Modulated):
         make: Callable[[nn.Module], Iterable[nn.Module]],
         size: PositiveInt,
         picks: PositiveInt,
-        query: Literal["embedded", "final"] = "embedded",
-        recordings: Sequence[str] = (),
-        pull: NonNegativeFloat = 0.5,
-        penalty: bool = True,
-        key_scale: PositiveFloat = 0.02,
-        lr_scale: float = 1.0,
+        query: Query,
+        recordings: Sequence[str],
+        pull: NonNegativeFloat,
+        penalty: bool,
+        key_scale: PositiveFloat,
+        lr_scale: float,
     ):
         super().__init__(encoder, lr_scale, make)
         self.pool = Pool(size, self.dim, picks, pull, penalty, key_scale)
         self.query, self.recordings = query, recordings
-        self.learnt: tuple[Tensor, Tensor] | None = None
+        self.to_learn: tuple[Tensor, Tensor] | None = None
 
-    def begin(self, seed: int) -> None:
-        super().begin(seed)
-        self.pool.begin(seed)
+    def reset_parameters(self, seed: int) -> None:
+        super().reset_parameters(seed)
+        self.pool.reset_parameters(seed)
 
     def forward(self, screens: Tensor) -> Features:
         return self.encode(self.encoder.scale(screens))
@@ -77,16 +79,16 @@ class Pooled(Modulated):
         return self.encoder.attention(screens)
 
     def choose(self, tokens: Tensor) -> None:
-        """Let embedded tokens (B, 1 + N, D) pick their modulators."""
-        queries = self.pool.centred(self.asked(tokens))
+        """Let embedded tokens (B, 1 + N, D) choose their modulators."""
+        queries = self.pool.centred(self.queries(tokens))
         self.picked = self.pool(queries)
-        if torch.is_grad_enabled() and self.learnt is None:
-            # What a step looks at first are the screens as they were played.
-            self.learnt = queries, self.picked
+        if torch.is_grad_enabled() and self.to_learn is None:
+            # The first screens that a step encodes are the stored ones, without augmentations.
+            self.to_learn = queries, self.picked
         self.enter(self.picked)
 
     @torch.no_grad()
-    def asked(self, tokens: Tensor) -> Tensor:
+    def queries(self, tokens: Tensor) -> Tensor:
         """The queries (B, D) of embedded tokens (B, 1 + N, D)."""
         if self.query == "embedded":
             return tokens[:, 1:].mean(dim=1)
@@ -94,37 +96,37 @@ class Pooled(Modulated):
         return self.encoder.attend(tokens).summary
 
     def enter(self, picked: Tensor | None) -> None:
-        """Set what the modulators take: the picked entries (B, picks), or none of them."""
+        """Set the modulators' entries: the chosen ones (B, picks), or none."""
         for modulator in self.modulators:
             modulator.entry = picked
 
-    def mark(self, features: Tensor) -> Tensor:
-        if not self.heads:
+    def append_head_index(self, features: Tensor) -> Tensor:
+        if not self.head_count:
             return features
         return torch.cat([features, self.picked[:, :1].to(features.dtype)], dim=1)
 
     def penalties(self) -> dict[str, Tensor]:
-        queries, picked = self.learnt
-        self.learnt = None
+        queries, picked = self.to_learn
+        self.to_learn = None
         self.shares = self.pool.count(picked)
         return {"pull": self.pool.loss(queries, picked)}
 
     def notes(self) -> dict[str, Tensor]:
-        """How many keys the batch picked: e to the entropy of their shares."""
+        """How many keys the batch chose: e to the entropy of their shares."""
         return {"keys": torch.special.entr(self.shares).sum().exp()}
 
-    def settle(self) -> None:
+    def on_collect_start(self) -> None:
         if self.recordings and not self.pool.choice.centred:
             self.pool.centre(self.recorded())
         self.recordings = ()
-        self.pool.settle()
+        self.pool.on_collect_start()
 
-    def next_task(self) -> None:
-        self.pool.next_task()
+    def on_task_start(self) -> None:
+        self.pool.on_task_start()
 
     @torch.no_grad()
     def recorded(self) -> Tensor:
-        """(n, D) queries of up to 2,048 stacks of screens, spread evenly over the recordings.
+        """(n, D) queries of up to 2,048 stacks of screens, evenly spread over the recordings.
 
         Raises UserError for what is no recording, and for one that is damaged.
         """
@@ -137,7 +139,7 @@ class Pooled(Modulated):
         device = self.pool.keys.device
         return torch.cat(
             [
-                self.asked(self.encoder.embed(self.encoder.scale(some.to(device))))
-                for some in stacks.split(BATCH)
+                self.queries(self.encoder.embed(self.encoder.scale(batch.to(device))))
+                for batch in stacks.split(BATCH)
             ]
         )

@@ -1,4 +1,4 @@
-"""Learnt tokens beside those of the patches, the same for all screens or picked from a pool."""
+"""Learnt tokens next to those of the patches, the same for all screens or chosen from a pool."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ from fovea.pretrain.encoders.encoder import Encoder
 
 
 class Prompt(nn.Module):
-    """Tokens between the summary and the patches, taken out again behind the last block.
+    """Tokens between the CLS token and the patches, removed again after the last block.
 
     Args:
         blocks: of a ViT.
         width: D.
-        length: tokens an entry.
-        entries: P, how many entries.
-        deep: other tokens for every block, where else those of the first go through all.
+        length: tokens per entry.
+        entries: P, number of entries.
+        deep: every block gets tokens of its own; else those of the first block go through all.
 
     Attributes:
-        entry: the entries that each sample takes, (B, k) int64, or a slice that all of them take;
-            None for no tokens at all.
+        entry: the entries of each sample, (B, k) int64, or a slice that all samples use; None for
+            no tokens at all.
     """
 
     def __init__(self, blocks: nn.Sequential, width: int, length: int, entries: int, deep: bool):
@@ -36,7 +36,7 @@ class Prompt(nn.Module):
         for depth in range(1, len(self.tokens)):
             blocks[depth].register_forward_pre_hook(partial(self.replace, depth))
 
-    def draw(self) -> None:
+    def reset_parameters(self) -> None:
         self.tokens.normal_(std=0.02)
 
     def taken(self, depth: int, batch: int) -> Tensor:
@@ -64,12 +64,12 @@ class Prompt(nn.Module):
 
 
 class Prompts(Modulated):
-    """Learnt tokens, the heads beside (visual prompt tuning, Jia et al. 2022, arXiv 2203.12119).
+    """Learnt tokens learn with the heads (visual prompt tuning, Jia et al. 2022, 2203.12119).
 
     Args:
         encoder: a reference or an encoder, a ViT.
-        length: tokens.
-        deep: tokens of their own for every block.
+        length: number of tokens.
+        deep: every block gets tokens of its own.
         lr_scale: their learning rate as a share of the heads'.
     """
 

@@ -1,1 +1,1 @@
-"""Agents: how they act and what they lose."""
+"""Agents: how they act and what their losses are."""

@@ -1,29 +1,33 @@
-"""An agent: how it acts, what it loses, and what experience it learns from.
+"""An agent: how it acts, its losses, and what experience it learns from.
 
 A new agent is one file with a subclass, a config beside it and a test:
 
     class Mine(Agent):
-        evaluated = "the likeliest action"               # how it acts in an evaluation
+        evaluation = "the likeliest action"              # how it acts in an evaluation
 
-        def __init__(self, **base):
-            super().__init__(**base)
-            self.head = self.eyes.heads(lambda: nn.Linear(self.eyes.width, self.actions))
+        def __init__(self, encoder: Adapted, actions: int, lr: float = 1e-3, seed: int = 0):
+            super().__init__(encoder, actions, lr=lr, seed=seed)
+            self.head = self.extractor.make_heads(
+                lambda: nn.Linear(self.extractor.width, self.actions)
+            )
 
-        def act(self, observed, explore, generator):     # to (N,) actions
-            return self.head(self.eyes(observed)).argmax(dim=1)
+        def act(self, obs, generator, step=None):        # to (N,) actions
+            return self.head(self.extractor(obs)).argmax(dim=1)
 
-        def losses(self, batch):                         # named and weighted; the base sums them
-            logits = self.head(self.eyes(batch.observed))
+        def losses(self, batch):                         # named and weighted; their sum is trained
+            logits = self.head(self.extractor(batch.obs))
             return {"imitation": F.cross_entropy(logits, batch.action)}
 
-        def experience(self, play):                      # what yields the batches
-            return Replayed(play, self, size=10_000, batch=32, n_step=1, gamma=0.99,
-                            warmup=1000, steps_per_update=4)
+        def make_experience(self, task):                 # what yields the batches
+            return OffPolicy(task, self, buffer_size=10_000, batch_size=32, n_step=1, gamma=0.99,
+                             learning_starts=1000, train_freq=4)
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from itertools import chain
 
 import lightning
 import torch
@@ -31,108 +35,134 @@ from jsonargparse.typing import NonNegativeInt
 from torch import Tensor
 
 from fovea.agents.adaptation.base import Adapted
-from fovea.agents.networks.feature_extractor import Eyes, Pick
-from fovea.command import UserError
-
-if TYPE_CHECKING:
-    from fovea.agents.experience.base import Experience
-    from fovea.agents.task import Play
+from fovea.agents.experience.base import Experience, Task
+from fovea.agents.networks.feature_extractor import FeatureExtractor, FeatureKind
+from fovea.weights import check_shapes
 
 
-class Agent(lightning.LightningModule):
-    """What every agent shares: eyes, an optimiser, and how a step is logged.
+class Agent(lightning.LightningModule, ABC):
+    """What all agents share: a feature extractor, an optimiser, and how a step is logged.
+
+    It is an `experience.base.Actor`.
 
     Args:
         encoder: `Frozen`, `FineTuned` ... around an encoder.
         actions: size of the action set; set by the game.
-        features: what of the encoder's features the heads are given.
-        token_width: numbers left of each token where `features` are `tokens`.
-        standardise: screens of random play, or of the recordings that it learns from, that the
-            features' mean and deviations are taken from before anything is learnt (see
-            `networks.feature_norm`), of one agent through a sequence of games from all of them; 0
-            leaves features as they are.
-        hidden: width of the layer between features and outputs.
+        features: which of the encoder's features the heads are given (see
+            `networks.feature_extractor.FeatureExtractor`).
+        token_projection_dim: numbers that `projected_tokens` keeps of each token.
+        feature_norm_samples: screens that the features' mean and standard deviations are taken from
+            before training (see `networks.feature_norm`): of random play, of the recordings that it
+            learns from, or of all games of a sequence; 0 leaves features as they are.
+        hidden: units of the hidden layer between features and outputs.
         lr: Adam's learning rate of the heads; the encoder's is scaled by its `lr_scale`.
         adam_eps: Adam's epsilon.
-        anneal: whether the rates fall linearly to 0 over the run.
+        anneal_lr: whether learning rates fall linearly to 0 over the run.
         seed: of the initial heads.
-
-    Attributes:
-        played: agent steps played so far in training, kept up to date by the experience.
     """
 
-    evaluated: ClassVar[str]  # how it acts in an evaluation, for the protocol's name
+    evaluation: str
+    """How it acts in an evaluation, for the name of the protocol."""
 
     def __init__(
         self,
         encoder: Adapted,
         actions: int,
-        features: Pick = "summary_and_mean",
-        token_width: int = 16,
-        standardise: NonNegativeInt = 0,
+        features: FeatureKind = "cls_and_mean",
+        token_projection_dim: int = 16,
+        feature_norm_samples: NonNegativeInt = 0,
         hidden: int = 512,
         lr: float = 2.5e-4,
         adam_eps: float = 1e-5,
-        anneal: bool = False,
+        anneal_lr: bool = False,
         seed: int = 0,
     ):
         super().__init__()
-        encoder.begin(seed)
-        self.eyes = Eyes(encoder, features, token_width, seed)
-        self.actions, self.hidden, self.standardise = actions, hidden, standardise
-        self.lr, self.adam_eps, self.anneal, self.seed = lr, adam_eps, anneal, seed
-        self.played = 0
+        encoder.reset_parameters(seed)
+        self.extractor = FeatureExtractor(encoder, features, token_projection_dim, seed)
+        self.actions, self.hidden, self.seed = actions, hidden, seed
+        self.feature_norm_samples = feature_norm_samples
+        self.lr, self.adam_eps, self.anneal_lr = lr, adam_eps, anneal_lr
         self.notes: dict[str, Tensor | float] = {}
 
-    def act(self, observed: Tensor, explore: bool, generator: torch.Generator) -> Tensor:
+    @abstractmethod
+    def act(self, obs: Tensor, generator: torch.Generator, step: int | None = None) -> Tensor:
         """Choose an action for each of N environments.
 
         Args:
-            observed: what `eyes.observe` made of the screens, N rows.
-            explore: act as in training, not as in an evaluation.
-            generator: on the CPU; every draw comes from it, one for each environment.
+            obs: what `observe` returned of the screens, N rows.
+            generator: on the CPU; all randomness comes from it, drawn for each environment.
+            step: agent steps of its training so far, to explore by; None in an evaluation.
 
         Returns (N,) int64 below `actions`.
         """
-        raise NotImplementedError
 
+    @abstractmethod
     def losses(self, batch) -> dict[str, Tensor]:
         """Named, weighted scalar losses; a function of the batch and the parameters alone."""
-        raise NotImplementedError
 
-    def experience(self, play: Play) -> Experience:
-        """What steps the environments of `play` and yields the batches `losses` takes."""
-        raise NotImplementedError
+    @abstractmethod
+    def make_experience(self, task: Task) -> Experience:
+        """What steps the environments of `task` and yields the batches that `losses` takes."""
+
+    @property
+    def stores_features(self) -> bool:
+        """Whether `observe` returns features, where it would else return the screens."""
+        return self.extractor.encoder.frozen
+
+    def observe(self, screens: Tensor) -> Tensor:
+        """What is stored of screens (B, stack, H, W) uint8 (see `FeatureExtractor.observe`)."""
+        return self.extractor.observe(screens)
+
+    def on_collect_start(self) -> None:
+        """Experience is about to be collected: what must not change within it is updated now."""
+        self.extractor.encoder.on_collect_start()
+
+    def feed_back(self, experience: Experience) -> None:
+        """Tell `experience` what it wants to know of the batch that was just learnt from."""
+
+    def prepare(self, experiences: Sequence[Experience]) -> None:
+        """Before a new agent learns: let its encoder read what it needs, and fit the feature norm.
+
+        Args:
+            experiences: of the games whose screens the norm is taken from, with equal shares.
+        """
+        self.on_collect_start()
+        if self.feature_norm_samples and not self.extractor.norm.screens:
+            each = -(-self.feature_norm_samples // len(experiences))
+            screens = (experience.random_observations(each) for experience in experiences)
+            self.extractor.fit_norm(chain.from_iterable(screens), each * len(experiences))
 
     def note(self, **numbers: Tensor | float) -> None:
         """Numbers of this step for the log (see `fovea.agents.progress`)."""
         self.notes.update(numbers)
 
     def training_step(self, batch, batch_idx: int) -> Tensor:
-        losses = self.losses(batch) | self.eyes.encoder.penalties()
+        losses = self.losses(batch) | self.extractor.encoder.penalties()
+        self.feed_back(self.trainer.train_dataloader)
         loss = torch.stack(list(losses.values())).sum()
         # Noted and not logged: Lightning counts updates, an agent's curves count agent steps.
         self.note(
             loss=loss.detach(),
             lr=self.optimizers().param_groups[-1]["lr"],
-            **self.eyes.encoder.notes(),
+            **self.extractor.encoder.notes(),
             **{f"loss/{name}": value.detach() for name, value in losses.items()},
         )
         return loss
 
     def configure_optimizers(self) -> dict:
-        encoder = [p for p in self.eyes.encoder.parameters() if p.requires_grad]
-        seen = {id(p) for p in encoder}
-        heads = [p for p in self.parameters() if p.requires_grad and id(p) not in seen]
+        encoder = [p for p in self.extractor.encoder.parameters() if p.requires_grad]
+        encoder_ids = {id(p) for p in encoder}
+        heads = [p for p in self.parameters() if p.requires_grad and id(p) not in encoder_ids]
         groups = [{"params": heads, "lr": self.lr}]
         if encoder:
-            groups.insert(0, {"params": encoder, "lr": self.lr * self.eyes.encoder.lr_scale})
+            groups.insert(0, {"params": encoder, "lr": self.lr * self.extractor.encoder.lr_scale})
         # One kernel a step; Lightning does not clip gradients for it in mixed precision.
         fused = self.trainer.precision == "32-true"
         optimiser = torch.optim.Adam(groups, eps=self.adam_eps, fused=fused)
-        steps = self.trainer.max_steps
+        steps = self.trainer.estimated_stepping_batches if self.anneal_lr else 0
         schedule = torch.optim.lr_scheduler.LambdaLR(
-            optimiser, lambda step: 1 - step / steps if self.anneal else 1.0
+            optimiser, lambda step: 1 - step / steps if steps else 1.0
         )
         return {"optimizer": optimiser, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
@@ -142,12 +172,12 @@ class Agent(lightning.LightningModule):
 
 def check_weights(agent: Agent, weights: dict[str, Tensor]) -> None:
     """Raise UserError where `weights` are not those of an agent like this one."""
-    wanted = {key: tuple(value.shape) for key, value in agent.state_dict().items()}
-    found = {key: tuple(value.shape) for key, value in weights.items()}
-    for key in sorted(wanted.keys() | found.keys()):
-        if wanted.get(key) != found.get(key):
-            raise UserError(
-                f"the checkpoint is of another agent: weight {key} is {found.get(key, 'missing')} "
-                f"in it and {wanted.get(key, 'unknown')} in this {type(agent).__name__}: "
-                "give the config it was made with, or another --run"
-            )
+    check_shapes(
+        agent.state_dict(),
+        weights,
+        lambda name, given, expected: (
+            f"the checkpoint is of another agent: weight {name} is {given or 'missing'} in it and "
+            f"{expected or 'unknown'} in this {type(agent).__name__}: "
+            "give the config it was made with, or another --run"
+        ),
+    )

@@ -1,48 +1,130 @@
-"""Cal-QL: a DQN from recordings, for another to begin from (`fovea agents fit --init_from`)."""
+"""Cal-QL: Q-learning from recordings; a DQN can start from it (`fovea agents fit --init_from`)."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 import torch
+from jsonargparse.typing import NonNegativeInt
 from torch import Tensor
 
-from fovea.agents.algorithms.dqn import DQN
+from fovea.agents.adaptation.base import Adapted
+from fovea.agents.algorithms.q_learning import QAgent
+from fovea.agents.experience.base import Task
 from fovea.agents.experience.recorded import Recorded
 from fovea.agents.experience.replay import Transitions
-from fovea.agents.task import Play
+from fovea.agents.networks.feature_extractor import FeatureKind
+from fovea.agents.networks.value_heads import ValueHeadKind
 
 
-class CalQL(DQN):
-    """A DQN from recordings: Cal-QL (Nakamoto et al. 2023, arXiv 2303.05479), all actions counted.
+class CalQL(QAgent):
+    """Q-learning from recordings: Cal-QL (Nakamoto et al. 2023, arXiv 2303.05479), all actions.
 
     Values of actions that were not recorded are pushed down, but not below the return that was
-    recorded, so that what is learnt is on the scale of returns and learning online goes on from it.
+    recorded: so they stay on the scale of returns, and learning online continues from there.
 
     Args:
         recordings: folder of `fovea atari collect`.
-        conservative: weight of the push.
+        encoder: `Frozen`, `FineTuned` ... around an encoder.
+        actions: size of the action set; set by the game.
+        cql_alpha: weight of the conservative loss.
+        features: which of the encoder's features the head is given: `cls`, `mean`, `cls_and_mean`,
+            `projected_tokens` or `tokens`.
+        token_projection_dim: numbers that `projected_tokens` keeps of each token.
+        feature_norm_samples: recorded screens that the features' mean and standard deviations are
+            taken from before training; 0 leaves features as they are.
+        hidden: units of the head's hidden layer.
+        double_q: the online network chooses the next action and the target network gives its value
+            (van Hasselt et al. 2016, 1509.06461).
+        dueling: state values and advantages are separate streams of the head.
+        noisy: initial noise of the head's weights (0.5 in Rainbow); 0 for none.
+        value_head: what the head predicts of a return: its mean (`regression`), or a distribution
+            over bins (`c51`, `hl_gauss`).
+        value_range: smallest and largest return of the bins.
+        bins: number of bins.
+        target_update_interval: updates between two updates of the target network.
+        tau: share by which it then moves to the online network; 1 copies it.
+        gamma: discount.
+        n_step: steps of reward before the value of the next observation.
+        batch_size: recorded transitions per update.
+        shift: pixels by which recorded screens are randomly shifted at most.
+        epsilon_evaluation: chance of a random action in an evaluation.
+        lr: Adam's learning rate of the head; the encoder's is scaled by its `lr_scale`.
+        adam_eps: Adam's epsilon.
+        anneal_lr: whether learning rates fall linearly to 0 over the run.
+        seed: of the initial head.
     """
 
-    def __init__(self, recordings: str, conservative: float = 1.0, **dqn):
-        super().__init__(**dqn)
-        self.recordings, self.conservative = Path(recordings), conservative
+    def __init__(
+        self,
+        recordings: str,
+        encoder: Adapted,
+        actions: int,
+        cql_alpha: float = 1.0,
+        features: FeatureKind = "cls_and_mean",
+        token_projection_dim: int = 16,
+        feature_norm_samples: NonNegativeInt = 0,
+        hidden: int = 512,
+        double_q: bool = True,
+        dueling: bool = False,
+        noisy: float = 0.0,
+        value_head: ValueHeadKind = "regression",
+        value_range: tuple[float, float] = (-10.0, 10.0),
+        bins: int = 51,
+        target_update_interval: int = 2000,
+        tau: float = 1.0,
+        gamma: float = 0.99,
+        n_step: int = 1,
+        batch_size: int = 32,
+        shift: int = 0,
+        epsilon_evaluation: float = 0.001,
+        lr: float = 2.5e-4,
+        adam_eps: float = 1e-5,
+        anneal_lr: bool = False,
+        seed: int = 0,
+    ):
+        super().__init__(
+            encoder,
+            actions,
+            features=features,
+            token_projection_dim=token_projection_dim,
+            feature_norm_samples=feature_norm_samples,
+            hidden=hidden,
+            double_q=double_q,
+            dueling=dueling,
+            noisy=noisy,
+            value_head=value_head,
+            value_range=value_range,
+            bins=bins,
+            target_update_interval=target_update_interval,
+            tau=tau,
+            gamma=gamma,
+            n_step=n_step,
+            batch_size=batch_size,
+            shift=shift,
+            epsilon_evaluation=epsilon_evaluation,
+            lr=lr,
+            adam_eps=adam_eps,
+            anneal_lr=anneal_lr,
+            seed=seed,
+        )
+        self.recordings, self.cql_alpha = Path(recordings), cql_alpha
 
     def losses(self, batch: Transitions) -> dict[str, Tensor]:
-        """The loss of the temporal difference, and the push."""
-        outputs = self.by_action(self.head(self.eyes(batch.observed)))
-        pushed = gap(self.values.value(outputs), batch.action, batch.to_go)
+        """The loss of the TD error, and the conservative loss."""
+        outputs = self.outputs(batch.obs)
+        overestimated = gap(self.value_head.value(outputs), batch.action, batch.to_go)
         return {
-            "td": self.difference(outputs, batch),
-            "conservative": self.conservative * pushed.mean(),
+            "td": self.td_loss(outputs, batch).loss.mean(),
+            "conservative": self.cql_alpha * overestimated.mean(),
         }
 
-    def experience(self, play: Play) -> Recorded:
-        return Recorded(play, self, self.recordings, self.batch, self.n_step, self.gamma)
+    def make_experience(self, task: Task) -> Recorded:
+        return Recorded(task, self, self.recordings, self.batch_size, self.n_step, self.gamma)
 
 
 def gap(values: Tensor, action: Tensor, to_go: Tensor) -> Tensor:
-    """(B,) by how much the values (B, actions) exceed those of the actions that were recorded.
+    """(B,) by how much the values (B, actions) exceed those of the recorded actions.
 
     The soft maximum over all actions less the value of `action` (B,); an action that was not
     recorded counts with at least the return `to_go` (B,) that was.

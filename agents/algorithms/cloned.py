@@ -1,38 +1,84 @@
-"""Behaviour cloning: a PPO from recordings, for another to begin from."""
+"""Behaviour cloning: a policy and a value from recordings, for a PPO to start from."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 import torch.nn.functional as F
+from jsonargparse.typing import NonNegativeInt
 from torch import Tensor
 
-from fovea.agents.algorithms.ppo import PPO
+from fovea.agents.adaptation.base import Adapted
+from fovea.agents.algorithms.actor_critic import ActorCriticAgent
+from fovea.agents.experience.base import Task
 from fovea.agents.experience.recorded import Recorded
 from fovea.agents.experience.replay import Transitions
-from fovea.agents.task import Play
+from fovea.agents.networks.feature_extractor import FeatureKind
 
 
-class Cloned(PPO):
-    """A PPO from recordings: the policy that recorded them, and the value of playing on with it.
+class Cloned(ActorCriticAgent):
+    """Behaviour cloning: the policy that made the recordings, and the value of following it.
 
     Args:
         recordings: folder of `fovea atari collect`.
-        batch: recorded steps an update.
+        encoder: `Frozen`, `FineTuned` ... around an encoder.
+        actions: size of the action set; set by the game.
+        batch_size: recorded steps per update.
+        features: which of the encoder's features the heads are given: `cls`, `mean`,
+            `cls_and_mean`, `projected_tokens` or `tokens`.
+        token_projection_dim: numbers that `projected_tokens` keeps of each token.
+        feature_norm_samples: recorded screens that the features' mean and standard deviations are
+            taken from before training; 0 leaves features as they are.
+        hidden: units of the hidden layer that policy and value share.
+        vf_coef: weight of the value loss.
+        gamma: discount of the recorded returns that the value learns.
+        lr: Adam's learning rate of the heads; the encoder's is scaled by its `lr_scale`.
+        adam_eps: Adam's epsilon.
+        anneal_lr: whether learning rates fall linearly to 0 over the run.
+        seed: of the initial heads.
     """
 
-    def __init__(self, recordings: str, batch: int = 256, **ppo):
-        super().__init__(**ppo)
-        self.recordings, self.batch = Path(recordings), batch
+    def __init__(
+        self,
+        recordings: str,
+        encoder: Adapted,
+        actions: int,
+        batch_size: int = 256,
+        features: FeatureKind = "cls_and_mean",
+        token_projection_dim: int = 16,
+        feature_norm_samples: NonNegativeInt = 0,
+        hidden: int = 512,
+        vf_coef: float = 0.5,
+        gamma: float = 0.99,
+        lr: float = 2.5e-4,
+        adam_eps: float = 1e-5,
+        anneal_lr: bool = False,
+        seed: int = 0,
+    ):
+        super().__init__(
+            encoder,
+            actions,
+            features=features,
+            token_projection_dim=token_projection_dim,
+            feature_norm_samples=feature_norm_samples,
+            hidden=hidden,
+            vf_coef=vf_coef,
+            gamma=gamma,
+            lr=lr,
+            adam_eps=adam_eps,
+            anneal_lr=anneal_lr,
+            seed=seed,
+        )
+        self.recordings, self.batch_size = Path(recordings), batch_size
 
     def losses(self, batch: Transitions) -> dict[str, Tensor]:
-        """How unlikely the recorded actions are, and the value's squared error."""
-        logp, value = self.judge(batch.observed)
+        """The negative log-likelihood of the recorded actions, and the value's squared error."""
+        logp, value = self.policy_and_value(batch.obs)
         error = (value - batch.to_go).square().mean()
         return {
             "policy": F.nll_loss(logp, batch.action),
-            "value": self.value_weight * 0.5 * error,
+            "value": self.vf_coef * 0.5 * error,
         }
 
-    def experience(self, play: Play) -> Recorded:
-        return Recorded(play, self, self.recordings, self.batch, n_step=1, gamma=self.gamma)
+    def make_experience(self, task: Task) -> Recorded:
+        return Recorded(task, self, self.recordings, self.batch_size, n_step=1, gamma=self.gamma)

@@ -1,8 +1,8 @@
-"""What a policy should not mind: the same state under views that are corrupted.
+"""Policies that do not change with augmentations of the screens.
 
 DrAC (Raileanu et al. 2021, arXiv 2006.12862, eq. 6) asks that policy and value of one augmented
 view agree with those of the clean one; ROMA (Liu et al., arXiv 2605.09262) asks it of the worst of
-several, and only where the policy did well.
+several views, and only where the advantage is positive.
 """
 
 from __future__ import annotations
@@ -16,25 +16,26 @@ from fovea.seeding import Draws
 
 def views(screens: Tensor, chains: list[Chain], draws: Draws) -> Tensor:
     """(K * B, stack, H, W) uint8: screens (B, stack, H, W) under each of K chains in turn."""
-    # Of `render`: every sample is an episode of its own.
+    # For `render`: every sample counts as an episode of its own.
     draws.episode = draws.integers(2**31)
     return torch.cat([augment(screens, draws, chain) for chain in chains])
 
 
 def disagreement(
-    clean: Tensor, corrupted: Tensor, value: Tensor, values: Tensor
+    logp: Tensor, view_logp: Tensor, value: Tensor, view_value: Tensor
 ) -> tuple[Tensor, Tensor]:
-    """How far policy and value of the worst of K views are from those of the clean one.
+    """How far policy and value of the worst of K views are from those of the clean screens.
 
     Args:
-        clean: (B, actions) log-probabilities, taken as the truth: no gradient flows into them.
-        corrupted: (K * B, actions), of the views.
-        value, values: (B,) and (K * B,), likewise.
+        logp: (B, actions) log-probabilities on clean screens; no gradient flows into them.
+        view_logp: (K * B, actions), of the views.
+        value: (B,), on clean screens; no gradient flows into them either.
+        view_value: (K * B,), of the views.
 
     Returns two of (B,): the largest Kullback-Leibler divergence of a view's policy from the clean
     one's, and the mean over views of the squared difference of the values.
     """
-    clean, value = clean.detach(), value.detach()
-    corrupted, values = (x.unflatten(0, (-1, len(clean))) for x in (corrupted, values))
-    divergence = (clean.exp() * (clean - corrupted)).sum(dim=2).amax(dim=0)
-    return divergence, (values - value).square().mean(dim=0)
+    logp, value = logp.detach(), value.detach()
+    view_logp, view_value = (x.unflatten(0, (-1, len(logp))) for x in (view_logp, view_value))
+    divergence = (logp.exp() * (logp - view_logp)).sum(dim=2).amax(dim=0)
+    return divergence, (view_value - value).square().mean(dim=0)

@@ -2,203 +2,170 @@
 
 from __future__ import annotations
 
-from contextlib import nullcontext
-
 import torch
-from torch import Tensor, nn
+from jsonargparse.typing import NonNegativeInt
+from torch import Tensor
 
-from fovea.agents.algorithms.base import Agent
-from fovea.agents.experience.off_policy import Replayed
+from fovea.agents.adaptation.base import Adapted
+from fovea.agents.algorithms.q_learning import QAgent
+from fovea.agents.experience.base import Task
+from fovea.agents.experience.off_policy import OffPolicy
 from fovea.agents.experience.replay import Transitions
-from fovea.agents.networks.heads import head
-from fovea.agents.networks.noisy import noise
-from fovea.agents.networks.value_heads import Kind, judge
-from fovea.agents.task import Play
-from fovea.command import UserError
-from fovea.pretrain.augment import shift
-from fovea.pretrain.terms.teacher import copied, follow
-from fovea.seeding import Draws, Stream, keyed, seeded
+from fovea.agents.networks.feature_extractor import FeatureKind
+from fovea.agents.networks.value_heads import ValueHeadKind
 
 
-class DQN(Agent):
+class DQN(QAgent):
     """Learns the value of every action from replayed transitions.
 
     Args:
-        double: the online network picks the next action and the target network values it.
-        dueling: the head values states and the advantages of actions apart.
-        noisy: initial noise of the head's weights (0.5 in Rainbow); 0 has none.
-        values: what the head says of a value: a number (`regression`), or a distribution over
-            bins (`c51`, `hl_gauss`).
-        value_range: least and largest value that the bins tell apart.
-        bins: how many.
-        target_every: updates between two moves of the target network.
-        target_share: how far it then moves to the online network; 1 makes it a copy.
+        encoder: `Frozen`, `FineTuned` ... around an encoder.
+        actions: size of the action set; set by the game.
+        features: which of the encoder's features the head is given: `cls`, `mean`, `cls_and_mean`,
+            `projected_tokens` or `tokens`.
+        token_projection_dim: numbers that `projected_tokens` keeps of each token.
+        feature_norm_samples: screens of random play that the features' mean and standard deviations
+            are taken from before training; 0 leaves features as they are.
+        hidden: units of the head's hidden layer.
+        double_q: the online network chooses the next action and the target network gives its value
+            (van Hasselt et al. 2016, 1509.06461).
+        dueling: state values and advantages are separate streams of the head.
+        noisy: initial noise of the head's weights (0.5 in Rainbow), which explores; 0 for none.
+        value_head: what the head predicts of a return: its mean (`regression`), or a distribution
+            over bins (`c51`, `hl_gauss`).
+        value_range: smallest and largest return of the bins.
+        bins: number of bins.
+        target_update_interval: updates between two updates of the target network.
+        tau: share by which it then moves to the online network; 1 copies it.
         gamma: discount.
-        n_step: steps of reward before the value of what follows.
-        batch: transitions an update.
-        replay: agent steps that are remembered.
-        replay_mapped: hold them in a file in the run folder, not in memory.
-        priority: exponent of prioritised replay (0.5 in Rainbow); 0 draws uniformly.
-        importance: exponent of its weights at first; it grows to 1 over the run.
-        shift: pixels by which replayed screens are moved at random at most.
-        warmup: agent steps before the first update.
-        steps_per_update: agent steps between two updates; below 1, several updates a step.
-        epsilon_initial: chance of a random action in the warm-up; 1 warms up at random, a small
-            one with the agent as it starts.
+        n_step: steps of reward before the value of the next observation.
+        batch_size: transitions per update.
+        buffer_size: agent steps that the replay holds.
+        buffer_on_disk: hold what was observed in a file in the run folder, not in memory.
+        per_alpha: exponent of prioritised experience replay (0.5 in Rainbow); 0 samples uniformly.
+        per_beta: initial exponent of its importance weights; it grows to 1 over the run.
+        shift: pixels by which replayed screens are randomly shifted at most.
+        learning_starts: agent steps before the first update.
+        train_freq: agent steps between two updates; below 1, several updates a step.
+        epsilon_initial: chance of a random action before learning starts; 1 plays at random, a
+            small one plays with the agent's initial weights.
         epsilon_final: the chance once it has fallen.
         epsilon_spread: environment i of N explores with epsilon_final ^ (1 + spread * i / (N - 1))
             (Horgan et al. 2018, 1803.00933, with 0.4 and 7); 0 treats all alike.
-        epsilon_steps: agent steps over which it falls, after the warm-up.
+        epsilon_steps: agent steps over which it falls, once learning has started.
         epsilon_evaluation: chance of a random action in an evaluation.
+        lr: Adam's learning rate of the head; the encoder's is scaled by its `lr_scale`.
+        adam_eps: Adam's epsilon.
+        anneal_lr: whether learning rates fall linearly to 0 over the run.
+        seed: of the initial head.
 
     Attributes:
-        errors: (B,) how wrong it was about each transition of the last batch.
+        td_errors: (B,) of the batch that `losses` took last.
     """
 
-    errors: Tensor
+    td_errors: Tensor
 
     def __init__(
         self,
-        double: bool = True,
+        encoder: Adapted,
+        actions: int,
+        features: FeatureKind = "cls_and_mean",
+        token_projection_dim: int = 16,
+        feature_norm_samples: NonNegativeInt = 0,
+        hidden: int = 512,
+        double_q: bool = True,
         dueling: bool = False,
         noisy: float = 0.0,
-        values: Kind = "regression",
+        value_head: ValueHeadKind = "regression",
         value_range: tuple[float, float] = (-10.0, 10.0),
         bins: int = 51,
-        target_every: int = 2000,
-        target_share: float = 1.0,
+        target_update_interval: int = 2000,
+        tau: float = 1.0,
         gamma: float = 0.99,
         n_step: int = 1,
-        batch: int = 32,
-        replay: int = 1_000_000,
-        replay_mapped: bool = False,
-        priority: float = 0.0,
-        importance: float = 0.4,
+        batch_size: int = 32,
+        buffer_size: int = 1_000_000,
+        buffer_on_disk: bool = False,
+        per_alpha: float = 0.0,
+        per_beta: float = 0.4,
         shift: int = 0,
-        warmup: int = 20_000,
-        steps_per_update: float = 4,
+        learning_starts: int = 20_000,
+        train_freq: float = 4,
         epsilon_initial: float = 1.0,
         epsilon_final: float = 0.01,
         epsilon_spread: float = 0.0,
         epsilon_steps: int = 250_000,
         epsilon_evaluation: float = 0.001,
-        **base,
+        lr: float = 2.5e-4,
+        adam_eps: float = 1e-5,
+        anneal_lr: bool = False,
+        seed: int = 0,
     ):
-        super().__init__(**base)
-        self.double, self.target_every, self.target_share = double, target_every, target_share
-        self.gamma, self.n_step, self.batch = gamma, n_step, batch
-        self.replay, self.replay_mapped = replay, replay_mapped
-        self.priority, self.importance, self.shift = priority, importance, shift
-        self.warmup, self.steps_per_update = warmup, steps_per_update
+        super().__init__(
+            encoder,
+            actions,
+            features=features,
+            token_projection_dim=token_projection_dim,
+            feature_norm_samples=feature_norm_samples,
+            hidden=hidden,
+            double_q=double_q,
+            dueling=dueling,
+            noisy=noisy,
+            value_head=value_head,
+            value_range=value_range,
+            bins=bins,
+            target_update_interval=target_update_interval,
+            tau=tau,
+            gamma=gamma,
+            n_step=n_step,
+            batch_size=batch_size,
+            shift=shift,
+            epsilon_evaluation=epsilon_evaluation,
+            lr=lr,
+            adam_eps=adam_eps,
+            anneal_lr=anneal_lr,
+            seed=seed,
+        )
+        self.buffer_size, self.buffer_on_disk = buffer_size, buffer_on_disk
+        self.per_alpha, self.per_beta = per_alpha, per_beta
+        self.learning_starts, self.train_freq = learning_starts, train_freq
         self.epsilon_initial, self.epsilon_final = epsilon_initial, epsilon_final
         self.epsilon_spread, self.epsilon_steps = epsilon_spread, epsilon_steps
-        self.epsilon_evaluation = epsilon_evaluation
-        if shift and self.eyes.encoder.frozen:
-            raise UserError(
-                f"model.init_args.shift {shift} moves replayed screens, and with a frozen encoder "
-                "the replay holds features: set it to 0, or let the encoder learn"
-            )
-        self.values = judge(values, *value_range, bins)
-        with seeded(Stream.AGENT_HEAD, self.seed):
-            self.head = self.eyes.heads(
-                lambda: head(
-                    self.eyes.width,
-                    self.hidden,
-                    self.actions,
-                    self.values.outputs,
-                    dueling=dueling,
-                    noisy=noisy,
-                )
-            )
-        self.target = copied(nn.Sequential(self.eyes, self.head))
 
-    @property
-    def evaluated(self) -> str:
-        return f"epsilon {self.epsilon_evaluation:g}"
-
-    def epsilon(self, envs: int = 1) -> Tensor:
-        """(envs,) chances of a random action after the steps played so far."""
-        fallen = min(1.0, max(0.0, (self.played - self.warmup) / self.epsilon_steps))
+    def epsilon(self, step: int, envs: int = 1) -> Tensor:
+        """(envs,) chances of a random action after `step` agent steps."""
+        fallen = min(1.0, max(0.0, (step - self.learning_starts) / self.epsilon_steps))
         final = self.epsilon_final ** (1 + self.epsilon_spread * torch.linspace(0, 1, envs))
         return self.epsilon_initial + fallen * (final - self.epsilon_initial)
 
     @torch.no_grad()
-    def act(self, observed: Tensor, explore: bool, generator: torch.Generator) -> Tensor:
-        count = len(observed)
-        chance = self.epsilon(count) if explore else self.epsilon_evaluation
-        if explore:
-            self.note(epsilon=chance[0])
-        at_random = torch.rand(count, generator=generator) < chance
-        random = torch.randint(self.actions, (count,), generator=generator)
-        if at_random.all():
-            return random
-        with noise(self.head, generator, count) if explore else nullcontext():
-            best = self.best(self.head(self.eyes(observed)))
-        return torch.where(at_random.to(best.device), random.to(best.device), best)
-
-    def best(self, outputs: Tensor) -> Tensor:
-        """(B,) the actions of the largest values that (B, actions * K) outputs stand for."""
-        return self.values.value(self.by_action(outputs)).argmax(dim=1)
-
-    def by_action(self, outputs: Tensor) -> Tensor:
-        """(B, actions, K) of (B, actions * K)."""
-        return outputs.unflatten(1, (self.actions, -1))
+    def act(self, obs: Tensor, generator: torch.Generator, step: int | None = None) -> Tensor:
+        if step is None:
+            return super().act(obs, generator)
+        epsilon = self.epsilon(step, len(obs))
+        self.note(epsilon=epsilon[0])
+        return self.epsilon_greedy(obs, epsilon, generator, with_noise=True)
 
     def losses(self, batch: Transitions) -> dict[str, Tensor]:
-        """The loss of the temporal difference."""
-        return {"td": self.difference(self.by_action(self.head(self.eyes(batch.observed))), batch)}
+        """The loss of the TD error."""
+        loss, self.td_errors = self.td_loss(self.outputs(batch.obs), batch)
+        return {"td": (batch.weight * loss).mean()}
 
-    def difference(self, outputs: Tensor, batch: Transitions) -> Tensor:
-        """The loss of (B, actions, K) outputs of what was observed."""
-        with torch.no_grad():
-            following = self.target(batch.following)
-            choosing = self.head(self.eyes(batch.following)) if self.double else following
-            best = self.best(choosing)
-        each = torch.arange(len(outputs), device=outputs.device)
-        loss, self.errors = self.values.loss(
-            outputs[each, batch.action],
-            batch.reward,
-            batch.discount,
-            self.by_action(following)[each, best],
-        )
-        return (batch.weight * loss).mean()
+    def feed_back(self, experience: OffPolicy) -> None:
+        if self.per_alpha:
+            experience.update_priorities(self.td_errors)
 
-    def training_step(self, batch: Transitions, batch_idx: int) -> Tensor:
-        if self.global_step % self.target_every == 0:
-            self.move_target()
-        if self.shift:
-            batch = shifted(batch, self.shift, self.seed, self.global_step)
-        generator = keyed(self.device, Stream.NOISE, self.seed, self.global_step)
-        with noise(self.head, generator), noise(self.target, generator):
-            return super().training_step(batch, batch_idx)
-
-    @torch.no_grad()
-    def move_target(self) -> None:
-        """Let the target network follow the online one by `target_share`."""
-        online = nn.Sequential(self.eyes, self.head)
-        follow(self.target, online, 1 - self.target_share)
-        for ours, theirs in zip(self.target.buffers(), online.buffers(), strict=True):
-            ours.copy_(theirs)
-
-    def experience(self, play: Play) -> Replayed:
-        return Replayed(
-            play,
+    def make_experience(self, task: Task) -> OffPolicy:
+        return OffPolicy(
+            task,
             self,
-            size=self.replay,
-            batch=self.batch,
+            buffer_size=self.buffer_size,
+            batch_size=self.batch_size,
             n_step=self.n_step,
             gamma=self.gamma,
-            warmup=self.warmup,
-            steps_per_update=self.steps_per_update,
-            priority=self.priority,
-            importance=self.importance,
-            mapped=self.replay_mapped,
+            learning_starts=self.learning_starts,
+            train_freq=self.train_freq,
+            per_alpha=self.per_alpha,
+            per_beta=self.per_beta,
+            on_disk=self.buffer_on_disk,
         )
-
-
-def shifted(batch: Transitions, pixels: int, seed: int, step: int) -> Transitions:
-    """The batch with every stack of screens moved by itself (Yarats et al. 2021, 2004.13649)."""
-    both = torch.cat([batch.observed, batch.following])
-    moved = shift(both, Draws(Stream.REPLAY_SHIFT, seed, step, len(both), both.device), pixels)
-    observed, following = moved.chunk(2)
-    return batch._replace(observed=observed, following=following)

@@ -3,145 +3,157 @@
 from __future__ import annotations
 
 import torch
-from torch import Tensor, nn
+from jsonargparse.typing import NonNegativeInt
+from torch import Tensor
 
+from fovea.agents.adaptation.base import Adapted
 from fovea.agents.algorithms import consistency
-from fovea.agents.algorithms.base import Agent
-from fovea.agents.experience.on_policy import Rollouts, Samples
-from fovea.agents.task import Play
+from fovea.agents.algorithms.actor_critic import ActorCriticAgent
+from fovea.agents.experience.base import Task
+from fovea.agents.experience.on_policy import OnPolicy, Samples
+from fovea.agents.networks.feature_extractor import FeatureKind
 from fovea.command import UserError
 from fovea.pretrain.augment import Chain, check
-from fovea.seeding import Draws, Stream, seeded
+from fovea.seeding import Draws, Stream
 
 
-class PPO(Agent):
+class PPO(ActorCriticAgent):
     """Learns a policy and the value of states from rollouts that it has just played.
 
-    With `corruptions` it plays and estimates advantages on clean screens and is asked, beside its
-    own losses, to see the same in corrupted ones: one chain of augmentations is DrAC, several of
-    which the worst counts are ROMA (see `algorithms.consistency`).
+    With `augmentations` it plays and estimates advantages on clean screens, and two more losses ask
+    for the same policy and value on augmented ones: with one chain of augmentations this is DrAC,
+    with several, of which the worst counts, it is ROMA (see `algorithms.consistency`).
 
     Args:
-        clip: how far the policy may move from the one that played, as a ratio.
-        clip_value: whether the value's move is clipped in the same way.
-        value_weight, entropy_weight: of the value loss and of the entropy bonus.
+        encoder: `Frozen`, `FineTuned` ... around an encoder.
+        actions: size of the action set; set by the game.
+        features: which of the encoder's features the heads are given: `cls`, `mean`,
+            `cls_and_mean`, `projected_tokens` or `tokens`.
+        token_projection_dim: numbers that `projected_tokens` keeps of each token.
+        feature_norm_samples: screens of random play that the features' mean and standard deviations
+            are taken from before training; 0 leaves features as they are.
+        hidden: units of the hidden layer that policy and value share.
+        clip_coef: how far the probability ratio of an action may move from 1.
+        clip_vloss: whether the change of the value is clipped by the same number.
+        vf_coef: weight of the value loss.
+        ent_coef: weight of the entropy bonus.
         gamma: discount.
-        lam: how far advantages look ahead (GAE).
-        rollout: agent steps each environment plays between updates.
-        epochs: passes over a rollout.
-        minibatches: updates in a pass.
-        corruptions: K chains of augmentations (see `pretrain.augment`); an encoder that is frozen
-            leaves no screens to corrupt.
-        consistency: weight of the policy's divergence and of the value's difference between views.
-        only_better: ask it only of steps whose advantage is positive.
+        gae_lambda: lambda of generalised advantage estimation.
+        num_steps: agent steps of each environment in a rollout.
+        update_epochs: passes over a rollout.
+        num_minibatches: updates in a pass.
+        augmentations: K chains of augmentations (see `pretrain.augment`) of screens that are
+            stored, which those of a frozen encoder are not.
+        consistency_coef: weight of the policy's divergence and of the value's difference between
+            clean and augmented screens.
+        positive_advantage_only: count the policy's divergence only at steps whose advantage is
+            positive.
+        lr: Adam's learning rate of the heads; the encoder's is scaled by its `lr_scale`.
+        adam_eps: Adam's epsilon.
+        anneal_lr: whether learning rates fall linearly to 0 over the run.
+        seed: of the initial heads.
     """
-
-    evaluated = "actions sampled"
 
     def __init__(
         self,
-        clip: float = 0.1,
-        clip_value: bool = True,
-        value_weight: float = 0.5,
-        entropy_weight: float = 0.01,
+        encoder: Adapted,
+        actions: int,
+        features: FeatureKind = "cls_and_mean",
+        token_projection_dim: int = 16,
+        feature_norm_samples: NonNegativeInt = 0,
+        hidden: int = 512,
+        clip_coef: float = 0.1,
+        clip_vloss: bool = True,
+        vf_coef: float = 0.5,
+        ent_coef: float = 0.01,
         gamma: float = 0.99,
-        lam: float = 0.95,
-        rollout: int = 128,
-        epochs: int = 4,
-        minibatches: int = 4,
-        corruptions: list[Chain] | None = None,
-        consistency: float = 0.1,
-        only_better: bool = False,
-        **base,
+        gae_lambda: float = 0.95,
+        num_steps: int = 128,
+        update_epochs: int = 4,
+        num_minibatches: int = 4,
+        augmentations: list[Chain] | None = None,
+        consistency_coef: float = 0.1,
+        positive_advantage_only: bool = False,
+        lr: float = 2.5e-4,
+        adam_eps: float = 1e-5,
+        anneal_lr: bool = False,
+        seed: int = 0,
     ):
-        super().__init__(**base)
-        self.clip, self.clip_value = clip, clip_value
-        self.value_weight, self.entropy_weight = value_weight, entropy_weight
-        self.gamma, self.lam = gamma, lam
-        self.rollout, self.epochs, self.minibatches = rollout, epochs, minibatches
-        self.corruptions = [check(chain) for chain in corruptions or []]
-        self.consistency, self.only_better = consistency, only_better
-        if self.corruptions and self.eyes.encoder.frozen:
+        super().__init__(
+            encoder,
+            actions,
+            features=features,
+            token_projection_dim=token_projection_dim,
+            feature_norm_samples=feature_norm_samples,
+            hidden=hidden,
+            vf_coef=vf_coef,
+            gamma=gamma,
+            lr=lr,
+            adam_eps=adam_eps,
+            anneal_lr=anneal_lr,
+            seed=seed,
+        )
+        self.clip_coef, self.clip_vloss = clip_coef, clip_vloss
+        self.ent_coef, self.gae_lambda = ent_coef, gae_lambda
+        self.num_steps = num_steps
+        self.update_epochs, self.num_minibatches = update_epochs, num_minibatches
+        self.augmentations = [check(chain) for chain in augmentations or []]
+        self.consistency_coef = consistency_coef
+        self.positive_advantage_only = positive_advantage_only
+        if self.augmentations and self.stores_features:
             raise UserError(
-                "corruptions need screens, and of a frozen encoder only its features are held: "
+                "augmentations need screens, and of a frozen encoder only features are stored: "
                 "leave them out, or take an encoder that learns"
             )
-        with seeded(Stream.AGENT_HEAD, self.seed):
-            heads, width = self.eyes.heads, self.eyes.width
-            self.hidden_layer = heads(
-                lambda: orthogonal(nn.Linear(width, self.hidden), 2**0.5), marks=True
-            )
-            self.policy = heads(lambda: orthogonal(nn.Linear(self.hidden, self.actions), 0.01))
-            self.value = heads(lambda: orthogonal(nn.Linear(self.hidden, 1), 1.0))
-
-    def judge(self, observed: Tensor) -> tuple[Tensor, Tensor]:
-        """Log-probabilities (B, actions) and values (B,) of what was observed."""
-        hidden = self.hidden_layer(self.eyes(observed)).relu()
-        return self.policy(hidden).log_softmax(dim=1), self.value(hidden)[:, 0]
-
-    @torch.no_grad()
-    def act(self, observed: Tensor, explore: bool, generator: torch.Generator) -> Tensor:
-        return self.draw(self.judge(observed)[0], generator)
-
-    def draw(self, logp: Tensor, generator: torch.Generator) -> Tensor:
-        """Actions (B,) from log-probabilities (B, actions), by Gumbel's trick."""
-        uniform = torch.rand(logp.shape, generator=generator).to(logp.device)
-        return (logp - (-uniform.log()).log()).argmax(dim=1)
 
     def losses(self, batch: Samples) -> dict[str, Tensor]:
         """The clipped surrogate, the value loss and the entropy bonus."""
-        logp, value = self.judge(batch.observed)
+        logp, value = self.policy_and_value(batch.obs)
         taken = logp.gather(1, batch.action[:, None])[:, 0]
         ratio = (taken - batch.logp).exp()
         advantage = batch.advantage
         advantage = (advantage - advantage.mean()) / (advantage.std() + 1e-8)
-        near = ratio.clamp(1 - self.clip, 1 + self.clip)
+        near = ratio.clamp(1 - self.clip_coef, 1 + self.clip_coef)
         surrogate = torch.minimum(ratio * advantage, near * advantage).mean()
-        error = (value - batch.wanted).square()
-        if self.clip_value:
-            near_value = batch.value + (value - batch.value).clamp(-self.clip, self.clip)
-            error = torch.maximum(error, (near_value - batch.wanted).square())
+        error = (value - batch.target).square()
+        if self.clip_vloss:
+            change = (value - batch.value).clamp(-self.clip_coef, self.clip_coef)
+            error = torch.maximum(error, (batch.value + change - batch.target).square())
         entropy = -(logp.exp() * logp).sum(dim=1).mean()
         with torch.no_grad():
-            clipped = ((ratio - 1).abs() > self.clip).float().mean()
-            # Schulman's estimator of how far the policy has moved from the one that played.
-            moved = (ratio - 1 - (taken - batch.logp)).mean()
-        self.note(entropy=entropy.detach(), clipped=clipped, kl=moved)
+            clipped = ((ratio - 1).abs() > self.clip_coef).float().mean()
+            # Schulman's estimator of the divergence from the policy that played.
+            kl = (ratio - 1 - (taken - batch.logp)).mean()
+        self.note(entropy=entropy.detach(), clipped=clipped, kl=kl)
         losses = {
             "policy": -surrogate,
-            "value": self.value_weight * 0.5 * error.mean(),
-            "entropy": -self.entropy_weight * entropy,
+            "value": self.vf_coef * 0.5 * error.mean(),
+            "entropy": -self.ent_coef * entropy,
         }
-        return losses | (self.mind(batch, logp, value) if self.corruptions else {})
+        return losses | (self.consistency_loss(batch, logp, value) if self.augmentations else {})
 
-    def mind(self, batch: Samples, logp: Tensor, value: Tensor) -> dict[str, Tensor]:
-        """What is lost where corrupted views of the batch are judged unlike the clean one."""
-        screens = batch.observed
+    def consistency_loss(self, batch: Samples, logp: Tensor, value: Tensor) -> dict[str, Tensor]:
+        """How much policy and value of augmented screens differ from those of the clean ones."""
+        screens = batch.obs
         step, device = self.global_step, screens.device
         draws = Draws(Stream.CONSISTENCY, self.seed, step, len(screens), device)
-        judged = self.judge(consistency.views(screens, self.corruptions, draws))
-        policy, values = consistency.disagreement(logp, judged[0], value, judged[1])
-        if self.only_better:
-            policy = policy * (batch.advantage > 0)
+        views = consistency.views(screens, self.augmentations, draws)
+        view_logp, view_value = self.policy_and_value(views)
+        divergence, difference = consistency.disagreement(logp, view_logp, value, view_value)
+        if self.positive_advantage_only:
+            divergence = divergence * (batch.advantage > 0)
         return {
-            "consistency": self.consistency * policy.mean(),
-            "consistency_value": self.consistency * values.mean(),
+            "consistency": self.consistency_coef * divergence.mean(),
+            "consistency_value": self.consistency_coef * difference.mean(),
         }
 
-    def experience(self, play: Play) -> Rollouts:
-        return Rollouts(
-            play,
+    def make_experience(self, task: Task) -> OnPolicy:
+        return OnPolicy(
+            task,
             self,
-            length=self.rollout,
-            epochs=self.epochs,
-            minibatches=self.minibatches,
+            num_steps=self.num_steps,
+            update_epochs=self.update_epochs,
+            num_minibatches=self.num_minibatches,
             gamma=self.gamma,
-            lam=self.lam,
+            gae_lambda=self.gae_lambda,
         )
-
-
-def orthogonal(layer: nn.Linear, gain: float) -> nn.Linear:
-    """The layer with orthogonal weights of this gain and no bias."""
-    nn.init.orthogonal_(layer.weight, gain)
-    nn.init.zeros_(layer.bias)
-    return layer

@@ -1,4 +1,4 @@
-"""One game of a sequence: a resumable fit that starts where the game before it ended."""
+"""One game of a sequence: a resumable fit that starts where the previous game ended."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from torch import Tensor
 from fovea.agents.algorithms.base import Agent
 from fovea.agents.experience.base import Experience
 from fovea.agents.fit import AgentCLI
-from fovea.agents.task import Play
+from fovea.agents.task import AtariTask
 from fovea.pretrain.training.checkpoint import VerifiedCheckpointIO, newest
-from fovea.runs import Run
+from fovea.runs import RunWriter
 
 END = ".end.ckpt"  # sorts after the checkpoint of the same step
 
@@ -32,49 +32,55 @@ def weights(end: Path) -> dict[str, Tensor]:
 
 
 def train(
-    settings: dict, folder: Path, begin: Callable[[Agent], None], seen: Sequence[Play] = ()
+    settings: dict,
+    folder: Path,
+    begin: Callable[[Agent], None],
+    norm_tasks: Sequence[AtariTask] = (),
 ) -> Path:
     """Learn a game in the run folder `folder`, or what is left of it; the checkpoint of the end.
 
     Args:
         settings: the config of the fit.
         folder: the run folder.
-        begin: gives a new agent what it knows from before.
-        seen: games whose scale its features are put on; this one's by default.
+        begin: gives a new agent what it keeps from the games before.
+        norm_tasks: games that its feature norm is fitted to; this one by default.
 
-    What only going on needs, such as the replay, is dropped once the game has ended.
+    What only resuming needs, such as the replay, is deleted once the game has ended.
     """
     if not ended(folder):
-        _learn(settings, folder, begin, seen)
+        _learn(settings, folder, begin, norm_tasks)
         gc.collect()  # the next game's replay may not fit beside this one's
     end = ended(folder)
     for path in end.parent.glob("step-*"):
         if not path.name.startswith(end.name):
             path.unlink()
-    run = Run(folder, "agent", "")
-    if run.record["state"] != "done":
-        played = torch.load(end, weights_only=True, mmap=True)["Play"]["played"]
+    run = RunWriter(folder, "agent", "")
+    if run.record.state != "done":
+        played = torch.load(end, weights_only=True, mmap=True)["AtariTask"]["played"]
         run.update(state="done", step=played)
     return end
 
 
 def _learn(
-    settings: dict, folder: Path, begin: Callable[[Agent], None], seen: Sequence[Play]
+    settings: dict, folder: Path, begin: Callable[[Agent], None], norm_tasks: Sequence[AtariTask]
 ) -> None:
-    cli = AgentCLI(settings | {"run": str(folder)}, begin, seen)
+    cli = AgentCLI(settings | {"run": str(folder)}, begin, norm_tasks)
     with cli.stack:
         cli.fit()
         agent, experience = cli.model, cli.datamodule.experience
         played = experience.played
-        experience.fresh = True  # what it saw last may lie on the device that has been given back
-        agent.eyes.encoder.remember(_losses(agent, experience))
-        agent.eyes.encoder.next_task()
-        state = {"state_dict": agent.state_dict(), "Play": {"played": played}}
+        experience.fresh = True  # its last observations may lie on the device it has left
+        encoder = agent.extractor.encoder
+        encoder.on_task_end(_losses(agent, experience))
+        encoder.on_task_start()
+        state = {"state_dict": agent.state_dict(), "AtariTask": {"played": played}}
         path = folder / "checkpoints" / f"step-{cli.trainer.global_step:09d}{END}"
         VerifiedCheckpointIO().save_checkpoint(state, path)
 
 
 def _losses(agent: Agent, experience: Experience) -> Iterator[Tensor]:
-    """The agent's loss of batches that would come next."""
+    """The agent's loss of the batches that would come next."""
     for update in itertools.count(experience.updates):
-        yield torch.stack(list(agent.losses(experience.batch(update)).values())).sum()
+        losses = agent.losses(experience.batch(update))
+        agent.feed_back(experience)
+        yield torch.stack(list(losses.values())).sum()

@@ -1,4 +1,4 @@
-"""`fovea agents continual`: methods learn a sequence of games, and what they then remember."""
+"""`fovea agents continual`: methods learn a sequence of games, and how much they forget."""
 
 from __future__ import annotations
 
@@ -14,18 +14,20 @@ from tqdm import tqdm
 from fovea.agents.algorithms.base import Agent
 from fovea.agents.continual.evaluation import Scores, joined
 from fovea.agents.continual.phase import ended, train, weights
-from fovea.agents.continual.sequence import Asked, Method, Sequence
+from fovea.agents.continual.sequence import Method, ParsedMethod, TaskSequence
 from fovea.agents.continual.tables import NUMBERS, phase, tables
-from fovea.agents.task import Play
+from fovea.agents.task import AtariTask
 from fovea.command import UserError
 from fovea.files import exclusive, write_text
 from fovea.pretrain.training.cli import refuse_other_settings
 from fovea.pretrain.training.config_errors import explain
-from fovea.runs import Run
+from fovea.runs import RunWriter
+from fovea.schema import ContinualRecord
 
 DESCRIPTION = """Let every method of a config learn a sequence of games, one after the other, and
-play all of them after each. The same command again goes on after a kill, bit for bit, or says that
-the run is done. Any setting can be given here: --steps 10000, --games '[pong, freeway]'."""
+evaluate it in all of them after each. The same command again goes on after a kill, bit for bit, or
+says that the run is done. Any setting can be given here: --steps_per_game 10000,
+--games '[pong, freeway]'."""
 
 
 def continual(args: list[str]) -> None:
@@ -34,12 +36,12 @@ def continual(args: list[str]) -> None:
     sequence.check()
     with exclusive(folder):
         title = f"{', '.join(sequence.methods)} through {len(sequence.games)} games"
-        run = Run(folder, "continual", title)
-        if run.record.get("state") == "done":
+        run = RunWriter(folder, "continual", title)
+        if run.record.state == "done":
             print(f"{folder}: already done")
         else:
             write_text(folder / "config.yaml", resolved)
-            total = len(sequence.methods) * len(sequence.games) * sequence.steps
+            total = len(sequence.methods) * len(sequence.games) * sequence.steps_per_game
             run.begin(config="config.yaml", seed=sequence.seed_everything, steps=total)
             try:
                 _play(run, sequence)
@@ -47,11 +49,11 @@ def continual(args: list[str]) -> None:
                 run.update(state="failed", reason=f"{type(fault).__name__}: {fault}".strip(": "))
                 raise
             run.update(state="done")
-        _print(run.record["continual"])
+        _print(run.record.continual)
         print(f"tables: {folder} (next: fovea analysis report {folder} --out {folder}-report)")
 
 
-def parsed(args: list[str]) -> tuple[Path, Sequence, str]:
+def parsed(args: list[str]) -> tuple[Path, TaskSequence, str]:
     """The run folder, what is played, and the resolved config, of the command's arguments.
 
     Raises UserError for what cannot be parsed, and where the folder holds a run of other settings.
@@ -61,11 +63,13 @@ def parsed(args: list[str]) -> tuple[Path, Sequence, str]:
         "-c", "--config", action="config", help="such as agents/configs/continual.yaml"
     )
     parser.add_argument("--run", type=str, help="run folder, such as runs/sequence")
-    parser.add_class_arguments(Sequence, skip={"methods", "agent", "play"})
-    parser.add_argument("--methods", type=dict[str, Asked], required=True, help="what is compared")
-    given = {"encoder", "actions", "seed"}, {"game", "steps", "seed"}
+    parser.add_class_arguments(TaskSequence, skip={"methods", "agent", "task"})
+    parser.add_argument(
+        "--methods", type=dict[str, ParsedMethod], required=True, help="what is compared"
+    )
+    given = {"encoder", "actions", "seed"}, {"game", "total_steps", "seed"}
     parser.add_subclass_arguments(Agent, "agent", skip=given[0], instantiate=False)
-    parser.add_class_arguments(Play, "play", skip=given[1], instantiate=False)
+    parser.add_class_arguments(AtariTask, "task", skip=given[1], instantiate=False)
     try:
         config = parser.parse_args(args)
         if not config.run:
@@ -73,16 +77,18 @@ def parsed(args: list[str]) -> tuple[Path, Sequence, str]:
         resolved = parser.dump(config)
         refuse_other_settings(Path(config.run), resolved, parser)
     except (ArgumentError, ValueError) as fault:
-        if mistake := explain(fault, (Sequence, Asked, Agent, Play)):
+        if mistake := explain(fault, (TaskSequence, ParsedMethod, Agent, AtariTask)):
             raise mistake from None
         raise
     plain = yaml.safe_load(resolved)
-    own = {field.name: plain.get(field.name) for field in fields(Sequence)}  # it leaves out None
+    own = {
+        field.name: plain.get(field.name) for field in fields(TaskSequence)
+    }  # it leaves out None
     own["methods"] = {name: Method(**method) for name, method in own["methods"].items()}
-    return Path(config.run), Sequence(**own), resolved
+    return Path(config.run), TaskSequence(**own), resolved
 
 
-def _play(run: Run, sequence: Sequence) -> None:
+def _play(run: RunWriter, sequence: TaskSequence) -> None:
     """Every method through every game, as far as the folder does not hold it yet."""
     games, methods = sequence.games, sequence.methods
     legs = [(name, place) for name in methods for place in range(len(games))]
@@ -98,33 +104,39 @@ def _play(run: Run, sequence: Sequence) -> None:
         )
         ends = [ended(folder) for folder in folders]
         learned += ends[place] is None
-        per_game = methods[name].per_game
-        begin = partial(go_on, per_game=per_game, ends=ends[:place])
-        # One agent for all games begins with the scale of all: on that of the first alone, the
-        # features of the others would lie far off.
-        seen = list(sequence.plays.values()) if per_game == "nothing" else []
-        ends[place] = train(sequence.settings(name, games[place]), folders[place], begin, seen)
+        task_aware = methods[name].task_aware
+        begin = partial(go_on, task_aware=task_aware, ends=ends[:place])
+        # One agent for all games starts with the feature norm of all: by that of the first alone
+        # the features of the others would lie far off.
+        norm_tasks = list(sequence.tasks.values()) if task_aware == "none" else []
+        ends[place] = train(
+            sequence.settings(name, games[place]), folders[place], begin, norm_tasks
+        )
         scores[name].play(place, ends)
-        run.update(step=(number + 1) * sequence.steps, continual=tables(run.folder, sequence))
+        run.update(
+            step=(number + 1) * sequence.steps_per_game, continual=tables(run.folder, sequence)
+        )
 
 
-def go_on(agent: Agent, per_game: str, ends: list[Path]) -> None:
+def go_on(agent: Agent, task_aware: str, ends: list[Path]) -> None:
     """Give a new agent what a method keeps from the games before, which ended with `ends`."""
-    if ends and per_game != "agent":
+    if ends and task_aware != "agent":
         before, new = weights(ends[-1]), agent.state_dict()
-        agent.load_state_dict(joined(agent, before, new) if per_game == "heads" else before)
+        agent.load_state_dict(joined(agent, before, new) if task_aware == "heads" else before)
 
 
-def _print(found: dict) -> None:
+def _print(found: ContinualRecord) -> None:
     """The numbers of each method, and its scores after the last game."""
-    reference = found["reference"] or "the human tester"
+    reference = found.reference or "the human tester"
     print(f"scores: 0 is the random agent, 1 is {reference}; of each game after the last one")
-    for game, low, high in zip(found["games"], found["low"], found["high"], strict=True):
+    for game, low, high in zip(found.games, found.low, found.high, strict=True):
         if high <= low:
-            print(f"{game} counts for nothing: {reference} scores {high:g}, no more than {low:g}")
-    rows = [["method", "average", "forgetting", "forward", *found["games"]]]
-    for name, one in found["methods"].items():
-        numbers = [one[key] for key in NUMBERS] + one["scores"][-1]
+            print(
+                f"{game} is left out: {reference} scores {high:g}, no more than the random {low:g}"
+            )
+    rows = [["method", "average", "forgetting", "forward", *found.games]]
+    for name, one in found.methods.items():
+        numbers = [getattr(one, key) for key in NUMBERS] + one.scores[-1]
         rows.append([name, *("-" if n is None else f"{n:.3f}" for n in numbers)])
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     for row in rows:

@@ -1,4 +1,4 @@
-"""A sequence of games and the methods that are compared on it, as a config says them."""
+"""A sequence of games and the methods that are compared on it, as in a config."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from jsonargparse.typing import PositiveInt
 from fovea.agents.adaptation.base import Adapted
 from fovea.agents.algorithms.base import Agent
 from fovea.agents.loading import build
-from fovea.agents.task import Play
+from fovea.agents.task import AtariTask
 from fovea.atari.games import find
 from fovea.command import UserError
 
@@ -22,48 +22,48 @@ class Method:
 
     Attributes:
         encoder: class_path and init_args of one of the ways to use an encoder.
-        per_game: what each game has for itself, and who plays is told which game it is: `nothing`
-            (one agent goes through all games), `heads` (new ones for every game, the encoder goes
-            through all) or `agent` (each game alone, from the start).
+        task_aware: which part of the agent is told the game and separate for each: `none` (one
+            agent learns all games), `heads` (new ones for every game, one encoder learns all) or
+            `agent` (each game is learned alone, from the start).
     """
 
     encoder: dict[str, Any]
-    per_game: Literal["nothing", "heads", "agent"] = "nothing"
+    task_aware: Literal["none", "heads", "agent"] = "none"
 
 
 @dataclass
-class Asked(Method):
-    """A method as a parser reads it, which is to know the settings of every encoder."""
+class ParsedMethod(Method):
+    """A method as a parser reads it, which needs to know the settings of every encoder."""
 
     encoder: Adapted
 
 
 @dataclass
-class Sequence:
-    """What is played.
+class TaskSequence:
+    """What is learned and compared.
 
     Attributes:
         games: in their order, each once.
-        steps: agent steps in each game, over all environments.
+        steps_per_game: agent steps in each game, over all environments.
         methods: what is compared, by name.
-        reference: the method, with `per_game: agent`, whose score in a game counts as 1 and whose
-            learning the others' is held against; without one the human tester's score counts as 1
-            and there is no forward transfer.
+        reference: the method, with `task_aware: agent`, whose score in a game counts as 1 and whose
+            learning curve the others' are compared with; without one the human tester's score
+            counts as 1 and there is no forward transfer.
         agent: class_path and init_args of the agent, without its encoder.
-        play: settings of `task.Play`, without the game and the steps.
+        task: settings of `AtariTask`, without the game and the steps.
         trainer: settings of the trainer.
         checkpoint_every: updates between two checkpoints.
         episodes: of each evaluation, in every game after each game.
         evaluation_envs: environments at once in an evaluation.
-        seed_everything: of every draw, in each game anew.
+        seed_everything: of all random draws, in each game anew.
     """
 
     games: list[str]
-    steps: PositiveInt
+    steps_per_game: PositiveInt
     methods: dict[str, Method]
     reference: str | None
     agent: dict[str, Any]
-    play: dict[str, Any]
+    task: dict[str, Any]
     trainer: dict[str, Any]
     checkpoint_every: PositiveInt
     episodes: PositiveInt
@@ -76,7 +76,7 @@ class Sequence:
         return {
             "seed_everything": self.seed_everything,
             "model": self.agent | {"init_args": self.agent["init_args"] | encoder},
-            "data": self.play | {"game": game, "steps": self.steps},
+            "data": self.task | {"game": game, "total_steps": self.steps_per_game},
             "trainer": self.trainer,
             "checkpoint_every": self.checkpoint_every,
         }
@@ -87,12 +87,12 @@ class Sequence:
         return {method: self._build(method, self.games[0])[0] for method in self.methods}
 
     @cached_property
-    def plays(self) -> dict[str, Play]:
+    def tasks(self) -> dict[str, AtariTask]:
         """The games by name."""
         first = next(iter(self.methods))
         return {game: self._build(first, game)[1] for game in self.games}
 
-    def _build(self, method: str, game: str) -> tuple[Agent, Play]:
+    def _build(self, method: str, game: str) -> tuple[Agent, AtariTask]:
         settings = self.settings(method, game)
         settings["model"]["init_args"]["seed"] = settings["data"]["seed"] = self.seed_everything
         return build(settings)
@@ -105,22 +105,22 @@ class Sequence:
         if not self.methods:
             raise UserError("methods {}: name at least one")
         reference = self.methods.get(self.reference)
-        if self.reference and (not reference or reference.per_game != "agent"):
+        if self.reference and (not reference or reference.task_aware != "agent"):
             raise UserError(
                 f"reference {self.reference} is no method that learns each game alone: name one "
-                "with per_game: agent, or null"
+                "with task_aware: agent, or null"
             )
         self._check_actions()
         for agent in self.agents.values():
-            self.plays[self.games[0]].attach(agent)
-            agent.eyes.encoder.settle()  # some read recordings then
+            self.tasks[self.games[0]].attach(agent)
+            agent.on_collect_start()  # some read recordings then
 
     def _check_actions(self) -> None:
-        sets = {game: play.envs.action_meanings for game, play in self.plays.items()}
+        sets = {game: task.envs.action_meanings for game, task in self.tasks.items()}
         one, *others = self.games
         for game in others:
             if sets[game] != sets[one]:
                 raise UserError(
                     f"{one} has {len(sets[one])} actions ({', '.join(sets[one])}) and {game} has "
-                    f"{len(sets[game])} ({', '.join(sets[game])}): set play.full_actions to true"
+                    f"{len(sets[game])} ({', '.join(sets[game])}): set task.full_actions to true"
                 )

@@ -8,26 +8,73 @@ run that goes on from the checkpoint is the run that was never stopped.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, NamedTuple
+from pathlib import Path
+from typing import NamedTuple, Protocol
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from fovea.atari.env import Envs, Step
 from fovea.command import UserError
 from fovea.seeding import Stream, key, keyed
 
-if TYPE_CHECKING:
-    from fovea.agents.algorithms.base import Agent
-    from fovea.agents.task import Play
-    from fovea.atari.env import Step
+
+class Task(Protocol):
+    """What experience needs to know of a game; `fovea.agents.task.AtariTask` is one."""
+
+    game: str
+    total_steps: int
+    """Agent steps in all, over all environments."""
+    stack: int
+    """Screens in an observation."""
+    clip_rewards: bool
+    """Whether rewards are clipped to [-1, 1]."""
+    seed: int
+    folder: Path
+    """Of the run, for what is too large for memory."""
+    envs: Envs
+
+    @property
+    def life_loss_terminal(self) -> bool:
+        """Whether a lost life counts as the end of an episode."""
+
+
+class Actor(Protocol):
+    """What experience asks of an agent; `fovea.agents.algorithms.base.Agent` is one."""
+
+    @property
+    def device(self) -> torch.device: ...
+
+    @property
+    def stores_features(self) -> bool:
+        """Whether `observe` returns features, where it would else return the screens."""
+
+    def observe(self, screens: Tensor) -> Tensor:
+        """What is stored of screens (N, stack, H, W) uint8: N rows on the same device."""
+
+    def act(self, obs: Tensor, generator: torch.Generator, step: int | None = None) -> Tensor:
+        """(N,) actions for what `observe` returned, to explore by after `step` agent steps."""
+
+    def on_collect_start(self) -> None:
+        """Called before experience is collected."""
+
+
+class ActorCritic(Actor, Protocol):
+    """An actor with a policy and a value, whose rollouts are learnt from."""
+
+    def policy_and_value(self, obs: Tensor) -> tuple[Tensor, Tensor]:
+        """Log-probabilities (N, actions) and values (N,) of what `observe` returned."""
+
+    def sample(self, logp: Tensor, generator: torch.Generator) -> Tensor:
+        """(N,) actions drawn with the log-probabilities (N, actions)."""
 
 
 class Episode(NamedTuple):
     """An episode that ended in training."""
 
     step: int
-    """Agent steps that all environments had played when it ended, and unique to it."""
+    """Agent steps that all environments had played when it ended; unique to it."""
     total: float
     """Raw return."""
     length: int
@@ -35,22 +82,26 @@ class Episode(NamedTuple):
 
 
 class Experience:
-    """Steps the environments of `play` with `agent` and yields batches.
+    """Steps the environments of a task with an agent and yields batches.
 
     A subclass says how many updates there are and makes the batch of each.
+
+    Args:
+        task: the game.
+        agent: who plays and learns.
 
     Attributes:
         played: agent steps so far, over all environments.
         done: updates so far.
-        observed: what to act on next, N rows (see `Eyes.observe`).
+        obs: the observations to act on next, N rows of what the agent's `observe` returned.
         episodes: those that ended and that nobody has taken out yet.
         watch: called with `played` after every step of the environments.
     """
 
     updates: int
 
-    def __init__(self, play: Play, agent: Agent):
-        self.play, self.agent, self.envs = play, agent, play.envs
+    def __init__(self, task: Task, agent: Actor):
+        self.task, self.agent, self.envs = task, agent, task.envs
         self.played = self.done = 0
         self.fresh = True
         self.episodes: list[Episode] = []
@@ -69,31 +120,31 @@ class Experience:
             self.done = update + 1
             yield batch
 
-    def begin(self) -> None:
+    def start_episodes(self) -> None:
         """Start fresh episodes everywhere, as a function of the seed and the steps played."""
-        episodes = key(Stream.EPISODES, self.play.seed, self.played)
-        self.observed = self.observe(self.envs.restart(episodes))
+        episodes = key(Stream.EPISODES, self.task.seed, self.played)
+        self.obs = self.observe(self.envs.restart(episodes))
         self.fresh = False
 
-    def glance(self, screens: int) -> Iterator[Tensor]:
+    def random_observations(self, screens: int) -> Iterator[Tensor]:
         """At least so many screens (N, stack, 84, 84) uint8 of random play, as batches.
 
         Nothing is learnt from them, and they are no steps of the run.
         """
         count = self.envs.num_envs
-        generator = keyed("cpu", Stream.NORM_ACTIONS, self.play.seed)
-        seen = self.envs.restart(key(Stream.NORM_EPISODES, self.play.seed))
+        generator = keyed("cpu", Stream.NORM_ACTIONS, self.task.seed)
+        seen = self.envs.restart(key(Stream.NORM_EPISODES, self.task.seed))
         for _ in range(-(-screens // count)):
             yield torch.from_numpy(seen).to(self.agent.device)
             actions = torch.randint(self.envs.action_count, (count,), generator=generator)
             seen = self.emulate(actions).screens
 
-    def draws(self) -> torch.Generator:
-        """Every draw for the actions to come, as a function of the seed and the steps played."""
-        return keyed("cpu", Stream.ACTIONS, self.play.seed, self.played)
+    def action_generator(self) -> torch.Generator:
+        """The randomness of the next actions, as a function of the seed and the steps played."""
+        return keyed("cpu", Stream.ACTIONS, self.task.seed, self.played)
 
     def emulate(self, actions: Tensor) -> Step:
-        """What comes of acting once everywhere, actions (N,).
+        """Act once in every environment; actions (N,).
 
         Raises UserError where the emulator fails.
         """
@@ -101,31 +152,30 @@ class Experience:
             return self.envs.step(actions.cpu().numpy())
         except RuntimeError as fault:
             raise UserError(
-                f"the environments of {self.play.game} died after {self.played:,} agent steps "
+                f"the environments of {self.task.game} died after {self.played:,} agent steps "
                 f"({str(fault).splitlines()[0]}): run the same command again to go on from the "
                 "last checkpoint"
             ) from fault
 
     def step(self, actions: Tensor) -> Step:
-        """Act once everywhere and keep account of it; `observed` is then what follows."""
+        """Act once in every environment and count it; `obs` are then the next observations."""
         step = self.emulate(actions)
         for env, total, length in zip(
             np.flatnonzero(step.ended), step.returns, step.lengths, strict=True
         ):
             self.episodes.append(Episode(self.played + int(env) + 1, float(total), int(length)))
         self.played += self.envs.num_envs
-        self.agent.played = self.played
-        self.observed = self.observe(step.screens)
+        self.obs = self.observe(step.screens)
         self.watch(self.played)
         return step
 
     def observe(self, screens: np.ndarray) -> Tensor:
-        """What is held of screens (N, stack, 84, 84) uint8, on the agent's device."""
-        return self.agent.eyes.observe(torch.from_numpy(screens).to(self.agent.device))
+        """What is stored of screens (N, stack, 84, 84) uint8, on the agent's device."""
+        return self.agent.observe(torch.from_numpy(screens).to(self.agent.device))
 
     def rewards(self, step: Step) -> Tensor:
-        """(N,) float32 rewards as they are learnt from."""
-        return torch.from_numpy(step.reward.clip(-1, 1) if self.play.clip_rewards else step.reward)
+        """(N,) float32 rewards to learn from."""
+        return torch.from_numpy(step.reward.clip(-1, 1) if self.task.clip_rewards else step.reward)
 
     def state_dict(self) -> dict:
         """What a checkpoint holds. From here on the run is as if it had been loaded."""
@@ -134,5 +184,4 @@ class Experience:
 
     def load_state_dict(self, state: dict) -> None:
         self.played, self.done = state["played"], state["done"]
-        self.agent.played = self.played
         self.fresh = True

@@ -1,121 +1,124 @@
-"""Experience for agents that learn from a replay: play a little, draw a batch, and so on."""
+"""Experience for agents that learn from a replay: play a little, sample a batch, and so on."""
 
 from __future__ import annotations
-
-from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
-from fovea.agents.experience.base import Experience
+from fovea.agents.experience.base import Actor, Experience, Task
 from fovea.agents.experience.priorities import Priorities
 from fovea.agents.experience.replay import Replay, Transitions
 from fovea.command import UserError
 from fovea.seeding import Stream, keyed
 
-if TYPE_CHECKING:
-    from fovea.agents.algorithms.dqn import DQN
-    from fovea.agents.task import Play
 
-
-class Replayed(Experience):
-    """Batches of transitions drawn from a replay.
+class OffPolicy(Experience):
+    """Batches of transitions sampled from a replay.
 
     Args:
-        play, agent: who plays what.
-        size: agent steps that are remembered.
-        batch: transitions a batch.
-        n_step: steps of reward before the value of what follows.
+        task: the game.
+        agent: who plays.
+        buffer_size: agent steps that the replay holds.
+        batch_size: transitions a batch.
+        n_step: steps of reward before the value of the next observation.
         gamma: discount.
-        warmup: agent steps before the first update.
-        steps_per_update: agent steps between two updates.
-        priority: exponent of prioritised replay; 0 draws uniformly.
-        importance: of its weights at first; it grows to 1 over the run.
-        mapped: hold what was observed in a file in the run folder.
+        learning_starts: agent steps before the first update.
+        train_freq: agent steps between two updates.
+        per_alpha: exponent of prioritised replay; 0 samples uniformly.
+        per_beta: initial exponent of its importance weights; it grows to 1 over the run.
+        on_disk: hold what was observed in a file in the run folder.
     """
 
     def __init__(
         self,
-        play: Play,
-        agent: DQN,
-        size: int,
-        batch: int,
+        task: Task,
+        agent: Actor,
+        buffer_size: int,
+        batch_size: int,
         n_step: int,
         gamma: float,
-        warmup: int,
-        steps_per_update: float,
-        priority: float = 0.0,
-        importance: float = 0.4,
-        mapped: bool = False,
+        learning_starts: int,
+        train_freq: float,
+        per_alpha: float = 0.0,
+        per_beta: float = 0.4,
+        on_disk: bool = False,
     ):
-        super().__init__(play, agent)
-        self.batch_size, self.n_step, self.gamma = batch, n_step, gamma
-        self.warmup, self.steps_per_update = warmup, steps_per_update
-        least = self.envs.num_envs * (n_step + play.stack + 1)
-        if min(warmup, size) < least:
+        super().__init__(task, agent)
+        self.batch_size, self.n_step, self.gamma = batch_size, n_step, gamma
+        self.learning_starts, self.train_freq = learning_starts, train_freq
+        least = self.envs.num_envs * (n_step + task.stack + 1)
+        if min(learning_starts, buffer_size) < least:
             raise UserError(
-                f"a warm-up of {warmup} steps and a replay of {size} hold no window of {n_step} "
-                f"steps of {self.envs.num_envs} environments: make both at least {least}"
+                f"learning_starts {learning_starts} and a buffer_size of {buffer_size} hold no "
+                f"window of {n_step} steps of {self.envs.num_envs} environments: make both at "
+                f"least {least}"
             )
-        if play.steps < warmup + steps_per_update:
+        if task.total_steps < learning_starts + train_freq:
             raise UserError(
-                f"data.steps {play.steps} ends before the warm-up of {warmup} steps does: "
-                "play longer, or warm up for fewer steps"
+                f"data.total_steps {task.total_steps} is less than the {learning_starts} of "
+                "learning_starts and an update: play longer, or start to learn earlier"
             )
-        self.updates = int((play.steps - warmup) / steps_per_update)
-        frozen = agent.eyes.encoder.frozen
-        seen = agent.eyes.observe(torch.from_numpy(self.envs.reset()[:1]))[0]
-        row, stack = (seen, 0) if frozen else (seen[-1], play.stack)
-        folder = play.folder if mapped else None
-        self.replay = Replay(size, self.envs.num_envs, row, stack, folder)
-        self.priorities = Priorities(self.replay, n_step, priority) if priority else None
-        self.importance = importance
-        self.drawn: tuple[Tensor, Tensor] | None = None
+        self.updates = int((task.total_steps - learning_starts) / train_freq)
+        seen = agent.observe(torch.from_numpy(self.envs.reset()[:1]).to(agent.device))[0].cpu()
+        row, stack = (seen, 0) if agent.stores_features else (seen[-1], task.stack)
+        folder = task.folder if on_disk else None
+        self.replay = Replay(buffer_size, self.envs.num_envs, row, stack, folder)
+        self.priorities = Priorities(self.replay, n_step, per_alpha) if per_alpha else None
+        self.per_beta = per_beta
+        self.sampled: tuple[Tensor, Tensor] | None = None
+        self.td_errors: Tensor | None = None
 
     def batch(self, update: int) -> Transitions:
-        self.learn_errors()
-        self.agent.eyes.encoder.settle()
-        due = self.warmup + (update + 1) * self.steps_per_update
+        self.set_priorities()
+        self.agent.on_collect_start()
+        due = self.learning_starts + (update + 1) * self.train_freq
         while self.played < due:
             self.advance()
-        generator = keyed("cpu", Stream.BATCHES, self.play.seed, update)
+        generator = keyed("cpu", Stream.BATCHES, self.task.seed, update)
         if not self.priorities:
             return self.replay.sample(self.batch_size, self.n_step, self.gamma, generator)
-        importance = self.importance + (1 - self.importance) * update / self.updates
-        *self.drawn, weight = self.priorities.draw(self.batch_size, importance, generator)
-        transitions = self.replay.transitions(*self.drawn, self.n_step, self.gamma)
+        beta = self.per_beta + (1 - self.per_beta) * update / self.updates
+        *self.sampled, weight = self.priorities.sample(self.batch_size, beta, generator)
+        transitions = self.replay.transitions(*self.sampled, self.n_step, self.gamma)
         return transitions._replace(weight=weight)
 
-    def learn_errors(self) -> None:
-        """Take over how wrong the agent was about the last batch."""
-        if self.drawn:
-            self.priorities.learn(*self.drawn, self.agent.errors.cpu())
-            self.drawn = None
+    def update_priorities(self, td_errors: Tensor) -> None:
+        """Take the absolute TD errors (B,) of the batch that was sampled last.
+
+        They count from the next batch on; before it is asked for nothing waits for their device.
+        """
+        self.td_errors = td_errors
+
+    def set_priorities(self) -> None:
+        """Make the errors that were given last the priorities of their transitions."""
+        if self.priorities and self.td_errors is not None:
+            self.priorities.update(*self.sampled, self.td_errors.cpu())
+            self.td_errors = None
 
     def advance(self) -> None:
-        """Act once everywhere and remember it."""
+        """Act once in every environment and store it."""
         if self.fresh:
-            self.begin()
+            self.start_episodes()
             if self.replay.rows:
-                self.replay.cut()
-            self.first = torch.ones(self.envs.num_envs, dtype=torch.bool)
-        observed = self.observed
-        action = self.agent.act(observed, explore=True, generator=self.draws())
+                self.replay.truncate()
+            self.episode_start = torch.ones(self.envs.num_envs, dtype=torch.bool)
+        obs = self.obs
+        action = self.agent.act(obs, self.action_generator(), self.played)
         step = self.step(action)
         self.replay.append(
-            observed=observed[:, -1] if self.replay.stack else observed,
+            obs=obs[:, -1] if self.replay.stack else obs,
             action=action,
             reward=self.rewards(step),
             terminal=torch.from_numpy(step.terminal),
-            cut=torch.from_numpy(step.truncated),
-            first=self.first,
+            truncated=torch.from_numpy(step.truncated),
+            episode_start=self.episode_start,
         )
         if self.priorities:
             self.priorities.appended()
-        self.first = torch.from_numpy(step.ended)
+        self.episode_start = torch.from_numpy(step.ended)
 
     def state_dict(self) -> dict:
-        self.learn_errors()
+        self.set_priorities()
         state = super().state_dict() | {"replay": self.replay.state_dict()}
         return state | ({"priorities": self.priorities.state_dict()} if self.priorities else {})
 

@@ -1,4 +1,4 @@
-"""Prioritised replay: what an agent is most wrong about it is shown most often."""
+"""Prioritised replay: transitions with large TD errors are sampled more often."""
 
 from __future__ import annotations
 
@@ -8,45 +8,45 @@ from torch import Tensor
 
 from fovea.agents.experience.replay import Replay
 
-LEAST = 1e-6  # is added to every error, so that nothing is never shown again
+EPSILON = 1e-6  # is added to every error, so that every transition can be sampled again
 
 
 class Priorities:
-    """Draws from a replay in proportion to error^exponent (Schaul et al. 2016, arXiv 1511.05952).
+    """Samples from a replay in proportion to error^alpha (Schaul et al. 2016, arXiv 1511.05952).
 
-    What was never drawn has the largest priority so far.
+    Transitions that were never sampled have the largest priority so far.
 
     Args:
-        replay: what is drawn from; `appended` hears of every row.
+        replay: what is sampled from; call `appended` after every row that is appended to it.
         steps: of a transition (see `Replay.transitions`).
-        exponent: 0 draws uniformly.
+        alpha: exponent; 0 samples uniformly.
     """
 
-    def __init__(self, replay: Replay, steps: int, exponent: float):
-        self.replay, self.steps, self.exponent = replay, steps, exponent
+    def __init__(self, replay: Replay, steps: int, alpha: float):
+        self.replay, self.steps, self.alpha = replay, steps, alpha
         self.sums = SumTree(replay.length * replay.envs)
         self.largest = 1.0
 
     def appended(self) -> None:
-        """A row was: some transition is now whole, and others lost a screen of their stack."""
+        """A row was appended: one more transition is whole, others lost a screen of their stack."""
         replay = self.replay
         newest = replay.rows - 1
         gone = np.append(np.arange(replay.oldest, replay.start), newest)
         self.sums[self._places(gone[:, None], np.arange(replay.envs)).ravel()] = 0.0
         whole = newest - self.steps
         if whole >= replay.start:
-            cut = replay.held["cut"][whole % replay.length].numpy()
+            truncated = replay.held["truncated"][whole % replay.length].numpy()
             places = self._places(whole, np.arange(replay.envs))
-            self.sums[places] = np.where(cut, 0.0, self.largest)
+            self.sums[places] = np.where(truncated, 0.0, self.largest)
 
-    def draw(
-        self, batch: int, importance: float, generator: torch.Generator
+    def sample(
+        self, batch: int, beta: float, generator: torch.Generator
     ) -> tuple[Tensor, Tensor, Tensor]:
         """Rows, environments and weights of B transitions, one from each B-th of all priority.
 
         Args:
             batch: B.
-            importance: how far the weights undo that some are drawn more often; 1 is wholly.
+            beta: exponent of the importance weights; 1 corrects the sampling in full.
             generator: on the CPU.
 
         Returns, each (B,): row and env, int64, as `Replay.transitions` takes them; weights
@@ -55,15 +55,15 @@ class Priorities:
         shares = torch.rand(batch, generator=generator, dtype=torch.float64).numpy()
         place = self.sums.find((np.arange(batch) + shares) / batch * self.sums.total)
         priority = self.sums[place]
-        weight = (priority.min() / priority) ** importance
+        weight = (priority.min() / priority) ** beta
         replay = self.replay
         row = replay.oldest + (place // replay.envs - replay.oldest) % replay.length
-        drawn = (row, place % replay.envs, weight.astype(np.float32))
-        return tuple(map(torch.from_numpy, drawn))
+        sampled = (row, place % replay.envs, weight.astype(np.float32))
+        return tuple(map(torch.from_numpy, sampled))
 
-    def learn(self, row: Tensor, env: Tensor, error: Tensor) -> None:
-        """What was drawn is as wrong as `error` (B,) float, at least 0."""
-        priority = (error.double().numpy() + LEAST) ** self.exponent
+    def update(self, row: Tensor, env: Tensor, td_errors: Tensor) -> None:
+        """Set the priorities of transitions by their absolute TD errors, each (B,)."""
+        priority = (td_errors.double().numpy() + EPSILON) ** self.alpha
         self.sums[self._places(row.numpy(), env.numpy())] = priority
         self.largest = max(self.largest, float(priority.max()))
 
@@ -81,8 +81,8 @@ class Priorities:
 class SumTree:
     """Numbers at least 0, all 0 at first, and the places where their running sum passes a value.
 
-    Every sum is made anew of the two below it, so that what was there before leaves no trace of
-    rounding.
+    Every sum is computed anew from the two below it, so that earlier numbers leave no rounding
+    errors behind.
     """
 
     def __init__(self, count: int):

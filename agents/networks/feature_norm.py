@@ -5,22 +5,23 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-LEAST = 0.1  # of the features' mean std: what hardly moves in random play is not blown up
+MIN_STD = 0.1  # as a share of the mean std: features that hardly vary are not blown up
 
 
-class Standard(nn.Module):
-    """Centres features and scales them to the deviations that random play shows.
+class FeatureNorm(nn.Module):
+    """Centres features and divides them by their standard deviations in random play.
 
-    What tells one moment of a game from another is small in an encoder's features: of the study's
-    recipe in Pong each deviates by 0.005 about a mean of 0.9, so that heads would begin with inputs
-    that hardly differ. RND (Burda et al. 2018, 1810.12894) scales its observations likewise, once,
-    from random play.
+    Features of an encoder differ little between moments of one game: those of a recipe encoder in
+    Pong have a mean of about 0.9 and a standard deviation of 0.005, so that heads would start from
+    nearly constant inputs. RND (Burda et al. 2018, 1810.12894) likewise scales its observations
+    once, by random play.
 
     Args:
         shape: of one screen's features.
 
     Attributes:
-        screens: how many were measured; 0 leaves features as they are.
+        screens: number of screens that mean and scale were taken from; 0 leaves features as they
+            are.
     """
 
     def __init__(self, shape: torch.Size):
@@ -30,11 +31,11 @@ class Standard(nn.Module):
         self.register_buffer("screens", torch.tensor(0))
 
     @torch.no_grad()
-    def measure(self, features: Tensor) -> None:
-        """Take mean and deviations from features (N, *shape)."""
-        std = features.std(dim=0).nan_to_num()  # one screen has none
+    def fit(self, features: Tensor) -> None:
+        """Take mean and standard deviations from features (N, *shape)."""
+        std = features.std(dim=0).nan_to_num()  # a single screen has none
         self.mean.copy_(features.mean(dim=0))
-        self.scale.copy_(1 / std.clamp(min=max(LEAST * float(std.mean()), 1e-6)))
+        self.scale.copy_(1 / std.clamp(min=max(MIN_STD * float(std.mean()), 1e-6)))
         self.screens.fill_(len(features))
 
     def forward(self, features: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""Heads: what is on top of an encoder, from its features to numbers for every action."""
+"""Heads: from an encoder's features to outputs for every action."""
 
 from __future__ import annotations
 
@@ -18,16 +18,17 @@ def head(
     dueling: bool = False,
     noisy: float = 0.0,
 ) -> nn.Module:
-    """A network from (B, width) features to (B, actions * outputs), the outputs of an action
-    side by side.
+    """A network from (B, width) features to (B, actions * outputs).
+
+    The outputs of an action lie side by side.
 
     Args:
-        width: F, of the features.
-        hidden: of the one layer between.
-        actions: how many.
-        outputs: K, numbers an action.
-        dueling: value and advantages apart (see `Dueling`).
-        noisy: initial noise of its layers (see `networks.noisy`); 0 makes plain ones.
+        width: F, number of features.
+        hidden: units of the hidden layer.
+        actions: number of actions.
+        outputs: K, outputs per action.
+        dueling: state values and advantages are separate streams (see `Dueling`).
+        noisy: initial noise of its layers (see `networks.noisy`); 0 makes plain linear layers.
     """
     layer = partial(NoisyLinear, sigma=noisy) if noisy else nn.Linear
 
@@ -45,7 +46,7 @@ class Dueling(nn.Module):
     Args:
         value: (B, F) to (B, K).
         advantage: (B, F) to (B, actions * K).
-        actions: how many.
+        actions: number of actions.
     """
 
     def __init__(self, value: nn.Module, advantage: nn.Module, actions: int):

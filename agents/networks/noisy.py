@@ -11,10 +11,11 @@ from torch import Tensor, nn
 
 
 class NoisyLinear(nn.Linear):
-    """A linear layer with factorised noise; without any outside `noise`.
+    """A linear layer with factorised Gaussian noise; outside a `noise` block it has none.
 
     Args:
-        width, outputs: sizes.
+        width: number of inputs.
+        outputs: number of outputs.
         sigma: the noise's initial standard deviation, in units of 1 / sqrt(width).
     """
 
@@ -31,23 +32,26 @@ class NoisyLinear(nn.Linear):
         if self.drawn is None:
             return super().forward(x)
         into, out_of = self.drawn
-        # The noise of a weight is the product of its input's and its output's: it need not be
-        # made, and each row can have its own.
+        # A weight's noise is the product of its input's and its output's: the matrix need not be
+        # formed, and each row can have its own.
         noise = out_of * F.linear(x * into, self.weight_noise, self.bias_noise)
         return super().forward(x) + noise
 
 
 @contextmanager
 def noise(network: nn.Module, generator: torch.Generator, rows: int = 1) -> Iterator[None]:
-    """Inside the block every noisy layer of `network` has noise that `generator` draws.
+    """Inside the block every noisy layer of `network` has noise drawn from `generator`.
 
-    One for all rows of a batch, or one for each of its `rows`.
+    Args:
+        network: whose layers.
+        generator: where the draws come from.
+        rows: 1 for the same noise in all rows of a batch, or the batch size for one each.
     """
     noisy = [layer for layer in network.modules() if isinstance(layer, NoisyLinear)]
     for layer in noisy:
         layer.drawn = tuple(
-            _rooted(torch.randn(rows, size, generator=generator, device=generator.device))
-            .to(layer.weight.device)
+            _signed_root(torch.randn(rows, size, generator=generator, device=generator.device))
+            .to(layer.weight)
             for size in (layer.in_features, layer.out_features)
         )  # fmt: skip
     try:
@@ -57,5 +61,5 @@ def noise(network: nn.Module, generator: torch.Generator, rows: int = 1) -> Iter
             layer.drawn = None
 
 
-def _rooted(drawn: Tensor) -> Tensor:
+def _signed_root(drawn: Tensor) -> Tensor:
     return drawn.sign() * drawn.abs().sqrt()

@@ -1,4 +1,4 @@
-"""What a value head says of a return, and what it loses: a number, or a distribution over bins."""
+"""What the outputs of a value head mean: a number, or a distribution over bins; and their loss."""
 
 from __future__ import annotations
 
@@ -12,22 +12,23 @@ from torch import Tensor, nn
 
 from fovea.command import UserError
 
-Kind = Literal["regression", "c51", "hl_gauss"]
+ValueHeadKind = Literal["regression", "c51", "hl_gauss"]
 
-PADDING = 3.0  # standard deviations of a Gaussian that lie inside the bins at either end
+PADDING = 3.0  # standard deviations by which the bins reach beyond the range at either end
 
 
-class Lost(NamedTuple):
-    """What each of B outputs loses."""
+class ValueLoss(NamedTuple):
+    """Loss and error of each of B outputs."""
 
     loss: Tensor
     """(B,)"""
-    error: Tensor
-    """(B,) at least 0, 0 where there is nothing to learn: the divergence, or the difference."""
+    td_errors: Tensor
+    """(B,) at least 0, without gradient: the absolute TD error, or of distributions their
+    Kullback-Leibler divergence from the target."""
 
 
 class Regression(nn.Module):
-    """One number a value; loses the Huber loss of the difference."""
+    """The output is the value; Huber loss of the TD error."""
 
     outputs = 1
 
@@ -35,17 +36,22 @@ class Regression(nn.Module):
         """(..., K) outputs to (...) values."""
         return outputs[..., 0]
 
-    def loss(self, outputs: Tensor, reward: Tensor, discount: Tensor, following: Tensor) -> Lost:
-        """What (B, K) outputs lose against reward + discount * what follows.
+    def loss(
+        self, outputs: Tensor, reward: Tensor, discount: Tensor, next_outputs: Tensor
+    ) -> ValueLoss:
+        """The loss against the target reward + discount * next value.
 
         Args:
-            outputs: of the actions taken.
-            reward, discount: (B,), discount 0 where nothing follows.
-            following: (B, K) outputs of what follows.
+            outputs: (B, K), of the actions taken.
+            reward: (B,)
+            discount: (B,), 0 where the episode is over.
+            next_outputs: (B, K), of the best next actions.
         """
-        wanted = reward + discount * self.value(following)
+        target = reward + discount * self.value(next_outputs)
         value = self.value(outputs)
-        return Lost(F.huber_loss(value, wanted, reduction="none"), (value - wanted).detach().abs())
+        return ValueLoss(
+            F.huber_loss(value, target, reduction="none"), (value - target).detach().abs()
+        )
 
 
 class C51(nn.Module):
@@ -59,19 +65,22 @@ class C51(nn.Module):
     def value(self, outputs: Tensor) -> Tensor:
         return mean(outputs.softmax(dim=-1), self.support)
 
-    def loss(self, outputs: Tensor, reward: Tensor, discount: Tensor, following: Tensor) -> Lost:
+    def loss(
+        self, outputs: Tensor, reward: Tensor, discount: Tensor, next_outputs: Tensor
+    ) -> ValueLoss:
         moved = reward[:, None] + discount[:, None] * self.support
-        return cross_entropy(outputs, projected(moved, following.softmax(dim=-1), self.support))
+        return cross_entropy(outputs, projected(moved, next_outputs.softmax(dim=-1), self.support))
 
 
 class HLGauss(nn.Module):
-    """A histogram of a Gaussian about the return (Farebrother et al. 2024, arXiv 2403.03950).
+    """A histogram of a Gaussian around the return (Farebrother et al. 2024, arXiv 2403.03950).
 
     Args:
-        low, high: the least and largest return; bins reach further, so that the Gaussian of every
+        low: the smallest return; bins reach further at both ends, so that the Gaussian of every
             return lies inside them and its mean is the return.
-        bins: how many.
-        sigma: its standard deviation in widths of a bin.
+        high: the largest return.
+        bins: number of bins.
+        sigma: standard deviation of the Gaussian, in bin widths.
     """
 
     def __init__(self, low: float, high: float, bins: int, sigma: float = 0.75):
@@ -85,32 +94,34 @@ class HLGauss(nn.Module):
     def value(self, outputs: Tensor) -> Tensor:
         return mean(outputs.softmax(dim=-1), centres(self.edges))
 
-    def loss(self, outputs: Tensor, reward: Tensor, discount: Tensor, following: Tensor) -> Lost:
-        wanted = (reward + discount * self.value(following)).clamp(self.low, self.high)
-        return cross_entropy(outputs, histogram(wanted, self.edges, self.sigma))
+    def loss(
+        self, outputs: Tensor, reward: Tensor, discount: Tensor, next_outputs: Tensor
+    ) -> ValueLoss:
+        target = (reward + discount * self.value(next_outputs)).clamp(self.low, self.high)
+        return cross_entropy(outputs, histogram(target, self.edges, self.sigma))
 
 
-KINDS: dict[Kind, Callable[[float, float, int], nn.Module]] = {
+VALUE_HEADS: dict[ValueHeadKind, Callable[[float, float, int], nn.Module]] = {
     "regression": lambda low, high, bins: Regression(),
     "c51": C51,
     "hl_gauss": partial(HLGauss, sigma=0.75),
 }
 
 
-def judge(kind: Kind, low: float, high: float, bins: int) -> nn.Module:
-    """How a head's outputs stand for values. Raises UserError where the bins are none."""
+def make_value_head(kind: ValueHeadKind, low: float, high: float, bins: int) -> nn.Module:
+    """The meaning of a head's outputs as values. Raises UserError for bins that cannot be."""
     if not low < high or bins < 2 * PADDING:
         raise UserError(
             f"{bins} bins from {low:g} to {high:g} hold no values: give at least 6 bins, "
             "and a range whose first number is below its second"
         )
-    return KINDS[kind](low, high, bins)
+    return VALUE_HEADS[kind](low, high, bins)
 
 
 def projected(moved: Tensor, probabilities: Tensor, support: Tensor) -> Tensor:
     """(B, K) `probabilities` at the returns `moved` (B, K), shared out over `support` (K,).
 
-    Each goes to its two neighbours, by nearness; beyond the ends all goes to the end.
+    Each is shared between its two neighbours by nearness; beyond the ends it goes to the end.
     """
     width = (support[-1] - support[0]) / (len(support) - 1)
     moved = moved.clamp(support[0], support[-1])
@@ -119,23 +130,23 @@ def projected(moved: Tensor, probabilities: Tensor, support: Tensor) -> Tensor:
 
 
 def histogram(value: Tensor, edges: Tensor, sigma: float) -> Tensor:
-    """(B, K) how much of a Gaussian about each `value` (B,) lies between the K + 1 `edges`."""
+    """(B, K) mass of a Gaussian around each `value` (B,) between the K + 1 `edges`."""
     below = torch.erf((edges - value[:, None]) / (2**0.5 * sigma))
     return below.diff(dim=1) / (below[:, -1:] - below[:, :1])
 
 
 def centres(edges: Tensor) -> Tensor:
-    """(K,) of K + 1 edges."""
+    """(K,) centres of the bins between K + 1 edges."""
     return (edges[:-1] + edges[1:]) / 2
 
 
 def mean(probabilities: Tensor, support: Tensor) -> Tensor:
-    """(...) of (..., K) probabilities at the values of `support` (K,)."""
+    """(...) mean of the values of `support` (K,) under (..., K) probabilities."""
     return probabilities @ support
 
 
-def cross_entropy(outputs: Tensor, wanted: Tensor) -> Lost:
-    """Of the softmax of `outputs` (B, K) against the probabilities `wanted` (B, K)."""
-    loss = -(wanted * outputs.log_softmax(dim=1)).sum(dim=1)
-    entropy = -torch.special.xlogy(wanted, wanted).sum(dim=1)
-    return Lost(loss, (loss.detach() - entropy).clamp(min=0))
+def cross_entropy(outputs: Tensor, target: Tensor) -> ValueLoss:
+    """Of the softmax of `outputs` (B, K) against the probabilities `target` (B, K)."""
+    loss = -(target * outputs.log_softmax(dim=1)).sum(dim=1)
+    entropy = -torch.special.xlogy(target, target).sum(dim=1)
+    return ValueLoss(loss, (loss.detach() - entropy).clamp(min=0))

@@ -21,7 +21,7 @@ from fovea.pretrain.training.checkpoint import VerifiedCheckpointIO, keep_newest
 from fovea.pretrain.training.config_errors import explain
 from fovea.pretrain.training.logger import RunLogger
 from fovea.pretrain.training.monitor import Collapsed
-from fovea.runs import Run
+from fovea.runs import RunWriter
 
 # Where a run may differ from what its folder holds and still be the same run.
 WHERE = ("accelerator", "devices", "num_nodes", "strategy")
@@ -109,7 +109,7 @@ class FitCLI(LightningCLI):
         # Model and data are built by now: a mistake in their settings leaves no folder behind.
         if self.first:
             self.stack.enter_context(exclusive(self.folder))
-        self.run = Run(self.folder, self.kind, self.title(), writes=self.first)
+        self.run = RunWriter(self.folder, self.kind, self.title(), writes=self.first)
         logger: list[Logger] = [self.run_logger()]
         if self.config.tensorboard:
             logger.append(TensorBoardLogger(self.folder, name="tensorboard", version=""))
@@ -127,8 +127,8 @@ class FitCLI(LightningCLI):
         Returns whether the run has ended now and is this process's to finish: False where it had
         ended before, and on every rank but the first. Exits with 1 where the run is lost.
         """
-        if self.run.record.get("state") == "done":
-            say(f"{self.folder}: already done ({self.run.record['step']:,} steps)")
+        if self.run.record.state == "done":
+            say(f"{self.folder}: already done ({self.run.record.step:,} steps)")
             return False
         checkpoint = newest(self.folder / "checkpoints")
         if checkpoint:

@@ -13,7 +13,7 @@ from fovea.pretrain.training.progress import Progress
 
 DESCRIPTION = """Pretrain an encoder on recordings and export it to RUN/encoder. The same command
 again goes on after a kill, bit for bit, or says that the run is done. Any setting of the config
-can be given here: --model.init_args.optimisation.lr 0.001, --data.batch 256."""
+can be given here: --model.init_args.optimisation.lr 0.001, --data.batch_size 256."""
 
 
 class PretrainCLI(FitCLI):
@@ -23,10 +23,10 @@ class PretrainCLI(FitCLI):
         return f"{type(self.model).__name__} on {', '.join(self.datamodule.frames.games)}"
 
     def facts(self) -> dict:
-        return {"data": self.datamodule.frames.data, "batch": self.datamodule.batch}
+        return {"data": self.datamodule.frames.data, "batch": self.datamodule.batch_size}
 
     def own_callbacks(self) -> list[Callback]:
-        progress = Progress(self.folder.name, "samples", self.datamodule.batch)
+        progress = Progress(self.folder.name, "samples", self.datamodule.batch_size)
         return [CollapseMonitor(), progress]
 
 
@@ -41,7 +41,7 @@ def fit(args: list[str]) -> None:
                 "games": list(cli.datamodule.frames.games),
                 "data_sha256": cli.datamodule.frames.data,
                 "steps": steps,
-                "samples": steps * cli.datamodule.batch,
+                "samples": steps * cli.datamodule.batch_size,
                 "seed": cli.config.seed_everything,
             }
             folder = export_encoder(cli.model.encoder, cli.folder / "encoder", facts)

@@ -1,12 +1,14 @@
-"""What tests of agents share: small encoders, and a command line that runs in this process."""
+"""What tests of agents share: small encoders, a command line, and an emulator that fails."""
 
 from __future__ import annotations
 
 import sys
 from collections.abc import Callable
+from itertools import count
 from pathlib import Path
 
 import pytest
+from ale_py.vector_env import AtariVectorEnv
 
 from fovea.agents.__main__ import run
 from fovea.command import main
@@ -31,3 +33,20 @@ def command(monkeypatch: pytest.MonkeyPatch) -> Callable[..., int]:
         return ended.value.code
 
     return call
+
+
+@pytest.fixture
+def failing(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
+    """Let the emulator itself fail: raise `fault` in those of its steps, counted from 1."""
+
+    def fail(fault: BaseException, *steps: int) -> None:
+        step, numbers = AtariVectorEnv.step, count(1)
+
+        def failing_step(games: AtariVectorEnv, actions: object) -> tuple:
+            if next(numbers) in steps:
+                raise fault
+            return step(games, actions)
+
+        monkeypatch.setattr(AtariVectorEnv, "step", failing_step)
+
+    return fail

@@ -1,4 +1,4 @@
-"""PPO under corrupted views: the regulariser by hand, its draws, and what it refuses."""
+"""PPO with augmented views: the consistency losses by hand, their draws, and what is refused."""
 
 from __future__ import annotations
 
@@ -53,30 +53,30 @@ def batch(count: int = 4) -> Samples:
 
 def agent(**settings) -> PPO:
     encoder = FineTuned(build_cnn("nature_cnn_orthogonal"))
-    return PPO(encoder=encoder, actions=3, features="flat", hidden=8, **settings)
+    return PPO(encoder=encoder, actions=3, features="tokens", hidden=8, **settings)
 
 
-def test_without_corruptions_nothing_is_added_and_with_them_only_two_terms() -> None:
+def test_without_augmentations_nothing_is_added_and_with_them_only_two_terms() -> None:
     plain = agent().losses(batch())
     assert plain.keys() == {"policy", "value", "entropy"}
-    same = agent(corruptions=[[{"name": "shift", "pixels": 0}]]).losses(batch())
+    same = agent(augmentations=[[{"name": "shift", "pixels": 0}]]).losses(batch())
     assert same["consistency"].item() == pytest.approx(0, abs=1e-6)
     assert same["consistency_value"].item() == pytest.approx(0, abs=1e-6)
-    corrupted = agent(corruptions=CHAINS, consistency=0.5).losses(batch())
-    assert corrupted.keys() - plain.keys() == {"consistency", "consistency_value"}
-    assert all(torch.equal(corrupted[name], plain[name]) for name in plain)
-    assert corrupted["consistency"] > 0
-    assert corrupted["consistency_value"] > 0
-    twice = agent(corruptions=CHAINS, consistency=1.0).losses(batch())
-    torch.testing.assert_close(twice["consistency"], 2 * corrupted["consistency"])
-    better = agent(corruptions=CHAINS, consistency=0.5, only_better=True)
+    augmented = agent(augmentations=CHAINS, consistency_coef=0.5).losses(batch())
+    assert augmented.keys() - plain.keys() == {"consistency", "consistency_value"}
+    assert all(torch.equal(augmented[name], plain[name]) for name in plain)
+    assert augmented["consistency"] > 0
+    assert augmented["consistency_value"] > 0
+    twice = agent(augmentations=CHAINS, consistency_coef=1.0).losses(batch())
+    torch.testing.assert_close(twice["consistency"], 2 * augmented["consistency"])
+    better = agent(augmentations=CHAINS, consistency_coef=0.5, positive_advantage_only=True)
     lost = better.losses(batch()._replace(advantage=-torch.arange(1.0, 5)))
     assert lost["consistency"].item() == 0
     assert better.losses(batch())["consistency"] > 0
 
 
-def test_a_frozen_encoder_leaves_nothing_to_corrupt_and_unknown_corruptions_are_named() -> None:
-    with pytest.raises(UserError, match="corruptions need screens"):
-        PPO(encoder=Frozen(build_cnn("nature_cnn")), actions=3, corruptions=CHAINS)
+def test_a_frozen_encoder_leaves_no_screens_and_unknown_augmentations_are_named() -> None:
+    with pytest.raises(UserError, match="augmentations need screens"):
+        PPO(encoder=Frozen(build_cnn("nature_cnn")), actions=3, augmentations=CHAINS)
     with pytest.raises(UserError, match="did you mean 'shift'"):
-        agent(corruptions=[[{"name": "shiftt"}]])
+        agent(augmentations=[[{"name": "shiftt"}]])

@@ -19,8 +19,7 @@ from fovea.agents.algorithms.dqn import DQN
 from fovea.agents.continual.evaluation import Source, source
 from fovea.agents.continual.phase import ended, train, weights
 from fovea.agents.continual.run import continual, go_on, parsed
-from fovea.agents.loading import load
-from fovea.atari.env import Envs
+from fovea.agents.loading import load_agent
 from fovea.atari.games import find
 from fovea.command import UserError
 from fovea.pretrain.training.checkpoint import VerifiedCheckpointIO
@@ -28,11 +27,20 @@ from fovea.runs import read_run
 
 CONFIGS = Path(__file__).parents[2] / "agents" / "configs"
 SMALL = (
-    *("--steps", "60", "--episodes", "1", "--evaluation_envs", "1", "--checkpoint_every", "4"),
-    *("--play.envs", "1", "--play.max_frames", "80", "--trainer.log_every_n_steps", "1"),
-    *("--agent.init_args.warmup", "32", "--agent.init_args.replay", "60"),
-    *("--agent.init_args.hidden", "8", "--agent.init_args.batch", "4"),
-    *("--agent.init_args.standardise", "8"),
+    *(
+        "--steps_per_game",
+        "60",
+        "--episodes",
+        "1",
+        "--evaluation_envs",
+        "1",
+        "--checkpoint_every",
+        "4",
+    ),
+    *("--task.num_envs", "1", "--task.max_frames", "80", "--trainer.log_every_n_steps", "1"),
+    *("--agent.init_args.learning_starts", "32", "--agent.init_args.buffer_size", "60"),
+    *("--agent.init_args.hidden", "8", "--agent.init_args.batch_size", "4"),
+    *("--agent.init_args.feature_norm_samples", "8"),
 )
 GAMES, METHODS = ["breakout", "freeway"], ["alone", "ewc"]
 
@@ -97,9 +105,9 @@ def test_agents_are_told_of_the_next_game_and_can_be_loaded(
     record = play(config(tmp_path / "c.yaml", encoder, recordings, **only), tmp_path / "run")
     assert (record["state"], record["step"]) == ("done", 60)
     assert record["continual"]["high"] == [find("freeway").human]
-    saved = load(tmp_path / "run" / "l2m" / "1-freeway")
-    assert saved.played == 60
-    choice = saved.agent.eyes.encoder.pool.choice
+    loaded = load_agent(tmp_path / "run" / "l2m" / "1-freeway")
+    assert loaded.played == 60
+    choice = loaded.agent.extractor.encoder.pool.choice
     assert choice.centred
     used = choice.usage > 0.01
     assert used.any()
@@ -129,20 +137,20 @@ def test_the_tables_hold_every_game_after_every_game(played: Path) -> None:
 
 def test_a_game_begins_where_the_one_before_ended(played: Path) -> None:
     one, two = (weights(ended(played / "ewc" / f"{k + 1}-{game}")) for k, game in enumerate(GAMES))
-    eyes = [key for key in one if key.startswith("eyes.encoder.encoder.")]
-    distance = sum(float((one[key] - two[key]).square().sum()) for key in eyes) ** 0.5
-    size = sum(float(one[key].square().sum()) for key in eyes) ** 0.5
+    extractor = [key for key in one if key.startswith("extractor.encoder.encoder.")]
+    distance = sum(float((one[key] - two[key]).square().sum()) for key in extractor) ** 0.5
+    size = sum(float(one[key].square().sum()) for key in extractor) ** 0.5
     assert 0 < distance < 0.01 * size
     # Nothing holds the first game back: its encoder is that of the game alone, bit for bit.
     alone = weights(ended(played / "alone" / "1-breakout"))
-    assert all(torch.equal(one[key], alone[key]) for key in eyes)
+    assert all(torch.equal(one[key], alone[key]) for key in extractor)
 
 
-@pytest.mark.parametrize(("per_game", "eyes", "heads"), [
-    ("nothing", True, True), ("heads", True, False), ("agent", False, False),
+@pytest.mark.parametrize(("task_aware", "extractor", "heads"), [
+    ("none", True, True), ("heads", True, False), ("agent", False, False),
 ])  # fmt: skip
 def test_what_goes_on_to_the_next_game(
-    per_game: str, eyes: bool, heads: bool, encoder: Path, tmp_path: Path
+    task_aware: str, extractor: bool, heads: bool, encoder: Path, tmp_path: Path
 ) -> None:
     """Of the online network as of the target network; the scale of features is the heads'."""
     old, new = (DQN(encoder=FineTuned(str(encoder)), actions=3, seed=seed) for seed in (1, 2))
@@ -150,10 +158,10 @@ def test_what_goes_on_to_the_next_game(
         weights_.data += 1
     before, fresh = old.state_dict(), copy.deepcopy(new.state_dict())
     VerifiedCheckpointIO().save_checkpoint({"state_dict": before}, tmp_path / "end.ckpt")
-    go_on(new, per_game, [tmp_path / "end.ckpt"])
+    go_on(new, task_aware, [tmp_path / "end.ckpt"])
     for key, value in new.state_dict().items():
-        seen = key.startswith(("eyes.", "target.0.")) and ".standard." not in key
-        goes_on = eyes if seen else heads
+        seen = key.startswith(("extractor.", "target.0.")) and ".norm." not in key
+        goes_on = extractor if seen else heads
         assert torch.equal(value, (before if goes_on else fresh)[key]), key
     assert len(fresh) == len(before) > 100
 
@@ -163,18 +171,18 @@ def test_one_agent_for_all_games_sees_them_all_on_the_scale_of_all(
     encoder: Path, tmp_path: Path
 ) -> None:
     """And keeps it; one that has heads of its own for a game has a scale of its own."""
-    methods = {"head_only": {"encoder": {"class_path": "fovea.agents.adaptation.base.Frozen",
+    methods = {"head_only": {"encoder": {"class_path": "fovea.agents.Frozen",
                                          "init_args": {"encoder": str(encoder)}}}}  # fmt: skip
-    methods["own_heads"] = methods["head_only"] | {"per_game": "heads"}
+    methods["own_heads"] = methods["head_only"] | {"task_aware": "heads"}
     path = config(tmp_path / "c.yaml", encoder, games=GAMES, reference=None)
     path.write_text(yaml.safe_dump(yaml.safe_load(path.read_text()) | {"methods": methods}))
-    play(path, tmp_path / "run", "--agent.init_args.standardise", "32")
+    play(path, tmp_path / "run", "--agent.init_args.feature_norm_samples", "32")
     scales = {}
     for method in methods:
         for number, game in enumerate(GAMES, start=1):
             state = weights(ended(tmp_path / "run" / method / f"{number}-{game}"))
-            scales[method, game] = state["eyes.standard.mean"]
-            assert state["eyes.standard.screens"] == 32
+            scales[method, game] = state["extractor.norm.mean"]
+            assert state["extractor.norm.screens"] == 32
     one, two = (scales["head_only", game] for game in GAMES)
     own = [scales["own_heads", game] for game in GAMES]
     assert torch.equal(one, two)
@@ -183,7 +191,7 @@ def test_one_agent_for_all_games_sees_them_all_on_the_scale_of_all(
 
 
 def test_who_is_told_the_game_plays_with_what_belongs_to_it() -> None:
-    assert source("nothing", 1, 0) == Source(1, 1)
+    assert source("none", 1, 0) == Source(1, 1)
     assert source("heads", 1, 0) == Source(1, 0)
     assert source("heads", 1, 2) == Source(1, None)
     assert source("agent", 1, 0) == Source(0, 0)
@@ -196,7 +204,7 @@ def test_games_alone_forget_nothing_and_ewc_held_its_encoder_back(played: Path) 
     assert returns[1, 0] == returns[0, 0]
     assert len(json.loads((played / "alone" / "scores.json").read_text())) == 3
     state = weights(ended(played / "ewc" / "2-freeway"))
-    assert state["eyes.encoder.fisher_0"].sum() > 0
+    assert state["extractor.encoder.fisher_0"].sum() > 0
     rows = table(played / "ewc" / "2-freeway" / "metrics.csv")
     penalties = [float(row["value"]) for row in rows if row["name"] == "loss/ewc"]
     assert penalties[0] == 0
@@ -205,20 +213,12 @@ def test_games_alone_forget_nothing_and_ewc_held_its_encoder_back(played: Path) 
 
 @pytest.mark.slow
 def test_a_sequence_that_is_killed_again_and_again_ends_the_same(
-    played: Path, encoder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    played: Path, encoder: Path, tmp_path: Path, failing: Callable[..., None]
 ) -> None:
-    """In a game behind its checkpoint, while EWC looks back at the game, and in an evaluation."""
+    """In a game after its checkpoint, while EWC measures the game, and in an evaluation."""
     path = config(tmp_path / "c.yaml", encoder, games=GAMES, methods=["ewc"], reference=None)
-    run, kills, stepped, step = tmp_path / "run", {55, 80, 150}, 0, Envs.step
-
-    def killing(envs: Envs, actions: np.ndarray):
-        nonlocal stepped
-        stepped += 1
-        if stepped in kills:
-            raise KeyboardInterrupt
-        return step(envs, actions)
-
-    monkeypatch.setattr(Envs, "step", killing)
+    run, kills = tmp_path / "run", (55, 80, 150)
+    failing(KeyboardInterrupt(), *kills)
     for _ in kills:
         with pytest.raises(KeyboardInterrupt):
             play(path, run)
@@ -247,8 +247,8 @@ def test_a_finished_sequence_says_so(
     said = capsys.readouterr().out
     assert f"{played}: already done" in said
     assert "ewc" in said
-    with pytest.raises(UserError, match=r"holds a run with steps = 60, not 80"):
-        play(path, played, "--steps", "80")
+    with pytest.raises(UserError, match=r"holds a run with steps_per_game = 60, not 80"):
+        play(path, played, "--steps_per_game", "80")
 
 
 def test_a_default_is_the_same_setting_whether_it_is_written_out_or_not(
@@ -277,15 +277,18 @@ def test_a_default_is_the_same_setting_whether_it_is_written_out_or_not(
 
 MISTAKES = {
     "other actions": (
-        ["--play.full_actions", "false"],
+        ["--task.full_actions", "false"],
         "breakout has 4 actions (NOOP, FIRE, RIGHT, LEFT) and freeway has 3 (NOOP, UP, DOWN): set",
     ),
     "a game twice": (["--games", "[pong, pong]"], "games pong, pong: name at least one, each once"),
     "an unknown game": (["--games", "[pongg]"], "unknown game 'pongg': did you mean pong"),
     "no games": (["--games", "[]"], "name at least one"),
     "a reference that is no method": (["--reference", "lonely"], "reference lonely is no method"),
-    "a reference that goes through": (["--reference", "head_only"], "with per_game: agent"),
-    "an unknown setting": (["--stepz", "3"], "unknown setting 'stepz': did you mean 'steps'?"),
+    "a reference that goes through": (["--reference", "head_only"], "with task_aware: agent"),
+    "an unknown setting": (
+        ["--episode", "3"],
+        "unknown setting 'episode': did you mean 'episodes'?",
+    ),
     "an unknown setting of the agent": (["--agent.init_args.gama", "1"], "did you mean 'gamma'"),
     "an unknown setting of an encoder": (
         ["--methods.alone.encoder.init_args.lr_scal", "1"],
@@ -293,7 +296,7 @@ MISTAKES = {
     ),
     "a wrong type": (["--episodes", "many"], "episodes"),
     "no run folder": (["--run", ""], "say where to with --run"),
-    "a replay larger than memory": (["--agent.init_args.replay", "100000000000"], "GB"),
+    "a replay larger than memory": (["--agent.init_args.buffer_size", "100000000000"], "GB"),
 }
 
 

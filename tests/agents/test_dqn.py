@@ -13,7 +13,8 @@ from torch.utils.data import DataLoader
 
 from fovea.agents.adaptation.base import Frozen
 from fovea.agents.algorithms.base import check_weights
-from fovea.agents.algorithms.dqn import DQN, shifted
+from fovea.agents.algorithms.dqn import DQN
+from fovea.agents.algorithms.q_learning import shifted
 from fovea.agents.experience.replay import Transitions
 from fovea.command import UserError
 from fovea.pretrain.encoders.encoder import Encoder
@@ -30,7 +31,7 @@ class Given(Encoder):
 
 
 def agent(states: int, actions: int, **settings) -> DQN:
-    return DQN(encoder=Frozen(Given(states)), actions=actions, features="summary", **settings)
+    return DQN(encoder=Frozen(Given(states)), actions=actions, features="cls", **settings)
 
 
 def linear(*rows: list[float]) -> nn.Linear:
@@ -39,15 +40,19 @@ def linear(*rows: list[float]) -> nn.Linear:
     return layer
 
 
-@pytest.mark.parametrize(("double", "value"), [(True, 2.0), (False, 5.0)])
-def test_the_online_network_picks_and_the_target_network_values(double: bool, value: float) -> None:
-    dqn = agent(2, 2, double=double)
+@pytest.mark.parametrize(("double_q", "value"), [(True, 2.0), (False, 5.0)])
+def test_the_online_network_chooses_and_the_target_network_values(
+    double_q: bool, value: float
+) -> None:
+    dqn = agent(2, 2, double_q=double_q)
     dqn.head = linear([0.5, 1.0], [0.0, 3.0])  # of the next state: 1 and 3
-    dqn.target = nn.Sequential(dqn.eyes, linear([9.0, 5.0], [9.0, 2.0]))  # of the next: 5 and 2
-    here, following = torch.eye(2)[:1], torch.eye(2)[1:]
+    dqn.target = nn.Sequential(
+        dqn.extractor, linear([9.0, 5.0], [9.0, 2.0])
+    )  # of the next: 5 and 2
+    obs, next_obs = torch.eye(2)[:1], torch.eye(2)[1:]
     for discount in (0.5, 0.0):
-        batch = Transitions(here, torch.tensor([0]), torch.tensor([0.25]),
-                            torch.tensor([discount]), following)  # fmt: skip
+        batch = Transitions(obs, torch.tensor([0]), torch.tensor([0.25]),
+                            torch.tensor([discount]), next_obs)  # fmt: skip
         error = abs(0.5 - (0.25 + discount * value))
         huber = 0.5 * error**2 if error <= 1 else error - 0.5
         assert dqn.losses(batch)["td"].item() == pytest.approx(huber)
@@ -68,22 +73,22 @@ def chain() -> tuple[Transitions, Tensor]:
     gamma, values = 0.9, torch.zeros(3, 2)
     state, action = torch.cartesian_prod(torch.arange(3), torch.arange(2)).T
     over = (state == 2) & (action == 1)
-    following = (state + 2 * action - 1).clamp(0, 2)
+    next_state = (state + 2 * action - 1).clamp(0, 2)
     reward, discount = torch.where(over, 1.0, -0.1), torch.where(over, 0.0, gamma)
     for _ in range(200):
-        values = (reward + discount * values[following].amax(dim=1)).reshape(3, 2)
+        values = (reward + discount * values[next_state].amax(dim=1)).reshape(3, 2)
     return Transitions(
-        torch.eye(3)[state], action, reward, discount, torch.eye(3)[following]
+        torch.eye(3)[state], action, reward, discount, torch.eye(3)[next_state]
     ), values
 
 
 VARIANTS = {
     "plain": {},
     "dueling": {"dueling": True},
-    "following": {"target_every": 1, "target_share": 0.1},
+    "moving target": {"target_update_interval": 1, "tau": 0.1},
     "noisy": {"noisy": 0.5},
-    "c51": {"values": "c51", "value_range": (-2.0, 2.0), "bins": 41},
-    "hl_gauss": {"values": "hl_gauss", "value_range": (-2.0, 2.0), "bins": 41},
+    "c51": {"value_head": "c51", "value_range": (-2.0, 2.0), "bins": 41},
+    "hl_gauss": {"value_head": "hl_gauss", "value_range": (-2.0, 2.0), "bins": 41},
 }
 
 
@@ -91,10 +96,10 @@ VARIANTS = {
 @pytest.mark.parametrize("variant", VARIANTS)
 def test_a_corridor_is_solved_exactly(variant: str, tmp_path: Path) -> None:
     batch, values = chain()
-    settings = {"hidden": 32, "lr": 0.01, "target_every": 20, "anneal": True}
+    settings = {"hidden": 32, "lr": 0.01, "target_update_interval": 20, "anneal_lr": True}
     dqn = agent(3, 2, **settings | VARIANTS[variant])
     train(dqn, batch, 700, tmp_path)
-    found = dqn.values.value(dqn.by_action(dqn.head(torch.eye(3)))).detach()
+    found = dqn.value_head.value(dqn.outputs(torch.eye(3))).detach()
     # What noise the head has unlearnt it has not unlearnt to the last bit.
     torch.testing.assert_close(found, values, rtol=0, atol=0.05 if variant == "noisy" else 0.01)
 
@@ -103,27 +108,27 @@ def test_a_corridor_is_solved_exactly(variant: str, tmp_path: Path) -> None:
 def test_the_identity_is_learnt_exactly(tmp_path: Path) -> None:
     """Four states in turn, and the action of the state's own number pays 1: worth 2 at 0.5."""
     state, action = torch.cartesian_prod(torch.arange(4), torch.arange(4)).T
-    following = (state + 1) % 4
+    next_state = (state + 1) % 4
     batch = Transitions(torch.eye(4)[state], action, (state == action).float(),
-                        torch.full((16,), 0.5), torch.eye(4)[following])  # fmt: skip
-    dqn = agent(4, 4, hidden=32, lr=0.01, target_every=20, anneal=True)
+                        torch.full((16,), 0.5), torch.eye(4)[next_state])  # fmt: skip
+    dqn = agent(4, 4, hidden=32, lr=0.01, target_update_interval=20, anneal_lr=True)
     train(dqn, batch, 500, tmp_path)
     found = dqn.head(torch.eye(4)).detach()
     torch.testing.assert_close(found, 1 + torch.eye(4), rtol=0, atol=0.01)
 
 
-def test_how_wrong_it_was_is_kept_and_a_weight_scales_a_loss() -> None:
+def test_td_errors_are_kept_and_a_weight_scales_a_loss() -> None:
     batch, _ = chain()
     dqn = agent(3, 2)
     whole = dqn.losses(batch)["td"]
-    values, following = (dqn.head(x).detach() for x in (batch.observed, batch.following))
+    values, next_values = (dqn.head(x).detach() for x in (batch.obs, batch.next_obs))
     taken = values.gather(1, batch.action[:, None])[:, 0]
-    wanted = batch.reward + batch.discount * following.amax(dim=1)  # the two networks are alike
-    torch.testing.assert_close(dqn.errors, (wanted - taken).abs())
+    target = batch.reward + batch.discount * next_values.amax(dim=1)  # the two networks are alike
+    torch.testing.assert_close(dqn.td_errors, (target - taken).abs())
     one = torch.eye(6)[2]
     only = dqn.losses(batch._replace(weight=one))["td"]
-    torch.testing.assert_close(only, nn.functional.huber_loss(taken[2], wanted[2]) / 6)
-    torch.testing.assert_close(whole, nn.functional.huber_loss(taken, wanted))
+    torch.testing.assert_close(only, nn.functional.huber_loss(taken[2], target[2]) / 6)
+    torch.testing.assert_close(whole, nn.functional.huber_loss(taken, target))
 
 
 def test_replayed_screens_move_each_by_itself_and_the_same_in_every_run() -> None:
@@ -135,19 +140,19 @@ def test_replayed_screens_move_each_by_itself_and_the_same_in_every_run() -> Non
     again = shifted(batch, 3, seed=0, step=5)
     for ours, theirs in zip(moved, again, strict=True):
         assert torch.equal(ours, theirs)
-    for stacks in (moved.observed, moved.following):
+    for stacks in (moved.obs, moved.next_obs):
         down = stacks[:, :, 42, 42].int() - 42
         assert (down == down[:, :1]).all()  # a stack moves as one
         assert down.abs().max() == 3
         assert len(down[:, 0].unique()) > 3
-    assert not torch.equal(moved.observed, moved.following)
-    with pytest.raises(UserError, match="shift 3 moves replayed screens, and with a frozen"):
+    assert not torch.equal(moved.obs, moved.next_obs)
+    with pytest.raises(UserError, match="shift 3 moves stored screens, and of a frozen"):
         agent(2, 2, shift=3)
 
 
 def test_the_target_network_is_the_online_one_of_the_last_copy(tmp_path: Path) -> None:
     batch, _ = chain()
-    three, five = (agent(3, 2, target_every=3, lr=0.01) for _ in range(2))
+    three, five = (agent(3, 2, target_update_interval=3, lr=0.01) for _ in range(2))
     start = copy.deepcopy(three.head.state_dict())
     train(three, batch, 3, tmp_path)
     train(five, batch, 5, tmp_path)
@@ -157,44 +162,38 @@ def test_the_target_network_is_the_online_one_of_the_last_copy(tmp_path: Path) -
         assert not torch.equal(five.head.state_dict()[key], value)
 
 
-def test_epsilon_falls_from_1_after_the_warm_up() -> None:
-    dqn = agent(2, 2, warmup=100, epsilon_steps=100, epsilon_final=0.1)
-    epsilons = {}
-    for dqn.played in (0, 100, 150, 200, 1000):
-        epsilons[dqn.played] = dqn.epsilon().item()
+def test_epsilon_falls_from_1_once_learning_starts() -> None:
+    dqn = agent(2, 2, learning_starts=100, epsilon_steps=100, epsilon_final=0.1)
+    epsilons = {step: dqn.epsilon(step).item() for step in (0, 100, 150, 200, 1000)}
     assert epsilons == pytest.approx({0: 1, 100: 1, 150: 0.55, 200: 0.1, 1000: 0.1})
 
 
 def test_epsilon_may_begin_low_and_differ_between_environments() -> None:
-    dqn = agent(2, 2, warmup=100, epsilon_steps=100, epsilon_initial=0.2, epsilon_final=0.4,
-                epsilon_spread=7)  # fmt: skip
-    dqn.played = 100
-    torch.testing.assert_close(dqn.epsilon(3), torch.full((3,), 0.2))
-    dqn.played = 200
-    torch.testing.assert_close(dqn.epsilon(3), 0.4 ** torch.tensor([1, 4.5, 8]))
+    dqn = agent(2, 2, learning_starts=100, epsilon_steps=100, epsilon_initial=0.2,
+                epsilon_final=0.4, epsilon_spread=7)  # fmt: skip
+    torch.testing.assert_close(dqn.epsilon(100, 3), torch.full((3,), 0.2))
+    torch.testing.assert_close(dqn.epsilon(200, 3), 0.4 ** torch.tensor([1, 4.5, 8]))
 
 
 def test_noise_explores_and_an_evaluation_has_none() -> None:
-    dqn = agent(2, 4, warmup=0, epsilon_steps=1, epsilon_final=0.0, epsilon_evaluation=0.0,
+    dqn = agent(2, 4, learning_starts=0, epsilon_steps=1, epsilon_final=0.0, epsilon_evaluation=0.0,
                 noisy=5.0)  # fmt: skip
-    dqn.played = 1
     seen = torch.ones(500, 2)
     best = dqn.head(seen).argmax(dim=1)
     assert len(best.unique()) == 1
-    explored = dqn.act(seen, True, torch.Generator().manual_seed(0))
+    explored = dqn.act(seen, torch.Generator().manual_seed(0), step=1)
     assert len(explored.unique()) == 4
-    assert torch.equal(explored, dqn.act(seen, True, torch.Generator().manual_seed(0)))
-    assert torch.equal(dqn.act(seen, False, torch.Generator()), best)
+    assert torch.equal(explored, dqn.act(seen, torch.Generator().manual_seed(0), step=1))
+    assert torch.equal(dqn.act(seen, torch.Generator()), best)
 
 
 def test_acting_draws_for_each_environment_by_itself() -> None:
-    dqn = agent(2, 4, warmup=0, epsilon_steps=1, epsilon_final=0.5, epsilon_evaluation=0.0)
-    dqn.played = 1
+    dqn = agent(2, 4, learning_starts=0, epsilon_steps=1, epsilon_final=0.5, epsilon_evaluation=0.0)
     seen = torch.randn(4000, 2, generator=torch.Generator().manual_seed(0))
     best = dqn.head(seen).argmax(dim=1)
-    explored = dqn.act(seen, True, torch.Generator().manual_seed(0))
+    explored = dqn.act(seen, torch.Generator().manual_seed(0), step=1)
     assert 0.57 < (explored == best).float().mean() < 0.68  # 0.5 + 0.5 / 4
-    assert torch.equal(dqn.act(seen, False, torch.Generator()), best)
+    assert torch.equal(dqn.act(seen, torch.Generator()), best)
 
 
 def test_weights_of_another_agent_are_refused_by_name() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import resource
 from collections.abc import Callable
 from pathlib import Path
 
@@ -11,11 +12,10 @@ import numpy as np
 import pytest
 import torch
 
-from fovea.agents import video
 from fovea.agents.adaptation.base import Frozen
-from fovea.agents.evaluate import play_episodes, quotas
+from fovea.agents.evaluation import play_episodes, quotas
 from fovea.agents.fit import fit
-from fovea.agents.loading import load
+from fovea.agents.loading import load_agent
 from fovea.agents.task import PROTOCOLS
 from fovea.agents.video import Moment, attention, film
 from fovea.atari.games import hns
@@ -35,8 +35,8 @@ def trained(encoder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     fit([
         *("-c", str(ROOT / "agents" / "configs" / "ppo_frozen.yaml"), "--run", str(run)),
         *("--model.init_args.encoder.init_args.encoder", str(encoder)),
-        *("--data.game", "breakout", "--data.envs", "2", "--data.steps", "32"),
-        *("--model.init_args.rollout", "16"),
+        *("--data.game", "breakout", "--data.num_envs", "2", "--data.total_steps", "32"),
+        *("--model.init_args.num_steps", "16"),
     ])  # fmt: skip
     return run
 
@@ -89,14 +89,14 @@ def test_an_evaluation_is_scored_filmed_and_not_done_twice(
 
 @pytest.mark.slow
 def test_returns_are_those_of_a_plain_loop_over_each_environment(trained: Path) -> None:
-    saved = load(trained)
+    loaded = load_agent(trained)
     quota, returns, lengths = quotas(5, 2), [[], []], [[], []]
     assert quota == [3, 2]
-    envs = saved.play.start(2, False, 2000, seed=3)
-    found = play_episodes(saved.agent, envs, quota, seed=4, title="", filmed=[], most=0)
+    envs = loaded.task.make_envs(2, False, 2000, seed=3)
+    found = play_episodes(loaded.agent, envs, quota, seed=4, title="")
 
     actions: list[np.ndarray] = []
-    games = saved.play.start(2, False, 2000, seed=3)
+    games = loaded.task.make_envs(2, False, 2000, seed=3)
     step = games.step
 
     def heard(chosen: np.ndarray):
@@ -105,9 +105,10 @@ def test_returns_are_those_of_a_plain_loop_over_each_environment(trained: Path) 
 
     games.step = heard
     moments: list[Moment] = []
-    again = play_episodes(saved.agent, games, quota, seed=4, title="", filmed=moments, most=10**6)
+    again = play_episodes(loaded.agent, games, quota, seed=4, title="", film_to=moments,
+                          film_steps=10**6)  # fmt: skip
     assert found == again
-    replayed, score, length = saved.play.start(2, False, 2000, seed=3), [0.0, 0.0], [0, 0]
+    replayed, score, length = loaded.task.make_envs(2, False, 2000, seed=3), [0.0, 0.0], [0, 0]
     for chosen in actions:
         came = replayed.step(chosen)
         for env in range(2):
@@ -181,15 +182,18 @@ def test_the_attention_lies_where_the_encoder_looks() -> None:
     assert shares.min() <= gaze.weakest < gaze.strongest <= shares.max()
 
 
-def test_a_film_that_fails_leaves_the_older_one(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_film_that_fails_leaves_the_older_one(tmp_path: Path) -> None:
+    """On a disk that has no room for more than half of it."""
     path = tmp_path / "film.webm"
     film(path, moments(2), Frozen(Plain()))
     held = path.read_bytes()
-    monkeypatch.setattr(video, "frames", lambda name: 1)  # as on a full disk
-    with pytest.raises(OSError, match="No space left"):
-        film(path, moments(2), Frozen(Plain()))
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (len(held) // 2, limits[1]))
+    try:
+        with pytest.raises(OSError, match="No space left"):
+            film(path, moments(2), Frozen(Plain()))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
     assert path.read_bytes() == held
     assert list(tmp_path.iterdir()) == [path]
 
@@ -200,4 +204,4 @@ def test_an_encoder_that_is_gone_is_named(trained: Path, tmp_path: Path) -> None
     (tmp_path / "config.yaml").write_text(config.replace(where, str(tmp_path / "gone")))
     (tmp_path / "checkpoints").symlink_to(trained / "checkpoints")
     with pytest.raises(UserError, match="gone"):
-        load(tmp_path)
+        load_agent(tmp_path)

@@ -25,7 +25,7 @@ class Few(Encoder):
 def remembered(**settings) -> EWC:
     """One that a game has ended for, whose loss was the square of the first weight."""
     ewc = EWC(Few(), **settings)
-    ewc.remember(ewc.encoder.used[0].square() for _ in repeat(None))
+    ewc.on_task_end(ewc.encoder.used[0].square() for _ in repeat(None))
     return ewc
 
 
@@ -55,7 +55,7 @@ def test_fisher_information_is_the_mean_over_the_batches_that_are_asked_for() ->
             taken.append(factor)
             yield factor * ewc.encoder.used[1]
 
-    ewc.remember(losses())
+    ewc.on_task_end(losses())
     assert taken == [1, 2, 3, 4]
     assert ewc.fisher_0.tolist() == pytest.approx([0, (1 + 4 + 9 + 16) / 4])
 
@@ -63,7 +63,7 @@ def test_fisher_information_is_the_mean_over_the_batches_that_are_asked_for() ->
 def test_games_add_up_around_the_newest_weights_and_survive_a_state_dict() -> None:
     ewc = remembered()
     ewc.encoder.used.data += 1
-    ewc.remember(ewc.encoder.used[0].square() for _ in repeat(None))
+    ewc.on_task_end(ewc.encoder.used[0].square() for _ in repeat(None))
     assert ewc.fisher_0.tolist() == pytest.approx([2**2 + 4**2, 0])
     assert ewc.anchor_0.tolist() == [2, 3]
     again = EWC(Few())

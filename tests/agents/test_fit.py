@@ -18,19 +18,20 @@ from fovea.command import UserError
 from fovea.pretrain.encoders.folder import export_encoder, load_encoder
 from fovea.pretrain.encoders.vit import Shape, build
 from fovea.pretrain.training.checkpoint import newest
-from fovea.runs import Run, read_run
+from fovea.runs import RunWriter, read_run
 
 ROOT = Path(__file__).parents[2]
 CONFIGS = ROOT / "agents" / "configs"
 SINGLE = sorted(path.stem for path in CONFIGS.glob("*.yaml") if "continual" not in path.stem)
 SMALL = {
-    "DQN": ["--model.init_args.hidden", "16", "--model.init_args.batch", "8", "--data.envs", "2",
-            "--model.init_args.replay", "200", "--model.init_args.warmup", "64",
-            "--model.init_args.steps_per_update", "2", "--model.init_args.standardise", "32"],
-    "PPO": ["--model.init_args.hidden", "16", "--model.init_args.rollout", "16",
-            "--data.envs", "2", "--model.init_args.standardise", "32"],
-    "CalQL": ["--model.init_args.hidden", "16", "--model.init_args.batch", "8"],
-    "Cloned": ["--model.init_args.hidden", "16", "--model.init_args.batch", "8"],
+    "DQN": ["--model.init_args.hidden", "16", "--model.init_args.batch_size", "8",
+            "--data.num_envs", "2", "--model.init_args.buffer_size", "200",
+            "--model.init_args.learning_starts", "64", "--model.init_args.train_freq", "2",
+            "--model.init_args.feature_norm_samples", "32"],
+    "PPO": ["--model.init_args.hidden", "16", "--model.init_args.num_steps", "16",
+            "--data.num_envs", "2", "--model.init_args.feature_norm_samples", "32"],
+    "CalQL": ["--model.init_args.hidden", "16", "--model.init_args.batch_size", "8"],
+    "Cloned": ["--model.init_args.hidden", "16", "--model.init_args.batch_size", "8"],
 }  # fmt: skip
 STEPS = {"DQN": 68, "PPO": 64, "CalQL": 16, "Cloned": 16}
 LOGGED = {
@@ -85,7 +86,7 @@ def test_every_config_trains_two_updates_and_a_frozen_encoder_does_not_move(
     steps, more = STEPS[kind], []
     if kind in ("CalQL", "Cloned"):
         more = ["--model.init_args.recordings", request.getfixturevalue("recordings")]
-    fit(arguments(config, encoder, run, "--data.steps", steps, "--checkpoint_every", 1,
+    fit(arguments(config, encoder, run, "--data.total_steps", steps, "--checkpoint_every", 1,
                   "--trainer.log_every_n_steps", 1, *more))  # fmt: skip
     record = read_run(run)
     assert (record["state"], record["step"], record["steps"]) == ("done", steps, steps)
@@ -95,7 +96,7 @@ def test_every_config_trains_two_updates_and_a_frozen_encoder_does_not_move(
     before = load_encoder(encoder).state_dict()
     for path in (run / "checkpoints").glob("*.ckpt"):
         weights = torch.load(path, weights_only=True)["state_dict"]
-        after = {key: weights[f"eyes.encoder.encoder.{key}"] for key in before}
+        after = {key: weights[f"extractor.encoder.encoder.{key}"] for key in before}
         moved = [key for key in before if not torch.equal(before[key], after[key])]
         assert len(moved) > len(before) / 2 if learns else not moved
     names = {name for _, name in rows(run)}
@@ -116,11 +117,11 @@ def test_a_killed_run_ends_as_the_run_that_was_never_killed(
     config: str, steps: int, every: int, encoder: Path, tmp_path: Path
 ) -> None:
     """SIGKILL between two checkpoints (of PPO in the middle of a rollout); short episodes."""
-    more = ("--data.steps", steps, "--checkpoint_every", every, "--data.max_frames", 40)
+    more = ("--data.total_steps", steps, "--checkpoint_every", every, "--data.max_frames", 40)
     if config == "der":  # prioritised, noisy, on moved screens, which are held in a file
-        more += ("--model.init_args.shift", 2, "--model.init_args.replay_mapped", "true")
+        more += ("--model.init_args.shift", 2, "--model.init_args.buffer_on_disk", "true")
     if config == "ppo_nature":  # under corruptions, whose draws go on as well
-        more += ("--model.init_args.corruptions", "[[{name: shift}, {name: render}]]")
+        more += ("--model.init_args.augmentations", "[[{name: shift}, {name: render}]]")
     whole, killed = tmp_path / "whole", tmp_path / "killed"
     fit(arguments(config, encoder, whole, *more))
     command = [
@@ -139,15 +140,15 @@ def test_a_killed_run_ends_as_the_run_that_was_never_killed(
     assert read_run(killed)["state"] == "running"
     fit(arguments(config, encoder, killed, *more))
     ours, theirs = saved(whole), saved(killed)
-    for part in ("state_dict", "optimizer_states", "lr_schedulers", "global_step", "Play"):
+    for part in ("state_dict", "optimizer_states", "lr_schedulers", "global_step", "AtariTask"):
         assert same(ours[part], theirs[part]), part
     assert rows(whole) == rows(killed)
     assert sum(name == "return" for _, name in rows(whole)) > 3
-    assert read_run(killed)["step"] == ours["Play"]["played"]
+    assert read_run(killed)["step"] == ours["AtariTask"]["played"]
 
 
 def test_run_json_is_not_written_at_every_log_and_ends_with_the_last_step(tmp_path: Path) -> None:
-    run = Run(tmp_path, "agent", "DQN in Pong")
+    run = RunWriter(tmp_path, "agent", "DQN in Pong")
     logger = StepLogger(run)
     for step in (8, 16, 24):
         logger.log_metrics({"loss": 0.5}, step)
@@ -161,16 +162,16 @@ def test_a_finished_run_says_so_and_other_settings_are_refused(
     encoder: Path, tmp_path: Path, capsys: pytest.CaptureFixture
 ) -> None:
     for _ in range(2):
-        fit(arguments("ppo_frozen", encoder, tmp_path, "--data.steps", "32"))
+        fit(arguments("ppo_frozen", encoder, tmp_path, "--data.total_steps", "32"))
     assert f"{tmp_path}: already done (32 steps)" in capsys.readouterr().out
     config = tmp_path / "config.yaml"
     settings = yaml.safe_load(config.read_text())
-    del settings["model"]["init_args"]["clip_value"]  # as if that setting had come later
+    del settings["model"]["init_args"]["clip_vloss"]  # as if that setting had come later
     config.write_text(yaml.safe_dump(settings))
-    fit(arguments("ppo_frozen", encoder, tmp_path, "--data.steps", "32"))
+    fit(arguments("ppo_frozen", encoder, tmp_path, "--data.total_steps", "32"))
     assert f"{tmp_path}: already done (32 steps)" in capsys.readouterr().out
-    with pytest.raises(UserError, match=r"holds a run with data\.steps = 32, not 64"):
-        fit(arguments("ppo_frozen", encoder, tmp_path, "--data.steps", "64"))
+    with pytest.raises(UserError, match=r"holds a run with data\.total_steps = 32, not 64"):
+        fit(arguments("ppo_frozen", encoder, tmp_path, "--data.total_steps", "64"))
 
 
 @pytest.fixture(scope="module")
@@ -205,17 +206,23 @@ MISTAKES = {
         "'lr_scal': did you mean 'lr_scale'",
     ),
     "an unknown setting of the game": (["--data.stikcy", "0"], "'stikcy': did you mean 'sticky'"),
-    "a wrong type": (["--data.steps", "many"], "data.steps"),
+    "a wrong type": (["--data.total_steps", "many"], "data.total_steps"),
     "no encoder": (["--model.init_args.encoder.init_args.encoder", "nowhere"], "nowhere"),
     "an unknown pick": (["--model.init_args.features", "all"], "features"),
     "a replay larger than memory": (
-        ["--model.init_args.replay", "100000000000"],
-        "GB are free: set model.init_args.replay to ",
+        ["--model.init_args.buffer_size", "100000000000"],
+        "GB are free: set model.init_args.buffer_size to ",
     ),
-    "a replay smaller than a window": (["--model.init_args.replay", "8"], "make both at least 30"),
-    "a run that ends in its warm-up": (["--data.steps", "60"], "data.steps 60 ends before the"),
-    "updates counted": (["--trainer.max_steps", "9"], "leave it out and set data.steps"),
-    "no environments": (["--data.envs", "0"], "data.envs"),
+    "a replay smaller than a window": (
+        ["--model.init_args.buffer_size", "8"],
+        "make both at least 30",
+    ),
+    "a run that ends in its warm-up": (
+        ["--data.total_steps", "60"],
+        "data.total_steps 60 is less than the 64 of",
+    ),
+    "updates counted": (["--trainer.max_steps", "9"], "leave it out and set data.total_steps"),
+    "no environments": (["--data.num_envs", "0"], "data.num_envs"),
 }
 
 
@@ -233,5 +240,5 @@ def test_a_mistake_gets_one_line_and_leaves_nothing_behind(
 
 def test_rollouts_longer_than_the_run_are_refused(encoder: Path, tmp_path: Path) -> None:
     with pytest.raises(UserError, match="is less than one rollout of 16 steps of 2 environments"):
-        fit(arguments("ppo_frozen", encoder, tmp_path / "run", "--data.steps", "31"))
+        fit(arguments("ppo_frozen", encoder, tmp_path / "run", "--data.total_steps", "31"))
     assert not (tmp_path / "run").exists()

@@ -1,4 +1,4 @@
-"""L2M: who picks what, what is learnt of it, and what stays as it was."""
+"""L2M: which samples choose what, what they learn, and what stays as it was."""
 
 from __future__ import annotations
 
@@ -17,12 +17,11 @@ from fovea.agents.adaptation.l2p import L2P
 from fovea.agents.adaptation.pool import Pool
 from fovea.agents.algorithms.dqn import DQN
 from fovea.agents.algorithms.ppo import PPO
-from fovea.agents.experience.off_policy import Replayed
 from fovea.agents.experience.replay import Transitions
 from fovea.agents.fit import fit
-from fovea.agents.loading import load
+from fovea.agents.loading import load_agent
 from fovea.agents.networks.head_pool import HeadPool
-from fovea.agents.task import Play
+from fovea.agents.task import AtariTask
 from fovea.command import UserError
 from fovea.pretrain.encoders.vit import Shape, build
 from fovea.pretrain.training.checkpoint import newest
@@ -46,10 +45,10 @@ def screens(count: int = 4) -> Tensor:
 def answering(adapted: L2M, stacks: Tensor) -> L2M:
     """The same with key i the query of stack i, and all modulators moved at random."""
     tokens = adapted.encoder.embed(adapted.encoder.scale(stacks))
-    queries = adapted.asked(tokens)
+    queries = adapted.queries(tokens)
     adapted.pool.centre(queries)
     adapted.pool.keys.copy_(adapted.pool.centred(queries))
-    adapted.settle()
+    adapted.on_collect_start()
     generator = torch.Generator().manual_seed(1)
     for weights in adapted.modulators.parameters():
         weights += 0.1 * torch.randn(weights.shape, generator=generator)
@@ -97,7 +96,7 @@ def transitions(stacks: Tensor) -> Transitions:
 def test_gradients_reach_the_picked_entries_and_no_others(modulators: str) -> None:
     stacks = screens()
     dqn = DQN(encoder=answering(small(modulators=modulators), stacks), actions=3, hidden=8)
-    adapted = dqn.eyes.encoder
+    adapted = dqn.extractor.encoder
     answering(adapted, stacks)
     before = {name: weights.clone() for name, weights in dqn.state_dict().items()}
     optimiser = torch.optim.Adam([w for w in dqn.parameters() if w.requires_grad], lr=0.1)
@@ -108,7 +107,7 @@ def test_gradients_reach_the_picked_entries_and_no_others(modulators: str) -> No
     after = dqn.state_dict()
     for name, weights in adapted.named_parameters():
         if name.startswith(("modulators.", "pool.")):
-            moved = (weights != before[f"eyes.encoder.{name}"]).flatten(1).any(dim=1)
+            moved = (weights != before[f"extractor.encoder.{name}"]).flatten(1).any(dim=1)
             assert moved.tolist() == (weights.grad != 0).flatten(1).any(dim=1).tolist() == yes
     for number, head in enumerate(dqn.head.heads):
         assert all((weights.grad is not None) == yes[number] for weights in head.parameters())
@@ -120,12 +119,12 @@ def test_the_target_network_picks_as_the_online_one() -> None:
     """With keys that have moved, in a second game, where used ones count less."""
     stacks = screens()
     dqn = DQN(encoder=answering(small(), stacks), actions=3, hidden=8)
-    online, target = dqn.eyes.encoder, dqn.target[0].encoder
+    online, target = dqn.extractor.encoder, dqn.target[0].encoder
     for moved in (False, True):
         if moved:
             torch.nn.init.uniform_(online.pool.keys, -1, 1)
-            online.next_task()
-            online.settle()
+            online.on_task_start()
+            online.on_collect_start()
         dqn.losses(transitions(stacks))
         online(stacks)
         target(stacks)
@@ -136,33 +135,33 @@ def test_the_target_network_picks_as_the_online_one() -> None:
 
 
 def test_ppo_learns_with_the_choice_that_it_played_with() -> None:
-    play = Play("breakout", envs=2, steps=16)
-    ppo = PPO(encoder=small(), actions=play.action_count, hidden=8, rollout=8)
-    play.attach(ppo)
-    adapted = ppo.eyes.encoder
-    rollout = play.experience.collect()
-    ppo.eyes(rollout.observed)
+    task = AtariTask("breakout", num_envs=2, total_steps=16)
+    ppo = PPO(encoder=small(), actions=task.action_count, hidden=8, num_steps=8)
+    task.attach(ppo)
+    adapted = ppo.extractor.encoder
+    rollout = task.experience.collect()
+    ppo.extractor(rollout.obs)
     played = adapted.picked
     with torch.no_grad():
         # What an optimiser might do to the keys between two epochs: the best are now the worst.
         adapted.pool.keys.neg_()
-    logp, value = ppo.judge(rollout.observed)
+    logp, value = ppo.policy_and_value(rollout.obs)
     assert torch.equal(adapted.picked, played)
     taken = logp.gather(1, rollout.action[:, None])[:, 0]
     torch.testing.assert_close(taken, rollout.logp, rtol=0, atol=1e-5)
     torch.testing.assert_close(value, rollout.value, rtol=0, atol=1e-5)
-    play.experience.collect()
-    ppo.eyes(rollout.observed)
+    task.experience.collect()
+    ppo.extractor(rollout.obs)
     assert not torch.equal(adapted.picked, played)
 
 
-def test_a_next_game_gets_other_keys_until_it_is_played_to_be_judged() -> None:
+def test_a_new_game_gets_other_keys_but_not_in_an_evaluation() -> None:
     stacks = screens()
     adapted, unpenalised = (answering(small(penalty=p), stacks) for p in (True, False))
     for each in (adapted, unpenalised):
         each(stacks[:2])
         each.penalties()
-        each.next_task()
+        each.on_task_start()
     adapted(stacks[:2])
     assert set(adapted.picked.flatten().tolist()) <= {2, 3}
     assert adapted.pool.choice.weights.sum().item() == pytest.approx(1)
@@ -209,12 +208,12 @@ def test_more_picks_than_keys_are_refused() -> None:
 
 def test_each_row_gets_its_own_head() -> None:
     heads = [nn.Linear(2, 3) for _ in range(4)]
-    features, mark = torch.randn(5, 2), torch.tensor([[3.0], [0], [3], [1], [0]])
-    wanted = torch.stack([heads[int(m)](row) for row, m in zip(features, mark, strict=True)])
-    marked = torch.cat([features, mark], dim=1)
-    torch.testing.assert_close(HeadPool(heads, marks=False)(marked), wanted)
+    features, index = torch.randn(5, 2), torch.tensor([[3.0], [0], [3], [1], [0]])
+    expected = torch.stack([heads[int(m)](row) for row, m in zip(features, index, strict=True)])
+    indexed = torch.cat([features, index], dim=1)
+    torch.testing.assert_close(HeadPool(heads, keep_head_index=False)(indexed), expected)
     torch.testing.assert_close(
-        HeadPool(heads, marks=True)(marked), torch.cat([wanted, mark], dim=1)
+        HeadPool(heads, keep_head_index=True)(indexed), torch.cat([expected, index], dim=1)
     )
 
 
@@ -225,15 +224,15 @@ def test_screens_of_a_game_find_the_keys_it_was_learnt_with(recordings: Path) ->
     for game in ("breakout", "pong"):
         queries = small(recordings=[str(recordings / game)]).recorded()[:256]
         for _ in range(200):
-            pool.settle()
+            pool.on_collect_start()
             picked = pool(queries)
             optimiser.zero_grad()
             pool.loss(queries, picked).backward()
             optimiser.step()
             pool.count(picked)
         played[game] = queries, picked.unique()
-        pool.next_task()
-    pool.settle()
+        pool.on_task_start()
+    pool.on_collect_start()
     assert len(torch.cat([keys for _, keys in played.values()]).unique()) == 2
     for queries, keys in played.values():
         assert torch.isin(pool.eval()(queries), keys).double().mean() > 0.99
@@ -243,24 +242,24 @@ def test_queries_are_centred_with_recordings_once(recordings: Path, tmp_path: Pa
     adapted = small(recordings=[str(recordings)])
     queries = adapted.recorded()
     assert 1000 < len(queries) <= 2048
-    adapted.settle()
+    adapted.on_collect_start()
     centred = adapted.pool.centred(queries)
     torch.testing.assert_close(centred.mean(dim=0), torch.zeros(96), rtol=0, atol=1e-3)
     torch.testing.assert_close(centred.std(dim=0), torch.ones(96), rtol=0, atol=1e-3)
     moved = small(recordings=[str(tmp_path / "gone")])
     moved.load_state_dict(adapted.state_dict())
-    moved.settle()
+    moved.on_collect_start()
     assert torch.equal(moved.pool.centred(queries), centred)
     with pytest.raises(UserError, match="gone"):
-        small(recordings=[str(tmp_path / "gone")]).settle()
+        small(recordings=[str(tmp_path / "gone")]).on_collect_start()
 
 
 def arguments(encoder: Path, run: Path) -> list[str]:
     settings = {
         "model.init_args.encoder.init_args": {"encoder": encoder, "size": 4},
-        "model.init_args": {"hidden": 8, "batch": 8, "replay": 200, "warmup": 64,
-                            "steps_per_update": 4, "epsilon_initial": 0.5},
-        "data": {"envs": 2, "steps": 144},
+        "model.init_args": {"hidden": 8, "batch_size": 8, "buffer_size": 200, "learning_starts": 64,
+                            "train_freq": 4, "epsilon_initial": 0.5},
+        "data": {"num_envs": 2, "total_steps": 144},
     }  # fmt: skip
     pairs = [
         (f"--{prefix}.{key}", str(value))
@@ -317,29 +316,24 @@ def test_an_agent_needs_its_recordings_only_to_begin(
     """Whoever asks again or loads it finds in the checkpoint what they said."""
     pong, run = shutil.copytree(recordings / "pong", tmp_path / "pong"), tmp_path / "run"
     setting = ("--model.init_args.encoder.init_args.recordings", f"[{pong}]")
-    command = [*arguments(encoder, run), *setting, "--data.steps", "72"]
+    command = [*arguments(encoder, run), *setting, "--data.total_steps", "72"]
     fit(command)
     shutil.rmtree(pong)
     fit(command)
-    assert load(run).agent.eyes.encoder.pool.choice.centred
+    assert load_agent(run).agent.extractor.encoder.pool.choice.centred
 
 
-def test_a_broken_off_run_ends_as_the_run_that_was_not_counts_and_keys_included(
-    encoder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_an_interrupted_run_ends_as_the_run_that_was_not_usage_and_keys_included(
+    encoder: Path, tmp_path: Path, failing: Callable[..., None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """Three updates after its checkpoint, with 74 of its 144 steps played."""
     whole, broken = tmp_path / "whole", tmp_path / "broken"
     fit(arguments(encoder, whole))
-    draw: Callable = Replayed.batch
-
-    def failing(self: Replayed, update: int) -> Transitions:
-        assert self.agent.eyes.encoder.training
-        if update == 10:
-            raise KeyboardInterrupt
-        return draw(self, update)
-
-    monkeypatch.setattr(Replayed, "batch", failing)
+    measured = 2048 // 2  # steps of the emulator for the feature norm; then two agent steps each
+    failing(KeyboardInterrupt(), measured + 53)
     with pytest.raises((KeyboardInterrupt, SystemExit)):
         fit(arguments(encoder, broken))
+    assert newest(broken / "checkpoints").name == "step-000000007.ckpt"
     monkeypatch.undo()
     fit(arguments(encoder, broken))
     ours, theirs = (
@@ -347,7 +341,9 @@ def test_a_broken_off_run_ends_as_the_run_that_was_not_counts_and_keys_included(
         for run in (whole, broken)
     )
     assert all(torch.equal(ours[name], theirs[name]) for name in ours)
-    choice = {name.rpartition(".")[2]: ours[name] for name in ours if "eyes.encoder.pool." in name}
+    choice = {
+        name.rpartition(".")[2]: ours[name] for name in ours if "extractor.encoder.pool." in name
+    }
     assert choice["updates"] == 20
     assert choice["usage"].sum().item() == pytest.approx(1)
     logged = {line.split(",")[1] for line in (whole / "metrics.csv").read_text().splitlines()}

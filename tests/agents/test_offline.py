@@ -12,28 +12,26 @@ import yaml
 from fovea.agents.adaptation.base import FineTuned, Frozen
 from fovea.agents.algorithms.cal_ql import CalQL, gap
 from fovea.agents.algorithms.cloned import Cloned
-from fovea.agents.experience import recorded
+from fovea.agents.experience.recorded import Recorded, check_memory
 from fovea.agents.fit import fit
-from fovea.agents.loading import load
-from fovea.agents.task import Play
+from fovea.agents.loading import load_agent
+from fovea.agents.task import AtariTask
 from fovea.atari.frames import Frames
 from fovea.command import UserError
 from fovea.pretrain.encoders.vit import Shape, build
 
 CONFIGS = Path(__file__).parents[2] / "agents" / "configs"
-PLAY = {"game": "breakout", "envs": 1, "steps": 4096, "stack": 3}
+TASK = {"game": "breakout", "num_envs": 1, "total_steps": 4096, "stack": 3}
 
 
-def memory(
-    folder: Path, way: type = FineTuned, **settings
-) -> tuple[recorded.Recorded, CalQL, Frames]:
+def memory(folder: Path, way: type = FineTuned, **settings) -> tuple[Recorded, CalQL, Frames]:
     """Recordings of Breakout as an agent remembers them."""
-    play = Play(**PLAY | settings)
+    task = AtariTask(**TASK | settings)
     agent = CalQL(recordings=str(folder), encoder=way(build(Shape(patch=42, stack=3)).eval()),
-                  actions=play.action_count, batch=2048, n_step=1, gamma=0.5,
+                  actions=task.action_count, batch_size=2048, n_step=1, gamma=0.5,
                   hidden=8)  # fmt: skip
-    play.attach(agent)
-    return play.experience, agent, Frames.load([folder], ["breakout"])
+    task.attach(agent)
+    return task.experience, agent, Frames.load([folder], ["breakout"])
 
 
 def test_recorded_steps_are_what_frames_say(recordings: Path) -> None:
@@ -42,9 +40,9 @@ def test_recorded_steps_are_what_frames_say(recordings: Path) -> None:
     at = frames.starts(3, (0, 1))[::7]
     drawn = replay.transitions(at, torch.zeros_like(at), 1, 0.5)
     windows = frames.windows(at, 3, (0, 1))
-    assert torch.equal(drawn.observed, windows[:, 0])
+    assert torch.equal(drawn.obs, windows[:, 0])
     goes_on = ~frames.labels["terminal"][at]
-    assert torch.equal(drawn.following[goes_on], windows[goes_on, 1])
+    assert torch.equal(drawn.next_obs[goes_on], windows[goes_on, 1])
     assert torch.equal(drawn.action, frames.labels["action"][at])
     assert torch.equal(drawn.reward, frames.labels["reward"][at].clamp(-1, 1))
     assert torch.equal(drawn.discount, 0.5 * goes_on)
@@ -85,12 +83,10 @@ def test_a_frozen_encoder_sees_recordings_once(recordings: Path) -> None:
     torch.manual_seed(0)
     screens, agent, _ = memory(recordings)
     features, *_ = memory(recordings, Frozen)
-    features.agent.eyes.load_state_dict(agent.eyes.state_dict())
+    features.agent.extractor.load_state_dict(agent.extractor.state_dict())
     ours, theirs = features.batch(3), screens.batch(3)
-    assert ours.observed.shape == (2048, 192)
-    torch.testing.assert_close(
-        ours.observed[:64], agent.eyes(theirs.observed[:64]), rtol=0, atol=1e-4
-    )
+    assert ours.obs.shape == (2048, 192)
+    torch.testing.assert_close(ours.obs[:64], agent.extractor(theirs.obs[:64]), rtol=0, atol=1e-4)
     for name in ("action", "reward", "discount", "to_go"):
         assert torch.equal(getattr(ours, name), getattr(theirs, name))
 
@@ -115,7 +111,7 @@ def test_only_what_was_not_recorded_is_pushed_and_not_below_what_was_returned() 
 
 def arguments(config: str, encoder: Path, run: Path, *more: object) -> list[str]:
     return [
-        *("-c", str(CONFIGS / f"{config}.yaml"), "--run", str(run), "--data.envs", "2"),
+        *("-c", str(CONFIGS / f"{config}.yaml"), "--run", str(run), "--data.num_envs", "2"),
         *("--model.init_args.encoder.init_args.encoder", str(encoder)),
         *("--model.init_args.hidden", "8"),
         *map(str, more),
@@ -127,20 +123,21 @@ def test_a_run_begins_with_the_weights_of_another_and_plays_with_them_at_once(
 ) -> None:
     offline, online = tmp_path / "offline", tmp_path / "online"
     fit(arguments("cal_ql", encoder, offline, "--model.init_args.recordings", recordings,
-                  "--data.steps", 640))  # fmt: skip
-    begin = ("--start", offline, "--model.init_args.lr", 0, "--model.init_args.warmup", 64,
-             "--model.init_args.epsilon_initial", 0.0, "--data.steps", 72)  # fmt: skip
+                  "--data.total_steps", 640))  # fmt: skip
+    begin = ("--init_from", offline, "--model.init_args.lr", 0,
+             "--model.init_args.learning_starts", 64, "--model.init_args.epsilon_initial", 0.0,
+             "--data.total_steps", 72)  # fmt: skip
     fit(arguments("dqn_frozen", encoder, online, *begin))
-    ours, theirs = (load(run).agent.state_dict() for run in (offline, online))
-    assert ours["eyes.standard.screens"] > 0
+    ours, theirs = (load_agent(run).agent.state_dict() for run in (offline, online))
+    assert ours["extractor.norm.screens"] > 0
     kept = [key for key in ours if not key.startswith("target.")]
     assert all(torch.equal(ours[key], theirs[key]) for key in kept)
-    assert yaml.safe_load((online / "config.yaml").read_text())["start"] == str(offline)
-    agent = load(online).agent
-    state = torch.load(load(online).checkpoint, weights_only=True)["Play"]["replay"]
-    seen, action = (state[name].flatten(0, 1) for name in ("observed", "action"))
+    assert yaml.safe_load((online / "config.yaml").read_text())["init_from"] == str(offline)
+    agent = load_agent(online).agent
+    state = torch.load(load_agent(online).checkpoint, weights_only=True)["AtariTask"]["replay"]
+    seen, action = (state[name].flatten(0, 1) for name in ("obs", "action"))
     # Screens are encoded in other numbers at once, so that the last bits differ.
-    same = (agent.best(agent.head(agent.eyes(seen))) == action).float().mean()
+    same = (agent.best(agent.head(agent.extractor(seen))) == action).float().mean()
     assert same > 0.95
 
 
@@ -149,22 +146,25 @@ def cloned(recordings: Path, encoder: Path, tmp_path_factory: pytest.TempPathFac
     """The run folder of a PPO that has seen a little of who recorded Pong."""
     run = tmp_path_factory.mktemp("cloned") / "run"
     fit(arguments("cloned", encoder, run, "--model.init_args.recordings", recordings,
-                  "--data.steps", 512))  # fmt: skip
+                  "--data.total_steps", 512))  # fmt: skip
     return run
 
 
 def test_who_is_cloned_is_where_a_ppo_begins(cloned: Path, encoder: Path, tmp_path: Path) -> None:
     ppo = tmp_path / "ppo"
-    fit(arguments("ppo_frozen", encoder, ppo, "--start", cloned, "--model.init_args.lr", 0,
-                  "--model.init_args.rollout", 16, "--data.steps", 32))  # fmt: skip
-    ours, theirs = (load(run).agent.state_dict() for run in (cloned, ppo))
-    assert isinstance(load(cloned).agent, Cloned)
+    fit(arguments("ppo_frozen", encoder, ppo, "--init_from", cloned, "--model.init_args.lr", 0,
+                  "--model.init_args.num_steps", 16, "--data.total_steps", 32))  # fmt: skip
+    ours, theirs = (load_agent(run).agent.state_dict() for run in (cloned, ppo))
+    assert isinstance(load_agent(cloned).agent, Cloned)
     assert all(torch.equal(ours[key], theirs[key]) for key in ours)
 
 
 MISTAKES = {
-    "a start of another agent": (["--start", "{cloned}"], "is of another agent: weight head.adv"),
-    "a start that is none": (["--start", "nowhere"], "nowhere holds no agent"),
+    "a start of another agent": (
+        ["--init_from", "{cloned}"],
+        "is of another agent: weight head.adv",
+    ),
+    "a start that is none": (["--init_from", "nowhere"], "nowhere holds no agent"),
 }
 
 
@@ -182,13 +182,10 @@ def test_what_cannot_be_begun_from_gets_one_line(
     assert not run.exists()
 
 
-def test_recordings_that_cannot_be_learnt_from_are_refused(
-    recordings: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_recordings_that_cannot_be_learnt_from_are_refused(recordings: Path) -> None:
     with pytest.raises(UserError, match="no recording of freeway"):
         memory(recordings, game="freeway")
-    with pytest.raises(UserError, match=r"data\.steps 2000 is less than one batch of 2048"):
-        memory(recordings, steps=2000)
-    monkeypatch.setattr(recorded, "free_memory", lambda: 1_000_000)
-    with pytest.raises(UserError, match=r"recorded screens of breakout in .* GB and 0\.0 GB are"):
-        memory(recordings)
+    with pytest.raises(UserError, match=r"data\.total_steps 2000 is less than one batch of 2048"):
+        memory(recordings, total_steps=2000)
+    with pytest.raises(UserError, match=r"1,000 recorded screens of pong in here take 0\.007 GB"):
+        check_memory(1000, "pong", Path("here"), free=1_000_000)

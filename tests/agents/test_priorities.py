@@ -1,4 +1,4 @@
-"""What an agent was wrong about is drawn as often as it was wrong, and weighted back."""
+"""Transitions are sampled by their TD errors, and importance weights correct for it."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fovea.agents.experience.priorities import LEAST, Priorities, SumTree
+from fovea.agents.experience.priorities import EPSILON, Priorities, SumTree
 from fovea.agents.experience.replay import Replay
 
 
@@ -41,54 +41,56 @@ def test_sums_are_those_of_what_is_there_now() -> None:
     assert np.array_equal(tree.nodes, again.nodes)
 
 
-def played(exponent: float) -> Priorities:
-    """Twelve steps of one environment of which the last two have nothing after them."""
+def played(alpha: float) -> Priorities:
+    """Twelve steps of one environment, of which the last has no next observation yet."""
     replay = Replay(12, 1, torch.zeros(1), stack=0)
-    priorities = Priorities(replay, steps=1, exponent=exponent)
+    priorities = Priorities(replay, steps=1, alpha=alpha)
     flag = torch.zeros(1, dtype=torch.bool)
     for number in range(12):
         seen = torch.full((1, 1), float(number))
-        replay.append(observed=seen, action=flag, reward=flag, terminal=flag, cut=flag, first=flag)
+        replay.append(
+            obs=seen, action=flag, reward=flag, terminal=flag, truncated=flag, episode_start=flag
+        )
         priorities.appended()
     return priorities
 
 
 def shares(priorities: Priorities) -> torch.Tensor:
-    row, _, _ = priorities.draw(40_000, 1.0, torch.Generator().manual_seed(0))
+    row, _, _ = priorities.sample(40_000, 1.0, torch.Generator().manual_seed(0))
     return row.bincount(minlength=12) / len(row)
 
 
-def test_steps_are_drawn_in_proportion_to_their_errors_and_weights_undo_it() -> None:
-    priorities = played(exponent=0.5)
+def test_steps_are_sampled_in_proportion_to_their_errors_and_weights_correct_it() -> None:
+    priorities = played(alpha=0.5)
     torch.testing.assert_close(shares(priorities), torch.tensor([1 / 11] * 11 + [0.0]),
                                rtol=0, atol=1e-3)  # fmt: skip
     row, errors = torch.arange(11), torch.arange(11) ** 2.0
-    priorities.learn(row, torch.zeros_like(row), errors)
-    wanted = (errors.double() + LEAST).sqrt()
+    priorities.update(row, torch.zeros_like(row), errors)
+    expected = (errors.double() + EPSILON).sqrt()
     torch.testing.assert_close(
-        shares(priorities)[:11].double(), wanted / wanted.sum(), rtol=0, atol=1e-3
+        shares(priorities)[:11].double(), expected / expected.sum(), rtol=0, atol=1e-3
     )
-    row, _, weight = priorities.draw(1000, 1.0, torch.Generator().manual_seed(1))
-    torch.testing.assert_close(weight, (wanted[row].min() / wanted[row]).float())
+    row, _, weight = priorities.sample(1000, 1.0, torch.Generator().manual_seed(1))
+    torch.testing.assert_close(weight, (expected[row].min() / expected[row]).float())
     assert weight.max() == 1
 
 
-def test_what_was_never_drawn_is_as_urgent_as_the_worst_so_far() -> None:
-    priorities = played(exponent=1.0)
-    priorities.learn(torch.tensor([3]), torch.tensor([0]), torch.tensor([9.0]))
+def test_new_steps_have_the_largest_priority_so_far() -> None:
+    priorities = played(alpha=1.0)
+    priorities.update(torch.tensor([3]), torch.tensor([0]), torch.tensor([9.0]))
     replay, flag = priorities.replay, torch.zeros(1, dtype=torch.bool)
-    replay.append(observed=torch.zeros(1, 1), action=flag, reward=flag, terminal=flag, cut=flag,
-                  first=flag)  # fmt: skip
+    replay.append(obs=torch.zeros(1, 1), action=flag, reward=flag, terminal=flag, truncated=flag,
+                  episode_start=flag)  # fmt: skip
     priorities.appended()
     found = priorities.sums.leaves
-    np.testing.assert_allclose(found, [0, 1, 1, 9 + LEAST, *[1] * 7, 9 + LEAST], rtol=0)
+    np.testing.assert_allclose(found, [0, 1, 1, 9 + EPSILON, *[1] * 7, 9 + EPSILON], rtol=0)
 
 
-def test_what_a_checkpoint_holds_draws_the_same() -> None:
+def test_priorities_from_a_checkpoint_sample_the_same() -> None:
     ours, theirs = played(0.6), played(0.6)
-    ours.learn(torch.arange(7), torch.zeros(7, dtype=torch.int64), torch.arange(7.0))
+    ours.update(torch.arange(7), torch.zeros(7, dtype=torch.int64), torch.arange(7.0))
     theirs.load_state_dict(ours.state_dict())
     assert theirs.largest == ours.largest
-    for a, b in zip(*(p.draw(64, 0.4, torch.Generator().manual_seed(2)) for p in (ours, theirs)),
+    for a, b in zip(*(p.sample(64, 0.4, torch.Generator().manual_seed(2)) for p in (ours, theirs)),
                     strict=True):  # fmt: skip
         assert torch.equal(a, b)

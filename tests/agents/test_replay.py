@@ -1,7 +1,8 @@
-"""What is drawn from the replay is what a plain list of episodes says."""
+"""Transitions sampled from the replay are those of a plain list of episodes."""
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -11,10 +12,9 @@ from hypothesis import strategies as st
 
 from fovea.agents.adaptation.base import FineTuned, Frozen
 from fovea.agents.algorithms.dqn import DQN
-from fovea.agents.experience import replay
 from fovea.agents.experience.priorities import Priorities
 from fovea.agents.experience.replay import Replay
-from fovea.agents.task import Play
+from fovea.agents.task import AtariTask
 from fovea.command import UserError
 from fovea.pretrain.encoders.vit import Shape, build
 
@@ -38,10 +38,10 @@ def filled(
     Screens are numbered from 1.
     """
     memory = Replay(length * envs, envs, torch.zeros(1, 1, dtype=torch.int64), stack)
-    priorities = Priorities(memory, n, exponent=1.0)
+    priorities = Priorities(memory, n, alpha=1.0)
     steps: list[dict] = []
     episode = [[] for _ in range(envs)]
-    first = torch.ones(envs, dtype=torch.bool)
+    start = torch.ones(envs, dtype=torch.bool)
     for row, (then, checkpoint) in enumerate(played):
         number = torch.arange(envs) + row * envs + 1
         terminal, cut, ended = (
@@ -49,12 +49,12 @@ def filled(
             for values in (("over", "life lost"), ("cut",), ("over", "cut"))
         )
         memory.append(
-            observed=number[:, None, None],
+            obs=number[:, None, None],
             action=number % 5,
             reward=number.float(),
             terminal=terminal,
-            cut=cut,
-            first=first,
+            truncated=cut,
+            episode_start=start,
         )
         priorities.appended()
         for env in range(envs):
@@ -65,19 +65,19 @@ def filled(
             steps.append(step)
             if ended[env]:
                 episode[env] = []
-        first = ended
+        start = ended
         if checkpoint:
-            memory.cut()
+            memory.truncate()
             for step in steps[-envs:]:
                 step["then"] = "cut" if step["then"] == "goes on" else step["then"]
             episode = [[] for _ in range(envs)]
-            first = torch.ones(envs, dtype=torch.bool)
+            start = torch.ones(envs, dtype=torch.bool)
     return memory, steps, priorities
 
 
 @settings(deadline=None, max_examples=100)
 @given(rows, st.integers(8, 20), st.integers(1, 3), st.integers(1, 3))
-def test_draws_never_cross_episodes_and_every_step_can_be_drawn(
+def test_samples_never_cross_episodes_and_every_step_can_be_sampled(
     played: list, length: int, stack: int, n: int
 ) -> None:
     envs = len(played[0][0])
@@ -88,14 +88,14 @@ def test_draws_never_cross_episodes_and_every_step_can_be_drawn(
         s["number"]: s for s in steps if oldest <= s["row"] < len(played) - n and s["then"] != "cut"
     }
     assume(can)
-    row, env, weight = priorities.draw(1000, 0.5, torch.Generator().manual_seed(0))
+    row, env, weight = priorities.sample(1000, 0.5, torch.Generator().manual_seed(0))
     assert set((row * envs + env + 1).tolist()) == set(can)
     assert (weight == 1).all()
     drawn = memory.sample(1000, n, GAMMA, torch.Generator().manual_seed(0))
-    assert set(drawn.observed[:, -1].flatten().tolist()) == set(can)
-    for observed, action, reward, discount, following in zip(*drawn[:5], strict=True):
-        step = can[int(observed[-1])]
-        assert observed.flatten().tolist() == ([0] * stack + step["screens"])[-stack:]
+    assert set(drawn.obs[:, -1].flatten().tolist()) == set(can)
+    for obs, action, reward, discount, next_obs in zip(*drawn[:5], strict=True):
+        step = can[int(obs[-1])]
+        assert obs.flatten().tolist() == ([0] * stack + step["screens"])[-stack:]
         assert action == step["number"] % 5
         total, factor, at = 0.0, 1.0, len(step["screens"]) - 1
         for later in step["after"][at : at + n]:
@@ -108,10 +108,10 @@ def test_draws_never_cross_episodes_and_every_step_can_be_drawn(
         assert (reward.item(), discount.item()) == (total, factor)
         if factor:
             after = step["after"][at]["screens"]
-            assert following.flatten().tolist() == ([0] * stack + after)[-stack:]
+            assert next_obs.flatten().tolist() == ([0] * stack + after)[-stack:]
 
 
-def test_what_a_checkpoint_holds_is_the_replay() -> None:
+def test_a_replay_from_a_checkpoint_samples_the_same() -> None:
     played = [(["goes on", "cut" if row % 5 == 4 else "goes on"], row == 7) for row in range(30)]
     memory, *_ = filled(12, 2, 3, played)
     other = Replay(24, 2, torch.zeros(1, 1, dtype=torch.int64), stack=3)
@@ -130,42 +130,42 @@ def test_a_mapped_replay_is_the_one_in_memory_and_leaves_no_file(tmp_path: Path)
     screens = torch.randint(255, (9, 2, 6, 5), generator=torch.Generator().manual_seed(0))
     for memory in replays:
         for number, seen in enumerate(screens):
-            memory.append(observed=seen, action=flags, reward=flags + number, terminal=flags,
-                          cut=flags, first=flags)  # fmt: skip
+            memory.append(obs=seen, action=flags, reward=flags + number, terminal=flags,
+                          truncated=flags, episode_start=flags)  # fmt: skip
     assert list(tmp_path.iterdir()) == []
     ours, theirs = (m.sample(64, 2, GAMMA, torch.Generator().manual_seed(1)) for m in replays)
     assert all(torch.equal(a, b) for a, b in zip(ours, theirs, strict=True))
-    assert ours.observed.float().std() > 0
+    assert ours.obs.float().std() > 0
 
 
-def test_a_replay_larger_than_memory_is_refused_before_it_is_made(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+@pytest.mark.parametrize("place", ["memory", "disk"])
+def test_a_replay_that_does_not_fit_is_refused_and_the_size_that_it_names_fits(
+    place: str, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr(replay, "free_memory", lambda: 1_000_000_000)
     screen = torch.zeros(84, 84, dtype=torch.uint8)
-    with pytest.raises(UserError, match=r"takes 7\.1 GB and 1\.0 GB are free.* to 113\d\d\d or"):
-        Replay(1_000_000, 8, screen, stack=4)
-    assert Replay(80, 8, screen, stack=4).length == 10
-    monkeypatch.setattr(replay, "free_disk", lambda folder: 2_000_000_000)
-    with pytest.raises(UserError, match=r"7\.1 GB and 2\.0 GB are free on the disk of .*runs"):
-        Replay(1_000_000, 8, screen, stack=4, folder=tmp_path / "runs")
-    assert Replay(200_000, 8, screen, stack=4, folder=tmp_path / "runs").length == 25_000
+    folder = tmp_path / "runs" if place == "disk" else None
+    with pytest.raises(UserError, match=f"are free{' on the disk of' if folder else ''}") as fault:
+        Replay(10**12, 8, screen, stack=4, folder=folder)
+    size = int(re.search(r"set model.init_args.buffer_size to (\d+) or less", str(fault.value))[1])
+    assert size > 1000
+    assert Replay(size // 2, 8, screen, stack=4, folder=folder).length == size // 2 // 8
+    assert list(tmp_path.iterdir()) == []  # room is taken with the first step
 
 
-def test_held_features_are_those_of_the_screens_that_would_have_been_held() -> None:
+def test_stored_features_are_those_of_the_screens_that_would_have_been_stored() -> None:
     encoder = build(Shape(patch=42)).eval()
     drawn = {}
     for adapted in (Frozen(encoder), FineTuned(encoder)):
-        play = Play("breakout", envs=2, steps=400, max_frames=80)
-        agent = DQN(encoder=adapted, actions=play.action_count, batch=200, replay=400, warmup=390,
-                    n_step=3, hidden=8)  # fmt: skip
-        play.attach(agent)
-        drawn[adapted.frozen] = play.experience.batch(0)
+        task = AtariTask("breakout", num_envs=2, total_steps=400, max_frames=80)
+        agent = DQN(encoder=adapted, actions=task.action_count, batch_size=200, buffer_size=400,
+                    learning_starts=390, n_step=3, hidden=8)  # fmt: skip
+        task.attach(agent)
+        drawn[adapted.frozen] = task.experience.batch(0)
     features, screens = drawn[True], drawn[False]
-    assert screens.observed.shape == (200, 4, 84, 84)
-    assert features.observed.shape == (200, 192)
-    eyes = agent.eyes
-    torch.testing.assert_close(features.observed, eyes(screens.observed), rtol=0, atol=1e-4)
-    torch.testing.assert_close(features.following, eyes(screens.following), rtol=0, atol=1e-4)
+    assert screens.obs.shape == (200, 4, 84, 84)
+    assert features.obs.shape == (200, 192)
+    extractor = agent.extractor
+    torch.testing.assert_close(features.obs, extractor(screens.obs), rtol=0, atol=1e-4)
+    torch.testing.assert_close(features.next_obs, extractor(screens.next_obs), rtol=0, atol=1e-4)
     for name in ("action", "reward", "discount"):
         assert torch.equal(getattr(features, name), getattr(screens, name))

@@ -23,7 +23,7 @@ def test_gae_worked_by_hand() -> None:
         next_value=torch.tensor([2.0], dtype=torch.float64),
         next_done=torch.tensor([0.0]),
         gamma=0.5,
-        lam=0.5,
+        gae_lambda=0.5,
     )
     torch.testing.assert_close(advantages, column(1 + 0.25 * -0.25, 0.25 * -1, -1))
 
@@ -37,12 +37,12 @@ def test_gae_stops_where_an_episode_starts() -> None:
         next_value=torch.tensor([100.0], dtype=torch.float64),
         next_done=torch.tensor([1.0]),
         gamma=0.9,
-        lam=0.9,
+        gae_lambda=0.9,
     )
     torch.testing.assert_close(advantages, column(1 - 5, 1 - 7))
 
 
-@pytest.mark.parametrize(("terminal", "cut", "wanted"), [
+@pytest.mark.parametrize(("terminal", "truncated", "expected"), [
     ([0, 0, 0], [0, 0, 0], (1 + 0.5 * 2 + 0.25 * 4, 0.125, 3)),
     ([0, 1, 0], [0, 0, 0], (1 + 0.5 * 2, 0.0, 2)),
     ([1, 0, 0], [0, 0, 0], (1, 0.0, 1)),
@@ -50,10 +50,10 @@ def test_gae_stops_where_an_episode_starts() -> None:
     ([0, 0, 0], [0, 1, 0], (1, 0.5, 1)),
     ([0, 1, 0], [0, 0, 1], (1 + 0.5 * 2, 0.0, 2)),
 ])  # fmt: skip
-def test_n_steps_worked_by_hand(terminal: list, cut: list, wanted: tuple) -> None:
-    flags = (torch.tensor([flag], dtype=torch.bool) for flag in (terminal, cut))
+def test_n_steps_worked_by_hand(terminal: list, truncated: list, expected: tuple) -> None:
+    flags = (torch.tensor([flag], dtype=torch.bool) for flag in (terminal, truncated))
     found = n_step(torch.tensor([[1.0, 2.0, 4.0]]), *flags, gamma=0.5)
-    assert tuple(number.item() for number in found) == wanted
+    assert tuple(number.item() for number in found) == expected
 
 
 @given(st.lists(st.tuples(st.integers(-2, 2), st.sampled_from(["goes on", "over", "cut"])),

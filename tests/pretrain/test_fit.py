@@ -26,7 +26,7 @@ from fovea.runs import read_run
 ROOT = Path(__file__).parents[2]
 CONFIGS = sorted((ROOT / "pretrain" / "configs").glob("*.yaml"))
 TINY = ["--model.init_args.encoder.patch", "42", "--model.init_args.expander", "16",
-        "--data.batch", "8"]  # fmt: skip
+        "--data.batch_size", "8"]  # fmt: skip
 
 
 def arguments(config: str, recordings: Path, run: Path, *more: str) -> list[str]:
@@ -65,7 +65,7 @@ def test_every_config_trains_two_steps_and_exports(
 ) -> None:
     run = tmp_path / config.stem
     fit(["-c", str(config), "--data.recordings", f"[{recordings}]", "--run", str(run),
-         "--data.batch", "4", "--trainer.max_steps", "2"])  # fmt: skip
+         "--data.batch_size", "4", "--trainer.max_steps", "2"])  # fmt: skip
     record = read_run(run)
     assert (record["state"], record["step"]) == ("done", 2)
     assert set(record["data"]) == {"breakout", "pong"}
@@ -140,7 +140,7 @@ def test_an_interrupt_is_one_and_the_run_goes_on(
     settings = arguments("vicreg", recordings, tmp_path, "--trainer.max_steps", "2")
     handler = signal.getsignal(signal.SIGINT)  # Lightning turns it off for the shutdown
     with monkeypatch.context() as patch:
-        patch.setattr("fovea.pretrain.objectives.vicreg.VICReg.stepped", interrupted)
+        patch.setattr("fovea.pretrain.objectives.vicreg.VICReg.after_optimizer_step", interrupted)
         with pytest.raises(KeyboardInterrupt):
             fit(settings)
     signal.signal(signal.SIGINT, handler)
@@ -202,7 +202,7 @@ MISTAKES = {
         "unknown setting 'expandr': did you mean 'expander'",
     ),
     "an unknown trainer setting": (["--trainer.max_stps", "3"], "max_stps"),
-    "a wrong type": (["--data.batch", "many"], "data.batch"),
+    "a wrong type": (["--data.batch_size", "many"], "data.batch_size"),
     "a wrong patch": (["--model.init_args.encoder.patch", "8"], "crop: 80"),
     "an unknown augmentation": (
         ["--model.init_args.augment_first", "[{name: shft}]"],

@@ -1,4 +1,4 @@
-"""What distributions over bins say is what they were made of, and what they lose is what it is."""
+"""Distributions over bins have the mean that they were made of, and the losses of their papers."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from fovea.agents.networks.value_heads import (
     centres,
     cross_entropy,
     histogram,
-    judge,
+    make_value_head,
     mean,
 )
 from fovea.command import UserError
@@ -31,16 +31,16 @@ def test_a_moved_distribution_is_shared_out_over_its_neighbours() -> None:
         outputs,
         reward=torch.tensor([0.25, 0.25, 7.0]),
         discount=torch.tensor([0.5, 0.0, 0.5]),
-        following=logits([0.0, 0.5, 0.5]).repeat(3, 1),
+        next_outputs=logits([0.0, 0.5, 0.5]).repeat(3, 1),
     )
-    wanted = torch.tensor([[0.0, 0.5, 0.5], [0.0, 0.75, 0.25], [0.0, 0.0, 1.0]])
+    target = torch.tensor([[0.0, 0.5, 0.5], [0.0, 0.75, 0.25], [0.0, 0.0, 1.0]])
     logp = torch.tensor([0.2, 0.3, 0.5]).log()
-    torch.testing.assert_close(lost.loss, -(wanted * logp).sum(dim=1))
-    entropy = torch.distributions.Categorical(wanted).entropy()
-    torch.testing.assert_close(lost.error, lost.loss.detach() - entropy, atol=1e-6, rtol=0)
+    torch.testing.assert_close(lost.loss, -(target * logp).sum(dim=1))
+    entropy = torch.distributions.Categorical(target).entropy()
+    torch.testing.assert_close(lost.td_errors, lost.loss.detach() - entropy, atol=1e-6, rtol=0)
     torch.testing.assert_close(c51.value(outputs[0]).item(), 0.3)
     lost.loss.sum().backward()
-    torch.testing.assert_close(outputs.grad, outputs.detach().softmax(dim=1) - wanted)
+    torch.testing.assert_close(outputs.grad, outputs.detach().softmax(dim=1) - target)
 
 
 @given(st.floats(-10, 10), st.integers(8, 200), st.floats(0.3, 1.0))
@@ -73,18 +73,18 @@ def test_a_target_beyond_the_range_counts_as_its_end() -> None:
     assert lost.loss[0] == lost.loss[1]
 
 
-def test_there_is_nothing_to_learn_where_the_outputs_are_what_is_wanted() -> None:
-    wanted = torch.tensor([[0.25, 0.25, 0.5, 0.0]])
-    outputs = wanted.clamp(min=1e-12).log()
-    assert cross_entropy(outputs, wanted).error.item() == pytest.approx(0, abs=1e-6)
-    regression = judge("regression", -1, 1, 51)
+def test_there_is_nothing_to_learn_where_the_outputs_are_what_is_target() -> None:
+    target = torch.tensor([[0.25, 0.25, 0.5, 0.0]])
+    outputs = target.clamp(min=1e-12).log()
+    assert cross_entropy(outputs, target).td_errors.item() == pytest.approx(0, abs=1e-6)
+    regression = make_value_head("regression", -1, 1, 51)
     same = regression.loss(torch.tensor([[0.5]]), torch.tensor([0.2]), torch.tensor([0.5]),
                            torch.tensor([[0.6]]))  # fmt: skip
-    assert same.error.item() == pytest.approx(0, abs=1e-6)
+    assert same.td_errors.item() == pytest.approx(0, abs=1e-6)
 
 
 @pytest.mark.parametrize("kind", ["c51", "hl_gauss"])
 def test_a_range_without_values_is_refused_in_one_line(kind: str) -> None:
     for low, high, bins in ((1.0, 1.0, 51), (2.0, -2.0, 51), (-1.0, 1.0, 3)):
         with pytest.raises(UserError, match=f"{bins} bins from {low:g} to {high:g} hold no"):
-            judge(kind, low, high, bins)
+            make_value_head(kind, low, high, bins)

@@ -1,0 +1,78 @@
+"""What agents with a policy and a value share, online (`PPO`) and offline (`Cloned`)."""
+
+from __future__ import annotations
+
+import torch
+from jsonargparse.typing import NonNegativeInt
+from torch import Tensor, nn
+
+from fovea.agents.adaptation.base import Adapted
+from fovea.agents.algorithms.base import Agent
+from fovea.agents.networks.feature_extractor import FeatureKind
+from fovea.seeding import Stream, seeded
+
+
+class ActorCriticAgent(Agent):
+    """A policy and a value on one hidden layer; it is an `experience.base.ActorCritic`.
+
+    Its arguments are those of `PPO` and `Cloned`, which explain them.
+    """
+
+    evaluation = "actions sampled"
+
+    def __init__(
+        self,
+        encoder: Adapted,
+        actions: int,
+        features: FeatureKind,
+        token_projection_dim: int,
+        feature_norm_samples: NonNegativeInt,
+        hidden: int,
+        vf_coef: float,
+        gamma: float,
+        lr: float,
+        adam_eps: float,
+        anneal_lr: bool,
+        seed: int,
+    ):
+        super().__init__(
+            encoder,
+            actions,
+            features=features,
+            token_projection_dim=token_projection_dim,
+            feature_norm_samples=feature_norm_samples,
+            hidden=hidden,
+            lr=lr,
+            adam_eps=adam_eps,
+            anneal_lr=anneal_lr,
+            seed=seed,
+        )
+        self.vf_coef, self.gamma = vf_coef, gamma
+        with seeded(Stream.AGENT_HEAD, self.seed):
+            make_heads, width = self.extractor.make_heads, self.extractor.width
+            self.hidden_layer = make_heads(
+                lambda: orthogonal(nn.Linear(width, self.hidden), 2**0.5), keep_head_index=True
+            )
+            self.policy = make_heads(lambda: orthogonal(nn.Linear(self.hidden, self.actions), 0.01))
+            self.value = make_heads(lambda: orthogonal(nn.Linear(self.hidden, 1), 1.0))
+
+    def policy_and_value(self, obs: Tensor) -> tuple[Tensor, Tensor]:
+        """Log-probabilities (B, actions) and values (B,) of observations."""
+        hidden = self.hidden_layer(self.extractor(obs)).relu()
+        return self.policy(hidden).log_softmax(dim=1), self.value(hidden)[:, 0]
+
+    @torch.no_grad()
+    def act(self, obs: Tensor, generator: torch.Generator, step: int | None = None) -> Tensor:
+        return self.sample(self.policy_and_value(obs)[0], generator)
+
+    def sample(self, logp: Tensor, generator: torch.Generator) -> Tensor:
+        """Actions (B,) from log-probabilities (B, actions), by the Gumbel-max trick."""
+        uniform = torch.rand(logp.shape, generator=generator).to(logp.device)
+        return (logp - (-uniform.log()).log()).argmax(dim=1)
+
+
+def orthogonal(layer: nn.Linear, gain: float) -> nn.Linear:
+    """The layer with orthogonal weights of this gain and no bias."""
+    nn.init.orthogonal_(layer.weight, gain)
+    nn.init.zeros_(layer.bias)
+    return layer

@@ -1,0 +1,165 @@
+"""What agents that learn the values of actions share, online (`DQN`) and offline (`CalQL`)."""
+
+from __future__ import annotations
+
+from contextlib import nullcontext
+
+import torch
+from jsonargparse.typing import NonNegativeInt
+from torch import Tensor, nn
+
+from fovea.agents.adaptation.base import Adapted
+from fovea.agents.algorithms.base import Agent
+from fovea.agents.experience.replay import Transitions
+from fovea.agents.networks.feature_extractor import FeatureKind
+from fovea.agents.networks.heads import head
+from fovea.agents.networks.noisy import noise
+from fovea.agents.networks.value_heads import ValueHeadKind, ValueLoss, make_value_head
+from fovea.command import UserError
+from fovea.pretrain.augment import shift
+from fovea.pretrain.terms.teacher import ema_update, make_teacher
+from fovea.seeding import Draws, Stream, keyed, seeded
+
+
+class QAgent(Agent):
+    """Learns the values of actions from transitions, wherever they come from.
+
+    Its arguments are those of `DQN` and `CalQL`, which explain them.
+    """
+
+    def __init__(
+        self,
+        encoder: Adapted,
+        actions: int,
+        features: FeatureKind,
+        token_projection_dim: int,
+        feature_norm_samples: NonNegativeInt,
+        hidden: int,
+        double_q: bool,
+        dueling: bool,
+        noisy: float,
+        value_head: ValueHeadKind,
+        value_range: tuple[float, float],
+        bins: int,
+        target_update_interval: int,
+        tau: float,
+        gamma: float,
+        n_step: int,
+        batch_size: int,
+        shift: int,
+        epsilon_evaluation: float,
+        lr: float,
+        adam_eps: float,
+        anneal_lr: bool,
+        seed: int,
+    ):
+        super().__init__(
+            encoder,
+            actions,
+            features=features,
+            token_projection_dim=token_projection_dim,
+            feature_norm_samples=feature_norm_samples,
+            hidden=hidden,
+            lr=lr,
+            adam_eps=adam_eps,
+            anneal_lr=anneal_lr,
+            seed=seed,
+        )
+        self.double_q, self.shift = double_q, shift
+        self.target_update_interval, self.tau = target_update_interval, tau
+        self.gamma, self.n_step, self.batch_size = gamma, n_step, batch_size
+        self.epsilon_evaluation = epsilon_evaluation
+        self.evaluation = f"epsilon {epsilon_evaluation:g}"
+        if shift and self.stores_features:
+            raise UserError(
+                f"model.init_args.shift {shift} moves stored screens, and of a frozen encoder "
+                "only features are stored: set it to 0, or let the encoder learn"
+            )
+        self.value_head = make_value_head(value_head, *value_range, bins)
+        with seeded(Stream.AGENT_HEAD, self.seed):
+            self.head = self.extractor.make_heads(
+                lambda: head(
+                    self.extractor.width,
+                    self.hidden,
+                    self.actions,
+                    self.value_head.outputs,
+                    dueling=dueling,
+                    noisy=noisy,
+                )
+            )
+        self.target = make_teacher(nn.Sequential(self.extractor, self.head))
+
+    @torch.no_grad()
+    def act(self, obs: Tensor, generator: torch.Generator, step: int | None = None) -> Tensor:
+        return self.epsilon_greedy(obs, self.epsilon_evaluation, generator)
+
+    def epsilon_greedy(
+        self,
+        obs: Tensor,
+        epsilon: float | Tensor,
+        generator: torch.Generator,
+        with_noise: bool = False,
+    ) -> Tensor:
+        """(N,) the best actions; with chance `epsilon`, one or (N,), a random one instead.
+
+        With `with_noise` each row is valued under a draw of the head's noise of its own.
+        """
+        count = len(obs)
+        at_random = torch.rand(count, generator=generator) < epsilon
+        random = torch.randint(self.actions, (count,), generator=generator)
+        if at_random.all():
+            return random
+        with noise(self.head, generator, count) if with_noise else nullcontext():
+            best = self.best(self.head(self.extractor(obs)))
+        return torch.where(at_random.to(best.device), random.to(best.device), best)
+
+    def best(self, outputs: Tensor) -> Tensor:
+        """(B,) the actions with the largest values, of (B, actions * K) outputs."""
+        return self.value_head.value(self.by_action(outputs)).argmax(dim=1)
+
+    def by_action(self, outputs: Tensor) -> Tensor:
+        """(B, actions, K) of (B, actions * K)."""
+        return outputs.unflatten(1, (self.actions, -1))
+
+    def outputs(self, obs: Tensor) -> Tensor:
+        """(B, actions, K) outputs of the online network."""
+        return self.by_action(self.head(self.extractor(obs)))
+
+    def td_loss(self, outputs: Tensor, batch: Transitions) -> ValueLoss:
+        """Loss and TD error of each transition, of the (B, actions, K) outputs of its `obs`."""
+        with torch.no_grad():
+            next_outputs = self.target(batch.next_obs)
+            choosing = self.head(self.extractor(batch.next_obs)) if self.double_q else next_outputs
+            best = self.best(choosing)
+        each = torch.arange(len(outputs), device=outputs.device)
+        return self.value_head.loss(
+            outputs[each, batch.action],
+            batch.reward,
+            batch.discount,
+            self.by_action(next_outputs)[each, best],
+        )
+
+    def training_step(self, batch: Transitions, batch_idx: int) -> Tensor:
+        if self.global_step % self.target_update_interval == 0:
+            self.update_target()
+        if self.shift:
+            batch = shifted(batch, self.shift, self.seed, self.global_step)
+        generator = keyed(self.device, Stream.NOISE, self.seed, self.global_step)
+        with noise(self.head, generator), noise(self.target, generator):
+            return super().training_step(batch, batch_idx)
+
+    @torch.no_grad()
+    def update_target(self) -> None:
+        """Move the target network towards the online one by the share `tau`."""
+        online = nn.Sequential(self.extractor, self.head)
+        ema_update(self.target, online, 1 - self.tau)
+        for target, source in zip(self.target.buffers(), online.buffers(), strict=True):
+            target.copy_(source)
+
+
+def shifted(batch: Transitions, pixels: int, seed: int, step: int) -> Transitions:
+    """The batch with every stack of screens moved by itself (Yarats et al. 2021, 2004.13649)."""
+    both = torch.cat([batch.obs, batch.next_obs])
+    moved = shift(both, Draws(Stream.REPLAY_SHIFT, seed, step, len(both), both.device), pixels)
+    obs, next_obs = moved.chunk(2)
+    return batch._replace(obs=obs, next_obs=next_obs)

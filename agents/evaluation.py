@@ -1,0 +1,236 @@
+"""How well a trained agent plays whole episodes."""
+
+from __future__ import annotations
+
+import itertools
+from pathlib import Path
+
+import numpy as np
+import torch
+from tqdm import tqdm
+
+from fovea.agents.algorithms.base import Agent
+from fovea.agents.loading import LoadedAgent, load_agent
+from fovea.agents.task import PROTOCOLS, AtariTask
+from fovea.agents.video import STEPS_PER_SECOND, Moment, film
+from fovea.atari.env import Envs
+from fovea.atari.games import find, hns
+from fovea.command import UserError
+from fovea.device import device
+from fovea.files import exclusive
+from fovea.progress import bar
+from fovea.runs import RunWriter, read_run, typed
+from fovea.schema import Evaluation
+from fovea.seeding import Stream, keyed
+
+VIDEO = "media/evaluation.webm"
+SEED = 1000  # of evaluations that name none: all agents play the same games
+
+
+def evaluate(
+    agent: Agent,
+    task: AtariTask,
+    episodes: int | None = None,
+    *,
+    num_envs: int = 4,
+    max_frames: int = 108_000,
+    seed: int = SEED,
+) -> list[float]:
+    """Raw returns of whole episodes, played as `fovea agents evaluate` does, on the agent's device.
+
+    Args:
+        agent: who plays.
+        task: the game and its protocol.
+        episodes: how many; by default as many as the protocol has, 10 or 100.
+        num_envs: environments at once.
+        max_frames: longer episodes are cut off.
+        seed: of games and actions.
+    """
+    episodes = episodes or task.env_settings.episodes
+    envs = task.make_envs(min(num_envs, episodes), False, max_frames, seed)
+    training = agent.training
+    returns, _ = play_episodes(
+        agent.eval(),
+        envs,
+        quotas(episodes, envs.num_envs),
+        seed=seed,
+        title=f"evaluating in {task.game}",
+    )
+    agent.train(training)
+    return returns
+
+
+def evaluate_run(
+    folder: Path,
+    *,
+    episodes: int | None,
+    envs: int,
+    max_frames: int,
+    seed: int,
+    seconds: int,
+    accelerator: str = "auto",
+) -> None:
+    """`fovea agents evaluate`: play `episodes` and write them to run.json as `evaluation`.
+
+    Args:
+        folder: run folder of the agent.
+        episodes: how many; None for as many as the protocol has.
+        envs: environments at once.
+        max_frames: longer episodes are cut off.
+        seed: of games and actions.
+        seconds: of film of the first episode at most; 0 for none.
+        accelerator: auto, cpu or cuda.
+    """
+    if not (folder / "run.json").exists():
+        raise UserError(f"{folder} is no run folder: train an agent with fovea agents fit")
+    at = device(accelerator)
+    with exclusive(folder):
+        loaded = load_agent(folder)
+        episodes = episodes or loaded.task.env_settings.episodes
+        settings = {
+            "checkpoint": loaded.checkpoint.name,
+            "trained": loaded.played,
+            "episodes": episodes,
+            "envs": min(envs, episodes),
+            "max_frames": max_frames,
+            "seed": seed,
+        }
+        if not _holds(folder, settings, seconds):
+            settings["video_seconds"] = seconds
+            _evaluate(folder, loaded, settings, at)
+        else:
+            print(f"{folder}: evaluated before, skipped")
+        _print(read_run(folder).evaluation)
+
+
+def _holds(folder: Path, settings: dict, seconds: int) -> bool:
+    """Whether run.json has this evaluation, and the film if one is asked for."""
+    found = read_run(folder).evaluation
+    if not found or any(getattr(found, key) != value for key, value in settings.items()):
+        return False
+    if not seconds:
+        return True
+    filmed = found.video is None or (folder / VIDEO).exists()
+    return found.video_seconds == seconds and filmed
+
+
+def _evaluate(folder: Path, loaded: LoadedAgent, settings: dict, at: torch.device) -> None:
+    agent, task = loaded.agent, loaded.task
+    agent.to(at)
+    moments: list[Moment] = []
+    returns, lengths = play_episodes(
+        agent,
+        task.make_envs(settings["envs"], False, settings["max_frames"], settings["seed"]),
+        quotas(settings["episodes"], settings["envs"]),
+        seed=settings["seed"],
+        title=f"{folder.name} evaluated",
+        film_to=moments,
+        film_steps=settings["video_seconds"] * STEPS_PER_SECOND,
+    )
+    (folder / VIDEO).unlink(missing_ok=True)
+    if moments:
+        film(folder / VIDEO, moments, agent.extractor.encoder)
+    game, mean = find(task.game), float(np.mean(returns))
+    evaluation = Evaluation(
+        game=task.game,
+        protocol=protocol(agent, task, settings),
+        command=typed(),
+        **settings,
+        returns=returns,
+        lengths=lengths,
+        mean=mean,
+        hns=hns(task.game, mean),
+        random=game.random,
+        human=game.human,
+        video=VIDEO if moments else None,
+    )
+    RunWriter(folder, "agent", "").update(evaluation=evaluation)
+
+
+def quotas(episodes: int, envs: int) -> list[int]:
+    """Episodes of each environment: fixed beforehand, so that short ones are not favoured."""
+    return [episodes // envs + (env < episodes % envs) for env in range(envs)]
+
+
+@torch.no_grad()
+def play_episodes(
+    agent: Agent,
+    envs: Envs,
+    quota: list[int],
+    *,
+    seed: int,
+    title: str,
+    film_to: list[Moment] | None = None,
+    film_steps: int = 0,
+) -> tuple[list[float], list[int]]:
+    """Play `quota[i]` whole episodes in each environment i.
+
+    Args:
+        agent: who plays.
+        envs: the environments.
+        quota: episodes of each.
+        seed: of the actions.
+        title: of the progress bar.
+        film_to: gets the moments of the first environment's first episode.
+        film_steps: so many of them at most.
+
+    Returns the episodes' raw returns and their lengths in agent steps, by environment.
+    """
+    generator = keyed("cpu", Stream.EVALUATION_ACTIONS, seed)
+    returns: list[list[float]] = [[] for _ in quota]
+    lengths: list[list[int]] = [[] for _ in quota]
+    film_to = [] if film_to is None else film_to
+    score, screens = 0.0, envs.reset()
+    with bar(title, "steps", None) as shown:
+        while any(len(ended) < asked for ended, asked in zip(returns, quota, strict=True)):
+            if not returns[0] and len(film_to) < film_steps:
+                film_to.append(Moment(screens[0].copy(), score))
+            obs = agent.observe(torch.from_numpy(screens).to(agent.device))
+            step = envs.step(agent.act(obs, generator).cpu().numpy())
+            score, screens = score + float(step.reward[0]), step.screens
+            ended = np.flatnonzero(step.ended)
+            for env, total, length in zip(ended, step.returns, step.lengths, strict=True):
+                if len(returns[env]) < quota[env]:
+                    returns[env].append(float(total))
+                    lengths[env].append(int(length))
+            shown.update(len(quota))
+            if len(ended):
+                _extrapolate(shown, lengths, quota)
+    return list(itertools.chain(*returns)), list(itertools.chain(*lengths))
+
+
+def _extrapolate(shown: tqdm, lengths: list[list[int]], quota: list[int]) -> None:
+    """Set the bar's total to what it is if the rest of the episodes are as long as those so far."""
+    ended = list(itertools.chain(*lengths))
+    shown.total = max(shown.n, int(np.mean(ended) * max(quota) * len(quota)))
+    shown.set_postfix(episodes=f"{len(ended)}/{sum(quota)}")
+
+
+def protocol(agent: Agent, task: AtariTask, settings: dict) -> str:
+    """How it was played, in words."""
+    env = task.env_settings
+    named = env == PROTOCOLS[task.protocol] and not task.fire_reset
+    name = f"{task.protocol}: " if named else ""
+    actions = "all 18 actions, " if task.full_actions else ""
+    fire = "the button pressed first, " if task.fire_reset else ""
+    return (
+        f"{name}sticky {env.sticky:g}, up to {max(env.noop_max - 1, 0)} frames of "
+        f"no-op, {fire}whole episodes cut at {settings['max_frames']:,} frames, {actions}"
+        f"{agent.evaluation}"
+    )
+
+
+def _print(found: Evaluation) -> None:
+    returns = np.array(found.returns)
+    rows = {
+        "game": found.game,
+        "protocol": found.protocol,
+        "trained for": f"{found.trained:,} agent steps ({4 * found.trained:,} frames)",
+        "episodes": f"{len(returns)}, of {np.mean(found.lengths):,.0f} agent steps on average",
+        "return": f"{found.mean:.2f} on average, {returns.min():g} to {returns.max():g}",
+        "reference": f"{found.random:g} the random agent, {found.human:g} a human tester",
+        "HNS": f"{found.hns:.3f} (0 is the random agent, 1 the human tester)",
+        "video": found.video or "none (--video)",
+    }
+    for name, value in rows.items():
+        print(f"  {name:12} {value}")
