@@ -18,6 +18,7 @@ from tqdm import tqdm
 from fovea import command
 from fovea.analysis.study_kinds import KINDS, Command, Study
 from fovea.command import ACCELERATORS, UserError, positive
+from fovea.configs import locate, shipped
 from fovea.files import write_text
 from fovea.runs import read_run
 
@@ -33,15 +34,20 @@ finished and goes on where it was. The file says its kind:
 
 EXAMPLE = """\
 example:
-  fovea analysis study analysis/studies/objectives.yaml --out runs/objectives --seeds 0
-  fovea analysis study analysis/studies/agents.yaml --out runs/agents --seeds 0 --jobs 4
+  fovea analysis study objectives --out runs/objectives --seeds 0
+  fovea analysis study agents --out runs/agents --seeds 0 --jobs 4
 """
+
+STUDIES = "fovea.analysis", "studies"
+"""Where the shipped studies lie."""
 
 
 def parsed(arguments: list[str]) -> argparse.Namespace:
     parser = command.parser("fovea analysis study", ABOUT)
     parser.epilog = EXAMPLE
-    parser.add_argument("study", metavar="FILE", type=Path, help="what is run")
+    parser.add_argument(
+        "study", metavar="STUDY", help=f"a file, or one of {', '.join(shipped(*STUDIES))}"
+    )
     parser.add_argument("--out", metavar="FOLDER", type=Path, required=True, help="where to")
     parser.add_argument("--seeds", type=int, nargs="+", help="only these of the study's seeds")
     parser.add_argument(
@@ -62,7 +68,7 @@ def parsed(arguments: list[str]) -> argparse.Namespace:
 def run(arguments: list[str]) -> None:
     """Run `fovea analysis study ARGUMENTS`."""
     args = parsed(arguments)
-    study = read(args.study)
+    study = read(locate(args.study, *STUDIES))
     if args.samples:
         study = _with_samples(study, args.samples)
     names = _chosen("run", args.only, list(study.runs))

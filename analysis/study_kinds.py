@@ -18,8 +18,8 @@ class Study:
         games: that are recorded for the encoders, or that the agents play.
         steps: agent steps a game, recorded with the random policy, or that an agent learns from.
         seeds: of every draw of a run: the initial weights, the split by episode, the games.
-        runs: {name: {"config": file, "settings": {dotted name: value}}}. "{seed}" in a value
-            becomes the seed, as in runs/objectives/seed-{seed}/recipe.
+        runs: {name: {"config": name or file, "settings": {dotted name: value}}}. "{seed}" in a
+            value becomes the seed, as in runs/objectives/seed-{seed}/recipe.
         differences: pairs of runs [a, b] whose difference a - b is shown.
     """
 
@@ -116,7 +116,7 @@ class AgentStudy(Study):
     episodes: int
 
     def jobs(self, out, names, seed, accelerator):
-        shared = {"data.steps": self.steps, "trainer.accelerator": accelerator}
+        shared = {"data.total_steps": self.steps, "trainer.accelerator": accelerator}
         evaluation = ["--episodes", self.episodes, "--accelerator", accelerator]
         return {
             folder: [

@@ -176,6 +176,7 @@ class RunRecord(Record):
         continual: of a sequence of games.
         history: what was asked of the run over time, where that has changed.
         loggers: names of the loggers beside ours.
+        init_from: what the first weights were taken from; None for weights of its own.
     """
 
     name: str = ""
@@ -199,6 +200,7 @@ class RunRecord(Record):
     continual: ContinualRecord | None = None
     history: list[Any] = field(default_factory=list)
     loggers: list[str] = field(default_factory=list)
+    init_from: str | None = None
 
     @classmethod
     def read(cls, found: Mapping[str, Any]) -> Self:

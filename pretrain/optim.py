@@ -81,7 +81,8 @@ def _trust(parameter: Tensor, update: Tensor, eta: float) -> Tensor:
 def configure(module: nn.Module, how: Optimisation, steps: int) -> dict:
     """What Lightning's `configure_optimizers` returns for the parameters of `module`.
 
-    The rate rises linearly over the warm-up and falls along a half-cosine to 0 at `steps`.
+    The rate rises linearly over the warm-up and falls along a half-cosine to 0 at `steps`; that of
+    the last step holds where a run is longer.
     """
     trained = [p for p in module.parameters() if p.requires_grad]
     groups = [
@@ -93,7 +94,7 @@ def configure(module: nn.Module, how: Optimisation, steps: int) -> dict:
     else:
         optimiser = torch.optim.AdamW(groups, lr=how.lr, fused=True)
     schedule = torch.optim.lr_scheduler.LambdaLR(
-        optimiser, lambda step: rate(step, how.warmup, steps)
+        optimiser, lambda step: rate(min(step, steps - 1), how.warmup, steps)
     )
     return {"optimizer": optimiser, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 

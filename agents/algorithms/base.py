@@ -59,10 +59,15 @@ class Agent(lightning.LightningModule, ABC):
         adam_eps: Adam's epsilon.
         anneal_lr: whether learning rates fall linearly to 0 over the run.
         seed: of the initial heads.
+
+    Attributes:
+        schedule_steps: updates that schedules are stretched over, where it is not the whole run;
+            after them their last values hold.
     """
 
     evaluation: str
     """How it acts in an evaluation, for the name of the protocol."""
+    schedule_steps: int | None = None
 
     def __init__(
         self,
@@ -160,11 +165,21 @@ class Agent(lightning.LightningModule, ABC):
         # One kernel a step; Lightning does not clip gradients for it in mixed precision.
         fused = self.trainer.precision == "32-true"
         optimiser = torch.optim.Adam(groups, eps=self.adam_eps, fused=fused)
-        steps = self.trainer.estimated_stepping_batches if self.anneal_lr else 0
+        steps = self.schedule_steps
+        if self.anneal_lr and not steps:
+            steps = int(self.trainer.estimated_stepping_batches)
         schedule = torch.optim.lr_scheduler.LambdaLR(
-            optimiser, lambda step: 1 - step / steps if steps else 1.0
+            optimiser, lambda step: self.rate(step, steps or 1)
         )
         return {"optimizer": optimiser, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+    def rate(self, step: int, steps: int) -> float:
+        """The share of the learning rates at an update of one of so many, counted from 0."""
+        return 1 - min(step, steps - 1) / steps if self.anneal_lr else 1.0
+
+    def schedules(self, step: int, steps: int) -> dict[str, float]:
+        """What depends on the length of a run, at an update of one of so many."""
+        return {"learning rate": self.lr * self.rate(step, steps)} if self.anneal_lr else {}
 
     def on_load_checkpoint(self, checkpoint: dict) -> None:
         check_weights(self, checkpoint["state_dict"])

@@ -66,7 +66,7 @@ def _learn(
 ) -> None:
     cli = AgentCLI(settings | {"run": str(folder)}, begin, norm_tasks)
     with cli.stack:
-        cli.fit()
+        cli.fit(save=False)
         agent, experience = cli.model, cli.datamodule.experience
         played = experience.played
         experience.fresh = True  # its last observations may lie on the device it has left

@@ -8,7 +8,7 @@ from functools import partial
 from pathlib import Path
 
 import yaml
-from jsonargparse import ArgumentError, ArgumentParser
+from jsonargparse import ArgumentParser
 from tqdm import tqdm
 
 from fovea.agents.algorithms.base import Agent
@@ -19,8 +19,10 @@ from fovea.agents.continual.tables import NUMBERS, phase, tables
 from fovea.agents.task import AtariTask
 from fovea.command import UserError
 from fovea.files import exclusive, write_text
-from fovea.pretrain.training.cli import refuse_other_settings
-from fovea.pretrain.training.config_errors import explain
+from fovea.lazy import import_all
+from fovea.pretrain.training.config_errors import FAULTS, explain
+from fovea.pretrain.training.growth import changes
+from fovea.pretrain.training.parser import NamedConfig
 from fovea.runs import RunWriter
 from fovea.schema import ContinualRecord
 
@@ -59,9 +61,9 @@ def parsed(args: list[str]) -> tuple[Path, TaskSequence, str]:
     Raises UserError for what cannot be parsed, and where the folder holds a run of other settings.
     """
     parser = ArgumentParser("fovea agents continual", description=DESCRIPTION, exit_on_error=False)
-    parser.add_argument(
-        "-c", "--config", action="config", help="such as agents/configs/continual.yaml"
-    )
+    import_all("fovea.agents.algorithms")
+    import_all("fovea.agents.adaptation")
+    parser.add_argument("-c", "--config", action=NamedConfig, room="fovea.agents")
     parser.add_argument("--run", type=str, help="run folder, such as runs/sequence")
     parser.add_class_arguments(TaskSequence, skip={"methods", "agent", "task"})
     parser.add_argument(
@@ -75,8 +77,8 @@ def parsed(args: list[str]) -> tuple[Path, TaskSequence, str]:
         if not config.run:
             raise UserError("no run folder: say where to with --run runs/NAME")
         resolved = parser.dump(config)
-        refuse_other_settings(Path(config.run), resolved, parser)
-    except (ArgumentError, ValueError) as fault:
+        changes(Path(config.run), resolved, parser)
+    except FAULTS as fault:
         if mistake := explain(fault, (TaskSequence, ParsedMethod, Agent, AtariTask)):
             raise mistake from None
         raise

@@ -37,7 +37,7 @@ from fovea.metrics import held_out
 from fovea.pretrain.data import Batch, Windows
 from fovea.pretrain.encoders.encoder import Encoder, Features
 from fovea.pretrain.encoders.vit import Shape, build
-from fovea.pretrain.optim import Optimisation, configure, decay
+from fovea.pretrain.optim import Optimisation, configure, cosine, decay, rate
 from fovea.pretrain.terms.all_gather import all_gather
 from fovea.pretrain.terms.feature_std import feature_std
 from fovea.seeding import Draws, Stream
@@ -59,10 +59,13 @@ class Objective(lightning.LightningModule):
             (index into the data's games) and "place" (index into all training screens, in memory
             or not), each (B, K, ...).
         progress: the share of the run's steps that are over, for schedules.
+        schedule_steps: steps that schedules are stretched over, where it is not the whole run;
+            after them their last values hold.
     """
 
     offsets: tuple[int, ...] = (0,)
     labels: tuple[str, ...] = ()
+    schedule_steps: int | None = None
 
     def __init__(
         self,
@@ -157,7 +160,7 @@ class Objective(lightning.LightningModule):
                 module.compile()
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
-        self.progress = self.trainer.global_step / self.trainer.max_steps
+        self.progress = self.share(self.trainer.global_step)
         losses = self._losses(batch, Stream.VIEWS)
         loss = torch.stack(list(losses.values())).sum()
         # Lightning takes hundreds of Python calls for a number, and would drop most of them.
@@ -184,7 +187,7 @@ class Objective(lightning.LightningModule):
         return self.losses(*views)
 
     def optimizer_step(self, epoch, batch_idx, optimizer, optimizer_closure=None) -> None:
-        decay(optimizer, self.optimisation, self.trainer.global_step / self.trainer.max_steps)
+        decay(optimizer, self.optimisation, self.share(self.trainer.global_step))
         super().optimizer_step(epoch, batch_idx, optimizer, optimizer_closure)
         self.after_optimizer_step()
 
@@ -198,4 +201,21 @@ class Objective(lightning.LightningModule):
                 f"max_steps is {self.trainer.max_steps}, and the schedule of the learning rate "
                 "needs the number of steps: Trainer(max_steps=1000)"
             )
-        return configure(self, self.optimisation, self.trainer.max_steps)
+        return configure(self, self.optimisation, self.schedule_steps or self.trainer.max_steps)
+
+    def share(self, step: int) -> float:
+        """The share of the schedules that is over at a step, counted from 0; less than 1."""
+        steps = self.schedule_steps or self.trainer.max_steps
+        return min(step, steps - 1) / steps
+
+    def schedules(self, step: int, steps: int) -> dict[str, float]:
+        """What depends on the length of a run, at a step of one of so many.
+
+        A subclass that has more of it than the learning rate and the weight decay adds it.
+        """
+        how, step = self.optimisation, min(step, steps - 1)
+        values = {"learning rate": how.lr * rate(step, how.warmup, steps)}
+        if how.last_weight_decay is not None:
+            share = step / steps
+            values["weight decay"] = cosine(how.weight_decay, how.last_weight_decay, share)
+        return values

@@ -60,6 +60,10 @@ class BYOL(TwoViews):
         targets = [self.teacher_projector(view.summary) for view in teacher]
         return {"prediction": byol_loss(*predictions, *targets)}
 
+    def schedules(self, step: int, steps: int) -> dict[str, float]:
+        momentum = cosine(self.momentum, 1.0, min(step, steps - 1) / steps)
+        return super().schedules(step, steps) | {"the teacher's momentum": momentum}
+
     def after_optimizer_step(self) -> None:
         momentum = cosine(self.momentum, 1.0, self.progress)
         ema_update(self.teacher, self.encoder, momentum)

@@ -77,9 +77,19 @@ class DINO(TwoViews):
 
     @property
     def teacher_temperature(self) -> float:
+        return self._temperature(self.progress)
+
+    def _temperature(self, progress: float) -> float:
         first, last = self.teacher_temperatures
-        share = min(1.0, self.progress / self.warmup) if self.warmup else 1.0
+        share = min(1.0, progress / self.warmup) if self.warmup else 1.0
         return first + (last - first) * share
+
+    def schedules(self, step: int, steps: int) -> dict[str, float]:
+        progress = min(step, steps - 1) / steps
+        return super().schedules(step, steps) | {
+            "the teacher's momentum": cosine(self.momentum, 1.0, progress),
+            "the teacher's temperature": self._temperature(progress),
+        }
 
     def views(self, windows: Tensor, draws: Draws) -> tuple[Tensor, ...]:
         """Two global views (B, stack, H, W) uint8, then local crops (B, stack, side, side)."""

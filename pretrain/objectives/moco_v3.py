@@ -67,6 +67,10 @@ class MoCoV3(TwoViews):
         keys = [self.teacher_projector(view.summary) for view in teacher]
         return {"contrast": moco_loss(*queries, *keys, temperature=self.temperature)}
 
+    def schedules(self, step: int, steps: int) -> dict[str, float]:
+        momentum = cosine(self.momentum, 1.0, min(step, steps - 1) / steps)
+        return super().schedules(step, steps) | {"the teacher's momentum": momentum}
+
     def after_optimizer_step(self) -> None:
         momentum = cosine(self.momentum, 1.0, self.progress)
         ema_update(self.teacher, self.encoder, momentum)

@@ -19,8 +19,8 @@ from safetensors.torch import load_file
 from fovea.command import UserError
 from fovea.pretrain.encoders.folder import load_encoder
 from fovea.pretrain.training.checkpoint import newest
-from fovea.pretrain.training.cli import refuse_other_settings
 from fovea.pretrain.training.fit import fit
+from fovea.pretrain.training.growth import changes
 from fovea.runs import read_run
 
 ROOT = Path(__file__).parents[2]
@@ -151,8 +151,9 @@ def test_an_interrupt_is_one_and_the_run_goes_on(
 
 def test_other_settings_in_the_same_folder_are_refused(recordings: Path, tmp_path: Path) -> None:
     fit(arguments("vicreg", recordings, tmp_path, "--trainer.max_steps", "2"))
-    with pytest.raises(UserError, match=r"holds a run with trainer.max_steps = 2, not 3"):
-        fit(arguments("vicreg", recordings, tmp_path, "--trainer.max_steps", "3"))
+    with pytest.raises(UserError, match=r"holds a run with seed_everything = 0, not 1: give anoth"):
+        fit(arguments("vicreg", recordings, tmp_path, "--trainer.max_steps", "3",
+                      "--seed_everything", "1"))  # fmt: skip
 
 
 def test_a_run_of_another_kind_is_refused_by_what_differs(tmp_path: Path) -> None:
@@ -160,7 +161,7 @@ def test_a_run_of_another_kind_is_refused_by_what_differs(tmp_path: Path) -> Non
     parser = ArgumentParser(exit_on_error=False)
     parser.add_argument("--steps", type=int)
     with pytest.raises(UserError, match=r"holds a run with stacks = 4, not None"):
-        refuse_other_settings(tmp_path, "steps: 1", parser)
+        changes(tmp_path, "steps: 1", parser)
 
 
 def test_the_monitor_stops_a_run_that_diverges_and_keeps_the_last_good_checkpoint(
