@@ -9,16 +9,19 @@ analysis.iqm(scores), analysis.interval(analysis.iqm, scores)    # (runs, games)
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from fovea.lazy import lazily
 
-STATISTICS = ("mean", "median", "iqm", "optimality_gap", "improvement", "interval")
+if TYPE_CHECKING:
+    from fovea.analysis.reporting import report as report
+    from fovea.analysis.runs import Run as Run
+    from fovea.analysis.runs import read_runs as read_runs
+    from fovea.analysis.statistics import improvement as improvement
+    from fovea.analysis.statistics import interval as interval
+    from fovea.analysis.statistics import iqm as iqm
+    from fovea.analysis.statistics import mean as mean
+    from fovea.analysis.statistics import median as median
+    from fovea.analysis.statistics import optimality_gap as optimality_gap
 
-__getattr__, __dir__ = lazily(
-    __name__,
-    {
-        "Run": "fovea.analysis.runs",
-        "read_runs": "fovea.analysis.runs",
-        "report": "fovea.analysis.reporting",
-        **dict.fromkeys(STATISTICS, "fovea.analysis.statistics"),
-    },
-)
+__getattr__, __dir__ = lazily(__name__)

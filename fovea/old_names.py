@@ -110,9 +110,9 @@ def read_config(folder: Path) -> dict[str, Any]:
     return renamed_config(config) if is_old(folder) else config
 
 
-def renamed_config(config: Mapping[str, Any]) -> dict[str, Any]:
+def renamed_config(found: Mapping[str, Any]) -> dict[str, Any]:
     """A config of 0.1 in the names of today; what it does not say is left unsaid."""
-    config = _public_paths(config)
+    config: dict[str, Any] = _public_paths(found)
     if "games" in config:
         return _sequence(config)
     if "game" in config["data"]:

@@ -113,8 +113,9 @@ def write_arrays(path: Path, arrays: Mapping[str, Any]) -> None:
     """Write the arrays beside the JSON file `path`, atomically."""
     import numpy as np
 
+    columns: dict[str, Any] = {name: np.asarray(array) for name, array in arrays.items()}
     with replacing(path.with_suffix(".npz")) as temporary, open(temporary, "wb") as file:
-        np.savez_compressed(file, **{name: np.asarray(array) for name, array in arrays.items()})
+        np.savez_compressed(file, **columns)
 
 
 def read_arrays(path: Path) -> dict[str, np.ndarray]:

@@ -60,7 +60,8 @@ class RunWriter:
     def update(self, **fields: Any) -> None:
         """Set fields of the record (state, step, evaluation ...) and write run.json."""
         seconds = round(time.monotonic() - self._began, 3)
-        self.record = replace(self.record, **{"updated": _now(), "seconds": seconds} | fields)
+        changes: dict[str, Any] = {"updated": _now(), "seconds": seconds} | fields
+        self.record = replace(self.record, **changes)
         if self.writes:
             write_json(self.folder / "run.json", self.record.plain())
 

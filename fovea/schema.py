@@ -145,7 +145,7 @@ class ContinualRecord(Record):
     def read(cls, found: Mapping[str, Any]) -> Self:
         record = super().read(found)
         record.methods = {
-            name: ContinualMethod.read(method) for name, method in record.methods.items()
+            name: ContinualMethod.read(method) for name, method in found.get("methods", {}).items()
         }
         return record
 
@@ -205,8 +205,8 @@ class RunRecord(Record):
     @classmethod
     def read(cls, found: Mapping[str, Any]) -> Self:
         record = super().read(found)
-        if record.evaluation is not None:
-            record.evaluation = Evaluation.read(record.evaluation)
-        if record.continual is not None:
-            record.continual = ContinualRecord.read(record.continual)
+        if (evaluation := found.get("evaluation")) is not None:
+            record.evaluation = Evaluation.read(evaluation)
+        if (continual := found.get("continual")) is not None:
+            record.continual = ContinualRecord.read(continual)
         return record

@@ -66,6 +66,8 @@ class Windows(lightning.LightningDataModule):
     ):
         super().__init__()
         self.recordings, self.batch_size, self.seed = recordings, batch_size, seed
+        self.training: InMemory | Rotation
+        self.validation: InMemory | Rotation
         if memory is None:
             training, validation, _ = Frames.load(recordings).split(fractions, seed)
             self.training, self.validation = InMemory(training), InMemory(validation)
@@ -103,7 +105,7 @@ class Segment(NamedTuple):
 
     epoch: int
     """Which pass over all windows."""
-    index: int
+    index: int  # type: ignore[assignment]  # and not the method of tuples
     """Which group of the pass."""
     group: list[int]
     begin: int

@@ -10,13 +10,13 @@ probes.overlay(encoder, screens, maps)              # (N, H, W, 3) uint8, RGB
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from fovea.lazy import lazily
 
-__getattr__, __dir__ = lazily(
-    __name__,
-    {
-        "attention_map": "fovea.pretrain.encoders.attention",
-        "measure": "fovea.probes.run",
-        "overlay": "fovea.pretrain.encoders.attention",
-    },
-)
+if TYPE_CHECKING:
+    from fovea.pretrain.encoders.attention import attention_map as attention_map
+    from fovea.pretrain.encoders.attention import overlay as overlay
+    from fovea.probes.run import measure as measure
+
+__getattr__, __dir__ = lazily(__name__)

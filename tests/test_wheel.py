@@ -121,6 +121,7 @@ def test_a_source_distribution_makes_the_same_wheel(
     assert held(make_wheel(source, tmp_path / "wheel")) == held(wheel)
 
 
+@pytest.mark.timeout(600)
 def test_from_an_empty_folder_the_whole_way_can_be_walked(python: Path, tmp_path: Path) -> None:
     where = run(python, "-c", "import fovea; print(fovea.__file__)", cwd=tmp_path)
     assert Path(where.strip()).is_relative_to(python.parents[1])

@@ -77,6 +77,7 @@ def rows(run: Path) -> dict[tuple[str, str], str]:
     return {(step, name): value for step, name, value in cells if not name.endswith("_per_second")}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("config", SINGLE)
 def test_every_config_trains_two_updates_and_a_frozen_encoder_does_not_move(
     config: str, encoder: Path, tmp_path: Path, request: pytest.FixtureRequest
@@ -107,6 +108,7 @@ def test_every_config_trains_two_updates_and_a_frozen_encoder_does_not_move(
     assert LOGGED[kind] <= names
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("config", "steps", "every"),
     [("dqn", 224, 9), ("der", 224, 9), ("ppo_frozen", 256, 7), ("ppo_nature", 96, 7)],

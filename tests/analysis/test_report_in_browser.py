@@ -17,6 +17,8 @@ from selenium.webdriver.support.ui import Select, WebDriverWait
 import report_samples as samples
 from fovea.analysis import report
 
+pytestmark = pytest.mark.browser
+
 NASTY = "<script>window.hacked=1</script><img src=x onerror=window.hacked=1>"
 FLAGS = (
     "--headless",

@@ -41,6 +41,7 @@ def shards(out: Path) -> list[Path]:
     return sorted(out.glob("*/shard-*.parquet"))
 
 
+@pytest.mark.slow
 def test_any_number_of_workers_records_the_same_bytes(tmp_path: Path):
     for workers in (1, 2):
         collect(
@@ -75,6 +76,7 @@ def test_more_steps_add_shards_to_those_that_are_there(recordings: Path, tmp_pat
     assert first == again == [open_dataset(recordings / "breakout")]
 
 
+@pytest.mark.slow
 def test_a_kill_loses_no_sealed_shard_and_changes_nothing(tmp_path: Path):
     arguments = "breakout", "--steps", "800", "--shard-steps", "100", "--workers", "2"
     whole = run(command(tmp_path / "whole", *arguments))

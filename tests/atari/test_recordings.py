@@ -242,6 +242,7 @@ def test_the_command_lists_every_damage_and_ends_with_2(copied: Path):
     assert run.returncode == 2
 
 
+@pytest.mark.slow
 def test_the_fix_that_verify_names_brings_every_byte_back(
     recordings: Path, copied: Path, capfd: pytest.CaptureFixture
 ):

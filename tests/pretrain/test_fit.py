@@ -58,6 +58,7 @@ def rows(run: Path) -> dict[tuple[str, str], str]:
     return {(step, name): value for step, name, value in cells if not name.endswith("_per_second")}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("config", CONFIGS, ids=lambda path: path.stem)
 def test_every_config_trains_two_steps_and_exports(
     config: Path, recordings: Path, tmp_path: Path
@@ -86,6 +87,7 @@ def test_what_was_learned_is_measured_on_held_out_episodes(
     assert same(weights(tmp_path / "often"), weights(tmp_path / "once"))
 
 
+@pytest.mark.slow
 def test_a_killed_run_ends_as_the_run_that_was_never_killed(
     recordings: Path, tmp_path: Path
 ) -> None:
@@ -181,6 +183,7 @@ def test_the_monitor_stops_a_run_that_diverges_and_keeps_the_last_good_checkpoin
         assert all(torch.isfinite(weight).all() for weight in state.values())
 
 
+@pytest.mark.slow
 def test_the_monitor_stops_a_run_that_collapses(
     recordings: Path, tmp_path: Path, capsys: pytest.CaptureFixture
 ) -> None:
@@ -229,6 +232,7 @@ def test_a_run_needs_a_folder(recordings: Path) -> None:
         fit(["-c", str(CONFIGS[-1]), "--data.recordings", f"[{recordings}]"])
 
 
+@pytest.mark.slow
 def test_a_full_disk_keeps_what_was_whole(recordings: Path, tmp_path: Path) -> None:
     command = [sys.executable, "-m", "fovea", "pretrain", "fit"]
     command += arguments("vicreg", recordings, tmp_path / "mine", "--trainer.max_steps", "4",

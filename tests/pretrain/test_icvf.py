@@ -93,6 +93,7 @@ def test_whether_now_is_the_goal_is_told_by_its_place() -> None:
     assert at_intention.tolist() == [0, 1]
 
 
+@pytest.mark.slow
 def test_values_become_discounted_distances() -> None:
     """In a chain of screens 0 to 3, each its own feature, a goal d steps ahead is worth
     -(1 + 0.5 + ... + 0.5 ** (d - 1)), whatever is wanted."""

@@ -59,6 +59,7 @@ def shown(batch: int) -> tuple[Tensor, ...]:
     return now.to(torch.uint8), later.view_as(now).to(torch.uint8), action, game
 
 
+@pytest.mark.slow
 def test_it_learns_actions_that_show() -> None:
     torch.manual_seed(0)
     objective = InverseDynamics(encoder=Shape(patch=42), width=128)

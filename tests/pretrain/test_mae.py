@@ -106,6 +106,7 @@ def test_patches_can_be_normalised() -> None:
     torch.testing.assert_close(target.var(-1), torch.ones(2, 9), rtol=0, atol=1e-2)
 
 
+@pytest.mark.slow
 def test_one_batch_is_learned() -> None:
     objective = small(mean_screen=False)
     grey = screens(4)[:, :1, :1, :1].expand(-1, 4, 84, 84)  # what is shown tells what is hidden

@@ -93,6 +93,7 @@ def data(recordings: Path) -> Windows:
     return Windows([str(recordings)], batch_size=8)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("config", CONFIGS, ids=lambda path: path.stem)
 def test_two_ranks_have_the_step_of_one(config: Path, data: Windows, steps: Path) -> None:
     loss, *one = first_step(config, data, devices=1)
@@ -107,6 +108,7 @@ def test_two_ranks_have_the_step_of_one(config: Path, data: Windows, steps: Path
                 assert off <= 1e-3 * value.abs().max() + 1e-5 * scale, name
 
 
+@pytest.mark.slow
 def test_a_run_of_two_ranks_is_that_of_one_and_goes_on_as_one(
     recordings: Path, tmp_path: Path, capsys: pytest.CaptureFixture
 ) -> None:

@@ -116,6 +116,7 @@ def test_a_pass_has_all_windows_once_and_shows_what_they_are(cut: Path) -> None:
         assert torch.equal(batch.labels["game"], whole.game[place])
 
 
+@pytest.mark.slow
 def test_never_more_screens_are_held_than_the_limit(
     cut: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -248,6 +249,7 @@ class Kept(Objective):
         return {"some": (features.summary.mean(1) - self.mean.mean() / 255).pow(2).mean()}
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:You're resuming from a checkpoint")
 def test_a_run_that_goes_on_in_another_group_is_prepared_as_at_the_start(
     cut: Path, tmp_path: Path

@@ -81,6 +81,7 @@ def test_what_a_game_does_not_have_is_not_asked_for(frames: Frames, loss: str) -
     assert objective.losses(screens, state, game)["state"] != before
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("loss", ["regression", "classification"])
 def test_its_own_memory_is_learned(frames: Frames, loss: str) -> None:
     objective = prepared(frames, loss=loss)

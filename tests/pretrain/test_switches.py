@@ -27,6 +27,7 @@ def run(config: str, recordings: Path, folder: Path, *more: str) -> list[str]:
             "--model.init_args.encoder.patch", "42", *more]  # fmt: skip
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("config", ["tov_vicreg", "dino"])
 def test_bf16_trains(config: str, recordings: Path, tmp_path: Path) -> None:
     fit(run(config, recordings, tmp_path, "--trainer.max_steps", "2",
@@ -61,6 +62,7 @@ def quick_compiler(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch, "compile", quick)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("quick_compiler")
 def test_compiling_changes_no_numbers_and_no_names() -> None:
     """Of a student that sees two sizes, and of the teacher that was copied before."""
@@ -84,6 +86,7 @@ def test_compiling_changes_no_numbers_and_no_names() -> None:
         assert encoder.vit.blocks._compiled_call_impl is not None
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("quick_compiler")
 def test_a_compiled_run_goes_on_from_its_checkpoint(
     recordings: Path, tmp_path: Path, capsys: pytest.CaptureFixture
