@@ -218,8 +218,8 @@ class FitCLI(LightningCLI):
         asked = self.config_init.trainer
         plugins = _listed(asked.plugins)
         if others := [plugin for plugin in plugins if isinstance(plugin, CheckpointIO)]:
-            # Going on after a kill trusts only checkpoints with a hash beside them. Those of another
-            # IO have none, and would be passed over as if the run had never got there.
+            # Going on after a kill trusts only checkpoints with a hash beside them. Those of
+            # another IO have none, and would be passed over as if the run had never got there.
             raise UserError(
                 f"trainer.plugins: {type(others[0]).__name__} would write checkpoints that the run "
                 "cannot go on from: leave it out"

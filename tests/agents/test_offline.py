@@ -128,7 +128,7 @@ def test_a_run_begins_with_the_weights_of_another_and_plays_with_them_at_once(
     offline, online = tmp_path / "offline", tmp_path / "online"
     fit(arguments("cal_ql", encoder, offline, "--model.init_args.recordings", recordings,
                   "--data.steps", 640))  # fmt: skip
-    begin = ("--start", offline, "--model.init_args.lr", 0, "--model.init_args.warmup", 64,
+    begin = ("--init_from", offline, "--model.init_args.lr", 0, "--model.init_args.warmup", 64,
              "--model.init_args.epsilon_initial", 0.0, "--data.steps", 72)  # fmt: skip
     fit(arguments("dqn_frozen", encoder, online, *begin))
     ours, theirs = (load(run).agent.state_dict() for run in (offline, online))
@@ -155,7 +155,7 @@ def cloned(recordings: Path, encoder: Path, tmp_path_factory: pytest.TempPathFac
 
 def test_who_is_cloned_is_where_a_ppo_begins(cloned: Path, encoder: Path, tmp_path: Path) -> None:
     ppo = tmp_path / "ppo"
-    fit(arguments("ppo_frozen", encoder, ppo, "--start", cloned, "--model.init_args.lr", 0,
+    fit(arguments("ppo_frozen", encoder, ppo, "--init_from", cloned, "--model.init_args.lr", 0,
                   "--model.init_args.rollout", 16, "--data.steps", 32))  # fmt: skip
     ours, theirs = (load(run).agent.state_dict() for run in (cloned, ppo))
     assert isinstance(load(cloned).agent, Cloned)
@@ -163,8 +163,11 @@ def test_who_is_cloned_is_where_a_ppo_begins(cloned: Path, encoder: Path, tmp_pa
 
 
 MISTAKES = {
-    "a start of another agent": (["--start", "{cloned}"], "is of another agent: weight head.adv"),
-    "a start that is none": (["--start", "nowhere"], "nowhere holds no agent"),
+    "a start of another agent": (
+        ["--init_from", "{cloned}"],
+        "is of another agent: weight head.adv",
+    ),
+    "a start that is none": (["--init_from", "nowhere"], "nowhere holds no agent"),
 }
 
 
