@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from dataclasses import is_dataclass
 from difflib import get_close_matches
 from typing import get_args, get_type_hints
@@ -16,7 +17,7 @@ from torch.nn import Module
 
 from fovea.command import UserError
 
-FAULTS = (ArgumentError, ValueError, MisconfigurationException)
+FAULTS = (ArgumentError, ValueError, MisconfigurationException, ModuleNotFoundError)
 """What parsing and building raise where a config is wrong, among others."""
 
 
@@ -31,20 +32,23 @@ def explain(fault: Exception, roots: Iterable[type]) -> UserError | None:
     for cause in causes:
         if isinstance(cause, UserError):
             return cause
+        if isinstance(cause, ModuleNotFoundError) and cause.name is None:
+            return UserError(str(cause).partition("\n")[0])  # Lightning's, of a logger's package
     if not any(isinstance(cause, ArgumentError | MisconfigurationException) for cause in causes):
         return None
     texts = [" ".join(str(cause).split()) for cause in causes]
     reason = texts[-1]
     if isinstance(causes[-1], KeyError):  # "Group 'encoder' does not accept option 'ptch'"
-        return _unknown("setting", reason.split("'")[-2], _settings(roots))
+        return _unknown("setting", reason.split("'")[-2], _settings(_reached(roots)))
     if given := _after("unrecognized arguments: ", reason):  # "--encoder.ptch=3"
         name = given.split()[0].split("=")[0].lstrip("-").rpartition(".")[2]
-        return _unknown("setting", name, _settings(roots))
+        return _unknown("setting", name, _settings(_reached(roots)))
+    classes = [kind.__name__ for kind in _reached(roots)]
     if name := _after("Expected a dot import path string: ", reason):
-        return _unknown("class", name, _classes(roots))
-    if isinstance(causes[-1], ImportError | AttributeError):
-        paths = [text.split("'")[1] for text in texts if _after("Problem with given class", text)]
-        return _unknown("class", paths[-1].rpartition(".")[2], _classes(roots), paths[-1])
+        return _unknown("class", name, classes)
+    paths = [text.split("'")[1] for text in texts if _after("Problem with given class_path", text)]
+    if paths and isinstance(causes[-1], ImportError | AttributeError):
+        return _unknown("class", paths[-1], classes)
     keys = [text.split('"')[1] for text in texts if _after('Parser key "', text)]
     plain = reason.replace("a <class '", "").replace("'>", "").replace("typing.", "")
     return UserError(f"setting {keys[-1]}: {plain}" if keys else texts[0])
@@ -55,11 +59,10 @@ def _after(beginning: str, text: str) -> str:
     return text.removeprefix(beginning) if text.startswith(beginning) else ""
 
 
-def _unknown(what: str, name: str, known: Iterable[str], given: str = "") -> UserError:
-    close = map(repr, get_close_matches(name, set(known), n=3))
-    hint = " or ".join(close)
-    more = f"did you mean {hint}?" if hint else "--help lists the known ones"
-    return UserError(f"unknown {what} {given or name!r}: {more}")
+def _unknown(what: str, name: str, known: Iterable[str]) -> UserError:
+    close = get_close_matches(name.rpartition(".")[2], set(known), n=3)
+    meant = f"did you mean {' or '.join(map(repr, close))}?" if close else "see --help"
+    return UserError(f"unknown {what} {name!r}: {meant}")
 
 
 def _causes(fault: BaseException | None) -> Iterator[BaseException]:
@@ -68,48 +71,44 @@ def _causes(fault: BaseException | None) -> Iterator[BaseException]:
         fault = fault.__cause__ or fault.__context__
 
 
-def _settings(roots: Iterable[type]) -> Iterator[str]:
-    """The names of all settings of these classes, their parents and children.
-
-    Also of the modules and dataclasses that are settings of theirs.
-    """
-    for kind in _family(roots):
-        yield from inspect.signature(kind.__init__).parameters if "__init__" in vars(kind) else ()
-        for hint in _hints(kind):
-            if is_dataclass(hint):
-                yield from hint.__dataclass_fields__
-            elif issubclass(hint, Module):
-                yield from _settings([hint])
+def _settings(kinds: Iterable[type]) -> Iterator[str]:
+    """The names of the settings of these classes."""
+    for kind in kinds:
+        if is_dataclass(kind):
+            yield from kind.__dataclass_fields__
+        elif "__init__" in vars(kind):
+            yield from inspect.signature(kind.__init__).parameters
 
 
-def _classes(roots: Iterable[type]) -> Iterator[str]:
-    """The names of these classes and of those that settings of theirs can be."""
-    for kind in _family(roots):
-        yield kind.__name__
-        taken = [hint for hint in _hints(kind) if issubclass(hint, Module | Logger | Callback)]
-        yield from (one.__name__ for hint in taken for one in (hint, *_children(hint)))
-
-
-def _family(roots: Iterable[type]) -> set[type]:
-    """These classes, their parents and their children."""
-    return {kind for root in roots for kind in (*root.__mro__[:-1], *_children(root))}
+def _reached(roots: Iterable[type]) -> set[type]:
+    """These classes, their parents and children, and those that settings of theirs can be."""
+    reached: set[type] = set()
+    waiting = list(roots)
+    while waiting:
+        kind = waiting.pop()
+        if kind not in reached:
+            reached.update(kind.__mro__[:-1])
+            waiting += kind.__subclasses__()
+            waiting += (hint for one in kind.__mro__[:-1] for hint in _hints(one))
+    return reached
 
 
 def _hints(kind: type) -> Iterator[type]:
-    """The classes in the annotations of a class's own settings."""
+    """The classes that a class's own settings can be, of those that have settings themselves."""
+    hints: dict[str, object] = {}
     if "__init__" in vars(kind):
-        for hint in get_type_hints(kind.__init__).values():
-            yield from _types(hint)
+        with suppress(NameError):  # what only type checkers import
+            hints = get_type_hints(kind.__init__)
+    for hint in hints.values():
+        for part in _parts(hint):
+            ours = part.__module__.startswith(("fovea.", "lightning."))
+            if ours and (is_dataclass(part) or issubclass(part, Module | Logger | Callback)):
+                yield part
 
 
-def _types(hint: object) -> Iterator[type]:
+def _parts(hint: object) -> Iterator[type]:
+    """The classes in an annotation: of `list[Logger] | None`, Logger and NoneType."""
     if isinstance(hint, type) and not get_args(hint):
         yield hint
     for part in get_args(hint):
-        yield from _types(part)
-
-
-def _children(kind: type) -> Iterator[type]:
-    for child in kind.__subclasses__():
-        yield child
-        yield from _children(child)
+        yield from _parts(part)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -134,7 +135,7 @@ def test_configs_are_listed_each_with_a_line(room: str, capsys: pytest.CaptureFi
     for line, path in zip(listed, known.values(), strict=True):
         name, about = line.split(maxsplit=1)
         assert path.read_text().startswith(f"# {about}\n"), name
-        assert about.endswith("."), name
+        assert about.endswith((".", "?")), name
 
 
 def test_a_class_is_found_by_its_short_name(recordings: Path, tmp_path: Path) -> None:
@@ -153,21 +154,20 @@ def test_a_class_is_found_by_its_short_name(recordings: Path, tmp_path: Path) ->
     fit(["-c", str(path), "--data.recordings", f"[{recordings}]", "--run", str(run),
          "--model.encoder.patch", "42", "--data.batch_size", "4",
          "--trainer.max_steps", "1"])  # fmt: skip
-    assert (
-        yaml.safe_load((run / "config.yaml").read_text())["model"]["init_args"]["projector"] == 16
-    )
+    held = yaml.safe_load((run / "config.yaml").read_text())
+    assert held["model"]["init_args"]["projector"] == 16
 
 
 @pytest.mark.parametrize(("asked", "message"), [
     (["--model", "VICRegg"], r"unknown class 'VICRegg': did you mean 'VICReg'"),
-    (["--model", "pretrain.vicreg.VICReg"], r"unknown class pretrain.vicreg.VICReg: did you mean"),
+    (["--model", "pretrain.vicreg.VICReg"], r"unknown class 'pretrain.vicreg.VICReg': did you"),
     (["--model.expandr", "3"], r"unknown setting 'expandr': did you mean 'expander'"),
     (["--model.encoder.ptch", "3"], r"unknown setting 'ptch': did you mean 'patch'"),
     (["--model.expander", "many"], r"setting expander: Expected int. Got value: many"),
     (["--data.memory", "many"], r"setting data.memory: Expected float. Got value: many"),
     (["--trainer.logger", "TensorBordLogger"], r"did you mean 'TensorBoardLogger'"),
     (["--trainer.callbacks+=LearningRateMonitr"], r"did you mean 'LearningRateMonitor'"),
-    (["--trainer.devices", "many"], "many"),
+    (["--trainer.max_epochs", "-5"], "max_epochs"),
     (["nonsense"], r"unknown setting 'nonsense'"),
 ])  # fmt: skip
 def test_a_mistake_is_named_with_what_is_near(
@@ -176,6 +176,12 @@ def test_a_mistake_is_named_with_what_is_near(
     with pytest.raises(UserError, match=message) as refused:
         fit(arguments(recordings, tmp_path / "mine", *asked))
     assert "\n" not in str(refused.value)
+
+
+@pytest.mark.skipif(bool(find_spec("wandb")), reason="wandb is installed")
+def test_a_logger_that_is_not_installed_is_named(recordings: Path, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="wandb"):
+        fit(arguments(recordings, tmp_path / "mine", "--trainer.logger", "WandbLogger"))
 
 
 def test_the_help_names_every_objective(capsys: pytest.CaptureFixture) -> None:
