@@ -8,18 +8,21 @@ from pathlib import Path
 
 from fovea import command
 from fovea.command import ACCELERATORS, Command, dispatch, parser, positive
+from fovea.configs import show
 from fovea.pretrain.training.malloc import keep_freed
 
 ABOUT = """Train agents in Atari games, on pretrained encoders or their own, and evaluate them.
 
-  fovea agents fit -c agents/configs/dqn_frozen.yaml --run runs/dqn
+  fovea agents configs                 what -c finds by name
+  fovea agents fit -c dqn_frozen --run runs/dqn --model.encoder.encoder runs/mine
   fovea agents evaluate --run runs/dqn --episodes 10 --video
-  fovea agents fit -c agents/configs/cal_ql.yaml --run runs/offline    from recordings
-  fovea agents fit -c agents/configs/dqn_frozen.yaml --run runs/dqn --init_from runs/offline
-  fovea agents continual -c agents/configs/continual.yaml --run runs/sequence
+  fovea agents fit -c cal_ql --run runs/offline    from recordings
+  fovea agents fit -c dqn_frozen --run runs/dqn --init_from runs/offline
+  fovea agents continual -c continual --run runs/sequence
 
 fit writes a run folder: run.json, config.yaml, metrics.csv and checkpoints/. The same command
-again resumes; --init_from starts with the weights of another run, such as one from recordings.
+again resumes; with a larger --data.total_steps the run goes on to that. --init_from starts with the
+weights of another run, such as one from recordings.
 evaluate adds the evaluation to run.json, and media/evaluation.webm. continual lets several methods
 learn one game after the other, evaluates them in all games after each, and shows the forgetting."""
 
@@ -74,10 +77,16 @@ def evaluate(arguments: list[str]) -> None:
     )
 
 
+def configs(arguments: list[str]) -> None:
+    """Run `fovea agents configs`."""
+    show("fovea agents configs", "fovea.agents", arguments)
+
+
 COMMANDS = {
     "fit": Command("fovea.agents.fit:fit", "train an agent in a game"),
     "evaluate": Command(f"{__name__}:evaluate", "play whole episodes with a trained agent"),
     "continual": Command("fovea.agents.continual.run:continual", "learn one game after the other"),
+    "configs": Command(f"{__name__}:configs", "list the configs that -c finds by name"),
 }
 
 if __name__ == "__main__":

@@ -19,7 +19,8 @@ from fovea.command import UserError
 from fovea.device import device
 from fovea.files import exclusive
 from fovea.progress import bar
-from fovea.runs import Run, read_run
+from fovea.runs import RunWriter, read_run, typed
+from fovea.schema import Evaluation
 from fovea.seeding import Stream, keyed
 
 VIDEO = "media/evaluation.webm"
@@ -99,18 +100,18 @@ def evaluate_run(
             _evaluate(folder, loaded, settings, at)
         else:
             print(f"{folder}: evaluated before, skipped")
-        _print(read_run(folder)["evaluation"])
+        _print(read_run(folder).evaluation)
 
 
 def _holds(folder: Path, settings: dict, seconds: int) -> bool:
     """Whether run.json has this evaluation, and the film if one is asked for."""
-    found = read_run(folder).get("evaluation") or {}
-    if any(found.get(key) != value for key, value in settings.items()):
+    found = read_run(folder).evaluation
+    if not found or any(getattr(found, key) != value for key, value in settings.items()):
         return False
     if not seconds:
         return True
-    filmed = found["video"] is None or (folder / VIDEO).exists()
-    return found["video_seconds"] == seconds and filmed
+    filmed = found.video is None or (folder / VIDEO).exists()
+    return found.video_seconds == seconds and filmed
 
 
 def _evaluate(folder: Path, loaded: LoadedAgent, settings: dict, at: torch.device) -> None:
@@ -130,19 +131,20 @@ def _evaluate(folder: Path, loaded: LoadedAgent, settings: dict, at: torch.devic
     if moments:
         film(folder / VIDEO, moments, agent.extractor.encoder)
     game, mean = find(task.game), float(np.mean(returns))
-    evaluation = {
-        "game": task.game,
-        "protocol": protocol(agent, task, settings),
+    evaluation = Evaluation(
+        game=task.game,
+        protocol=protocol(agent, task, settings),
+        command=typed(),
         **settings,
-        "returns": returns,
-        "lengths": lengths,
-        "mean": mean,
-        "hns": hns(task.game, mean),
-        "random": game.random,
-        "human": game.human,
-        "video": VIDEO if moments else None,
-    }
-    Run(folder, "agent", "").update(evaluation=evaluation)
+        returns=returns,
+        lengths=lengths,
+        mean=mean,
+        hns=hns(task.game, mean),
+        random=game.random,
+        human=game.human,
+        video=VIDEO if moments else None,
+    )
+    RunWriter(folder, "agent", "").update(evaluation=evaluation)
 
 
 def quotas(episodes: int, envs: int) -> list[int]:
@@ -218,17 +220,17 @@ def protocol(agent: Agent, task: AtariTask, settings: dict) -> str:
     )
 
 
-def _print(found: dict) -> None:
-    returns = np.array(found["returns"])
+def _print(found: Evaluation) -> None:
+    returns = np.array(found.returns)
     rows = {
-        "game": found["game"],
-        "protocol": found["protocol"],
-        "trained for": f"{found['trained']:,} agent steps ({4 * found['trained']:,} frames)",
-        "episodes": f"{len(returns)}, of {np.mean(found['lengths']):,.0f} agent steps on average",
-        "return": f"{found['mean']:.2f} on average, {returns.min():g} to {returns.max():g}",
-        "reference": f"{found['random']:g} the random agent, {found['human']:g} a human tester",
-        "HNS": f"{found['hns']:.3f} (0 is the random agent, 1 the human tester)",
-        "video": found["video"] or "none (--video)",
+        "game": found.game,
+        "protocol": found.protocol,
+        "trained for": f"{found.trained:,} agent steps ({4 * found.trained:,} frames)",
+        "episodes": f"{len(returns)}, of {np.mean(found.lengths):,.0f} agent steps on average",
+        "return": f"{found.mean:.2f} on average, {returns.min():g} to {returns.max():g}",
+        "reference": f"{found.random:g} the random agent, {found.human:g} a human tester",
+        "HNS": f"{found.hns:.3f} (0 is the random agent, 1 the human tester)",
+        "video": found.video or "none (--video)",
     }
     for name, value in rows.items():
         print(f"  {name:12} {value}")

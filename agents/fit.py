@@ -13,13 +13,13 @@ from fovea.agents.progress import PlayProgress
 from fovea.agents.task import AtariTask
 from fovea.atari.games import find
 from fovea.command import UserError
-from fovea.pretrain.training.checkpoint import newest
 from fovea.pretrain.training.cli import FitCLI
 from fovea.pretrain.training.logger import RunLogger
 
 DESCRIPTION = """Train an agent in a game, with any encoder. The same command again goes on after a
 kill, bit for bit, or says that the run is done. Any setting of the config can be given here:
---data.game breakout, --model.init_args.encoder.init_args.encoder runs/mine."""
+--model DQN --model.encoder LoRA --model.encoder.encoder runs/mine --data.game breakout.
+--print_config shows all that hold; --model.help DQN shows those of an agent."""
 
 
 class StepLogger(RunLogger):
@@ -37,7 +37,10 @@ class AgentCLI(FitCLI):
         norm_tasks: games that the feature norm of a new agent is fitted to; its own by default.
     """
 
+    room = "fovea.agents"
+    families = ("fovea.agents.algorithms", "fovea.agents.adaptation")
     kind = "agent"
+    length = "data.total_steps"
 
     def __init__(
         self,
@@ -67,7 +70,7 @@ class AgentCLI(FitCLI):
         parser.add_argument(
             "--init_from",
             type=str | None,
-            help="run folder of an agent whose weights it starts with",
+            help="run folder of an agent whose weights a new run starts with, encoder and heads",
         )
         parser.link_arguments(
             "data.action_count", "model.init_args.actions", apply_on="instantiate"
@@ -83,10 +86,18 @@ class AgentCLI(FitCLI):
             )
         super().before_instantiate_classes()
 
+    def updates(self, length: int) -> int:
+        task = self.datamodule
+        asked, task.total_steps = task.total_steps, length
+        task.attach(self.model)
+        task.total_steps = asked
+        return task.experience.updates
+
     def instantiate_trainer(self, **kwargs):
         self.datamodule.folder = self.folder
+        self.set_schedule()
         self.datamodule.attach(self.model)
-        if not newest(self.folder / "checkpoints"):
+        if not self.checkpoint():
             if self.config.init_from:
                 init_from(self.model, Path(self.config.init_from))
             self.begin(self.model)
@@ -94,11 +105,6 @@ class AgentCLI(FitCLI):
                 task.attach(self.model)
             self.model.prepare([task.experience for task in self.norm_tasks or [self.datamodule]])
         return super().instantiate_trainer(max_steps=self.datamodule.experience.updates, **kwargs)
-
-    def save(self) -> None:
-        """Keep the trained agent, wherever between two checkpoints the run ended."""
-        path = self.folder / "checkpoints" / f"step-{self.trainer.global_step:09d}.ckpt"
-        self.trainer.save_checkpoint(path)
 
     def done(self) -> None:
         self.run.update(state="done", step=self.datamodule.experience.played)
@@ -109,6 +115,5 @@ def fit(args: list[str]) -> None:
     cli = AgentCLI(args)
     with cli.stack:
         if cli.fit():
-            cli.save()
             cli.done()
             print(f"agent: {cli.folder} (next: fovea agents evaluate --run {cli.folder})")

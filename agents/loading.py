@@ -6,14 +6,14 @@ from pathlib import Path
 from typing import NamedTuple
 
 import torch
-import yaml
-from jsonargparse import ArgumentError, ArgumentParser
+from jsonargparse import ArgumentParser
 
 from fovea.agents.algorithms.base import Agent, check_weights
 from fovea.agents.task import AtariTask
 from fovea.command import UserError
+from fovea.old_names import is_old, read_config, renamed_checkpoint
 from fovea.pretrain.training.checkpoint import newest
-from fovea.pretrain.training.config_errors import explain
+from fovea.pretrain.training.config_errors import FAULTS, explain
 
 
 class LoadedAgent(NamedTuple):
@@ -33,7 +33,7 @@ def load_agent(run: str | Path) -> LoadedAgent:
     """
     run = Path(run)
     checkpoint, state = _read(run)
-    agent, task = build(yaml.safe_load((run / "config.yaml").read_text(encoding="utf-8")))
+    agent, task = build(read_config(run))
     check_weights(agent, state["state_dict"])
     agent.load_state_dict(state["state_dict"])
     return LoadedAgent(agent.eval(), task, checkpoint, state["AtariTask"]["played"])
@@ -57,7 +57,8 @@ def _read(run: Path) -> tuple[Path, dict]:
     if not checkpoint:
         raise UserError(f"{run} holds no checkpoint yet: train on with fovea agents fit")
     # Mapped, not read: a replay lies beside the weights and may be larger than memory.
-    return checkpoint, torch.load(checkpoint, map_location="cpu", weights_only=True, mmap=True)
+    state = torch.load(checkpoint, map_location="cpu", weights_only=True, mmap=True)
+    return checkpoint, renamed_checkpoint(state) if is_old(run) else state
 
 
 def build(config: dict) -> tuple[Agent, AtariTask]:
@@ -72,7 +73,7 @@ def build(config: dict) -> tuple[Agent, AtariTask]:
     try:
         parsed = parser.parse_object({name: config[name] for name in ("model", "data")})
         built = parser.instantiate(parsed)
-    except (ArgumentError, ValueError) as fault:
+    except FAULTS as fault:
         if mistake := explain(fault, (Agent, AtariTask)):
             raise mistake from None
         raise

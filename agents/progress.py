@@ -8,9 +8,8 @@ from collections import deque
 from lightning import Callback, LightningModule, Trainer
 
 from fovea.agents.experience.base import Experience
+from fovea.metrics import LENGTH, RETURN, STEPS_PER_SECOND, WINDOW
 from fovea.progress import bar
-
-LAST = 20  # episodes of the return that is shown
 
 
 class PlayProgress(Callback):
@@ -22,7 +21,7 @@ class PlayProgress(Callback):
 
     def __init__(self, title: str, experience: Experience):
         self.title, self.experience = title, experience
-        self.returns: deque[float] = deque(maxlen=LAST)
+        self.returns: deque[float] = deque(maxlen=WINDOW)
 
     def on_train_start(self, trainer: Trainer, module: LightningModule) -> None:
         played = self.experience.played
@@ -35,19 +34,19 @@ class PlayProgress(Callback):
     def on_train_batch_end(self, trainer, module, outputs, batch, batch_idx) -> None:
         for step, total, length in self.experience.episodes:
             self.returns.append(total)
-            write(trainer, {"return": total, "length": length}, step)
+            write(trainer, {RETURN: total, LENGTH: length}, step)
         self.experience.episodes.clear()
         now, played = time.monotonic(), self.experience.played
         if trainer.global_step % trainer.log_every_n_steps == 0:
             numbers = {name: float(value) for name, value in module.notes.items()}
             if played > self.from_step:  # else these are further updates on one rollout
-                numbers["steps_per_second"] = (played - self.from_step) / (now - self.since)
+                numbers[STEPS_PER_SECOND] = (played - self.from_step) / (now - self.since)
                 self.from_step, self.since = played, now
             write(trainer, numbers, played)
         if now - self.shown >= self.bar.mininterval:
             shown = {k: float(module.notes[k]) for k in ("loss", "epsilon") if k in module.notes}
             if self.returns:
-                shown["return"] = sum(self.returns) / len(self.returns)
+                shown[RETURN] = sum(self.returns) / len(self.returns)
             self.bar.set_postfix({k: f"{v:.3g}" for k, v in shown.items()}, refresh=False)
             self.shown = now
 

@@ -12,17 +12,16 @@ from typing import NamedTuple
 
 import cv2
 import numpy as np
-import torch
 
+from fovea import heat
 from fovea.command import UserError
 from fovea.files import replacing
+from fovea.pretrain.encoders.attention import attention_map, on_screen
 from fovea.pretrain.encoders.encoder import Encoder
 
 STEPS_PER_SECOND = 15  # 60 frames a second, four to a step: the speed that people play at
 SIDE = 336  # px; four times the screen
 BAND, GAP = 32, 8  # px; of the text above, and between the two screens
-STRENGTH = 0.7  # of the colour where attention is strongest
-BATCH = 64
 
 
 class Moment(NamedTuple):
@@ -68,40 +67,30 @@ def film(path: Path, moments: list[Moment], encoder: Encoder) -> None:
         os.replace(name, temporary)
 
 
-@torch.no_grad()
 def attention(encoder: Encoder, screens: np.ndarray) -> Gaze:
     """Where the encoder looks in (T, stack, H, W) uint8.
 
     Raises UserError where it has no attention.
     """
-    device = next(encoder.parameters()).device
-    places = encoder.grid[0] * encoder.grid[1] if encoder.grid else 0
-    rows = [
-        encoder.attention(some.to(device))[-1, :, :, 0, -places:].mean(dim=1).float().cpu()
-        for some in torch.from_numpy(screens).split(BATCH)
-    ]
-    maps = places * torch.cat(rows).unflatten(1, encoder.grid).numpy()
+    maps = attention_map(encoder, screens)
+    maps = maps[0].size * maps
     weakest, strongest = np.quantile(maps, [0.005, 0.995])
     maps = np.clip((maps - weakest) / max(strongest - weakest, 1e-6), 0, 1)
-    (top, left), (height, width) = encoder.margin, encoder.seen
-    whole = np.zeros((len(maps), *encoder.screen), np.float32)
-    for place, small in zip(whole, maps, strict=True):
-        place[top : top + height, left : left + width] = cv2.resize(
-            small, (width, height), interpolation=cv2.INTER_LINEAR
-        )
-    return Gaze(whole, float(weakest), float(strongest))
+    return Gaze(on_screen(encoder, maps), float(weakest), float(strongest))
 
 
 def pictures(moments: list[Moment], gaze: Gaze | None) -> Iterator[np.ndarray]:
     """The frames of the film, (height, width, 3) uint8 in OpenCV's order of colours."""
     for number, moment in enumerate(moments):
-        plain = cv2.cvtColor(enlarged(moment.screens[-1]), cv2.COLOR_GRAY2BGR)
+        screen = enlarged(moment.screens[-1])
+        plain = cv2.cvtColor(screen, cv2.COLOR_GRAY2BGR)
         stood = titled(plain, f"score {moment.score:g}   {number / STEPS_PER_SECOND:.1f} s")
         if gaze is None:
             yield stood
             continue
         strength = f"attention {gaze.weakest:.2f} to {gaze.strongest:.2f} of an even share"
-        looked = titled(coloured(plain, gaze.maps[number]), strength)
+        coloured = cv2.cvtColor(heat.overlay(screen, gaze.maps[number]), cv2.COLOR_RGB2BGR)
+        looked = titled(coloured, strength)
         yield np.concatenate([stood, np.zeros((len(stood), GAP, 3), np.uint8), looked], axis=1)
 
 
@@ -114,14 +103,6 @@ def titled(picture: np.ndarray, text: str) -> np.ndarray:
 
 def enlarged(screen: np.ndarray) -> np.ndarray:
     return cv2.resize(screen, (SIDE, SIDE), interpolation=cv2.INTER_NEAREST)
-
-
-def coloured(plain: np.ndarray, attention: np.ndarray) -> np.ndarray:
-    """The picture with the attention over it: the stronger, the less of the picture is left."""
-    smooth = cv2.resize(attention, (SIDE, SIDE), interpolation=cv2.INTER_LINEAR)
-    colour = cv2.applyColorMap((255 * smooth).astype(np.uint8), cv2.COLORMAP_INFERNO)
-    share = STRENGTH * smooth[..., None]
-    return (plain * (1 - share) + colour * share).astype(np.uint8)
 
 
 def write(name: str, pictures: Iterator[np.ndarray]) -> int:

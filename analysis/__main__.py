@@ -12,7 +12,7 @@ needs neither torch nor a server."""
 
 COMMANDS = {
     "report": Command(
-        "fovea.analysis.report:run", "make a page from run folders that opens from disk"
+        "fovea.analysis.reporting:run", "make a page from run folders that opens from disk"
     ),
     "study": Command(
         "fovea.analysis.study:run", "run many encoders or agents alike and write their table"

@@ -2,105 +2,145 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from fovea.analysis.agents import evaluation
-from fovea.analysis.runs import read
 from fovea.analysis.statistics import iqm
-from fovea.analysis.tables import differences, estimate, markdown, number, over, sheet
+from fovea.analysis.tables import differences, estimate, known_mean, over
 from fovea.atari.games import find
+from fovea.command import UserError
+from fovea.metrics import STEPS_PER_SECOND, read_metrics
+from fovea.runs import read_run
+from fovea.tables import Table, markdown
 
 REFERENCES = {"random": 0.0, "human": 1.0}
 """By whom scores are normalised, and the score that it has thereby."""
 
-EVALUATED = ("mean", "hns", "episodes", "trained")
-SPEED = "steps_per_second"
+Scores = dict[str, np.ndarray]
+"""By agent, (seeds, games)."""
 
 
-def table(
-    out: Path, names: list[str], games: list[str], seeds: list[int], pairs: list[list[str]]
-) -> dict:
-    """What the evaluations of the runs OUT/seed-SEED/GAME/NAME say.
+@dataclass(frozen=True)
+class AgentScores:
+    """What the evaluations of a study say.
 
-    {"games": [...], "seeds": [...], "mean" (return), "hns", "episodes", "trained" (agent steps)
-    and "steps_per_second" (the median while it trained; NaN where none was logged):
-    {name: (seeds, games)}, "differences": {"a - b": (seeds, games)} of HNS, of `pairs`}
+    Attributes:
+        games: rom ids.
+        seeds: of the study.
+        mean: return.
+        hns: human-normalised score.
+        episodes: of the evaluation.
+        trained: agent steps.
+        steps_per_second: the median while it trained; NaN where none was logged.
+        pairs: [a, b] of agents whose differences in HNS are shown.
     """
-    found: dict = {"games": games, "seeds": seeds}
-    runs = {
-        name: [[_numbers(out / f"seed-{seed}" / game / name) for game in games] for seed in seeds]
-        for name in names
-    }
-    for key in (*EVALUATED, SPEED):
-        found[key] = {
-            name: np.array([[one[key] for one in row] for row in rows], dtype=float)
-            for name, rows in runs.items()
+
+    games: list[str]
+    seeds: list[int]
+    mean: Scores
+    hns: Scores
+    episodes: Scores
+    trained: Scores
+    steps_per_second: Scores
+    pairs: Sequence[Sequence[str]]
+
+    @staticmethod
+    def read(
+        out: Path,
+        names: list[str],
+        games: list[str],
+        seeds: list[int],
+        pairs: Sequence[Sequence[str]],
+    ) -> AgentScores:
+        """Of the runs OUT/seed-SEED/GAME/NAME."""
+        runs = {
+            name: [[_numbers(out / f"seed-{s}" / game / name) for game in games] for s in seeds]
+            for name in names
         }
-    found["differences"] = differences(found["hns"], pairs)
-    return found
+        return AgentScores(
+            games=games,
+            seeds=seeds,
+            pairs=pairs,
+            **{
+                key: {
+                    name: np.array([[run[key] for run in row] for row in rows], dtype=float)
+                    for name, rows in runs.items()
+                }
+                for key in ("mean", "hns", "episodes", "trained", "steps_per_second")
+            },
+        )
+
+    def differences(self) -> Scores:
+        """{"a - b": (seeds, games)} of HNS."""
+        return differences(self.hns, self.pairs)
+
+    def files(self, title: str) -> dict[str, str]:
+        """{"study.md": tables for people, "study.csv": every single score}."""
+        return {"study.md": self._markdown(title), "study.csv": self.table().csv()}
+
+    def table(self) -> Table:
+        """A row for each agent, seed and game."""
+        rows = [
+            [name, self.seeds[seed], self.games[game],
+             *(f"{of[name][seed, game]:.10g}"
+               for of in (self.mean, self.hns, self.episodes, self.trained))]
+            for name, hns in self.hns.items()
+            for seed, game in np.ndindex(hns.shape)
+        ]  # fmt: skip
+        columns = ["run", "seed", "game", "return", "hns", "episodes", "steps"]
+        return Table("study", "Study", columns, rows)
+
+    def _markdown(self, title: str) -> str:
+        whole = [
+            [name, estimate(hns), estimate(hns, statistic=iqm),
+             known_mean(self.trained[name], ",.0f"),
+             known_mean(self.steps_per_second[name], ",.0f")]
+            for name, hns in self.hns.items()
+        ]  # fmt: skip
+        whole += [[name, f"{one:.3f}", f"{one:.3f}", "", ""] for name, one in REFERENCES.items()]
+        whole += [
+            [pair, estimate(hns, "+.3f"), "", "", ""] for pair, hns in self.differences().items()
+        ]
+        lines = [
+            f"# {title}",
+            "",
+            f"{over(self.games, self.seeds)} The human-normalised score (HNS) is 0 for the random "
+            "agent and 1 for the human tester; IQM is its mean without the best and the worst "
+            "quarter of runs and games. Agent steps are those of training, each of four frames.",
+            "",
+            *markdown(["run", "HNS", "IQM of HNS", "agent steps", "steps a second"], whole),
+        ]
+        for game, rom_id in enumerate(self.games):
+            lines += ["", f"{find(rom_id).name}, mean over seeds", ""]
+            lines += markdown(["run", "return", "HNS"], self._rows(game))
+        return "\n".join(lines) + "\n"
+
+    def _rows(self, game: int) -> list[list[str]]:
+        """The rows of one game: the runs, the references and the differences."""
+        known, at = find(self.games[game]), slice(game, game + 1)
+        rows = [
+            [name, estimate(self.mean[name][:, at], ".1f"), estimate(hns[:, at])]
+            for name, hns in self.hns.items()
+        ]
+        rows += [[name, f"{getattr(known, name):.1f}", f"{one:.3f}"]
+                 for name, one in REFERENCES.items()]  # fmt: skip
+        return rows + [
+            [pair, "", estimate(hns[:, at], "+.3f")] for pair, hns in self.differences().items()
+        ]
 
 
-def written(title: str, found: dict) -> dict[str, str]:
-    """The files of a study: {"study.md": tables for people, "study.csv": every single score}."""
-    return {"study.md": _markdown(title, found), "study.csv": _csv(found)}
-
-
-def _numbers(folder: Path) -> dict[str, float]:
-    (run,) = read([folder])
-    found = evaluation(run)
-    speed = np.median(run.metrics[SPEED].values) if SPEED in run.metrics else np.nan
-    return {key: found[key] for key in EVALUATED} | {SPEED: speed}
-
-
-def _markdown(title: str, found: dict) -> str:
-    games, hns = found["games"], found["hns"]
-    whole = [
-        [name, estimate(scores), estimate(scores, statistic=iqm),
-         number(found["trained"][name], ",.0f"), number(found[SPEED][name], ",.0f")]
-        for name, scores in hns.items()
-    ]  # fmt: skip
-    whole += [[name, f"{one:.3f}", f"{one:.3f}", "", ""] for name, one in REFERENCES.items()]
-    whole += [
-        [pair, estimate(scores, "+.3f"), "", "", ""]
-        for pair, scores in found["differences"].items()
-    ]
-    lines = [
-        f"# {title}",
-        "",
-        f"{over(games, found['seeds'])} The human-normalised score (HNS) is 0 for the random agent "
-        "and 1 for the human tester; IQM is its mean without the best and the worst quarter of "
-        "runs and games. Agent steps are those of training, each of four frames.",
-        "",
-        *markdown(["run", "HNS", "IQM of HNS", "agent steps", "steps a second"], whole),
-    ]
-    for game in range(len(games)):
-        lines += ["", f"{find(games[game]).name}, mean over seeds", ""]
-        lines += markdown(["run", "return", "HNS"], _rows(found, game))
-    return "\n".join(lines) + "\n"
-
-
-def _rows(found: dict, game: int) -> list[list[str]]:
-    """The rows of one game: the runs, the references and the differences."""
-    known, at = find(found["games"][game]), slice(game, game + 1)
-    rows = [
-        [name, estimate(found["mean"][name][:, at], ".1f"), estimate(scores[:, at])]
-        for name, scores in found["hns"].items()
-    ]
-    rows += [[name, f"{getattr(known, name):.1f}", f"{one:.3f}"]
-             for name, one in REFERENCES.items()]  # fmt: skip
-    return rows + [
-        [pair, "", estimate(scores[:, at], "+.3f")] for pair, scores in found["differences"].items()
-    ]
-
-
-def _csv(found: dict) -> str:
-    """A row for each run, seed and game."""
-    rows = [
-        [name, found["seeds"][seed], found["games"][game],
-         *(f"{found[key][name][seed, game]:.10g}" for key in EVALUATED)]
-        for name, hns in found["hns"].items()
-        for seed, game in np.ndindex(hns.shape)
-    ]  # fmt: skip
-    return sheet(["run", "seed", "game", "return", "hns", "episodes", "steps"], rows)
+def _numbers(folder: Path) -> dict[str, float | None]:
+    record, metrics = read_run(folder), read_metrics(folder / "metrics.csv")
+    if not record or not record.evaluation:
+        raise UserError(f"{folder} holds no evaluation: run fovea agents evaluate --run {folder}")
+    curve, found = metrics.get(STEPS_PER_SECOND), record.evaluation
+    return {
+        "mean": found.mean,
+        "hns": found.hns,
+        "episodes": found.episodes,
+        "trained": found.trained,
+        "steps_per_second": np.median(curve.values) if curve else np.nan,
+    }

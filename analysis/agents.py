@@ -10,10 +10,11 @@ from fovea.analysis.curves import LINES, thinned
 from fovea.analysis.figures import level, line, panel, plain, points
 from fovea.analysis.html import Html, amount, join, number, tag, words
 from fovea.analysis.page import Page
-from fovea.analysis.runs import Curve, Run
+from fovea.analysis.runs import Run
 from fovea.atari.games import GAMES
+from fovea.metrics import RETURN, WINDOW, Curve, running_mean
+from fovea.schema import Evaluation
 
-WINDOW = 20  # episodes of the running mean
 DOTS = 1500
 STEPS = "environment steps"
 SMALLEST = 100_000  # agent steps of Atari-100k, the smallest budget that results are reported on
@@ -23,7 +24,7 @@ def view(page: Page, runs: list[Run]) -> Html:
     """Returns in training and in the evaluation by game, the table, and the videos."""
     evaluated = [run for run in runs if evaluation(run)]
     parts = [tag("h3", "Returns while learning")]
-    if any("return" in run.metrics for run in runs):
+    if any(RETURN in run.metrics for run in runs):
         parts.append(_training(page, runs[-LINES:]))
     else:
         parts.append(tag("p", "No episode has ended while the agents learned.", class_="empty"))
@@ -45,10 +46,10 @@ NOTE = (
 )
 
 
-def evaluation(run: Run) -> dict:
-    """The evaluation in run.json; empty where there is none with returns."""
-    found = run.record.get("evaluation")
-    return found if isinstance(found, dict) and found.get("returns") else {}
+def evaluation(run: Run) -> Evaluation | None:
+    """The evaluation in run.json; None where there is none with returns."""
+    found = run.record.evaluation
+    return found if found and found.returns else None
 
 
 def verdicts(runs: list[Run]) -> list[str]:
@@ -59,10 +60,10 @@ def verdicts(runs: list[Run]) -> list[str]:
         found = evaluation(group[0])
         sentences.append(
             f"mean return of the evaluation in {game}: {words([_result(run) for run in group])}. "
-            f"The random agent: {number(found.get('random'))}. "
-            f"The human tester: {number(found.get('human'))}."
+            f"The random agent: {number(found.random)}. "
+            f"The human tester: {number(found.human)}."
         )
-    steps = {run.name: run.record.get("step") or 0 for run in playing}
+    steps = {run.name: run.record.step or 0 for run in playing}
     short = [
         f"{name} ({amount(count, 'step')})" for name, count in steps.items() if count < SMALLEST
     ]
@@ -75,12 +76,12 @@ def verdicts(runs: list[Run]) -> list[str]:
 
 
 def _result(run: Run) -> str:
-    return f"{run.name} {number(float(np.mean(evaluation(run)['returns'])))}"
+    return f"{run.name} {number(float(np.mean(evaluation(run).returns)))}"
 
 
 def _game(run: Run) -> str:
-    played = evaluation(run).get("game")
-    return game_name(str(played)) if played else ""
+    found = evaluation(run)
+    return game_name(found.game) if found else ""
 
 
 def _by_game(runs: list[Run]) -> dict[str, list[Run]]:
@@ -102,22 +103,14 @@ def _levels(game: str) -> dict:
     return {"shapes": [m[0] for m in marks], "annotations": [m[1] for m in marks]}
 
 
-def running_mean(values: np.ndarray, window: int = WINDOW) -> np.ndarray:
-    """The mean of the last `window` values at each place, of fewer at the start."""
-    sums = np.cumsum(np.insert(values, 0, 0.0))
-    ends = np.arange(1, len(values) + 1)
-    starts = np.maximum(ends - window, 0)
-    return (sums[ends] - sums[starts]) / (ends - starts)
-
-
 def _training(page: Page, runs: list[Run]) -> Html:
-    learned = [run for run in runs if "return" in run.metrics]
+    learned = [run for run in runs if RETURN in run.metrics]
     panels = []
     for game, group in _by_game(learned).items():
         traces = []
         for run in group:
             colour = page.looks.colour(run.name)
-            curve = run.metrics["return"]
+            curve = run.metrics[RETURN]
             known = np.isfinite(curve.values)
             steps, values = curve.steps[known], curve.values[known]
             smooth = thinned(Curve(steps, running_mean(values)))
@@ -142,9 +135,9 @@ def _returns(runs: list[Run]) -> tuple[list[str], list[list]]:
     rows = [
         [run.name, int(step), float(value)]
         for run in runs
-        for step, value in zip(*thinned(run.metrics["return"], DOTS), strict=True)
+        for step, value in zip(*thinned(run.metrics[RETURN], DOTS), strict=True)
     ]
-    return ["run", "step", "return"], rows
+    return ["run", "step", RETURN], rows
 
 
 def _evaluations(page: Page, runs: list[Run]) -> Html:
@@ -152,8 +145,8 @@ def _evaluations(page: Page, runs: list[Run]) -> Html:
     for game, group in _by_game(runs).items():
         traces = []
         for place, run in enumerate(group):
-            returns = np.array(evaluation(run)["returns"], dtype=float)
-            low, high = spread(returns)
+            returns = np.array(evaluation(run).returns, dtype=float)
+            low, high = mean_interval(returns)
             colour, middle = page.looks.colour(run.name), float(returns.mean())
             beside = place - 0.22 + 0.14 * np.linspace(-1, 1, len(returns))
             traces.append(points(run.name, beside.tolist(), returns, colour, size=7))
@@ -192,10 +185,10 @@ def _evaluations(page: Page, runs: list[Run]) -> Html:
 
 def _scored(run: Run) -> str:
     found = evaluation(run)
-    return f"{number(float(np.mean(found['returns'])))}, HNS {number(found.get('hns'))}"
+    return f"{number(float(np.mean(found.returns)))}, HNS {number(found.hns)}"
 
 
-def spread(returns: np.ndarray) -> tuple[float, float]:
+def mean_interval(returns: np.ndarray) -> tuple[float, float]:
     """The 95 % bootstrap interval of the mean over episodes, returns (N,)."""
     return statistics.interval(statistics.mean, returns[:, None])
 
@@ -206,19 +199,21 @@ def _rows(runs: list[Run]) -> tuple[list[str], list[list]]:
     rows = []
     for run in runs:
         found = evaluation(run)
-        returns = np.array(found["returns"], dtype=float)
-        low, high = spread(returns)
+        returns = np.array(found.returns, dtype=float)
+        low, high = mean_interval(returns)
         rows.append(
             [
                 run.name,
                 _game(run),
-                run.record.get("step"),
+                run.record.step,
                 len(returns),
                 float(returns.mean()),
                 low,
                 high,
-                *(found.get(key) for key in ("hns", "random", "human")),
-                str(found.get("protocol") or ""),
+                found.hns,
+                found.random,
+                found.human,
+                found.protocol,
             ]
         )
     return columns, rows

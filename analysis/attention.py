@@ -1,64 +1,27 @@
-"""Attention pictures: screens with a map laid over, and how much of it falls on what moves."""
+"""Attention pictures: screens with a map laid over (`fovea.figures.AttentionMaps`)."""
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 import numpy as np
 
-from fovea.analysis import compare
-from fovea.analysis.compare import Comparison, game_name
-from fovea.analysis.html import Html, amount, details, join, tag
+from fovea.analysis.compare import game_name
+from fovea.analysis.html import Html, amount, details, tag
 from fovea.analysis.page import Page
-from fovea.analysis.runs import Probe, Table
-
-ON_MOTION = Comparison(
-    along="block",
-    choice="game",
-    measures={
-        "ratio": "On motion, over an even spread",
-        "entropy": "Entropy, in nats, of a head's attention",
-    },
-    kind="lines",
-)
 
 
-def view(page: Page, name: str, probe: Probe) -> Html:
-    """The pictures of all encoders on the same screens, and attention on motion by block."""
-    parts = []
-    arrays = {e: of for e in probe.encoders if (of := _of(probe.arrays, e))}
-    if arrays:
-        parts.append(_pictures(page, name, arrays))
-    heads = probe.tables().get("heads")
-    if heads and {"on_motion", "area", "block", "game", "entropy"} <= set(heads.columns):
-        title = "Attention on what moves"
-        parts += [
-            tag("h4", title),
-            tag(
-                "p",
-                "Share of a head's attention on patches that change from one screen to the next, "
-                "over those patches' own share of the screen, mean over the heads of a block. At 1 "
-                "a head looks at what moves no more than an even spread would.",
-            ),
-            compare.view(page, f"{name}-motion", title, _ratios(heads), ON_MOTION),
-        ]
-    return join(*parts)
+def view(page: Page, name: str, arrays: Mapping[str, np.ndarray], encoders: Iterable[str]) -> Html:
+    """The pictures of all encoders on the same screens; nothing where there are none."""
+    found = {encoder: of for encoder in encoders if (of := _of(arrays, encoder))}
+    return _pictures(page, name, found) if found else Html("")
 
 
 def _of(arrays: Mapping[str, np.ndarray], encoder: str) -> dict[str, np.ndarray]:
     names = ("screens", "maps", "rollout", "game")
     found = {name: arrays[key] for name in names if (key := f"{encoder}/{name}") in arrays}
     return found if len(found) == len(names) else {}
-
-
-def _ratios(heads: Table) -> Table:
-    mass, area = (heads.columns.index(column) for column in ("on_motion", "area"))
-    rows = [
-        [*row, row[mass] / row[area] if row[mass] is not None and row[area] else None]
-        for row in heads.rows
-    ]
-    return Table(heads.title, [*heads.columns, "ratio"], rows, heads.note)
 
 
 def _pictures(page: Page, name: str, arrays: dict[str, dict[str, np.ndarray]]) -> Html:
@@ -125,27 +88,25 @@ def _sprites(page: Page, of: dict[str, np.ndarray]) -> dict:
     labels = [f"block {b}, head {h}" for b in range(blocks) for h in range(heads)]
     return {
         "screens": _sheet(page, "screens", of["screens"][None]),
-        "sheet": _sheet(page, "maps", heat(rows)),
+        "sheet": _sheet(page, "maps", transparent(rows)),
         "maps": ["rollout", *labels],
         "heads": heads,
         "strongest": [[divmod(int(m.argmax()), grid[1]) for m in row] for row in rows],
     }
 
 
-def heat(maps: np.ndarray) -> np.ndarray:
+def transparent(maps: np.ndarray) -> np.ndarray:
     """Attention (..., gh, gw) as BGRA uint8 (..., gh, gw, 4): none is clear, the strongest bright.
 
     Each map is scaled by its own maximum; what is not finite counts as none.
     """
-    import cv2
+    from fovea.heat import colours
 
     maps = np.nan_to_num(maps.astype(np.float32), nan=0.0, posinf=0.0, neginf=0.0).clip(0)
     strongest = maps.max(axis=(-2, -1), keepdims=True)
     scaled = np.rint(255 * maps / np.where(strongest > 0, strongest, 1)).astype(np.uint8)
-    colours = cv2.applyColorMap(np.arange(256, dtype=np.uint8)[:, None], cv2.COLORMAP_INFERNO)
-    bgr = colours[:, 0][scaled]
     alpha = (0.8 * scaled).astype(np.uint8)
-    return np.concatenate([bgr, alpha[..., None]], axis=-1)
+    return np.concatenate([colours(scaled)[..., ::-1], alpha[..., None]], axis=-1)
 
 
 def _sheet(page: Page, kind: str, tiles: np.ndarray) -> str:

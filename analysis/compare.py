@@ -1,40 +1,18 @@
-"""Encoders side by side: figures of any probe table whose columns are said by name."""
+"""Encoders side by side: the figures of a `fovea.figures.Comparison`."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
 
 from fovea.analysis.figures import Looks, bars, line, panel, plain
-from fovea.analysis.html import Html, amount, details, join
+from fovea.analysis.html import Html, amount, details, join, tag
 from fovea.analysis.page import Page
-from fovea.analysis.runs import Table
 from fovea.atari.games import GAMES
+from fovea.figures import Comparison
+from fovea.tables import Table
 
 ALL = "All, mean"
-
-
-@dataclass(frozen=True)
-class Comparison:
-    """Which columns of a joined table (`Probe.tables`) become which part of the figures.
-
-    Args:
-        along: the column along the axis.
-        choice: the column that the selector chooses by; "All, mean" is offered first.
-        measures: column -> title, one figure each.
-        kind: "bars" (lying, for words along the axis) or "lines" (for numbers).
-        best: whether more is better, so that the table sets off the best encoder of a row.
-        low, high: ends of the value axis where they are fixed; bars beyond are cut.
-    """
-
-    along: str
-    choice: str
-    measures: Mapping[str, str]
-    kind: str
-    best: bool = False
-    low: float | None = None
-    high: float | None = None
 
 
 def game_name(rom_id: str) -> str:
@@ -68,20 +46,44 @@ def distinct(table: Table, column: str) -> list:
 
 
 def means(table: Table, measure: str, *columns: str) -> dict[tuple, float]:
-    """The mean of a measure for each combination of values of `columns`."""
-    at = table.columns.index(measure)
-    return {key: mean(r[at] for r in rows) for key, rows in grouped(table, *columns).items()}
+    """The mean of a measure of a `Comparison`, for each combination of values of `columns`."""
+    above, *below = (table.columns.index(column) for column in parts(measure))
+    return {
+        key: mean(quotient(row[above], row[below[0]]) if below else row[above] for row in rows)
+        for key, rows in grouped(table, *columns).items()
+    }
+
+
+def parts(measure: str) -> list[str]:
+    """The one or two columns of a measure: "a" or "a / b"."""
+    return measure.split(" / ")
+
+
+def quotient(a: float | None, b: float | None) -> float | None:
+    """a / b; None where that is no number."""
+    return a / b if a is not None and b else None
+
+
+def fits(table: Table, how: Comparison) -> bool:
+    """Whether the table has all columns that the comparison names."""
+    columns = {column for measure in how.measures for column in parts(measure)}
+    return {how.along, how.choice, *columns} <= set(table.columns)
+
+
+def shows_all(table: Table, how: Comparison) -> bool:
+    """Whether every row of the table has its own place in the comparison: none is averaged."""
+    return all(len(rows) == 1 for rows in grouped(table, "encoder", how.choice, how.along).values())
 
 
 def view(page: Page, name: str, title: str, table: Table, how: Comparison) -> Html:
     """The figures of a comparison, and the same as a table with one column an encoder."""
     options = grouped(table, how.choice)
-    parts = {
-        label(option): Table(table.title, table.columns, rows)
+    chosen = {
+        label(option): Table(columns=table.columns, rows=rows)
         for (option,), rows in options.items()
     }
     if len(options) > 1:
-        parts = {ALL: table} | parts
+        chosen = {ALL: table} | chosen
     encoders = distinct(table, "encoder")
     # A game's row of means closes its rows; where games differ in theirs it comes last of all.
     places = sorted(distinct(table, how.along), key=lambda place: place == "mean")
@@ -91,7 +93,7 @@ def view(page: Page, name: str, title: str, table: Table, how: Comparison) -> Ht
             draw(page.looks, text, encoders, places, means(part, m, "encoder", how.along), how)
             for m, text in how.measures.items()
         ]
-        for key, part in parts.items()
+        for key, part in chosen.items()
     }
     columns, rows, marked = side_by_side(table, how, encoders)
     shown = page.table(
@@ -99,7 +101,12 @@ def view(page: Page, name: str, title: str, table: Table, how: Comparison) -> Ht
     )
     if how.kind == "lines":
         shown = details(f"The figures in numbers ({amount(len(rows), 'row')})", shown)
-    return join(page.chart(name, title, figures, encoders, how.choice.capitalize()), shown)
+    return join(
+        tag("h4", how.title) if how.title else "",
+        tag("p", how.about) if how.about else "",
+        page.chart(name, title, figures, encoders, how.choice.capitalize()),
+        shown,
+    )
 
 
 def side_by_side(

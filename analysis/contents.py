@@ -9,6 +9,7 @@ from fovea.analysis.figures import Looks
 from fovea.analysis.html import join, tag
 from fovea.analysis.page import Page
 from fovea.analysis.runs import Run
+from fovea.metrics import RETURN
 
 
 def make(runs: list[Run], title: str) -> tuple[Page, str]:
@@ -16,7 +17,9 @@ def make(runs: list[Run], title: str) -> tuple[Page, str]:
     pretraining = [run for run in runs if run.kind == "pretrain"]
     playing = [run for run in runs if run.kind == "agent"]
     sequences = [run for run in runs if run.kind == "continual"]
-    encoders = [name for run in runs for probe in run.probes.values() for name in probe.encoders]
+    encoders = [
+        name for run in runs for probe in run.probes.values() for name in probe.result.encoders
+    ]
     # Pretraining runs first: an encoder of the same name has the colour of its run.
     names = [run.name for run in pretraining] + encoders + [run.name for run in runs]
     names += continual.methods(sequences)
@@ -28,7 +31,7 @@ def make(runs: list[Run], title: str) -> tuple[Page, str]:
         sections.append(("pretraining", "Pretraining", view))
     sections += probing.sections(page, runs)
     if playing:
-        more = curves.view(page, "agents-learning", playing, agents.STEPS, without=("return",))
+        more = curves.view(page, "agents-learning", playing, agents.STEPS, without=(RETURN,))
         view = join(agents.view(page, playing), tag("h3", "Learning curves"), more)
         sections.append(("agents", "Agents", view))
     if sequences:

@@ -7,20 +7,22 @@ from collections.abc import Callable, Iterable
 import numpy as np
 
 from fovea.analysis import statistics
-from fovea.analysis.agents import STEPS, running_mean
+from fovea.analysis.agents import STEPS
 from fovea.analysis.compare import game_name
 from fovea.analysis.curves import thinned
 from fovea.analysis.figures import finite, line, panel, plain
 from fovea.analysis.html import Html, amount, join, number, slug, tag, words
 from fovea.analysis.page import Page
-from fovea.analysis.runs import Curve, Run
+from fovea.analysis.runs import Run
+from fovea.metrics import NOTHING, RETURN, WINDOW, Curve, running_mean
+from fovea.schema import ContinualMethod, ContinualRecord
 
 NUMBERS = {
     "average_performance": "average performance",
     "forgetting": "forgetting",
     "forward_transfer": "forward transfer",
 }
-TOLD = {"nothing": "no", "heads": "for its heads", "agent": "for all of it"}
+TASK_AWARE = {"none": "no", "heads": "its heads", "agent": "the whole agent"}
 SHADE = "#f1f3f6"
 
 NOTE = (
@@ -32,55 +34,49 @@ NOTE = (
 )
 
 
-def found(run: Run) -> dict:
-    """What run.json says of the sequence; empty where no game has been learned yet."""
-    record = run.record.get("continual")
-    return record if isinstance(record, dict) else {}
-
-
 def view(page: Page, runs: list[Run]) -> Html:
     """The three numbers, the scores along the sequence and as a table of games, the curves."""
     parts = []
     for run in runs:
         if len(runs) > 1:
             parts.append(tag("h3", f"Run {run.name}"))
-        if found(run):
+        if run.record.continual:
             parts.append(_one(page, run))
         else:
             parts.append(tag("p", "No game has been learned yet.", class_="empty"))
-    return join(_together(page, [run for run in runs if found(run)]), *parts)
+    return join(_together(page, [run for run in runs if run.record.continual]), *parts)
 
 
 def methods(runs: Iterable[Run]) -> list[str]:
     """The names of all methods, whose colours are the same on the whole page."""
-    return [name for run in runs for name in found(run).get("methods", {})]
+    return [name for run in runs if run.record.continual for name in run.record.continual.methods]
 
 
 def verdicts(runs: list[Run]) -> list[str]:
     """Who remembers most, of each sequence that has gone through all its games."""
     sentences = []
     for run in runs:
-        scored = _ranked(found(run))
-        if scored:
-            said = words([f"{name} {number(score)}" for name, score in scored])
-            games = amount(len(found(run)["games"]), "game")
-            sentences.append(f"average performance of {run.name} after {games}: {said}.")
+        record = run.record.continual
+        if record and (ranked := _ranked(record)):
+            scores = words([f"{name} {number(score)}" for name, score in ranked])
+            games = amount(len(record.games), "game")
+            sentences.append(f"average performance of {run.name} after {games}: {scores}.")
     return sentences
 
 
-def _ranked(record: dict) -> list[tuple[str, float]]:
-    numbers = {name: one["average_performance"] for name, one in record.get("methods", {}).items()}
+def _ranked(record: ContinualRecord) -> list[tuple[str, float]]:
+    numbers = {name: one.average_performance for name, one in record.methods.items()}
     known = {name: score for name, score in numbers.items() if score is not None}
     return sorted(known.items(), key=lambda pair: -pair[1])
 
 
 def _one(page: Page, run: Run) -> Html:
-    record, name = found(run), f"continual-{run.slug}"
-    games, tried = record["games"], list(record["methods"])
-    one = record["reference"] or "the human tester"
+    record, name = run.record.continual, f"continual-{run.slug}"
+    games, tried = record.games, list(record.methods)
+    one = record.reference or "the human tester"
     about = (
-        f"{words([game_name(game) for game in games])}, in this order, {record['steps']:,} steps "
-        f"each; {amount(record['episodes'], 'episode')} in every game after each. A score of 0 is "
+        f"{words([game_name(game) for game in games])}, in this order, {record.steps:,} steps "
+        f"each; {amount(record.episodes, 'episode')} in every game after each. A score of 0 is "
         f"the random agent's and 1 that of {one}; what lies beyond is cut."
     )
     return join(
@@ -97,22 +93,27 @@ def _one(page: Page, run: Run) -> Html:
     )
 
 
-def _summary(record: dict) -> tuple[list[str], list[list]]:
-    games = record["games"]
-    columns = ["method", "told the game", *NUMBERS.values(), *(game_name(g) for g in games)]
+def _summary(record: ContinualRecord) -> tuple[list[str], list[list]]:
+    games = record.games
+    columns = ["method", "task-aware", *NUMBERS.values(), *(game_name(g) for g in games)]
     rows = [
-        [name, TOLD[one["per_game"]], *(one[key] for key in NUMBERS), *one["scores"][-1]]
-        for name, one in record["methods"].items()
+        [
+            name,
+            TASK_AWARE.get(one.task_aware, one.task_aware),
+            *(getattr(one, key) for key in NUMBERS),
+            *one.scores[-1],
+        ]
+        for name, one in record.methods.items()
     ]
     return columns, rows
 
 
-def _along(page: Page, record: dict) -> list[dict]:
-    panels, steps = [], record["steps"]
-    for place, game in enumerate(record["games"]):
+def _along(page: Page, record: ContinualRecord) -> list[dict]:
+    panels, steps = [], record.steps
+    for place, game in enumerate(record.games):
         traces = []
-        for name, one in record["methods"].items():
-            scores = [row[place] for row in one["scores"]]
+        for name, one in record.methods.items():
+            scores = [row[place] for row in one.scores]
             ends = [steps * (k + 1) for k in range(len(scores))]
             traces.append(line(name, ends, scores, page.looks.colour(name), symbol="circle"))
         shade = {
@@ -126,7 +127,7 @@ def _along(page: Page, record: dict) -> list[dict]:
             "fillcolor": SHADE,
             "line": {"width": 0},
         }
-        whole = {"range": [0, steps * len(record["games"]) * 1.03]}
+        whole = {"range": [0, steps * len(record.games) * 1.03]}
         panels.append(
             panel(
                 f"{game_name(game)}, score",
@@ -140,8 +141,8 @@ def _along(page: Page, record: dict) -> list[dict]:
     return panels
 
 
-def _tables(record: dict) -> dict[str, list[dict]]:
-    games = [plain(game_name(game)) for game in record["games"]]
+def _tables(record: ContinualRecord) -> dict[str, list[dict]]:
+    games = [plain(game_name(game)) for game in record.games]
     size = 110 + 34 * len(games)
     return {
         name: [
@@ -150,7 +151,7 @@ def _tables(record: dict) -> dict[str, list[dict]]:
                 [
                     {
                         "type": "heatmap",
-                        "z": [finite(row) for row in one["scores"]],
+                        "z": [finite(row) for row in one.scores],
                         "x": games,
                         "y": [f"after {game}" for game in games],
                         "zmin": 0,
@@ -159,7 +160,7 @@ def _tables(record: dict) -> dict[str, list[dict]]:
                         "showscale": False,
                         "xgap": 2,
                         "ygap": 2,
-                        "text": [[number(score) for score in row] for row in one["scores"]],
+                        "text": [[number(score) for score in row] for row in one.scores],
                         "texttemplate": "%{text}",
                         "hovertemplate": "%{y}, in %{x}: %{text}<extra></extra>",
                     }
@@ -170,15 +171,15 @@ def _tables(record: dict) -> dict[str, list[dict]]:
                 margin={"l": 44, "r": 12, "t": 70, "b": 12},
             )
         ]
-        for name, one in record["methods"].items()
+        for name, one in record.methods.items()
     }
 
 
-def _cells(record: dict) -> tuple[list[str], list[list]]:
-    games = [game_name(game) for game in record["games"]]
+def _cells(record: ContinualRecord) -> tuple[list[str], list[list]]:
+    games = [game_name(game) for game in record.games]
     rows = [
-        [name, after, game, one["returns"][i][j], one["scores"][i][j]]
-        for name, one in record["methods"].items()
+        [name, after, game, one.returns[i][j], one.scores[i][j]]
+        for name, one in record.methods.items()
         for i, after in enumerate(games)
         for j, game in enumerate(games)
     ]
@@ -186,12 +187,10 @@ def _cells(record: dict) -> tuple[list[str], list[list]]:
 
 
 def _learning(page: Page, run: Run, name: str) -> list[Html]:
-    record = found(run)
-    curves = {
-        game_name(game): _curves(page, run, place) for place, game in enumerate(record["games"])
-    }
+    record = run.record.continual
+    curves = {game_name(game): _curves(page, run, place) for place, game in enumerate(record.games)}
     panels = [
-        panel(f"{game}, mean return of 20 episodes", traces, x=STEPS)
+        panel(f"{game}, mean return of {WINDOW} episodes", traces, x=STEPS)
         for game, traces in curves.items()
         if traces
     ]
@@ -199,17 +198,17 @@ def _learning(page: Page, run: Run, name: str) -> list[Html]:
     if silent := [game for game, traces in curves.items() if not traces]:
         parts.append(tag("p", f"No episode of {words(silent)} has ended in training."))
     if panels:
-        parts.append(page.chart(f"{name}-curves", "Returns", {"": panels}, record["methods"]))
+        parts.append(page.chart(f"{name}-curves", "Returns", {"": panels}, record.methods))
     return parts
 
 
 def _curves(page: Page, run: Run, place: int) -> list[dict]:
     """A line for each method in whose training in game number `place` an episode ended."""
-    record, traces = found(run), []
-    begin = place * record["steps"]
-    for name in record["methods"]:
-        curve = run.metrics.get(f"{name}/return", Curve(np.zeros(0), np.zeros(0)))
-        here = (curve.steps > begin) & (curve.steps <= begin + record["steps"])
+    record, traces = run.record.continual, []
+    begin = place * record.steps
+    for name in record.methods:
+        curve = run.metrics.get(f"{name}/{RETURN}", NOTHING)
+        here = (curve.steps > begin) & (curve.steps <= begin + record.steps)
         if here.any():
             mean = running_mean(curve.values[here])
             steps, values = thinned(Curve(curve.steps[here] - begin, mean))
@@ -221,8 +220,8 @@ def _together(page: Page, runs: list[Run]) -> Html:
     """Runs of the same games and methods as seeds of one comparison, where there are several."""
     groups: dict[tuple, list[Run]] = {}
     for run in runs:
-        record = found(run)
-        groups.setdefault((*record["games"], record["steps"], *record["methods"]), []).append(run)
+        record = run.record.continual
+        groups.setdefault((*record.games, record.steps, *record.methods), []).append(run)
     parts = []
     for group in groups.values():
         if len(group) > 1:
@@ -245,10 +244,12 @@ def _over_runs(runs: list[Run]) -> tuple[list[str], list[list]]:
     ends = ("", ", 95 % low", ", 95 % high")
     columns = [f"{title}{end}" for title in measures for end in ends]
     rows = []
-    for name in found(runs[0])["methods"]:
+    for name in runs[0].record.continual.methods:
         row = [name]
         for taken, statistic in measures.values():
-            values = np.array([taken(found(run)["methods"][name]) for run in runs], dtype=float)
+            values = np.array(
+                [taken(run.record.continual.methods[name]) for run in runs], dtype=float
+            )
             values = values[:, np.isfinite(values).all(axis=0)]  # games that count in all runs
             if values.size:
                 row += [float(statistic(values)), *statistics.interval(statistic, values)]
@@ -258,9 +259,9 @@ def _over_runs(runs: list[Run]) -> tuple[list[str], list[list]]:
     return ["method", *columns], rows
 
 
-def _final(one: dict) -> list[float | None]:
-    return one["scores"][-1]
+def _final(one: ContinualMethod) -> list[float | None]:
+    return one.scores[-1]
 
 
-def _single(key: str) -> Callable[[dict], list[float | None]]:
-    return lambda one: [one[key]]
+def _single(key: str) -> Callable[[ContinualMethod], list[float | None]]:
+    return lambda one: [getattr(one, key)]

@@ -7,11 +7,12 @@ import numpy as np
 from fovea.analysis.figures import line, panel
 from fovea.analysis.html import Html, amount, details, join, tag
 from fovea.analysis.page import Page
-from fovea.analysis.runs import Curve, Run
+from fovea.analysis.runs import Run
+from fovea.metrics import LOSS, LR, SAMPLES_PER_SECOND, STEPS_PER_SECOND, Curve
 
-LINES = 24  # more lines than this in one figure tell nothing
+LINES = 24  # more lines than this in one figure cannot be told apart
 POINTS = 400
-LAST = ("lr", "samples_per_second", "steps_per_second")
+LAST = (LR, SAMPLES_PER_SECOND, STEPS_PER_SECOND)
 
 
 def view(page: Page, name: str, runs: list[Run], steps: str, without: tuple[str, ...] = ()) -> Html:
@@ -49,7 +50,7 @@ def thinned(curve: Curve, count: int = POINTS) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _rank(metric: str) -> tuple:
-    return (metric in LAST, not metric.startswith("loss"), metric)
+    return (metric in LAST, not metric.startswith(LOSS), metric)
 
 
 def _panel(page: Page, metric: str, runs: list[Run], x: str) -> dict:

@@ -30,9 +30,9 @@ def verdicts(runs: list[Run]) -> Html:
         more = f" and {len(going) - SENTENCES} more" if len(going) > SENTENCES else ""
         items.append(_item("Still running", words(going[:SENTENCES]) + more + ".", "note"))
     probes = [probe for run in runs for probe in run.probes.values()]
-    for probe in sorted(probes, key=lambda probe: probing.rank(probe.name)):
-        if text := probing.verdict(probe):
-            items.append(_item(probe.title, text))
+    for probe in sorted(probes, key=probing.rank):
+        if text := probing.verdict(probe.result):
+            items.append(_item(probe.result.title, text))
     items += [_item("Agents", text) for text in agents.verdicts(runs)]
     items += [_item("Continual play", text) for text in continual.verdicts(runs)]
     if not items:
@@ -65,7 +65,7 @@ def what_ran(page: Page, runs: list[Run]) -> Html:
     return join(
         page.table("runs", columns, rows),
         tag("h3", "Provenance"),
-        tag("p", "How each run was started, with what, and everything it was told."),
+        tag("p", "How each run was started, with what, and all its settings."),
         *(_provenance(run) for run in runs[:SHOWN]),
     )
 
@@ -85,8 +85,8 @@ def _provenance(run: Run) -> Html:
         "Seed": _text(run, "seed"),
         "Time": duration(_count(run, "seconds") or 0),
         "Updated": _text(run, "updated"),
-        "Versions": _pairs(run.record.get("versions")),
-        "Data": _pairs(run.record.get("data")),
+        "Versions": _pairs(run.record.versions),
+        "Data": _pairs(run.record.data),
         "Reason": _text(run, "reason"),
         "Problems": "; ".join(run.problems),
     }
@@ -115,12 +115,12 @@ def _progress(run: Run) -> str:
 
 
 def _text(run: Run, key: str) -> str:
-    value = run.record.get(key)
+    value = getattr(run.record, key)
     return "" if value is None else str(value)
 
 
 def _count(run: Run, key: str) -> float | None:
-    value = run.record.get(key)
+    value = getattr(run.record, key)
     return value if isinstance(value, int | float) else None
 
 

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from fovea.analysis.figures import REFERENCES, Looks
 from fovea.analysis.html import Html, amount, details, join, number, tag
+from fovea.tables import Table
 
 SHOWN = 300  # rows; the file of a table holds all
 SHORT = 32  # letters that stay on one line
@@ -71,7 +70,7 @@ class Page:
         )
 
     def legend(self, names: Iterable[str]) -> Html:
-        """The colour of each name; what the references are is told on them."""
+        """The colour of each name, and what the references are."""
         items = []
         for name in names:
             hatch = " hatched" if name in REFERENCES else ""
@@ -100,10 +99,12 @@ class Page:
         Args:
             name: unique on the page; the file is data/NAME.csv.
             columns, rows: strings and numbers; None and NaN show as a dash.
-            note: told under the table.
+            note: shown under the table.
             marked: column ranges in each of which a row's largest number is set off.
         """
-        link = self.attach(f"data/{name}.csv", _csv(columns, rows))
+        link = self.attach(
+            f"data/{name}.csv", Table(columns=list(columns), rows=list(rows)).csv().encode()
+        )
         head = [
             tag(
                 "th",
@@ -183,9 +184,3 @@ def _cells(row: Sequence, marked: Sequence[slice]) -> list[Html]:
         )
         for place, value in enumerate(row)
     ]
-
-
-def _csv(columns: Sequence[str], rows: Iterable[Sequence]) -> bytes:
-    file = io.StringIO()
-    csv.writer(file, lineterminator="\n").writerows([columns, *rows])
-    return file.getvalue().encode()

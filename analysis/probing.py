@@ -1,110 +1,55 @@
-"""What each probe shows: figures for the known ones, the tables alone for any other.
-
-A view is a function (page, name, probe) -> Html, a verdict a function (probe) -> sentences, empty
-where there is nothing to say.
-"""
+"""What each probe shows: the figures and the sentence that it declares, and all its tables."""
 
 from __future__ import annotations
 
 import math
 
 from fovea.analysis import attention, compare
-from fovea.analysis.compare import Comparison, means
 from fovea.analysis.figures import REFERENCES
 from fovea.analysis.html import Html, amount, details, join, slug, tag, words
 from fovea.analysis.page import Page
 from fovea.analysis.runs import Probe, Run
-
-ORDER = ("state", "tokens", "attention", "sparsity", "collapse")  # probes of other names follow
-
-COMPARISONS = {
-    "state": (
-        "categories",
-        Comparison(
-            along="category",
-            choice="game",
-            measures={"r2": "R², higher is better", "f1": "F1, higher is better"},
-            kind="bars",
-            best=True,
-            low=-0.5,
-            high=1.0,
-        ),
-    ),
-    "tokens": (
-        "r2",
-        Comparison(
-            along="features",
-            choice="game",
-            measures={"r2": "R², higher is better"},
-            kind="bars",
-            best=True,
-            low=-0.5,
-            high=1.0,
-        ),
-    ),
-    "sparsity": (
-        "blocks",
-        Comparison(
-            along="block",
-            choice="game",
-            measures={
-                "hoyer": "Hoyer, 0 dense to 1 sparse",
-                "near_zero": "Near zero, share of activations",
-                "dormant": "Dormant, share of units",
-            },
-            kind="lines",
-        ),
-    ),
-    "collapse": (
-        "features",
-        Comparison(
-            along="game",
-            choice="place",
-            measures={
-                "rankme": "RankMe, effective rank",
-                "lidar": "LiDAR, rank beside noise",
-                "std": "Std, of features",
-                "cosine_random": "Cosine random, pairs of screens",
-                "cosine_neighbours": "Cosine neighbours, in time",
-            },
-            kind="bars",
-        ),
-    ),
-}
+from fovea.figures import AttentionMaps
+from fovea.results import ProbeResult
+from fovea.tables import Table
 
 
-def rank(probe: str) -> int:
+def rank(probe: Probe) -> tuple[int, str]:
     """The place of a probe among the others."""
-    return [*ORDER, probe].index(probe)
+    return probe.result.order, probe.result.probe
 
 
 def sections(page: Page, runs: list[Run]) -> list[tuple[str, str, Html]]:
     """(anchor, title, content) of every probe; one of several runs has a part for each."""
     probes: dict[str, list[tuple[Run, Probe]]] = {}
     for run in runs:
-        for probe in run.probes.values():
-            probes.setdefault(probe.name, []).append((run, probe))
+        for name, probe in run.probes.items():
+            probes.setdefault(name, []).append((run, probe))
     found = []
-    for name in sorted(probes, key=rank):
+    for name in sorted(probes, key=lambda name: rank(probes[name][0][1])):
         parts = []
         for run, probe in probes[name]:
             if len(probes[name]) > 1:
                 parts.append(tag("h3", f"Run {run.name}"))
             parts.append(view(page, f"{slug(name)}-{run.slug}", probe))
-        found.append((f"probe-{slug(name)}", probes[name][0][1].title, join(*parts)))
+        found.append((f"probe-{slug(name)}", probes[name][0][1].result.title, join(*parts)))
     return found
 
 
 def view(page: Page, name: str, probe: Probe) -> Html:
-    """A probe: its figures where it is known, then all its tables."""
-    tables = probe.tables()
+    """A probe: its figures, then the tables that they do not show whole."""
+    result, tables = probe.result, probe.result.joined()
     drawn, shown = [], set()
-    key, how = COMPARISONS.get(probe.name, ("", None))
-    if key in tables and {how.along, how.choice, *how.measures} <= set(tables[key].columns):
-        drawn.append(compare.view(page, name, probe.title, tables[key], how))
-        shown.add(key)
-    if probe.name == "attention":
-        drawn.append(attention.view(page, name, probe))
+    for number, how in enumerate(result.figures, start=1):
+        own = name if number == 1 else f"{name}-{number}"
+        if isinstance(how, AttentionMaps):
+            drawn.append(attention.view(page, own, probe.arrays, result.encoders))
+        elif how.table in tables and compare.fits(tables[how.table], how):
+            table = tables[how.table]
+            drawn.append(compare.view(page, own, how.title or result.title, table, how))
+            if compare.shows_all(table, how):
+                shown.add(how.table)
+    drawn = [part for part in drawn if part]
     rest = [
         details(
             f"{table.title} ({amount(len(table.rows), 'row')})",
@@ -114,73 +59,54 @@ def view(page: Page, name: str, probe: Probe) -> Html:
         for key, table in tables.items()
         if key not in shown
     ]
-    settings = ", ".join(f"{key} {value}" for key, value in probe.settings.items())
+    settings = ", ".join(f"{key} {value}" for key, value in result.settings.items())
     return join(
-        tag("p", probe.about, class_="about"),
+        tag("p", result.about, class_="about"),
         *drawn,
         *rest,
         tag("p", f"Settings: {settings}.", class_="fine") if settings else "",
     )
 
 
-def verdict(probe: Probe) -> str:
-    """What the tables say in short, whatever it is; empty where there is nothing to say."""
-    return VERDICTS[probe.name](probe) if probe.name in VERDICTS else ""
-
-
-def _state(probe: Probe) -> str:
-    r2 = _overall(probe, "categories", "r2", category="mean")
-    if not r2:
+def verdict(result: ProbeResult) -> str:
+    """What the tables say in short; empty where the probe declares nothing, or nothing is there."""
+    how, tables = result.verdict, result.joined()
+    if not how or how.table not in tables:
         return ""
-    games = len(compare.distinct(probe.tables()["categories"], "game"))
-    measure = (
-        "R² of a linear read-out of the game's memory on held-out episodes, mean of "
-        f"{amount(games, 'game')}, one training run each"
-    )
-    return _against(r2, measure, ("random", "pixels"))
+    table = tables[how.table]
+    values = _means(table, how.measure, how.where)
+    if how.over:
+        over = _means(table, how.over, how.where)
+        values = {name: values[name] / over[name] for name in values if over.get(name)}
+    games = len(compare.distinct(table, "game")) if "game" in table.columns else 0
+    sentence = how.sentence.replace("{games}", amount(games, "game"))
+    return _against(values, sentence, how.references)
 
 
-def _attention(probe: Probe) -> str:
-    mass, area = (_overall(probe, "heads", measure) for measure in ("on_motion", "area"))
-    return _against(
-        {name: mass[name] / area[name] for name in mass if area.get(name)},
-        "share of the attention on what moves, over its share of the screen",
-        ("random",),
-    )
-
-
-def _collapse(probe: Probe) -> str:
-    rank = _overall(probe, "features", "rankme", place="summary")
-    return _against(rank, "effective rank (RankMe) of the summary", ("random",))
-
-
-VERDICTS = {"state": _state, "attention": _attention, "collapse": _collapse}
-
-
-def _overall(probe: Probe, key: str, measure: str, **where: str) -> dict[str, float]:
-    """Encoder -> the mean of a measure over all rows where the other columns are as said."""
-    table = probe.tables().get(key)
-    if table is None or not {measure, *where} <= set(table.columns):
+def _means(table: Table, measure: str, where: dict[str, str]) -> dict[str, float]:
+    """Encoder -> the mean of a column over the rows where other columns have some values."""
+    if not {measure, *where} <= set(table.columns):
         return {}
-    wanted = tuple(where.values())
+    asked = tuple(where.values())
     return {
         encoder: value
-        for (encoder, *rest), value in means(table, measure, "encoder", *where).items()
-        if tuple(rest) == wanted and math.isfinite(value)
+        for (encoder, *rest), value in compare.means(table, measure, "encoder", *where).items()
+        if tuple(rest) == asked and math.isfinite(value)
     }
 
 
-def _against(values: dict[str, float], measure: str, references: tuple[str, ...]) -> str:
+def _against(values: dict[str, float], measure: str, references: list[str]) -> str:
     """ "MEASURE: a 0.43 and b 0.30. An untrained encoder has 0.35 (above it: a)." """
     own = [name for name in values if name not in REFERENCES]
     if not own:
         return ""
-    told = [f"{measure}: {words([f'{name} {values[name]:.2f}' for name in own])}."]
+    parts = [f"{measure}: {words([f'{name} {values[name]:.2f}' for name in own])}."]
     for reference in references:
         if reference in values:
             above = [name for name in own if values[name] > values[reference]]
-            told.append(
-                f"{REFERENCES[reference][3].capitalize()}: {values[reference]:.2f} "
+            about = REFERENCES[reference][3] if reference in REFERENCES else reference
+            parts.append(
+                f"{about.capitalize()}: {values[reference]:.2f} "
                 f"(above it: {words(above) if above else 'none'})."
             )
-    return " ".join(told)
+    return " ".join(parts)

@@ -1,7 +1,7 @@
 """Run folders, read through their files alone, whatever state a run was left in.
 
 A run may be training at this moment, have failed, or have been killed in the middle of a line:
-what is readable is read, and what is not is listed in `problems` for the page to tell.
+what is readable is read, and what is not is listed in `problems`, which the page shows.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import os
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -18,101 +18,69 @@ from zipfile import BadZipFile
 import numpy as np
 from tqdm import tqdm
 
+from fovea import metrics
 from fovea.analysis.html import slug
+from fovea.analysis.older import completed
 from fovea.command import UserError
+from fovea.results import ProbeResult, read_arrays, read_result
+from fovea.schema import RunRecord
 
 MEDIA = (".webm", ".mp4", ".png", ".jpg")
 DAMAGE = (OSError, ValueError, TypeError, KeyError, AttributeError, BadZipFile)
 
 
 @dataclass(frozen=True)
-class Curve:
-    """One metric: steps int64 (N,), ascending, and values float64 (N,), which may be NaN."""
-
-    steps: np.ndarray
-    values: np.ndarray
-
-
-@dataclass(frozen=True)
-class Table:
-    """A table of one encoder: rows of strings and numbers, None where there is no number."""
-
-    title: str
-    columns: list[str]
-    rows: list[list]
-    note: str = ""
-
-
-@dataclass(frozen=True)
 class Probe:
-    """What a probe found: tables by encoder and by name, and arrays "ENCODER/ARRAY"."""
+    """What a probe found, its tables and its arrays "ENCODER/ARRAY"."""
 
-    name: str
-    title: str
-    about: str
-    settings: Mapping[str, object]
-    encoders: dict[str, dict[str, Table]]
-    arrays: Mapping[str, np.ndarray]
-
-    def tables(self) -> dict[str, Table]:
-        """The tables of all encoders joined: one of each name, "encoder" as its first column."""
-        joined: dict[str, Table] = {}
-        for encoder, tables in self.encoders.items():
-            for name, table in tables.items():
-                whole = joined.setdefault(
-                    name, Table(table.title, ["encoder", *table.columns], [], table.note)
-                )
-                whole.rows.extend([encoder, *row] for row in table.rows)
-        return joined
+    result: ProbeResult
+    arrays: dict[str, np.ndarray]
 
 
 @dataclass(frozen=True)
 class Run:
-    """A run folder. `slug` names it in file names and is unique among the runs read together."""
+    """A run folder, to be read.
+
+    Attributes:
+        folder: where it lies.
+        slug: what names it in file names, unique among the runs that were read together.
+        record: what run.json says.
+        problems: what could not be read.
+    """
 
     folder: Path
     slug: str
-    record: dict
+    record: RunRecord
     problems: list[str] = field(default_factory=list)
 
     @property
     def name(self) -> str:
-        return str(self.record.get("name") or self.folder.name)
+        return str(self.record.name or self.folder.name)
 
     @property
     def kind(self) -> str:
-        return str(self.record.get("kind") or "unknown")
+        return str(self.record.kind)
 
     @property
     def state(self) -> str:
-        return str(self.record.get("state") or "unknown")
+        return str(self.record.state)
 
     @cached_property
     def config(self) -> str:
         """The resolved configuration as text; empty where there is none."""
-        return self._read(self.folder / str(self.record.get("config") or "config.yaml")) or ""
+        return self._read(self.folder / str(self.record.config or "config.yaml")) or ""
 
     @cached_property
-    def metrics(self) -> dict[str, Curve]:
-        """metrics.csv by name; a line without its end or without three fields is left out."""
-        text = self._read(self.folder / "metrics.csv") or ""
-        points: dict[str, dict[int, float]] = {}
-        for line in text.splitlines(keepends=True):
-            step, _, rest = line.partition(",")
-            name, _, value = rest.rpartition(",")
-            if step.isdecimal() and name and line.endswith("\n"):
-                try:
-                    points.setdefault(name, {})[int(step)] = float(value)
-                except ValueError:
-                    continue
-        return {name: _curve(values) for name, values in points.items()}
+    def metrics(self) -> dict[str, metrics.Curve]:
+        """The curves of metrics.csv by name."""
+        return metrics.parse(self._read(self.folder / "metrics.csv") or "")
 
     @cached_property
     def probes(self) -> dict[str, Probe]:
         found = {}
         for path in sorted(self.folder.glob("probes/*.json")):
             try:
-                found[path.stem] = _probe(path)
+                found[path.stem] = Probe(completed(path.stem, read_result(path)), read_arrays(path))
             except DAMAGE as fault:
                 self.problems.append(f"probes/{path.name} is damaged: {fault!r}")
         return found
@@ -137,15 +105,15 @@ class Run:
             return None
 
 
-def read(places: list[Path]) -> list[Run]:
+def read_runs(places: Sequence[str | Path]) -> list[Run]:
     """All runs in or below `places`, the first started first.
 
     Raises UserError where a place is missing or no run is found.
     """
     for place in places:
-        if not place.is_dir():
+        if not Path(place).is_dir():
             raise UserError(f"{place} is no folder: give run folders, or a folder that holds some")
-    folders = dict.fromkeys(folder for place in places for folder in _find(place))
+    folders = dict.fromkeys(folder for place in places for folder in _find(Path(place)))
     if not folders:
         raise UserError(
             f"no run (a folder with run.json) in {', '.join(map(str, places))}: "
@@ -153,7 +121,7 @@ def read(places: list[Path]) -> list[Run]:
         )
     taken: Counter[str] = Counter()
     runs = [_run(f, taken) for f in tqdm(folders, desc="reading runs", unit="run", delay=2)]
-    return sorted(runs, key=lambda run: str(run.record.get("started") or ""))
+    return sorted(runs, key=lambda run: str(run.record.started))
 
 
 def _find(place: Path) -> Iterator[Path]:
@@ -169,43 +137,7 @@ def _run(folder: Path, taken: Counter[str]) -> Run:
     taken[plain] += 1
     own = plain if taken[plain] == 1 else f"{plain}.{taken[plain]}"
     try:
-        record = json.loads((folder / "run.json").read_text(encoding="utf-8"))
-        if not isinstance(record, dict):
-            raise ValueError("not an object")
-        return Run(folder, own, record)
-    except (OSError, ValueError) as fault:
-        return Run(folder, own, {"state": "unreadable"}, [f"run.json is damaged: {fault}"])
-
-
-def _curve(points: dict[int, float]) -> Curve:
-    steps = np.array(sorted(points), dtype=np.int64)
-    return Curve(steps, np.array([points[step] for step in steps], dtype=np.float64))
-
-
-def _probe(path: Path) -> Probe:
-    found = json.loads(path.read_text(encoding="utf-8"))
-    arrays = {}
-    if (packed := path.with_suffix(".npz")).exists():
-        with np.load(packed, allow_pickle=False) as file:
-            arrays = dict(file)
-    return Probe(
-        name=path.stem,
-        title=str(found.get("title") or path.stem),
-        about=str(found.get("about") or ""),
-        settings=dict(found.get("settings") or {}),
-        encoders={
-            encoder: {table["name"]: _table(table) for table in result.get("tables", [])}
-            for encoder, result in found["encoders"].items()
-        },
-        arrays=arrays,
-    )
-
-
-def _table(found: dict) -> Table:
-    columns, rows = list(found["columns"]), [list(row) for row in found["rows"]]
-    for row in rows:
-        if len(row) != len(columns) or not all(
-            cell is None or isinstance(cell, str | int | float) for cell in row
-        ):
-            raise ValueError(f"table {found['name']} has the odd row {row}")
-    return Table(str(found.get("title") or found["name"]), columns, rows, found.get("note") or "")
+        text = (folder / "run.json").read_text(encoding="utf-8")
+        return Run(folder, own, RunRecord.read(json.loads(text)))
+    except DAMAGE as fault:
+        return Run(folder, own, RunRecord(state="unreadable"), [f"run.json is damaged: {fault}"])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import shlex
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor, as_completed
@@ -17,7 +18,9 @@ from tqdm import tqdm
 from fovea import command
 from fovea.analysis.study_kinds import KINDS, Command, Study
 from fovea.command import ACCELERATORS, UserError, positive
+from fovea.configs import locate, shipped
 from fovea.files import write_text
+from fovea.runs import read_run
 
 ABOUT = """\
 Run everything a study file asks for, with several seeds, and write OUT/study.md and OUT/study.csv.
@@ -31,15 +34,20 @@ finished and goes on where it was. The file says its kind:
 
 EXAMPLE = """\
 example:
-  fovea analysis study analysis/studies/objectives.yaml --out runs/objectives --seeds 0
-  fovea analysis study analysis/studies/agents.yaml --out runs/agents --seeds 0 --jobs 4
+  fovea analysis study objectives --out runs/objectives --seeds 0
+  fovea analysis study agents --out runs/agents --seeds 0 --jobs 4
 """
+
+STUDIES = "fovea.analysis", "studies"
+"""Where the shipped studies lie."""
 
 
 def parsed(arguments: list[str]) -> argparse.Namespace:
     parser = command.parser("fovea analysis study", ABOUT)
     parser.epilog = EXAMPLE
-    parser.add_argument("study", metavar="FILE", type=Path, help="what is run")
+    parser.add_argument(
+        "study", metavar="STUDY", help=f"a file, or one of {', '.join(shipped(*STUDIES))}"
+    )
     parser.add_argument("--out", metavar="FOLDER", type=Path, required=True, help="where to")
     parser.add_argument("--seeds", type=int, nargs="+", help="only these of the study's seeds")
     parser.add_argument(
@@ -50,7 +58,7 @@ def parsed(arguments: list[str]) -> argparse.Namespace:
         "--jobs",
         type=positive,
         default=1,
-        help="runs at once, which share the cores or the GPU; each then writes what it says to "
+        help="runs at once, which share the cores or the GPU; each then writes to "
         "a log beside its folder, such as OUT/seed-0/NAME.log (1)",
     )
     parser.add_argument("--accelerator", choices=ACCELERATORS, default="auto", help="(auto)")
@@ -60,7 +68,7 @@ def parsed(arguments: list[str]) -> argparse.Namespace:
 def run(arguments: list[str]) -> None:
     """Run `fovea analysis study ARGUMENTS`."""
     args = parsed(arguments)
-    study = read(args.study)
+    study = read(locate(args.study, *STUDIES))
     if args.samples:
         study = _with_samples(study, args.samples)
     names = _chosen("run", args.only, list(study.runs))
@@ -69,9 +77,9 @@ def run(arguments: list[str]) -> None:
     for done, seed in enumerate(seeds):
         jobs = study.jobs(args.out, names, seed, args.accelerator)
         if args.jobs > 1:
-            _side_by_side(jobs, args.jobs, f"seed {seed}")
+            side_by_side(jobs, args.jobs, f"seed {seed}")
         else:
-            _in_turn(jobs)
+            in_turn(jobs)
         _call(study.after(args.out, names, seed, args.accelerator))
         for name, text in study.files(args.out, names, seeds[: done + 1]).items():
             write_text(args.out / name, text)
@@ -107,15 +115,15 @@ def _with_samples(study: Study, samples: int) -> Study:
     return replace(study, samples=samples)
 
 
-def _in_turn(jobs: dict[Path, list[Command]]) -> None:
-    """Run each {its folder: its commands}, for all to see."""
+def in_turn(jobs: dict[Path, list[Command]]) -> None:
+    """Run each {its folder: its commands}, one after the other."""
     for number, (folder, commands) in enumerate(jobs.items(), start=1):
         print(f"== {number}/{len(jobs)}  {folder}", flush=True)
         _call(commands)
 
 
-def _side_by_side(jobs: dict[Path, list[Command]], most: int, title: str) -> None:
-    """The same with so many at once, each with its share of the cores and a log of its own."""
+def side_by_side(jobs: dict[Path, list[Command]], most: int, title: str) -> None:
+    """The same, `most` at once, each with its share of the cores and a log of its own."""
     threads = max(1, (os.cpu_count() or 1) // most)
     with (
         ThreadPoolExecutor(most) as pool,
@@ -135,22 +143,48 @@ def _side_by_side(jobs: dict[Path, list[Command]], most: int, title: str) -> Non
 
 
 def _call(commands: list[Command], log: Path | None = None, threads: int = 0) -> None:
-    """Run commands in turn, what they say to `log` instead of here, with so many threads."""
+    """Run commands in turn but those that are done, with so many threads, and print to `log`."""
     env = os.environ | ({"OMP_NUM_THREADS": str(threads)} if threads else {})
     if log:
         log.parent.mkdir(parents=True, exist_ok=True)
-    with open(log, "wb") if log else nullcontext() as said:
+    with open(log, "ab") if log else nullcontext() as output:
         for command in commands:
-            words = ["-m", "fovea", *map(str, command)]
+            words = ["fovea", *map(str, command)]
+            if is_done(words):
+                if not log:
+                    print(f"already done: {shlex.join(words[:3])}", flush=True)
+                continue
             code = subprocess.run(
-                [sys.executable, *words],
-                env=env, stdout=said, stderr=said and subprocess.STDOUT, check=False,
+                [sys.executable, "-m", *words],
+                env=env, stdout=output, stderr=output and subprocess.STDOUT, check=False,
             ).returncode  # fmt: skip
             if code:
                 raise UserError(
-                    f"`{' '.join(words[1:])}` ended with {code}: see the last line "
+                    f"`{' '.join(words)}` ended with {code}: see the last line "
                     f"{f'of {log}' if log else 'above'}, mend that and run the same command again"
                 )
+
+
+def is_done(words: list[str]) -> bool:
+    """Whether the run folder of a command says that just this command has ended well.
+
+    It does so in a moment, where the command itself would first import torch. Like make, it takes
+    the command to be due again once a file or folder that it names is newer than run.json: a
+    config, or the run of an encoder. What is due runs, and finds out itself what is left to do.
+    """
+    if "--run" not in words:
+        return False
+    folder = Path(words[words.index("--run") + 1])
+    record, typed = read_run(folder), shlex.join(words)
+    if not record or record.state != "done":
+        return False
+    evaluation = record.evaluation
+    if evaluation and evaluation.command == typed:
+        return evaluation.trained == record.step
+    written = os.path.getmtime(folder / "run.json")
+    given = [word.partition("=")[2] or word for word in words if word != str(folder)]
+    changed = [os.path.getmtime(path) > written for path in given if os.path.exists(path)]
+    return record.command == typed and not any(changed)
 
 
 def _chosen(what: str, asked: list | None, known: list) -> list:

@@ -1,4 +1,4 @@
-"""What a study file asks for: the commands of either kind of study, and the table's files."""
+"""What a study file asks for: the commands of each kind of study, and the files of its table."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 Command = list[object]
-"""A room and the arguments of `python -m ROOM`."""
+"""What comes after `fovea`: a room, its command and the arguments."""
 
 
 @dataclass(frozen=True)
@@ -18,8 +18,8 @@ class Study:
         games: that are recorded for the encoders, or that the agents play.
         steps: agent steps a game, recorded with the random policy, or that an agent learns from.
         seeds: of every draw of a run: the initial weights, the split by episode, the games.
-        runs: {name: {"config": file, "settings": {dotted name: value}}}. "{seed}" in a value
-            becomes the seed, as in runs/objectives/seed-{seed}/recipe.
+        runs: {name: {"config": name or file, "settings": {dotted name: value}}}. "{seed}" in a
+            value becomes the seed, as in runs/objectives/seed-{seed}/recipe.
         differences: pairs of runs [a, b] whose difference a - b is shown.
     """
 
@@ -31,7 +31,7 @@ class Study:
     differences: list[list[str]]
 
     def before(self, out: Path) -> list[Command]:
-        """What the runs of all seeds need."""
+        """Commands that run before all others."""
         return []
 
     def jobs(
@@ -41,7 +41,7 @@ class Study:
         raise NotImplementedError
 
     def after(self, out: Path, names: list[str], seed: int, accelerator: str) -> list[Command]:
-        """What the runs of a seed are given to together."""
+        """Commands that take all runs of a seed together."""
         return []
 
     def files(self, out: Path, names: list[str], seeds: list[int]) -> dict[str, str]:
@@ -65,7 +65,8 @@ class EncoderStudy(Study):
     """Encoders pretrained on the same recordings and probed alike.
 
     Attributes:
-        samples, batch: of every run.
+        samples: that every run sees.
+        batch: of every run.
         stacks: of screens that the probes look at, a game.
     """
 
@@ -81,7 +82,7 @@ class EncoderStudy(Study):
         folder = out / f"seed-{seed}"
         shared = {
             "data.recordings": f"[{out / 'recordings'}]",
-            "data.batch": self.batch,
+            "data.batch_size": self.batch,
             "trainer.max_steps": self.samples // self.batch,
             "trainer.accelerator": accelerator,
         }
@@ -99,9 +100,9 @@ class EncoderStudy(Study):
                  "--accelerator", accelerator]]  # fmt: skip
 
     def files(self, out, names, seeds):
-        from fovea.analysis import encoder_table as standing
+        from fovea.analysis.encoder_table import EncoderScores
 
-        return standing.written(self.title, standing.table(out, names, seeds, self.differences))
+        return EncoderScores.read(out, names, seeds, self.differences).files(self.title)
 
 
 @dataclass(frozen=True)
@@ -115,12 +116,12 @@ class AgentStudy(Study):
     episodes: int
 
     def jobs(self, out, names, seed, accelerator):
-        shared = {"data.steps": self.steps, "trainer.accelerator": accelerator}
-        judged = ["--episodes", self.episodes, "--accelerator", accelerator]
+        shared = {"data.total_steps": self.steps, "trainer.accelerator": accelerator}
+        evaluation = ["--episodes", self.episodes, "--accelerator", accelerator]
         return {
             folder: [
                 self.fit("agents", name, seed, {"run": folder, "data.game": game, **shared}),
-                ["agents", "evaluate", "--run", folder, *judged],
+                ["agents", "evaluate", "--run", folder, *evaluation],
             ]
             for game in self.games
             for name in names
@@ -128,11 +129,10 @@ class AgentStudy(Study):
         }
 
     def files(self, out, names, seeds):
-        from fovea.analysis import agent_table as scores
+        from fovea.analysis.agent_table import AgentScores
 
-        return scores.written(
-            self.title, scores.table(out, names, self.games, seeds, self.differences)
-        )
+        found = AgentScores.read(out, names, self.games, seeds, self.differences)
+        return found.files(self.title)
 
 
 KINDS = {"encoders": EncoderStudy, "agents": AgentStudy}

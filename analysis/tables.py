@@ -1,30 +1,13 @@
-"""Tables as text: Markdown for people, CSV for programs, and the cells that studies share."""
+"""Cells and sentences that the tables of studies share."""
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import numpy as np
 
 from fovea.analysis.html import amount
 from fovea.analysis.statistics import interval, mean
-
-
-def markdown(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
-    """The lines of a table."""
-    head, *body = (f"| {' | '.join(row)} |" for row in (columns, *rows))
-    return [head, "|" + "---|" * len(columns), *body]
-
-
-def sheet(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
-    """The text of a CSV file."""
-    file = io.StringIO()
-    writer = csv.writer(file, lineterminator="\n")
-    writer.writerow(columns)
-    writer.writerows(rows)
-    return file.getvalue()
 
 
 def over(games: Sequence[str], seeds: Sequence[int]) -> str:
@@ -44,8 +27,8 @@ def estimate(
     return f"{text} ({low:{form}} to {high:{form}})"
 
 
-def number(scores: np.ndarray | None, form: str) -> str:
-    """The mean of those that are known; empty where none is."""
+def known_mean(scores: np.ndarray | None, form: str) -> str:
+    """The mean of the scores that are known; empty where none is."""
     if scores is None or np.isnan(scores).all():
         return ""
     return f"{np.nanmean(scores):{form}}"

@@ -1,1 +1,1 @@
-"""The games: table, environments, recordings and the frames that are read from them."""
+"""Atari games: their names and scores, environments, recordings, and frames read from these."""

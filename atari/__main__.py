@@ -8,10 +8,10 @@ from pathlib import Path
 from fovea import command
 from fovea.command import Command, UserError, dispatch, parser, positive
 
-ABOUT = """Record Atari games, check recordings, and see whether this machine has what is needed.
+ABOUT = """Record Atari games, check recordings, and check that this machine has what is needed.
 
-A recording is one folder per game of Parquet shards: the screen an agent saw at each step, what it
-did, what it got, and the console's 128 bytes of memory at that moment.
+A recording is a folder of Parquet shards for each game. It holds, for every agent step, the screen,
+the action, the reward, and the console's 128 bytes of memory.
 
   fovea atari doctor
   fovea atari collect pong breakout freeway --out runs/recordings --steps 20000
@@ -20,15 +20,15 @@ did, what it got, and the console's 128 bytes of memory at that moment.
 
 COLLECT = """Play games with a random policy and record every step.
 
-Games are played as ALE/*-v5 plays them (sticky actions 0.25, four frames a step), their screens
-made as agents see them: grey, the maximum of the last two frames, 84x84. A kill at any time costs
-the shards in hand; the same command again goes on, and what is recorded depends on the games,
---seed and the settings alone, never on --workers.
+Games are played as in ALE/*-v5 (sticky actions 0.25, four frames a step). Screens are those that
+agents see: grey, the maximum of the last two frames, 84x84. If the command is killed, run it again:
+only shards that were not complete are lost. What is recorded depends on the games, --seed and the
+settings, never on --workers.
 
   fovea atari collect pong breakout --out runs/recordings --steps 20000"""
 
-VERIFY = """Read recordings whole and check hashes, page checksums, counts and the order of steps.
-Names every damaged shard and how to mend it; the exit code is then 2.
+VERIFY = """Read all of some recordings and check hashes, checksums, counts and the order of steps.
+Every damaged shard is named with its fix, and the exit code is then 2.
 
   fovea atari verify runs/recordings"""
 
@@ -37,8 +37,8 @@ LS = """List the games with their scores, or the recordings in a folder.
   fovea atari ls
   fovea atari ls runs/recordings"""
 
-DOCTOR = """Check what this project needs and say how to mend what is missing.
-The exit code is 1 if anything fails."""
+DOCTOR = """Check that this machine has what Fovea needs, and print the fix for what is missing.
+The exit code is 1 if something needed is missing."""
 
 
 def run(arguments: list[str]) -> int | None:
@@ -56,11 +56,13 @@ def probability(text: str) -> float:
 def collect(arguments: list[str]) -> None:
     asked = parser("fovea atari collect", COLLECT)
     asked.add_argument("games", nargs="+", metavar="GAME", help="pong, MsPacman, ALE/Pong-v5")
-    asked.add_argument("--out", required=True, type=Path, help="folder; a game gets its own in it")
     asked.add_argument(
-        "--steps", type=positive, default=20_000, help="agent steps a game, at least (20000)"
+        "--out", required=True, type=Path, help="folder; each game gets a folder in it"
     )
-    asked.add_argument("--seed", type=int, default=0, help="seed of games and policy (0)")
+    asked.add_argument(
+        "--steps", type=positive, default=20_000, help="agent steps per game, at least (20000)"
+    )
+    asked.add_argument("--seed", type=int, default=0, help="seed of the games and the policy (0)")
     asked.add_argument("--workers", type=positive, help="processes (one per core)")
     asked.add_argument(
         "--sticky",
@@ -72,7 +74,7 @@ def collect(arguments: list[str]) -> None:
         "--shard-steps",
         type=positive,
         default=5000,
-        help="steps a shard, at least; what a kill costs a worker at most (5000)",
+        help="agent steps per shard, at least (5000)",
     )
     args = asked.parse_args(arguments)
 
@@ -149,7 +151,7 @@ def _counts(dataset) -> str:
 
 COMMANDS = {
     "collect": Command(f"{__name__}:collect", "play games and record them"),
-    "verify": Command(f"{__name__}:verify", "check recordings to the last byte"),
+    "verify": Command(f"{__name__}:verify", "check every byte of recordings"),
     "ls": Command(f"{__name__}:ls", "list the games, or what a folder holds"),
     "doctor": Command(f"{__name__}:doctor", "check Python, packages, games and this machine"),
 }

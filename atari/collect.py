@@ -1,4 +1,4 @@
-"""Play games and record them, in parallel, in shards that a kill can only cost one of."""
+"""Play games in parallel processes and record them, shard by shard."""
 
 from __future__ import annotations
 
@@ -16,29 +16,30 @@ from concurrent.futures.process import BrokenProcessPool
 from dataclasses import asdict
 from importlib.metadata import version
 from multiprocessing import connection
+from multiprocessing.sharedctypes import Synchronized
 from pathlib import Path
 
 import numpy as np
-from ale_py import roms
 from tqdm import tqdm
 
 from fovea.atari import recordings
-from fovea.atari.emulator import Emulator, Settings
+from fovea.atari.emulator import Emulator, Settings, rom_path
 from fovea.atari.games import find
 from fovea.atari.recordings import EPISODES_PER_SHARD, Damaged, Dataset, Origin
 from fovea.command import UserError
 from fovea.files import exclusive
+from fovea.progress import bar
 
 SHARD_STEPS = 5000
 ALE_V5 = Settings()
 
 
 def origin(game: str, settings: Settings, seed: int, shard_steps: int = SHARD_STEPS) -> Origin:
-    """Where the shards of a recording come from; `record` needs nothing else but an index."""
+    """Everything that determines the shards of a recording of `game`."""
     rom_id = find(game).rom_id
     return Origin(
         game=rom_id,
-        rom_md5=hashlib.md5(Path(roms.get_rom_path(rom_id)).read_bytes()).hexdigest(),
+        rom_md5=hashlib.md5(rom_path(rom_id).read_bytes()).hexdigest(),
         settings={**asdict(settings), "shard_steps": shard_steps},
         actions=Emulator(rom_id, settings, 0).actions,
         policy="random: uniform over the minimal action set",
@@ -52,7 +53,7 @@ def record(
 ) -> dict[str, np.ndarray]:
     """The rows of shard `index`: whole episodes, at least `shard_steps` steps of them.
 
-    A function of its arguments alone. `played` hears of every hundred steps.
+    They depend on `origin` and `index` alone. `played` is called with 100 after every 100 steps.
     """
     settings = dict(origin.settings)
     shard_steps = settings.pop("shard_steps")
@@ -89,10 +90,21 @@ def collect(
     shard_steps: int = SHARD_STEPS,
     workers: int | None = None,
 ) -> list[Dataset]:
-    """Record at least `steps` agent steps of each game under `out`, or finish doing so.
+    """Record at least `steps` agent steps of each game, or go on where that was interrupted.
 
-    Shards that are there and whole are kept; what they hold does not depend on `workers`.
-    Raises UserError for an unknown game, a folder in use or a recording made in another way.
+    Complete shards are kept, so that a kill loses at most one shard of each worker.
+
+    Args:
+        games: see `games.find`.
+        out: folder; each game gets a folder of its own in it.
+        steps: agent steps per game; the last episode of a shard is played to its end.
+        seed: of the games and the policy.
+        settings: how the games are played.
+        shard_steps: agent steps per shard, at least.
+        workers: processes, by default one per core; what is recorded does not depend on it.
+
+    Returns a Dataset for each game. Raises UserError for an unknown game, a folder in use, or a
+    recording that was made with other settings.
     """
     out, shards = Path(out), math.ceil(steps / shard_steps)
     workers = workers or len(os.sched_getaffinity(0))
@@ -109,8 +121,8 @@ def collect(
 
 
 def _missing(made_by: Origin, folder: Path, shards: int) -> list[int]:
-    """Which shards have still to be recorded. Says what it keeps and what it makes anew."""
-    for left in folder.glob(".*.tmp"):  # by a kill while it was written
+    """The shards that are still to be recorded. Prints what is kept and what is damaged."""
+    for left in folder.glob(".*.tmp"):  # by a kill while a shard was written
         left.unlink()
     there, kept, sealed = recordings.shard_paths(folder), [], _sealed(folder)
     for path in there:
@@ -120,7 +132,7 @@ def _missing(made_by: Origin, folder: Path, shards: int) -> list[int]:
             if sealed.get(path.name, shard.sha256) != shard.sha256:
                 raise Damaged("its SHA-256 is not the one that was recorded")
         except Damaged as damage:
-            _say(f"{path}: {damage}; it is made anew")
+            _say(f"{path}: {damage}; it is recorded again")
             continue
         if difference := made_by.difference(shard.origin):
             name, wanted, found = difference
@@ -132,7 +144,7 @@ def _missing(made_by: Origin, folder: Path, shards: int) -> list[int]:
     shards = max([shards, *(recordings.shard_index(path) + 1 for path in there)])
     missing = [index for index in range(shards) if index not in kept]
     if kept:
-        _say(f"{made_by.game}: {len(kept)} shards are there and whole, {len(missing)} to record")
+        _say(f"{made_by.game}: {len(kept)} shards are complete, {len(missing)} to record")
     return missing
 
 
@@ -151,39 +163,39 @@ def _finish(folder: Path) -> Dataset:
 
 
 def _play(missing: list[tuple[Origin, Path, int]], workers: int) -> None:
-    """Record shards in `workers` processes, with a bar of the steps played."""
+    """Record shards in `workers` processes, with a progress bar of agent steps."""
     spawn = multiprocessing.get_context("spawn")  # as safe after torch as before it
     counter = spawn.Value("q", 0)
     total = sum(made_by.settings["shard_steps"] for made_by, _, _ in missing)
     pool = ProcessPoolExecutor(min(workers, len(missing)), spawn, _begin_worker, (counter,))
-    with tqdm(total=total, unit=" steps", unit_scale=True, smoothing=0.05) as bar:
+    with bar("record", "steps", total) as shown:
         try:
             pending = {pool.submit(_record_shard, *shard) for shard in missing}
             while pending:
                 done, pending = wait(pending, timeout=0.5, return_when=FIRST_COMPLETED)
-                _advance(bar, counter.value)
+                _advance(shown, counter.value)
                 for future in done:
-                    bar.set_description(future.result())
-            _advance(bar, counter.value)
+                    shown.set_description(future.result(), refresh=False)
+            _advance(shown, counter.value)
         except BrokenProcessPool:
             raise UserError(
-                "a recording process was killed, most often for want of memory: "
-                "free some or take fewer --workers, and run the same command again"
+                "a recording process was killed, most often because memory ran out: "
+                "free some or use fewer --workers, and run the same command again"
             ) from None
         finally:
             pool.shutdown(cancel_futures=True)
 
 
-def _advance(bar: tqdm, played: int) -> None:
-    bar.total = max(bar.total, played)  # the last episode of a shard is played to its end
-    bar.update(played - bar.n)
+def _advance(shown: tqdm, played: int) -> None:
+    shown.total = max(shown.total, played)  # the last episode of a shard is played to its end
+    shown.update(played - shown.n)
 
 
-_counter = None  # in a worker: the steps that all of them have played
+_counter: Synchronized[int]  # in a worker: the steps that all workers have played
 
 
-def _begin_worker(counter) -> None:
-    """End with the parent, however that ends, and leave Ctrl-C to it."""
+def _begin_worker(counter: Synchronized[int]) -> None:
+    """Make this process end when its parent ends, in whatever way, and leave Ctrl-C to it."""
     global _counter
     _counter = counter
     signal.signal(signal.SIGINT, signal.SIG_IGN)
@@ -191,8 +203,9 @@ def _begin_worker(counter) -> None:
 
 
 def _end_with_parent() -> None:
-    connection.wait([multiprocessing.parent_process().sentinel])
-    os._exit(1)
+    if parent := multiprocessing.parent_process():
+        connection.wait([parent.sentinel])
+        os._exit(1)
 
 
 def _played(steps: int) -> None:

@@ -1,6 +1,6 @@
-"""Whether this machine has what the project needs, with the fix for what it has not.
+"""Check that this machine has what the project needs, and name the fix for what is missing.
 
-Reads versions as text, because the mismatches that it looks for make imports fail.
+Versions are read as text, because the mismatches that it looks for make imports fail.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from fovea.atari.games import GAMES
+from fovea.memory import free_disk, total_memory
 
 DISTRIBUTION = "fovea-rl"
 GIB = 2**30
@@ -25,7 +26,7 @@ OPERATORS = {">=": ge, "<": lt}
 
 
 class Line(NamedTuple):
-    """One finding: "ok", "warn" or "fail", what was found, and how to mend it."""
+    """One finding: "ok", "warn" or "fail", what was found, and how to fix it."""
 
     level: str
     found: str
@@ -41,7 +42,7 @@ def report() -> int:
             print(
                 f"{line.level:<5} {line.found}" + (f"\n      fix: {line.fix}" if line.fix else "")
             )
-    print(f"\n{failed} failed" if failed else "\nall that is needed is here")
+    print(f"\n{failed} failed" if failed else "\neverything that is needed is here")
     return min(failed, 1)
 
 
@@ -63,7 +64,8 @@ def packages() -> Iterator[Line]:
     for requirement in requirements:
         if "extra ==" in requirement:
             continue
-        name, bounds = re.match(r"([\w.-]+)(?:\[[^]]*\])?\s*(.*)", requirement).groups()
+        name = re.split(r"[^\w.-]", requirement)[0]
+        bounds = re.sub(r"^[\w.-]+(\[[^]]*\])?\s*", "", requirement)
         try:
             version = metadata.version(name)
         except metadata.PackageNotFoundError:
@@ -83,17 +85,19 @@ def _within(version: str, bounds: str) -> bool:
 
 
 def _release(version: str) -> tuple[int, ...]:
-    numbers = [int(number) for number in re.match(r"\d+(?:\.\d+)*", version)[0].split(".")]
+    plain = re.split(r"[^\d.]", version)[0].strip(".")
+    numbers = [int(number) for number in plain.split(".")]
     return (*numbers, *[0] * (4 - len(numbers)))
 
 
 def torchvision() -> Iterator[Line]:
-    """The two have to be of one release and one build, or every import of timm fails."""
-    builds = {name: _build(name) for name in ("torch", "torchvision")}
-    if None in builds.values():
+    """torch and torchvision have to be of one release and one build, or importing timm fails."""
+    first, second = _build("torch"), _build("torchvision")
+    if first is None or second is None:
         return  # `packages` has said that one is missing
-    found = " beside ".join(f"{name} {build}" for name, build in builds.items())
-    (torch, torch_build), (vision, vision_build) = (b.partition("+")[::2] for b in builds.values())
+    found = f"torch {first} beside torchvision {second}"
+    torch, _, torch_build = first.partition("+")
+    vision, _, vision_build = second.partition("+")
     # torchvision 0.(n + 15) is made for torch 2.n.
     if _release(torch)[1] + 15 != _release(vision)[1]:
         yield Line(
@@ -115,10 +119,10 @@ def torchvision() -> Iterator[Line]:
 def _build(package: str) -> str | None:
     """The version with its build tag, e.g. "2.14.1+cu130", read from version.py as text."""
     spec = importlib.util.find_spec(package)
-    if spec is None:
+    if spec is None or spec.origin is None:
         return None
-    text = Path(spec.submodule_search_locations[0], "version.py").read_text(encoding="utf-8")
-    return re.search(r"__version__\s*(?::\s*\w+)?\s*=\s*['\"]([^'\"]+)", text)[1]
+    text = Path(spec.origin).with_name("version.py").read_text(encoding="utf-8")
+    return re.findall(r"__version__\s*(?::\s*\w+)?\s*=\s*['\"]([^'\"]+)", text)[0]
 
 
 def games() -> Iterator[Line]:
@@ -154,21 +158,17 @@ def resizing() -> Iterator[Line]:
 
 def machine() -> Iterator[Line]:
     cores = len(os.sched_getaffinity(0))
-    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / GIB
-    limit = Path("/sys/fs/cgroup/memory.max")
-    if limit.exists() and (text := limit.read_text().strip()) != "max":
-        memory = min(memory, int(text) / GIB)
-    disk = shutil.disk_usage(".").free / GIB
+    memory, disk = total_memory() / GIB, free_disk(Path()) / GIB
     for amount, enough, found, fix in (
-        (cores, 2, f"{cores} cores", "give more cores; everything will be slow"),
+        (cores, 2, f"{cores} cores", "use more cores; with one, everything is slow"),
         (memory, 4, f"{memory:.0f} GiB of memory", "record and pretrain with fewer steps"),
-        (disk, 5, f"{disk:.0f} GiB of free disk", "free some space, runs need a few GiB"),
+        (disk, 5, f"{disk:.0f} GiB of free disk", "free some space: runs need a few GiB"),
     ):
         yield Line("ok", found) if amount >= enough else Line("warn", found, fix)
 
 
 def gpu() -> Iterator[Line]:
-    """Needs torch only where there is a card to be used."""
+    """Imports torch only where there is a GPU."""
     if not Path("/proc/driver/nvidia").exists():
         yield Line("ok", "no NVIDIA GPU: everything runs on the processor")
         return
@@ -191,7 +191,7 @@ def gpu() -> Iterator[Line]:
 
 
 def browser() -> Iterator[Line]:
-    """Only the tests of the report page open one."""
+    """Only the tests of the report need one."""
     names = ("chromium", "chromium-browser", "google-chrome")
     found = next(filter(None, map(shutil.which, names)), None)
     if found and shutil.which("chromedriver"):

@@ -1,4 +1,4 @@
-"""Games for agents: the native vector environment, with exact final screens and returns."""
+"""Environments for agents: ale-py's vector environment, with exact final screens and returns."""
 
 from __future__ import annotations
 
@@ -9,24 +9,25 @@ from ale_py.vector_env import AtariVectorEnv
 
 from fovea.atari.games import find
 
-UNCUT = 2**30  # frames; we cut episodes ourselves
+UNCUT = 2**30  # frames; `Envs` cuts episodes itself
 
 
 @dataclass(frozen=True)
 class Step:
-    """What `Envs.step` gives. An episode that ended is followed by the next one's first screens.
+    """What `Envs.step` returns. Where an episode ended, the next one has begun.
 
     Attributes:
         screens: (N, stack, 84, 84) uint8, what to act on next, oldest first.
         reward: (N,) float32, raw.
-        terminal: (N,) bool, nothing follows for learning: the game is over or, with
-            `life_loss_terminal`, a life was lost (the game then goes on).
-        truncated: (N,) bool, the episode was cut: bootstrap from `final_screens`.
-        final_screens: like `screens`, but with an ended episode's own last ones; None where no
-            episode ended. After a cut they are exact; a game that is over leaves them stale, and
-            nothing is to be learnt from them.
-        returns, lengths: of the episodes that ended, in env order: raw reward, agent steps.
-        ended: (N,) bool, whose they are.
+        terminal: (N,) bool, do not bootstrap: the game is over or, with `life_loss_terminal`, a
+            life was lost (the game then goes on).
+        truncated: (N,) bool, the episode was cut short: bootstrap from `final_screens`.
+        final_screens: like `screens`, but the last ones of an episode that ended; None where none
+            ended. They are exact where an episode was cut short; those of a game that is over
+            are stale, and are not to be learned from.
+        returns: (E,) sum of raw rewards of each episode that ended, in the order of environments.
+        lengths: (E,) int64, their agent steps.
+        ended: (N,) bool, the environments in which they ended.
     """
 
     screens: np.ndarray
@@ -40,20 +41,22 @@ class Step:
 
 
 class Envs:
-    """`num_envs` copies of a game, stepped together by native threads.
+    """Copies of a game, stepped together by native threads.
 
     Args:
         game: see `games.find`.
-        seed: everything that happens is a function of it and the actions.
-        stack: screens an agent sees; before an episode's first there are black ones.
+        num_envs: copies.
+        seed: what happens depends on it and the actions alone.
+        stack: screens that an agent sees at once; at the start of an episode the missing ones are
+            black.
         sticky: probability that a frame repeats the last frame's action (Machado et al. 2018).
         noop_max: an episode starts with 0 to noop_max - 1 frames of doing nothing.
-        life_loss_terminal: a lost life is terminal for learning.
-        fire_reset: where the game has the button, an episode starts with it pressed once.
+        life_loss_terminal: whether a lost life counts as terminal.
+        fire_reset: whether episodes start with FIRE pressed once, in games that have it.
         max_frames: an episode is cut after this many frames.
         frame_skip: frames an action is held for; a screen is the maximum of the last two of them.
-        full_actions: all 18 actions of the console in place of those that the game knows.
-        num_threads: native threads; 0 takes one per core.
+        full_actions: whether to offer all 18 actions of the console instead of the minimal set.
+        num_threads: native threads; 0 means one per core.
     """
 
     def __init__(
@@ -75,8 +78,8 @@ class Envs:
         self.num_envs = num_envs
         self._life_loss_terminal = life_loss_terminal
         self._max_steps = -(-max_frames // frame_skip)
-        # Own cut and own life loss: the native cut leaves the last screens stale, and the native
-        # life loss starts a new game.
+        # Cuts and lost lives are handled here: the native cut leaves the last screens stale, and
+        # the native life loss starts a new game.
         self._games = AtariVectorEnv(
             find(game).rom_id,
             num_envs,
@@ -105,7 +108,7 @@ class Envs:
         self.restart(seed)
 
     def restart(self, seed: int) -> np.ndarray:
-        """Start fresh episodes everywhere; what follows depends on `seed` and the actions alone.
+        """Start a new episode in every environment, as if made with `seed`.
 
         Returns the first screens (N, stack, 84, 84) uint8.
         """
@@ -121,7 +124,7 @@ class Envs:
         return self._screens
 
     def step(self, actions: np.ndarray) -> Step:
-        """Act once everywhere; `actions` (N,) integers below `action_count`."""
+        """Act once in every environment; `actions` (N,) are integers below `action_count`."""
         screens, reward, over, _, infos = self._games.step(np.asarray(actions, np.int64))
         self._returns += reward
         self._lengths += 1

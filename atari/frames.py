@@ -1,4 +1,4 @@
-"""Frames: recordings as tensors, and windows of them that never cross an episode."""
+"""Recordings as tensors, and windows of screens that never cross an episode's bounds."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from fovea.atari.recordings import SCREEN_BYTES
 from fovea.atari.shards import Shards
 from fovea.command import UserError
 
-LABELS = {  # of a recording's columns, aligned to the screen the agent saw
+LABELS = {  # columns of a recording, in the same row as the screen that the agent saw
     "action": torch.int64,
     "reward": torch.float32,
     "terminal": torch.bool,
@@ -33,16 +33,16 @@ LABELS = {  # of a recording's columns, aligned to the screen the agent saw
 
 @dataclass(frozen=True)
 class Frames:
-    """What agents saw, resident as uint8, in the order of play.
+    """Recorded screens in memory, with labels, in the order of play.
 
     Attributes:
         screens: (N, H, W) uint8.
-        episode: (N,) int64, ascending, runs of equal values are episodes; numbered through all the
-            data that they are read from.
+        episode: (N,) int64, ascending: the number of each screen's episode, among all episodes of
+            the recordings.
         game: (N,) int64, index into `games`.
-        labels: LABELS, each (N,), ram (N, 128) uint8; rewards are raw.
+        labels: a tensor (N,) for each of LABELS, but ram (N, 128); rewards are raw.
         games: rom ids.
-        anchor: (N,) bool, the screens that may be the "now" of windows (see `split`).
+        anchor: (N,) bool, the screens that windows may be placed at (see `split`).
         data: SHA-256 of each game's recording; those of several are joined with "+".
     """
 
@@ -88,11 +88,10 @@ class Frames:
 
     @staticmethod
     def outline(shards: Shards, looked: Callable[[int], object]) -> Frames:
-        """All frames with a hash (N, 1, 8) uint8 for each screen and their "row" for a label.
+        """All frames with a hash (N, 1, 8) uint8 instead of each screen, and the label "row" alone.
 
-        They divide by `split` and have `starts` as the frames themselves, in a two-hundredth of
-        the memory: one shard after the other is read and let go of, and `looked` is told how many
-        screens it had.
+        `split` and `starts` give what they give for the frames themselves, in a two-hundredth of
+        the memory. One shard is held at a time; `looked` is called with the number of its screens.
         """
         seen = []
         for begin, end in pairwise(shards.begins):
@@ -108,11 +107,11 @@ class Frames:
         return len(self.screens)
 
     def starts(self, stack: int, offsets: Sequence[int] = (0,)) -> Tensor:
-        """(M,) int64: the anchors i whose windows lie in i's episode, for every offset.
+        """(M,) int64: the anchors i whose windows all lie within i's episode.
 
-        The anchor is the screen "now" and offsets are agent steps from it: the window of offset o
-        is the screens i+o-stack+1 .. i+o, so that of offset 0 ends with the anchor itself, that
-        of -4 four steps before it and that of 4 four steps after it. Found once, and kept.
+        Offsets are agent steps from the anchor: the window of offset o is the screens
+        i+o-stack+1 .. i+o, so the window of offset 0 ends with the anchor itself, that of -4 ends
+        four steps before it and that of 4 four steps after it. The result is cached.
         """
         reach = stack, min(offsets), max(offsets)
         if reach not in self._kept:
@@ -134,7 +133,7 @@ class Frames:
         return at[inside & self.anchor]
 
     def last(self, at: Tensor) -> Tensor:
-        """(B,) int64: the last screens of the episodes that the screens `at` (B,) belong to."""
+        """(B,) int64: for each screen of `at` (B,) the last screen of its episode."""
         return torch.searchsorted(self.episode, self.episode[at], right=True) - 1
 
     def windows(self, at: Tensor, stack: int, offsets: Sequence[int] = (0,)) -> Tensor:
@@ -152,11 +151,11 @@ class Frames:
     def split(
         self, fractions: Sequence[float] = (0.7, 0.1, 0.2), seed: int = 0
     ) -> tuple[Frames, ...]:
-        """Divide by episode, every game in these fractions and by itself.
+        """Divide the episodes of each game into parts of these fractions.
 
-        A game's division is a function of its episodes and `seed`, whatever other games are there.
-        A screen that occurs in an earlier split is no anchor in a later one, so nothing that is
-        measured on a later split was seen in an earlier.
+        How a game is divided depends on its episodes and `seed`, not on other games. A screen that
+        also occurs in an earlier part is no anchor in a later one, so that nothing measured on a
+        later part was seen in an earlier.
 
         Raises UserError where a game has fewer episodes than there are splits.
         """
@@ -180,7 +179,7 @@ class Frames:
         )
 
     def of(self, game: str) -> Frames:
-        """The frames of one game, in the same memory. Raises UserError if there are none."""
+        """The frames of one game, without a copy. Raises UserError if there are none."""
         rom_id = find(game).rom_id
         there = [self.games[index] for index in self.game.unique_consecutive().tolist()]
         if rom_id not in there:
@@ -216,7 +215,7 @@ class Frames:
 
 
 def _shares(count: int, fractions: Sequence[float]) -> np.ndarray:
-    """(count,) int64: which split each of `count` episodes goes to, at least one to each."""
+    """(count,) int64: the part that each of `count` episodes goes to; every part gets one."""
     spare = count - len(fractions)
     ends = np.rint(np.cumsum([0, *fractions]) * spare).astype(int)
     sizes = [end - begin + 1 for begin, end in pairwise(ends)]
@@ -226,8 +225,8 @@ def _shares(count: int, fractions: Sequence[float]) -> np.ndarray:
 def _hashes(screens: Tensor) -> Tensor:
     """(N,) int64: a hash of each screen's bytes, made in blocks that fit a core's cache.
 
-    Each word is multiplied by a number of its own between two mixings; equal screens have equal
-    hashes, and of a million screens two that differ agree with a probability of about 1e-7.
+    Equal screens have equal hashes; among a million different screens, two hashes agree with a
+    probability of about 1e-7.
     """
     flat = screens.flatten(1)
     if flat.shape[1] == 8:  # they are their own hash, so that an outline divides as its frames do

@@ -1,4 +1,4 @@
-"""The games: what they are called everywhere, and what a random agent and a person score."""
+"""The games: their names, and the scores of a random agent and of a human tester."""
 
 from __future__ import annotations
 
@@ -16,12 +16,13 @@ class Game:
     """One of the 55 games that have a random and a human score.
 
     Attributes:
-        rom_id: the emulator's name of the game, e.g. "ms_pacman".
+        rom_id: its name in ale-py, e.g. "ms_pacman".
         name: its name in environment ids, e.g. "MsPacman" of "ALE/MsPacman-v5".
-        random, human: mean return of the random agent and of the human tester
-            (Wang et al. 2016, the table that human-normalised scores are made with).
-        atari_100k: one of the 26 games of the Atari-100k benchmark.
-        tov_vicreg_paper: one of the 10 games of the TOV-VICReg paper.
+        random: mean return of the random agent (Wang et al. 2016, the table that
+            human-normalised scores are made with).
+        human: mean return of the human tester (the same table).
+        atari_100k: whether it is one of the 26 games of the Atari-100k benchmark.
+        tov_vicreg_paper: whether it is one of the 10 games of the TOV-VICReg paper.
     """
 
     rom_id: str
@@ -56,7 +57,7 @@ ACTIONS = 18  # the most that a game's minimal set has
 
 
 def find(name: str) -> Game:
-    """The game that people call `name`: ms_pacman, MsPacman, ALE/MsPacman-v5 ...
+    """The game of any common name: ms_pacman, MsPacman, ALE/MsPacman-v5, MsPacmanNoFrameskip-v4.
 
     Raises UserError with the closest names where there is none.
     """

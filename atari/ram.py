@@ -20,7 +20,7 @@ CATEGORIES = (
     "score_clock_lives_display",
     "misc",
 )
-MIN_ENTROPY = 0.6  # nats; a byte that hardly ever changes asks nothing (AtariARI)
+MIN_ENTROPY = 0.6  # nats; as AtariARI leaves out bytes that hardly ever change
 
 
 class Variable(NamedTuple):

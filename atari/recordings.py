@@ -1,9 +1,9 @@
-"""Recordings on disk: Parquet shards of whole episodes, and the record that says which belong.
+"""Recordings on disk: Parquet shards of whole episodes, and a file that lists them.
 
     OUT/GAME/shard-00000.parquet ...   one row per agent step (COLUMNS), rows in the order of play
-    OUT/GAME/dataset.json              written when all are there: their rows and SHA-256
+    OUT/GAME/dataset.json              their rows and SHA-256, written when all are complete
 
-A shard's schema metadata holds its `Origin`, so that dataset.json can always be made again.
+A shard's schema metadata holds its `Origin`, so that dataset.json can be rebuilt from the shards.
 """
 
 from __future__ import annotations
@@ -30,15 +30,15 @@ SCREEN_BYTES, RAM_BYTES = 84 * 84, 128
 
 COLUMNS = pa.schema(
     [
-        pa.field("screen", pa.binary(SCREEN_BYTES), nullable=False),  # what the agent saw ...
-        pa.field("action", pa.uint8(), nullable=False),  # ... when it chose this of the minimal set
-        pa.field("reward", pa.int32(), nullable=False),  # raw, of this action
+        pa.field("screen", pa.binary(SCREEN_BYTES), nullable=False),  # what the agent saw
+        pa.field("action", pa.uint8(), nullable=False),  # taken on it; index into the minimal set
+        pa.field("reward", pa.int32(), nullable=False),  # raw, that the action earned
         pa.field("terminal", pa.bool_(), nullable=False),  # the game ended with this action
-        pa.field("truncated", pa.bool_(), nullable=False),  # the episode was cut after it
+        pa.field("truncated", pa.bool_(), nullable=False),  # the episode was cut short after it
         pa.field("lives", pa.uint8(), nullable=False),
-        pa.field("episode", pa.int64(), nullable=False),  # shard * 1,000,000 + its place there
-        pa.field("step", pa.int32(), nullable=False),  # in the episode, from 0
-        pa.field("ram", pa.binary(RAM_BYTES), nullable=False),  # of the moment of the screen
+        pa.field("episode", pa.int64(), nullable=False),  # shard * 1,000,000 + its number there
+        pa.field("step", pa.int32(), nullable=False),  # within the episode, from 0
+        pa.field("ram", pa.binary(RAM_BYTES), nullable=False),  # at the moment of the screen
     ]
 )
 EPISODES_PER_SHARD = 1_000_000
@@ -46,7 +46,7 @@ EPISODES_PER_SHARD = 1_000_000
 
 @dataclass(frozen=True)
 class Origin:
-    """All that a shard is a function of, next to its index."""
+    """Everything that determines what a shard holds, except its index."""
 
     game: str
     rom_md5: str
@@ -59,7 +59,7 @@ class Origin:
     format: int = FORMAT
 
     def difference(self, other: Origin) -> tuple[str, object, object] | None:
-        """The first thing in which the two differ: its name, its value here and there."""
+        """The first field that differs: its name, its value here, its value there. Else None."""
         mine, theirs = _flat(asdict(self)), _flat(asdict(other))
         for key in mine | theirs:
             if mine.get(key) != theirs.get(key):
@@ -68,19 +68,19 @@ class Origin:
 
 
 def _flat(record: dict) -> dict:
-    flat = {}
+    flat: dict[str, object] = {}
     for key, value in record.items():
         flat |= value if isinstance(value, dict) else {key: value}
     return flat
 
 
 class Damaged(Exception):
-    """A shard that is not what was written. Its text says how."""
+    """A shard does not hold what was written; the message says what is wrong with it."""
 
 
 @dataclass
 class Shard:
-    """A shard that was read and is whole."""
+    """A shard that was read and whose checksums agree."""
 
     path: Path
     table: pa.Table
@@ -116,7 +116,10 @@ def shard_paths(folder: Path) -> list[Path]:
 
 
 def write_shard(path: Path, columns: dict[str, np.ndarray], origin: Origin) -> None:
-    """Write a shard whole, `columns` as `Shard.column` gives them. Equal rows make equal bytes."""
+    """Write a shard atomically; `columns` are as `Shard.column` gives them.
+
+    Equal rows make equal bytes.
+    """
     metadata = {KEY: json.dumps(asdict(origin), sort_keys=True).encode()}
     arrays = [
         pa.FixedSizeBinaryArray.from_buffers(
@@ -168,7 +171,7 @@ def read_shard(path: Path) -> Shard:
 
 
 def check_rows(shard: Shard) -> None:
-    """Hold the rows to what play can produce. Raises Damaged."""
+    """Check that the rows are such as playing produces. Raises Damaged."""
     episode, step = shard.column("episode"), shard.column("step")
     over = shard.column("terminal") | shard.column("truncated")
     first = np.diff(episode, prepend=-1) != 0
@@ -192,7 +195,7 @@ def check_rows(shard: Shard) -> None:
 
 @dataclass(frozen=True)
 class Dataset:
-    """What dataset.json holds: the shards that belong to a game's recording, in order."""
+    """What dataset.json holds: where a game's recording comes from, and its shards in order."""
 
     origin: Origin
     shards: list[dict] = field(default_factory=list)  # file, rows, episodes, sha256
@@ -207,12 +210,12 @@ class Dataset:
 
     @property
     def sha256(self) -> str:
-        """One hash of all the data, whichever folder it lies in."""
+        """One hash of all the data, wherever it lies."""
         return hashlib.sha256("".join(s["sha256"] for s in self.shards).encode()).hexdigest()
 
 
 def seal(folder: Path, shards: list[Shard]) -> Dataset:
-    """Say in dataset.json that these shards are the recording."""
+    """Write dataset.json, which lists these shards as the recording."""
     rows = [
         {
             "file": shard.path.name,
@@ -243,12 +246,12 @@ def open_dataset(folder: Path) -> Dataset:
         return Dataset(Origin(**record["origin"]), record["shards"])
     except FileNotFoundError:
         raise UserError(
-            f"{folder} is not finished: run its collect command again, it goes on where it stopped"
+            f"{folder} is not finished: run its collect command again to go on where it stopped"
         ) from None
     except (ValueError, KeyError, TypeError):
         raise UserError(
             f"{path} is damaged: delete it and run the collect command again, which only reads "
-            "the shards and writes it anew"
+            "the shards and writes it again"
         ) from None
 
 
@@ -266,25 +269,25 @@ def read_dataset(folder: Path, dataset: Dataset) -> Iterator[Shard]:
 
 
 def verify(folder: Path) -> tuple[Dataset, list[str]]:
-    """Check a recording to the last byte: what it should be, and one line for each fault."""
+    """Check every byte of a recording: what dataset.json lists, and one line for each fault."""
     dataset, faults = open_dataset(folder), []
     for listed in dataset.shards:
         path = folder / listed["file"]
         try:
             (shard,) = read_dataset(folder, Dataset(dataset.origin, [listed]))
             check_rows(shard)
-            if shard.origin != dataset.origin:
-                name, here, there = shard.origin.difference(dataset.origin)
+            if difference := shard.origin.difference(dataset.origin):
+                name, here, there = difference
                 raise Damaged(f"it was made with {name} {here}, and the rest with {there}")
             if (shard.table.num_rows, shard.episodes) != (listed["rows"], listed["episodes"]):
-                raise Damaged("dataset.json lists other counts of rows or episodes than it has")
+                raise Damaged("its rows or episodes are not as many as dataset.json lists")
         except UserError as fault:
             faults.append(str(fault))
         except Damaged as damage:
             faults.append(f"{path}: {damage}; {_repair(dataset.origin)}")
     belong = {folder / listed["file"] for listed in dataset.shards}
     faults += [
-        f"{path}: dataset.json does not list it; delete it or, if a collect was broken off, run "
+        f"{path}: dataset.json does not list it; delete it or, if collecting was interrupted, run "
         "that command again"
         for path in sorted({*folder.glob("*.parquet")} - belong)
     ]
@@ -293,13 +296,13 @@ def verify(folder: Path) -> tuple[Dataset, list[str]]:
 
 def _repair(origin: Origin) -> str:
     return (
-        f"run the collect command of {origin.game} with seed {origin.seed} again, "
-        "it makes this shard anew"
+        f"run the collect command of {origin.game} with seed {origin.seed} again: "
+        "it records this shard again"
     )
 
 
 def find_recordings(folders: list[str | Path]) -> list[Path]:
-    """The folders of single games in `folders`, each a game's own or one that holds some.
+    """The folders of single games: `folders` themselves, or the folders in them.
 
     Raises UserError for a folder without a recording.
     """

@@ -1,4 +1,4 @@
-"""The shards that recordings are made of, found by game, and read row by row."""
+"""The shards of several recordings, ordered by game, from which any rows can be read."""
 
 from __future__ import annotations
 
@@ -15,32 +15,32 @@ from fovea.atari.recordings import Dataset, Shard, find_recordings, open_dataset
 from fovea.command import UserError
 
 
-class Part(NamedTuple):
-    """Rows of one shard that were read."""
+class ShardRows(NamedTuple):
+    """Some rows of one shard."""
 
     shard: Shard
     rows: np.ndarray
-    """(n,) which rows of the shard."""
+    """(n,) int64, rows of the shard."""
     into: slice
-    """Where they stand among all rows that are read."""
+    """Their place among all rows that are read."""
     game: int
     episode: int
-    """The number of the shard's first episode."""
+    """The number of the shard's first episode, among the episodes of all shards."""
 
 
 @dataclass(frozen=True)
 class Shards:
-    """All shards of some recordings, a game after the other, in the order of play.
+    """All shards of some recordings, game after game, each in the order of play.
 
-    Their rows and their episodes are numbered through; neither depends on what is read.
+    Rows and episodes are numbered over all shards, whichever rows are read.
 
     Attributes:
         games: rom ids.
         data: SHA-256 of each game's recording; those of several are joined with "+".
-        each: for every shard the folder and a Dataset of it alone.
+        each: for every shard its folder, and a Dataset that lists it alone.
         game: (S,) int64, index of each shard's game.
-        begins: (S + 1,) int64, the first row of each shard, and the count of all rows.
-        episodes: (S + 1,) int64, the same of episodes.
+        begins: (S + 1,) int64, the first row of each shard, then the number of all rows.
+        episodes: (S + 1,) int64, the first episode of each shard, then the number of all.
     """
 
     games: tuple[str, ...]
@@ -88,10 +88,10 @@ class Shards:
     def __len__(self) -> int:
         return int(self.begins[-1])
 
-    def read(self, rows: np.ndarray) -> Iterator[Part]:
-        """Read the shards that hold some of `rows` (ascending), one after the other.
+    def read(self, rows: np.ndarray) -> Iterator[ShardRows]:
+        """Read `rows` (n,) (ascending), one shard after the other.
 
-        Raises UserError that names a damaged one.
+        Raises UserError that names a damaged shard.
         """
         bounds = np.searchsorted(rows, self.begins).tolist()
         for index, (folder, dataset) in enumerate(self.each):
@@ -99,4 +99,4 @@ class Shards:
             if into.start < into.stop:
                 (shard,) = read_dataset(folder, dataset)
                 here = rows[into] - self.begins[index]
-                yield Part(shard, here, into, self.game[index], self.episodes[index])
+                yield ShardRows(shard, here, into, self.game[index], self.episodes[index])

@@ -215,7 +215,11 @@ def experienced(at: Setting, **settings: float):
     config = yaml.safe_load((ROOT / "agents" / "configs" / "dqn.yaml").read_text())
     given = config["model"]["init_args"] | DQN | settings
     given["encoder"] = {"class_path": at.adapted, "init_args": {"encoder": at.encoder}}
-    data = config["data"] | {"game": GAME, "envs": ENVS, "steps": int(settings["learning_starts"]) + ENVS}
+    data = config["data"] | {
+        "game": GAME,
+        "envs": ENVS,
+        "steps": int(settings["learning_starts"]) + ENVS,
+    }
     agent, play = build({"model": config["model"] | {"init_args": given}, "data": data})
     task.attach(agent.to(at.device))
     return agent, task.experience

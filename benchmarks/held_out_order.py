@@ -70,7 +70,7 @@ def told(objective: Objective, frames: Frames, game: int, samples: int) -> tuple
         draws = Draws(Stream.HELD_OUT_VIEWS, game, step, BATCH, "cpu")
         places = objective.task.places(at, draws)
         windows = frames.windows(places.flatten(), stack)[:, 0].unflatten(0, (-1, 3))
-        order, moved = objective.task.ask(windows, draws)
+        order, moved = objective.task.draw_order(windows, draws)
         features = objective.encode(*windows.unbind(1))
         _, share = objective.task(features, order, moved)
         right = right + share * moved.sum()

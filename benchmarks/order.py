@@ -17,13 +17,13 @@ from tqdm import tqdm
 
 from fovea.atari.frames import Frames
 from fovea.pretrain.objectives.temporal_order import TemporalOrder
-from fovea.pretrain.terms.centering import apart
-from fovea.pretrain.terms.cls_and_mean import seen
+from fovea.pretrain.terms.centering import center_per_sample
+from fovea.pretrain.terms.cls_and_mean import cls_and_mean
 from fovea.pretrain.terms.order import accuracy, order_logits, order_loss
 from fovea.seeding import Draws, Stream, keyed
 
 LINES = 10
-WAYS = {"as they are": lambda windows: windows, "set apart": apart}
+WAYS = {"as they are": lambda windows: windows, "centred per sample": center_per_sample}
 
 
 def learn(frames: Frames, way: str, samples: int, batch: int, gaps: tuple[int, ...]) -> list[float]:
@@ -41,7 +41,9 @@ def learn(frames: Frames, way: str, samples: int, batch: int, gaps: tuple[int, .
         places = objective.places(at, frames, draws)
         windows = frames.windows(places.flatten(), objective.encoder.stack).unflatten(0, (-1, 3))
         three, order, moved = objective.views(windows[:, :, 0], draws)
-        features = torch.stack([seen(window) for window in objective.encode(*three.unbind(1))], 1)
+        features = torch.stack(
+            [cls_and_mean(window) for window in objective.encode(*three.unbind(1))], 1
+        )
         logits = order_logits(objective.task.head, WAYS[way](features), order)
         shuffled = (order != torch.arange(3)).any(1)
         optimiser.zero_grad()

@@ -107,7 +107,7 @@ def fit(at: Setting, pipe: Connection) -> None:
             "config": CONFIGS / "vicreg.yaml",
             "run": f"{folder}/run",
             "data.recordings": f"[{at.recordings}]",
-            "data.batch": at.batch,
+            "data.batch_size": at.batch,
             "data.held_out": 1,
             "model.init_args.encoder.size": at.size,
             "model.init_args.encoder.stack": STACKS[at.chain],
@@ -191,11 +191,11 @@ def loss_alone(at: Setting, pipe: Connection) -> None:
         return sum(objective.coefficients[name] * term for name, term in terms.items())
 
     def dino_loss() -> Tensor:
-        taught = embedded[:2].detach()
-        dino_file.centred(objective.centre, taught, momentum=objective.centre_momentum)
+        teacher = embedded[:2].detach()
+        dino_file.next_centre(objective.centre, teacher, momentum=objective.centre_momentum)
         return dino_file.dino_loss(
             embedded,
-            taught,
+            teacher,
             objective.centre,
             student_temperature=objective.student_temperature,
             teacher_temperature=objective.teacher_temperature,
@@ -228,10 +228,10 @@ def take_lightlys_loss(objective: Objective) -> None:
         vicreg_file.vicreg_terms = lambda x, y: {"vicreg": vicreg(x, y)}
     else:
         dino = loss.DINOLoss(output_dim=len(objective.centre)).to(objective.device)
-        dino_file.dino_loss = lambda student, taught, *_, **__: dino(
-            list(taught), list(student), epoch=0
+        dino_file.dino_loss = lambda student, teacher, *_, **__: dino(
+            list(teacher), list(student), epoch=0
         )
-        dino_file.centred = lambda centre, *_, **__: centre  # theirs follows by itself
+        dino_file.next_centre = lambda centre, *_, **__: centre  # theirs follows by itself
 
 
 def stepper(objective: Objective, at: Setting) -> Callable[[Iterable[Tensor]], None]:
@@ -244,7 +244,7 @@ def stepper(objective: Objective, at: Setting) -> Callable[[Iterable[Tensor]], N
         optimiser.zero_grad()
         loss.backward()
         optimiser.step()
-        objective.stepped()
+        objective.after_optimizer_step()
 
     return step
 

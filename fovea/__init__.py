@@ -17,4 +17,4 @@ if TYPE_CHECKING:
     from fovea.pretrain.encoders.folder import load_encoder as load_encoder
 
 __version__ = "0.2.0"
-__getattr__, __dir__ = lazily(__name__, {"load_encoder": "fovea.pretrain.encoders.folder"})
+__getattr__, __dir__ = lazily(__name__)

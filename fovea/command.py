@@ -1,4 +1,4 @@
-"""How every command begins and ends: a table of names, one clear line, an exit code."""
+"""What all commands share: a table of names, one line for a mistake, and exit codes."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from difflib import get_close_matches
 from typing import NamedTuple, NoReturn
 
 ACCELERATORS = ("auto", "cpu", "cuda")
-"""What a command's --accelerator may say; `fovea.device.device` makes a device of it."""
+"""Choices of --accelerator; `fovea.device.device` makes a device of each."""
 
 
 class UserError(ValueError):
-    """A mistake of the user's. Its text is one line that names the bad value and the fix."""
+    """A mistake of the user; the message is one line that names the bad value and the fix."""
 
 
 class Command(NamedTuple):
@@ -79,19 +79,17 @@ def positive(text: str) -> int:
 
 
 def main(command: Callable[[], int | None]) -> NoReturn:
-    """Run `command` and exit with its code, 0 where it gives none.
+    """Run `command` and exit with the code that it returns, or 0.
 
-    Else 2 for a mistake of the user's, 1 for a full disk, 130 where it was interrupted, and 141
-    where nobody reads any more what it prints.
-
-    Anything else is a fault of ours and keeps its traceback.
+    The code is 2 for a mistake of the user, 1 for a full disk, 130 after an interrupt, and 141
+    where the reader of its output has gone. Any other exception is a bug and keeps its traceback.
     """
     try:
         sys.exit(command() or 0)
     except UserError as mistake:
         print(f"error: {mistake}", file=sys.stderr)
         sys.exit(2)
-    except BrokenPipeError:  # whoever reads what is printed, such as head, has seen enough
+    except BrokenPipeError:  # such as head, which reads a few lines and ends
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(141)
     except OSError as fault:

@@ -1,4 +1,4 @@
-"""Files that are either whole or absent, and folders that one process at a time writes."""
+"""Files that are either complete or absent, and folders that one process at a time may write."""
 
 from __future__ import annotations
 
@@ -65,9 +65,9 @@ def sha256(path: str | Path) -> str:
 
 @contextmanager
 def exclusive(folder: str | Path) -> Iterator[None]:
-    """Hold `folder` for this process alone; the kernel lets go of it when the process ends.
+    """Lock `folder` for this process; the kernel releases the lock when the process ends.
 
-    Raises UserError where another process holds it.
+    Raises UserError where another process holds the lock.
     """
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)

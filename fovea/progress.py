@@ -1,4 +1,4 @@
-"""Progress bars: what runs, how far it is, how fast, and how long still."""
+"""Progress bars: what runs, how far it is, how fast, and how long it will take."""
 
 from __future__ import annotations
 
@@ -17,14 +17,19 @@ def rank() -> int:
 
 
 def interval() -> float:
-    """Seconds between two looks of a bar: in a log file it is a line each."""
+    """Seconds between two updates of a bar; in a log file each of them is a line."""
     return 0.5 if sys.stderr.isatty() else 10.0
 
 
 def bar(title: str, unit: str, total: int | None, initial: int = 0, delay: float = 0) -> tqdm:
-    """A tqdm bar, of the first rank alone; `total` is None until it is known.
+    """A tqdm bar, shown by the first rank alone.
 
-    It shows after `delay` seconds, if its work is not done by then.
+    Args:
+        title: what runs.
+        unit: what is counted, in the plural.
+        total: how many there will be, or None until it is known.
+        initial: how many are done already.
+        delay: seconds before it is shown, if the work is not done by then.
     """
     return tqdm(
         desc=title,

@@ -1,14 +1,14 @@
 """The run folder: the whole interface between what trains or probes and what shows it.
 
-    runs/NAME/  run.json       what, with which config, data, versions and seed; its state
+    runs/NAME/  run.json       what ran and how it stands, see `fovea.schema.RunRecord`
                 config.yaml    resolved
-                metrics.csv    step,name,value; append-only, the last row of a (step, name) counts
+                metrics.csv    see `fovea.metrics`
                 checkpoints/   *.ckpt and *.ckpt.sha256
                 encoder/       the encoder folder
-                probes/        NAME.json and NAME.npz
+                probes/        NAME.json and NAME.npz, see `fovea.results`
                 media/         videos and pictures
 
-This module imports no torch, so that light commands stay light.
+This module imports neither torch nor NumPy, so that light commands stay light.
 """
 
 from __future__ import annotations
@@ -19,59 +19,56 @@ import shlex
 import sys
 import time
 from collections.abc import Mapping
+from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 from fovea.command import UserError
 from fovea.files import write_json
+from fovea.schema import RunRecord
 
 PACKAGES = ("fovea-rl", "torch", "lightning", "timm", "ale-py", "numpy")
 
 
-class Run:
+class RunWriter:
     """A run folder that this process owns (see `fovea.files.exclusive`).
 
     Args:
         folder: where it lies; made when missing.
-        kind: the room that writes it: pretrain, agent, probes.
+        kind: what writes it: pretrain, agent, probes or continual.
         title: what it does, in a few words for people.
         writes: False on all ranks of a run but its first: they read the folder and leave it alone.
+
+    Attributes:
+        record: what run.json says, or will say with the next `update`.
     """
 
     def __init__(self, folder: str | Path, kind: str, title: str, writes: bool = True):
         self.folder, self.writes = Path(folder), writes
         self.folder.mkdir(parents=True, exist_ok=True)
-        self.record = read_run(self.folder) or {
-            "name": self.folder.name,
-            "kind": kind,
-            "title": title,
-            "started": _now(),
-            "seconds": 0.0,
-        }
-        if self.record["kind"] != kind:
+        self.record = read_run(self.folder) or RunRecord(
+            name=self.folder.name, kind=kind, title=title, started=_now()
+        )
+        if self.record.kind != kind:
             raise UserError(
-                f"{self.folder} holds a run of kind {self.record['kind']}, not {kind}: "
+                f"{self.folder} holds a run of kind {self.record.kind}, not {kind}: "
                 "give another folder"
             )
-        self._began = time.monotonic() - self.record["seconds"]
+        self._began = time.monotonic() - self.record.seconds
 
-    def update(self, **fields: object) -> None:
-        """Set fields of run.json (state, step, steps, reason, evaluation ...) and write it."""
-        self.record.update(fields)
-        self.record["updated"] = _now()
-        self.record["seconds"] = round(time.monotonic() - self._began, 3)
+    def update(self, **fields: Any) -> None:
+        """Set fields of the record (state, step, evaluation ...) and write run.json."""
+        seconds = round(time.monotonic() - self._began, 3)
+        changes: dict[str, Any] = {"updated": _now(), "seconds": seconds} | fields
+        self.record = replace(self.record, **changes)
         if self.writes:
-            write_json(self.folder / "run.json", self.record)
+            write_json(self.folder / "run.json", self.record.plain())
 
-    def begin(self, **fields: object) -> None:
+    def begin(self, **fields: Any) -> None:
         """Mark the run as running, with the command and the versions that run it."""
-        self.update(
-            state="running",
-            reason=None,
-            command=shlex.join([*_program(), *sys.argv[1:]]),
-            versions={name: version(name) for name in PACKAGES},
-            **fields,
-        )
+        versions = {name: version(name) for name in PACKAGES}
+        self.update(state="running", reason=None, command=typed(), versions=versions, **fields)
 
     def log(self, step: int, metrics: Mapping[str, float]) -> None:
         """Append rows to metrics.csv, one a metric, as one write; a torn last line is ended."""
@@ -87,27 +84,28 @@ class Run:
             file.write(rows.encode())
 
 
-def read_run(folder: str | Path) -> dict | None:
+def read_run(folder: str | Path) -> RunRecord | None:
     """run.json of a run folder, or None where there is none.
 
-    Raises UserError where it is there but no JSON.
+    Raises UserError where it is there but not the record of a run.
     """
     path = Path(folder) / "run.json"
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        return RunRecord.read(json.loads(path.read_text(encoding="utf-8")))
     except FileNotFoundError:
         return None
-    except ValueError as fault:
+    except (ValueError, AttributeError, TypeError) as fault:
         raise UserError(f"{path} is damaged ({fault}): delete it to start anew") from None
+
+
+def typed() -> str:
+    """The command that runs this process, as a shell takes it."""
+    spec = getattr(sys.modules["__main__"], "__spec__", None)
+    program = [Path(sys.argv[0]).name]
+    if spec and spec.name.startswith("fovea"):  # python -m fovea, or python -m fovea.ROOM
+        program = spec.name.removesuffix(".__main__").split(".")
+    return shlex.join([*program, *sys.argv[1:]])
 
 
 def _now() -> str:
     return time.strftime("%Y-%m-%dT%H:%M:%S%z")
-
-
-def _program() -> list[str]:
-    """What was typed before the arguments: `fovea`, or `fovea ROOM` of `python -m fovea.ROOM`."""
-    spec = getattr(sys.modules["__main__"], "__spec__", None)
-    if spec and spec.name.startswith("fovea"):
-        return spec.name.removesuffix(".__main__").split(".")
-    return [Path(sys.argv[0]).name]

@@ -88,10 +88,10 @@ def uniform_by_index(index: Tensor, stream: Stream, *numbers: int) -> Tensor:
     return _shift_right(_mix(index, key(stream, *numbers)), 40).float() / 2**24
 
 
-def _mix(*parts: int | Tensor) -> Tensor:
-    """The low 64 bits mix all parts, the first of which is an int64 tensor (splitmix64)."""
-    state: int | Tensor = 0
-    for part in parts:
+def _mix(index: Tensor, key: int) -> Tensor:
+    """Each int64 of `index` mixed with the key (splitmix64)."""
+    state = torch.zeros_like(index)
+    for part in (index, key):
         # Neighbouring keys must not give neighbouring states.
         state = (state ^ part) + (0x9E3779B97F4A7C15 - 2**64)
         state = (state ^ _shift_right(state, 30)) * (0xBF58476D1CE4E5B9 - 2**64)
@@ -100,7 +100,7 @@ def _mix(*parts: int | Tensor) -> Tensor:
     return state
 
 
-def _shift_right(bits: int | Tensor, count: int) -> int | Tensor:
+def _shift_right(bits: Tensor, count: int) -> Tensor:
     """Shift 64 bits right and fill with zeros, where >> would repeat the sign."""
     return bits >> count & 2 ** (64 - count) - 1
 
@@ -157,7 +157,11 @@ class Draws:
 
         Whenever and on whichever rank an episode is met, its numbers are the same. So are those of
         two calls: what is to be independent comes from one call, or has keys of its own.
+
+        Raises ValueError where the draws were made without `episode`.
         """
+        if self.episode is None:
+            raise ValueError("these draws were made without the episodes of their samples")
         count = math.prod(shape)
         index = self.episode[:, None] * count + torch.arange(count, device=self.device)
         shares = uniform_by_index(index, self.stream, self.seed, key)

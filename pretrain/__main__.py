@@ -6,20 +6,32 @@ import sys
 
 from fovea import command
 from fovea.command import Command, dispatch
+from fovea.configs import show
 from fovea.pretrain.training.malloc import keep_freed
 
 ABOUT = """Pretrain vision encoders on recorded screens, without rewards.
 
-  fovea pretrain fit -c pretrain/configs/tov_vicreg.yaml --run runs/mine
+  fovea pretrain configs               what -c finds by name
+  fovea pretrain fit -c tov_vicreg --run runs/mine --data.recordings '[runs/recordings]'
   fovea pretrain fit --help            every setting
+  fovea pretrain validate --run runs/mine
   fovea hub --help                     list and verify encoder folders
 
 fit needs recordings (fovea atari collect) and writes a run folder: run.json, config.yaml,
-metrics.csv, checkpoints/ and, at the end, encoder/. The same command again resumes."""
+metrics.csv, checkpoints/ and, at the end, encoder/. The same command again resumes. With another
+--trainer.max_steps the run goes on to that; --init_from RUN begins a new run with the encoder of
+another."""
 
 COMMANDS = {
     "fit": Command("fovea.pretrain.training.fit:fit", "train an objective, export its encoder"),
+    "validate": Command("fovea.pretrain.training.validate:validate", "print held-out numbers"),
+    "configs": Command(f"{__name__}:configs", "list the configs that -c finds by name"),
 }
+
+
+def configs(arguments: list[str]) -> None:
+    """Run `fovea pretrain configs`."""
+    show("fovea pretrain configs", "fovea.pretrain", arguments)
 
 
 def run(arguments: list[str]) -> int | None:

@@ -1,8 +1,8 @@
 """Augmentations on the device, drawn for each sample and applied to the whole batch at once.
 
-Each takes screens (B, stack, H, W) uint8 and the step's draws, and gives the same back. All
-screens of one stack meet the same draw: time frames are not colour channels. `p` in a chain, the
-share of samples an augmentation is applied to, is handled by `augment`.
+Each takes screens (B, stack, H, W) uint8 and the step's draws, and returns screens alike. All
+screens of a stack share one draw: they are moments in time, not colour channels. `p` in a chain,
+the share of samples an augmentation is applied to, is handled by `augment`.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from difflib import get_close_matches
 
 import torch
 import torch.nn.functional as F
+from einops import rearrange
 from torch import Tensor
 
 from fovea.command import UserError
@@ -27,7 +28,7 @@ def augment(screens: Tensor, draws: Draws, chain: Chain) -> Tensor:
         changed = AUGMENTATIONS[link["name"]](screens, draws, **settings)
         p = link.get("p", 1.0)
         if p < 1:
-            # Whole samples are copied, which is faster than a choice for every pixel.
+            # Selecting whole samples is faster than a choice for every pixel.
             picked = torch.arange(len(screens), device=screens.device)
             picked = picked + len(screens) * draws.chance(p)
             changed = torch.cat([screens, changed]).index_select(0, picked)
@@ -111,7 +112,7 @@ def resized_crop(
     width, height = (area * sides).sqrt().clamp(max=1), (area / sides).sqrt().clamp(max=1)
     x, y = ((1 - length) * draws.uniform(-1, 1) for length in (width, height))
     high, wide = (side or whole for whole in screens.shape[-2:])
-    # The box is upright: where to look is one place a row and one a column.
+    # The box is upright: rows and columns are sampled independently.
     down = y[:, None] + height[:, None] * _middles(high, screens.device)
     along = x[:, None] + width[:, None] * _middles(wide, screens.device)
     shape = (len(screens), high, wide)
@@ -123,7 +124,7 @@ def resized_crop(
 def grayscale(screens: Tensor, draws: Draws) -> Tensor:
     """Every screen becomes the weighted mean of the three, as if they were red, green and blue.
 
-    It mixes moments in time; it is here because TOV-VICReg's published chain has it.
+    It mixes moments in time; it exists because TOV-VICReg's published chain has it.
     """
     return _rounded(_luma(screens.float())).expand_as(screens)
 
@@ -133,7 +134,7 @@ def blur(
 ) -> Tensor:
     """A Gaussian of `size` taps and a width uniform in `sigma` pixels; the border is mirrored.
 
-    Taps that weigh less than a thousandth of the middle one at the largest width are left out.
+    Taps below a thousandth of the middle one, at the largest width, are left out.
     """
     widths = draws.uniform(*sigma)[:, None]
     reach = min(size // 2, int(3.7 * max(sigma)))
@@ -141,14 +142,14 @@ def blur(
         return screens
     taps = torch.arange(-reach, reach + 1, device=screens.device)
     kernel = (-(taps**2) / (2 * widths**2)).softmax(dim=1)
-    batch, stack, height, width = screens.shape
+    batch, stack = screens.shape[:2]
     padded = F.pad(screens.float(), [reach] * 4, mode="reflect")
     # One group for each screen: every sample has its own kernel.
-    padded = padded.reshape(1, batch * stack, *padded.shape[-2:])
+    padded = rearrange(padded, "b s h w -> 1 (b s) h w")
     kernel = kernel.repeat_interleave(stack, dim=0)[:, None]
     padded = F.conv2d(padded, kernel[:, :, :, None], groups=batch * stack)
     blurred = F.conv2d(padded, kernel[:, :, None, :], groups=batch * stack)
-    return _rounded(blurred.reshape(batch, stack, height, width))
+    return _rounded(rearrange(blurred, "1 (b s) h w -> b s h w", s=stack))
 
 
 def solarise(screens: Tensor, draws: Draws, threshold: int = 120) -> Tensor:
@@ -185,18 +186,18 @@ def render(
     contrast: float = 0.4,
     variant: int = 0,
 ) -> Tensor:
-    """Show each episode in grey levels of its own, the same at every step.
+    """Map the grey levels of each episode by a table of its own, the same at every step.
 
-    After Sadeghi & Levine 2017 (CAD2RL, arXiv 1611.04201), who randomise the renderer; a recording
-    has its levels to change. One table of the 256 levels an episode: `palette` bands of
-    neighbouring levels change places (1: none, 256: any level becomes any other), then
+    After Sadeghi & Levine 2017 (CAD2RL, arXiv 1611.04201), who randomise the renderer; of a
+    recording, only the grey levels can be changed. A table maps the 256 levels: `palette` bands of
+    neighbouring levels are permuted (1: none, 256: any level becomes any other), then
     255 * (level / 255)^g with log g uniform in +-gamma, then the contrast about mid-grey is
-    multiplied by 1 +- contrast. Two views that shall agree need another `variant` each, or the
-    table gives the episode away.
+    multiplied by 1 +- contrast. Two views that are to agree need a different `variant` each, or the
+    table reveals the episode.
     """
     drawn = draws.by_episode(0, 1, palette + 2, key=variant)
     level = torch.arange(256, device=screens.device)
-    # Sorted by the drawn place of its band: no two levels become one, within a band none move.
+    # Sorted by the random place of their band: a permutation that keeps the order within bands.
     places = drawn[:, level * palette // 256].argsort(dim=1, stable=True).argsort(dim=1)
     power, factor = ((2 * drawn[:, [i]] - 1) for i in (-2, -1))
     bent = 255 * (places / 255) ** (gamma * power).exp()
@@ -205,7 +206,7 @@ def render(
 
 
 def flip(screens: Tensor, draws: Draws) -> Tensor:
-    """Mirror left and right. Games are not symmetric: in no default chain."""
+    """Mirror left and right. Games are not symmetric, so no default chain has it."""
     return screens.flip(-1)
 
 
@@ -244,12 +245,12 @@ def _turn_hue(screens: Tensor, turns: Tensor) -> Tensor:
     least = torch.minimum(torch.minimum(red, green), blue)
     spread = value - least
     chroma = spread.clamp(min=1e-6)
-    # Of three screens one has the value; where two have it, either gives the same. Weights of 0 and
-    # 1 choose, and faster than `where`.
+    # One of the three channels has the maximum; where two have it, both give the same hue. `lerp`
+    # with weights of 0 and 1 is faster than `where`.
     is_red, is_green = ((value == one).float() for one in (red, green))
     sixth = torch.lerp((red - green) / chroma + 4, (blue - red) / chroma + 2, is_green)
     sixth = torch.lerp(sixth, (green - blue) / chroma, is_red)
-    # Each channel rises from the least by what is spread as the hue moves towards it.
+    # Each channel rises from the minimum to the maximum as the hue moves towards it.
     offsets = torch.tensor([5.0, 3.0, 1.0], device=screens.device)[None, :, None, None]
     away = sixth / 6 + _column(turns + 1) + offsets / 6  # in turns, and never below 0
     share = away.frac_().mul_(6).sub_(2).abs_().sub_(1).clamp_(0, 1)
@@ -257,7 +258,7 @@ def _turn_hue(screens: Tensor, turns: Tensor) -> Tensor:
 
 
 def _middles(count: int, device: torch.device) -> Tensor:
-    """(count,) the middles of equal parts of the way from -1 to 1."""
+    """(count,) the centres of equal intervals from -1 to 1."""
     return (2 * torch.arange(count, device=device) + 1) / count - 1
 
 
@@ -266,8 +267,8 @@ def _column(values: Tensor) -> Tensor:
 
 
 def _rounded(screens: Tensor) -> Tensor:
-    """Uint8 of float screens, which are overwritten: fresh memory costs more than arithmetic."""
-    # Two conversions, since a CPU has no fast one from float to uint8.
+    """Uint8 of float screens, which are overwritten: allocating costs more than the arithmetic."""
+    # Two conversions, since CPUs have no fast one from float to uint8.
     return screens.round_().clamp_(0, 255).to(torch.int16).to(torch.uint8)
 
 

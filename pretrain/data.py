@@ -11,7 +11,7 @@ from torch import Tensor
 
 from fovea.atari.frames import Frames
 from fovea.command import UserError
-from fovea.pretrain.rotation import Rotation, Whole, rotate
+from fovea.pretrain.rotation import InMemory, Rotation, split_in_memory
 from fovea.seeding import Draws, Stream, keyed
 
 
@@ -27,7 +27,7 @@ HELD_OUT = Streams(Stream.HELD_OUT_ORDER, Stream.HELD_OUT_PLACES)
 
 
 class Batch(NamedTuple):
-    """Windows, what is known of them, and the key of their draws."""
+    """Windows, their labels, and the key of their draws."""
 
     windows: Tensor
     """(B, K, stack, H, W) uint8, oldest screen first."""
@@ -41,99 +41,110 @@ class Batch(NamedTuple):
 
 
 class Windows(lightning.LightningDataModule):
-    """Windows of the training episodes, every window once before any comes again.
+    """Windows of the training episodes; each comes once before any comes again.
 
     Args:
-        recordings: folders that `fovea atari collect` made, one a game.
-        batch: samples a step, of all ranks together.
-        fractions: shares of the episodes for training, validation and test; the second is seen
-            only by `held_out/...` in the log, the third is left to the probes.
+        recordings: folders that `fovea atari collect` made, one a game, or their parent.
+        batch_size: samples a step, of all ranks together.
+        fractions: shares of the episodes for training, validation and test. Validation is only
+            used for `held_out/...` in the log; test is left to the probes.
         held_out: batches of the validation episodes that the held-out numbers are a mean of.
-        memory: GiB of screens that are held at once, or all. Where training and validation have
-            more, groups of whole shards that fit take turns (see `pretrain.rotation`).
-        seed: of the split and of the order.
+        memory: GiB of screens that are in memory at once; all, where it is left out. Where training
+            and validation have more, groups of whole shards that fit are read one after another
+            (see `pretrain.rotation`).
+        seed: of the order of windows, and of the division into training, validation and test.
     """
 
     def __init__(
         self,
         recordings: list[str],
-        batch: int = 128,
+        batch_size: int = 128,
         fractions: tuple[float, float, float] = (0.7, 0.1, 0.2),
         held_out: int = 16,
         memory: float | None = None,
         seed: int = 0,
     ):
         super().__init__()
-        self.recordings, self.batch, self.seed = recordings, batch, seed
+        self.recordings, self.batch_size, self.seed = recordings, batch_size, seed
+        self.training: InMemory | Rotation
+        self.validation: InMemory | Rotation
         if memory is None:
             training, validation, _ = Frames.load(recordings).split(fractions, seed)
-            self.training, self.validation = Whole(training), Whole(validation)
+            self.training, self.validation = InMemory(training), InMemory(validation)
         else:
-            self.training, self.validation = rotate(recordings, fractions, memory, seed)
+            self.training, self.validation = split_in_memory(recordings, fractions, memory, seed)
         self.held_out = held_out
-        self.seen = 0
+        self.first_batch = 0  # that of a run which goes on is not 0
 
     @property
     def frames(self) -> Frames:
-        """The training frames that are held now."""
+        """The training frames that are in memory now."""
         return self.training.frames
 
     def setup(self, stage: str) -> None:
-        for held in (self.training, self.validation):
-            held.to(self.trainer.strategy.root_device)
+        for source in (self.training, self.validation):
+            source.to(self.trainer.strategy.root_device)
 
     def train_dataloader(self) -> Steps:
         steps = self.trainer.max_steps * self.trainer.accumulate_grad_batches
-        return Steps(self, self.training, TRAINING, self.seen, steps)
+        return Steps(self, self.training, TRAINING, self.first_batch, steps)
 
     def val_dataloader(self) -> Steps:
         return Steps(self, self.validation, HELD_OUT, 0, self.held_out)
 
     def state_dict(self) -> dict[str, int]:
+        # Right only while Lightning fetches no batch ahead, see `Steps`.
         return {"seen": self.trainer.fit_loop.epoch_loop.total_batch_idx + 1}
 
     def load_state_dict(self, state: dict[str, int]) -> None:
-        self.seen = state["seen"]
+        self.first_batch = state["seen"]
 
 
-class Turn(NamedTuple):
+class Segment(NamedTuple):
     """The windows of one group of shards, in the endless shuffled sequence of all windows."""
 
-    number: int
+    epoch: int
     """Which pass over all windows."""
-    index: int
+    index: int  # type: ignore[assignment]  # and not the method of tuples
     """Which group of the pass."""
     group: list[int]
     begin: int
-    """The place of the first in the sequence, and that after the last."""
+    """The position of its first window in the sequence."""
     end: int
+    """The position after its last window."""
 
 
 class Steps:
     """A sized loader of the batches `first` to `last`, a function of the seed, step and slot.
 
-    A batch is a piece of an endless sequence of windows: pass after pass over all of them, in a
-    pass group after group, and those of a group shuffled.
+    A batch is a piece of an endless sequence of windows: epoch after epoch, each a pass over all of
+    them; in an epoch group after group, and the windows of a group shuffled.
+
+    It relies on Lightning for this: a loader that has a length is not prefetched from, so that when
+    a checkpoint is written, the batches that were drawn are those that were trained on. Then
+    `Windows.state_dict` may take the number of batches that Lightning has fetched so far,
+    `total_batch_idx + 1`, for the number of the batch that a resumed run begins with. Without
+    `__len__` Lightning fetches one batch ahead, and a resumed run would skip it.
     """
 
     def __init__(
-        self, data: Windows, held: Whole | Rotation, streams: Streams, first: int, last: int
+        self, data: Windows, source: InMemory | Rotation, streams: Streams, first: int, last: int
     ):
         trainer = data.trainer
-        self.objective, self.held = trainer.lightning_module, held
+        self.objective, self.source = trainer.lightning_module, source
         self.seed, self.streams = data.seed, streams
         self.rank, self.world = trainer.global_rank, trainer.world_size
-        self.batch, self.first, self.last = data.batch, first, last
-        self.windows = held.windows(self.objective.encoder.stack, self.objective.offsets)
-        self.every = int(self.windows.sum())
-        self._dealt: tuple[int, list[Turn]] = -1, []
+        self.batch_size, self.first, self.last = data.batch_size, first, last
+        self.counts = source.count_windows(self.objective.encoder.stack, self.objective.offsets)
+        self.windows_per_epoch = int(self.counts.sum())
+        self._segments: tuple[int, list[Segment]] = -1, []
         self._shuffled: tuple[tuple[int, int], Tensor] = (-1, 0), torch.empty(0)
-        if data.batch % self.world:
+        if self.batch_size % self.world:
             raise UserError(
-                f"a batch of {data.batch} samples cannot be shared by {self.world} ranks alike: "
-                f"take a multiple of {self.world} for --data.batch"
+                f"a batch of {self.batch_size} samples cannot be divided evenly among {self.world} "
+                f"ranks: take a multiple of {self.world} for --data.batch_size"
             )
-        if not self.every:
+        if not self.windows_per_epoch:
             raise UserError(
                 f"no window of {self.objective.encoder.stack} screens at offsets "
                 f"{self.objective.offsets} fits into an episode of "
@@ -149,63 +160,67 @@ class Steps:
 
     def draw(self, step: int) -> Batch:
         """The part of batch `step` that is this rank's."""
-        slots = torch.arange(step * self.batch + self.rank, (step + 1) * self.batch, self.world)
-        parts = [self._part(step, slots, turn) for turn in self._met(slots)]
-        known = {name: _joined([part[name] for part in parts]) for name in parts[0]}
+        size = self.batch_size
+        slots = torch.arange(step * size + self.rank, (step + 1) * size, self.world)
+        parts = [self._part(step, slots, segment) for segment in self._segments_of(slots)]
+        columns = {name: _concatenated([part[name] for part in parts]) for name in parts[0]}
         return Batch(
-            windows=known.pop("windows"),
-            episode=known.pop("episode"),
-            labels=known,
+            windows=columns.pop("windows"),
+            episode=columns.pop("episode"),
+            labels=columns,
             step=step,
             rank=self.rank,
             world=self.world,
         )
 
-    def _met(self, slots: Tensor) -> Iterator[Turn]:
-        """The turns that the slots (ascending) belong to, in order."""
+    def segments(self, epoch: int) -> list[Segment]:
+        """The segments of an epoch; the last ones computed are kept."""
+        if self._segments[0] != epoch:
+            segments, end = [], epoch * self.windows_per_epoch
+            for index, group in enumerate(self.source.groups(epoch)):
+                begin, end = end, end + int(self.counts[group].sum())
+                segments.append(Segment(epoch, index, group, begin, end))
+            self._segments = epoch, [one for one in segments if one.begin < one.end]
+        return self._segments[1]
+
+    def _segments_of(self, slots: Tensor) -> Iterator[Segment]:
+        """The segments that the slots (ascending) belong to, in order."""
         first, last = int(slots[0]), int(slots[-1])
-        for number in range(first // self.every, last // self.every + 1):
-            for turn in self.turns(number):
-                if turn.begin <= last and first < turn.end:
-                    yield turn
+        for epoch in range(first // self.windows_per_epoch, last // self.windows_per_epoch + 1):
+            for segment in self.segments(epoch):
+                if segment.begin <= last and first < segment.end:
+                    yield segment
 
-    def turns(self, number: int) -> list[Turn]:
-        """The turns of a pass; the last ones dealt are kept."""
-        if self._dealt[0] != number:
-            turns, end = [], number * self.every
-            for index, group in enumerate(self.held.deal(number)):
-                begin, end = end, end + int(self.windows[group].sum())
-                turns.append(Turn(number, index, group, begin, end))
-            self._dealt = number, [turn for turn in turns if turn.begin < turn.end]
-        return self._dealt[1]
-
-    def _part(self, step: int, slots: Tensor, turn: Turn) -> dict[str, Tensor]:
-        """Windows, episodes and labels of the slots that belong to `turn`."""
-        frames = self.held.hold(turn.group)
-        anchors = self._anchors(turn, frames)
-        # Every slot has some anchor here, so that its draws are the same wherever groups meet.
-        at = anchors[(slots - turn.begin).clamp(0, len(anchors) - 1).to(anchors.device)]
+    def _part(self, step: int, slots: Tensor, segment: Segment) -> dict[str, Tensor]:
+        """Windows, episodes and labels of the slots that belong to `segment`."""
+        frames = self.source.load(segment.group)
+        anchors = self._anchors(segment, frames)
+        # Slots of other segments get some anchor of this one, so that every slot meets the same
+        # draws wherever segments meet.
+        at = anchors[(slots - segment.begin).clamp(0, len(anchors) - 1).to(anchors.device)]
         ranks = self.rank, self.world
         draws = Draws(self.streams.places, self.seed, step, len(at), at.device, *ranks)
-        mine = slice(*torch.searchsorted(slots, torch.tensor([turn.begin, turn.end])).tolist())
+        bounds = torch.tensor([segment.begin, segment.end])
+        mine = slice(*torch.searchsorted(slots, bounds).tolist())
         places = self.objective.places(at, frames, draws)[mine]
         windows = frames.windows(places.flatten(), self.objective.encoder.stack)
-        known = frames.labels | {"game": frames.game}
+        labels = frames.labels | {"game": frames.game}
         return {
             "windows": windows.view(*places.shape, *windows.shape[2:]),
             "episode": frames.episode[at[mine]],
-        } | {name: known[name][places] for name in self.objective.labels}
+        } | {name: labels[name][places] for name in self.objective.labels}
 
-    def _anchors(self, turn: Turn, frames: Frames) -> Tensor:
-        """The anchors of a turn's windows, shuffled; the last ones drawn are kept."""
-        if self._shuffled[0] != (turn.number, turn.index):
+    def _anchors(self, segment: Segment, frames: Frames) -> Tensor:
+        """The anchors of a segment's windows, shuffled; the last ones drawn are kept."""
+        key = segment.epoch, segment.index
+        if self._shuffled[0] != key:
             starts = frames.starts(self.objective.encoder.stack, self.objective.offsets)
-            # A pass's first group is shuffled as all windows are where they are one group.
-            generator = keyed("cpu", self.streams.order, self.seed, turn.number, turn.index)
+            # The first group of an epoch is shuffled like all windows where they are one group.
+            generator = keyed("cpu", self.streams.order, self.seed, *key)
             order = torch.randperm(len(starts), generator=generator)
-            self._shuffled = (turn.number, turn.index), starts[order.to(starts.device)]
+            self._shuffled = key, starts[order.to(starts.device)]
         return self._shuffled[1]
 
 
-def _joined(parts: list[Tensor]) -> Tensor:
+def _concatenated(parts: list[Tensor]) -> Tensor:
     return parts[0] if len(parts) == 1 else torch.cat(parts)

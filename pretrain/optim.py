@@ -16,10 +16,10 @@ class Optimisation:
 
     Args:
         name: adamw or lars.
-        lr: peak learning rate, as it is used; no scaling by the batch.
-        weight_decay: of weights; biases, norms and other vectors are not decayed.
+        lr: peak learning rate; it is not scaled by the batch size.
+        weight_decay: of matrices; biases, norms and other vectors are not decayed.
         warmup: steps of linear warm-up.
-        last_weight_decay: what the weight decay goes to along a half-cosine; None: it stays.
+        last_weight_decay: the weight decay at the end of a half-cosine; None: it is constant.
     """
 
     name: Literal["adamw", "lars"] = "adamw"
@@ -81,7 +81,8 @@ def _trust(parameter: Tensor, update: Tensor, eta: float) -> Tensor:
 def configure(module: nn.Module, how: Optimisation, steps: int) -> dict:
     """What Lightning's `configure_optimizers` returns for the parameters of `module`.
 
-    The rate rises linearly over the warm-up and falls along a half-cosine to 0 at `steps`.
+    The rate rises linearly over the warm-up and falls along a half-cosine to 0 at `steps`; that of
+    the last step holds where a run is longer.
     """
     trained = [p for p in module.parameters() if p.requires_grad]
     groups = [
@@ -93,22 +94,22 @@ def configure(module: nn.Module, how: Optimisation, steps: int) -> dict:
     else:
         optimiser = torch.optim.AdamW(groups, lr=how.lr, fused=True)
     schedule = torch.optim.lr_scheduler.LambdaLR(
-        optimiser, lambda step: rate(step, how.warmup, steps)
+        optimiser, lambda step: rate(min(step, steps - 1), how.warmup, steps)
     )
     return {"optimizer": optimiser, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
 
-def decay(optimiser: torch.optim.Optimizer, how: Optimisation, done: float) -> None:
-    """Set the weight decay for the share `done` of the run; groups without one keep none."""
+def decay(optimiser: torch.optim.Optimizer, how: Optimisation, progress: float) -> None:
+    """Set the weight decay for the share `progress` of the run; groups without one keep none."""
     if how.last_weight_decay is not None:
         for group in optimiser.param_groups:
             if group["weight_decay"]:
-                group["weight_decay"] = cosine(how.weight_decay, how.last_weight_decay, done)
+                group["weight_decay"] = cosine(how.weight_decay, how.last_weight_decay, progress)
 
 
-def cosine(first: float, last: float, done: float) -> float:
-    """From `first` to `last` along a half-cosine; `done` is the share of the way, 0 to 1."""
-    return last + (first - last) * 0.5 * (1 + math.cos(math.pi * done))
+def cosine(first: float, last: float, progress: float) -> float:
+    """From `first` (progress 0) to `last` (progress 1) along a half-cosine."""
+    return last + (first - last) * 0.5 * (1 + math.cos(math.pi * progress))
 
 
 def rate(step: int, warmup: int, steps: int) -> float:

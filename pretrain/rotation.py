@@ -1,4 +1,4 @@
-"""Frames that are all held in memory, or take turns in it in groups of whole shards."""
+"""Frames that are all in memory, or one group of whole shards after another."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ from fovea.progress import bar
 from fovea.seeding import Stream
 
 
-class Whole:
-    """Frames that are all held: one group, the same in every pass.
+class InMemory:
+    """Frames that are all in memory: one group, the same in every epoch.
 
     Attributes:
-        frames: with a label more, "place": (N,) int64, counted from 0.
+        frames: with one more label, "place": (N,) int64, counted from 0.
     """
 
     def __init__(self, frames: Frames):
@@ -31,29 +31,29 @@ class Whole:
     def to(self, device: torch.device | str) -> None:
         self.frames = self.frames.to(device)
 
-    def deal(self, number: int) -> list[list[int]]:
+    def groups(self, epoch: int) -> list[list[int]]:
         return [[0]]
 
-    def windows(self, stack: int, offsets: Sequence[int]) -> np.ndarray:
+    def count_windows(self, stack: int, offsets: Sequence[int]) -> np.ndarray:
         return np.array([len(self.frames.starts(stack, offsets))])
 
-    def hold(self, group: list[int]) -> Frames:
+    def load(self, group: list[int]) -> Frames:
         return self.frames
 
 
 class Rotation:
-    """Frames of which one group of shards is held, another in its place when it is asked for.
+    """Frames of which one group of shards is in memory, replaced when another is asked for.
 
     Args:
-        shards: what the frames are read from.
-        outline: the frames that take part, of `Frames.outline`.
-        limit: screens that may be held at once; no shard may have more that take part. While a
-            group is read, the shard that it is read from is in memory beside it.
-        seed: of the deal.
+        shards: where the frames are read from.
+        outline: the frames that are used, of `Frames.outline`.
+        limit: screens that may be in memory; no shard may have more that are used. While a group is
+            read, the shard that it is read from is in memory as well.
+        seed: of the division into groups.
 
     Attributes:
-        frames: those held now, at first the first group of pass 0. Their label "place" counts
-            through all frames that take part, held or not.
+        frames: those in memory now, at first the first group of epoch 0. Their label "place" counts
+            all frames that are used, in memory or not.
     """
 
     def __init__(self, shards: Shards, outline: Frames, limit: int, seed: int):
@@ -61,24 +61,24 @@ class Rotation:
         self.bounds = np.searchsorted(outline.labels["row"].numpy(), shards.begins)
         self.device = torch.device("cpu")
         self.group: list[int] = []
-        self.hold(self.deal(0)[0])
+        self.load(self.groups(0)[0])
 
     def to(self, device: torch.device | str) -> None:
-        """Hold the frames on `device`, these and all that follow."""
+        """Keep the frames on `device`, those in memory now and all that follow."""
         self.device, self.frames = device, self.frames.to(device)
 
-    def deal(self, number: int) -> list[list[int]]:
-        """The groups of pass `number`: shards, in the order of play, each once in a pass."""
-        rng = np.random.default_rng([Stream.SHARD_ORDER, self.seed, number])
-        return dealt(np.diff(self.bounds), self.shards.game, self.limit, rng)
+    def groups(self, epoch: int) -> list[list[int]]:
+        """The groups of an epoch: indices of shards, ascending; each shard is in one group."""
+        rng = np.random.default_rng([Stream.SHARD_ORDER, self.seed, epoch])
+        return balanced_groups(np.diff(self.bounds), self.shards.game, self.limit, rng)
 
-    def windows(self, stack: int, offsets: Sequence[int]) -> np.ndarray:
+    def count_windows(self, stack: int, offsets: Sequence[int]) -> np.ndarray:
         """(S,) how many windows (see `Frames.starts`) each shard has."""
         starts = self.outline.starts(stack, offsets).numpy()
         return np.diff(np.searchsorted(starts, self.bounds))
 
-    def hold(self, group: list[int]) -> Frames:
-        """The frames of these shards, once those that were held are let go of."""
+    def load(self, group: list[int]) -> Frames:
+        """The frames of these shards; those in memory before are freed first."""
         if group != self.group:
             self.group, self.frames = group, None
             at = torch.cat([torch.arange(*self.bounds[shard : shard + 2]) for shard in group])
@@ -89,21 +89,21 @@ class Rotation:
         return self.frames
 
 
-def rotate(
+def split_in_memory(
     recordings: Sequence[str], fractions: Sequence[float], memory: float, seed: int
-) -> tuple[Rotation, Whole]:
-    """Training frames that take turns in `memory` GiB, beside as many validation frames as fit.
+) -> tuple[Rotation, InMemory]:
+    """Training frames in groups that fit into `memory` GiB, beside validation frames that fit too.
 
-    They are the frames that `Frames.split` gives. Where not all fit, validation gets its share of
-    the memory, and is held to one group of whole shards.
+    They are the frames of `Frames.split`. Where not all fit, validation gets its share of the
+    memory, and is one group of whole shards.
 
-    Raises UserError where less fits than the largest shard's frames.
+    Raises UserError where the frames of the largest shard do not fit.
     """
     shards = Shards.find(recordings)
     with bar("looking through the recordings", "screens", len(shards), delay=5) as shown:
         outlines = Frames.outline(shards, shown.update).split(fractions, seed)[:2]
     limit = int(memory * 2**30) // SCREEN_BYTES
-    train, validation = (largest(shards, outline) for outline in outlines)
+    train, validation = (largest_shard(shards, outline) for outline in outlines)
     if limit < train + validation:
         least = math.ceil((train + validation) * SCREEN_BYTES / 2**30 * 1000) / 1000
         raise UserError(
@@ -113,21 +113,21 @@ def rotate(
     share = limit * len(outlines[1]) // sum(map(len, outlines))
     room = min(max(share, validation), limit - train)
     held_out = Rotation(shards, outlines[1], room, seed).frames
-    return Rotation(shards, outlines[0], limit - len(held_out), seed), Whole(held_out)
+    return Rotation(shards, outlines[0], limit - len(held_out), seed), InMemory(held_out)
 
 
-def largest(shards: Shards, outline: Frames) -> int:
+def largest_shard(shards: Shards, outline: Frames) -> int:
     """The most frames of the outline that one shard has."""
     return int(np.diff(np.searchsorted(outline.labels["row"].numpy(), shards.begins)).max())
 
 
-def dealt(
+def balanced_groups(
     sizes: np.ndarray, game: np.ndarray, limit: int, rng: np.random.Generator
 ) -> list[list[int]]:
-    """Deal shards of these sizes (S,) and games (S,) into groups of at most `limit` frames.
+    """Divide shards of these sizes (S,) and games (S,) into groups of at most `limit` frames.
 
-    As few groups as can be, of about the same size, each with all games in their shares as far as
-    whole shards can.
+    As few groups as possible, of about the same size, each with all games in proportion, as far as
+    whole shards allow.
     """
     order = rng.permutation(len(sizes))
     turn = np.empty(len(sizes))

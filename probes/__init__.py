@@ -1,1 +1,22 @@
-"""What an encoder attends to, how sparse it is, whether it collapsed and what it knows."""
+"""What an encoder attends to, how sparse it is, whether it collapsed and what it knows.
+
+from fovea import probes
+tables = probes.measure("runs/mine", ["runs/recordings"], probe="state", samples=2000)
+tables["overall"]                                   # shown in a notebook
+pandas.DataFrame(tables["variables"].records())
+maps = probes.attention_map(encoder, screens)       # (N, stack, H, W) uint8 to (N, gh, gw)
+probes.overlay(encoder, screens, maps)              # (N, H, W, 3) uint8, RGB
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from fovea.lazy import lazily
+
+if TYPE_CHECKING:
+    from fovea.pretrain.encoders.attention import attention_map as attention_map
+    from fovea.pretrain.encoders.attention import overlay as overlay
+    from fovea.probes.run import measure as measure
+
+__getattr__, __dir__ = lazily(__name__)

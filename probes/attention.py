@@ -1,4 +1,4 @@
-"""Attention: where the summary looks, head by head, and whether that is where things move."""
+"""Attention of the CLS token, head by head, and whether it is where things move."""
 
 from __future__ import annotations
 
@@ -6,16 +6,51 @@ import torch
 from torch import Tensor
 
 from fovea.command import UserError
+from fovea.figures import AttentionMaps, Comparison, Verdict
 from fovea.pretrain.encoders.encoder import Encoder
 from fovea.pretrain.encoders.vit import ViT
-from fovea.probes.features import NotMeasured, Part, Parts, at_rest, shown, spread, stacks
+from fovea.probes.features import (
+    NotMeasured,
+    Split,
+    Splits,
+    evenly_spaced,
+    inference,
+    shown,
+    stacks,
+)
+from fovea.results import Measured
+from fovea.tables import Table
 
-TITLE = "Attention: where the summary looks"
+TITLE = "Attention of the CLS token"
 ABOUT = (
-    "Attention of the summary (CLS) token over the patches, on held-out episodes. Entropy in nats: "
+    "Attention of the CLS token over the patches, on held-out episodes. Entropy in nats: "
     "low is focused, the logarithm of the number of patches is even. On motion: share of the "
     "attention on patches that change within the stack; compare it with their area, the share that "
     "an even spread would have. The pictures also show rollout (Abnar and Zuidema 2020)."
+)
+ORDER = 3
+FIGURES = [
+    AttentionMaps(),
+    Comparison(
+        table="heads",
+        along="block",
+        choice="game",
+        kind="lines",
+        title="Attention on what moves",
+        about="Share of a head's attention on patches that change from one screen to the next, "
+        "over those patches' own share of the screen, mean over the heads of a block. At 1 a head "
+        "looks at what moves no more than an even spread would.",
+        measures={
+            "on_motion / area": "On motion, over an even spread",
+            "entropy": "Entropy, in nats, of a head's attention",
+        },
+    ),
+]
+VERDICT = Verdict(
+    table="heads",
+    measure="on_motion",
+    over="area",
+    sentence="share of the attention on what moves, over its share of the screen",
 )
 MOTION = 5 / 255  # change of a pixel within the stack that counts; the smallest sprites give 30
 BATCH = 64  # maps of all blocks are held at once
@@ -23,11 +58,11 @@ BATCH = 64  # maps of all blocks are held at once
 
 def probe(
     encoder: Encoder,
-    seen: dict[str, Parts],
+    seen: dict[str, Splits],
     *,
     pictures: int = 8,
     stacks_measured: int = 512,
-) -> dict:
+) -> Measured:
     """Maps of `pictures` test stacks a game, and measures of each head on `stacks_measured`.
 
     Arrays: screens (M, H, W) uint8, what the encoder sees of the newest of each stack; maps
@@ -43,42 +78,39 @@ def probe(
         rows += [[game, *row] for row in measure(encoder, test, stacks_measured)]
         pictured.append((game, *picture(encoder, test, pictures)))
     games, screens, maps, rollouts = zip(*pictured, strict=True)
-    return {
-        "tables": [
-            {
-                "name": "heads",
-                "title": "Heads",
-                "columns": ["game", "block", "head", "entropy", "on_motion", "area"],
-                "rows": rows,
-                "note": "Block 0 is the first. Stacks in which nothing moves are left out of "
-                "on_motion and area. Attention on the summary token itself is left out.",
-            }
-        ],
-        "arrays": {
-            "screens": torch.cat(screens).numpy(),
-            "maps": torch.cat(maps, dim=2).numpy(),
-            "rollout": torch.cat(rollouts).numpy(),
-            "game": [g for g, of in zip(games, screens, strict=True) for _ in of],
-        },
+    table = Table(
+        name="heads",
+        title="Heads",
+        columns=["game", "block", "head", "entropy", "on_motion", "area"],
+        rows=rows,
+        note="Block 0 is the first. Stacks in which nothing moves are left out of on_motion and "
+        "area. Attention on the CLS token itself is left out.",
+    )
+    arrays = {
+        "screens": torch.cat(screens).numpy(),
+        "maps": torch.cat(maps, dim=2).numpy(),
+        "rollout": torch.cat(rollouts).numpy(),
+        "game": [g for g, of in zip(games, screens, strict=True) for _ in of],
     }
+    return Measured([table], arrays)
 
 
-def _check(encoder: Encoder, part: Part) -> None:
+def _check(encoder: Encoder, split: Split) -> None:
     if encoder.grid is None:
         raise NotMeasured("it has no grid of patches to attend to")
     try:
-        with at_rest(encoder):
-            encoder.attention(stacks(encoder, part.frames, part.at[:1]))
+        with inference(encoder):
+            encoder.attention(stacks(encoder, split.frames, split.at[:1]))
     except UserError as reason:
         raise NotMeasured(str(reason)) from None
 
 
-def measure(encoder: ViT, part: Part, most: int) -> list[tuple[int, int, float, float, float]]:
-    """(block, head, entropy, on_motion, area) over `most` stacks spread over the part."""
+def measure(encoder: ViT, split: Split, most: int) -> list[tuple[int, int, float, float, float]]:
+    """(block, head, entropy, on_motion, area) over `most` stacks, evenly spaced in the split."""
     entropies, masses, areas = [], [], []
-    with at_rest(encoder):
-        for some in spread(part.at, most).split(BATCH):
-            screens = stacks(encoder, part.frames, some)
+    with inference(encoder):
+        for some in evenly_spaced(split.at, most).split(BATCH):
+            screens = stacks(encoder, split.frames, some)
             rows = cls_rows(encoder.attention(screens))
             looks = rows / rows.sum(-1, keepdim=True)
             moves = moving(encoder, screens)
@@ -93,15 +125,15 @@ def measure(encoder: ViT, part: Part, most: int) -> list[tuple[int, int, float, 
     ]
 
 
-def picture(encoder: ViT, part: Part, count: int) -> tuple[Tensor, Tensor, Tensor]:
+def picture(encoder: ViT, split: Split, count: int) -> tuple[Tensor, Tensor, Tensor]:
     """Screens (M, H, W) as seen, maps (L, heads, M, gh, gw) and rollout (M, gh, gw), on the CPU."""
-    at = spread(part.at, count)
-    with at_rest(encoder):
-        screens = stacks(encoder, part.frames, at)
+    at = evenly_spaced(split.at, count)
+    with inference(encoder):
+        screens = stacks(encoder, split.frames, at)
         attention = encoder.attention(screens).float()
         maps = cls_rows(attention).unflatten(-1, encoder.grid)
         rolled = rollout(attention)[:, 0, -maps[0, 0, 0].numel() :].unflatten(-1, encoder.grid)
-    (top, left), (height, width) = encoder.margin, encoder.seen
+    (top, left), (height, width) = encoder.margin, encoder.input_size
     newest = screens[:, -1, top : top + height, left : left + width]
     return newest.cpu(), maps.cpu(), rolled.cpu()
 

@@ -8,8 +8,11 @@ import torch
 from torch import Tensor
 from torch.nn.functional import normalize
 
+from fovea.figures import Comparison, Verdict
 from fovea.pretrain.encoders.encoder import Encoder
-from fovea.probes.features import NotMeasured, Parts, neighbours
+from fovea.probes.features import NotMeasured, Splits, neighbours
+from fovea.results import Measured
+from fovea.tables import Table
 
 TITLE = "Collapse: do features differ?"
 ABOUT = (
@@ -18,25 +21,46 @@ ABOUT = (
     "runs of one method. LiDAR: effective rank of what tells moments apart, beside what differs "
     "between two neighbours in time. Cosine: of random pairs (near 1: collapse) and of neighbours."
 )
+ORDER = 5
+FIGURES = [
+    Comparison(
+        table="features",
+        along="game",
+        choice="place",
+        measures={
+            "rankme": "RankMe, effective rank",
+            "lidar": "LiDAR, rank beside noise",
+            "std": "Std, of features",
+            "cosine_random": "Cosine random, pairs of screens",
+            "cosine_neighbours": "Cosine neighbours, in time",
+        },
+    )
+]
+VERDICT = Verdict(
+    table="features",
+    measure="rankme",
+    where={"place": "summary"},
+    sentence="effective rank (RankMe) of the summary",
+)
 
 
-def probe(encoder: Encoder, seen: dict[str, Parts]) -> dict:
+def probe(encoder: Encoder, seen: dict[str, Splits]) -> Measured:
     """Std, RankMe, LiDAR and cosines of the summary and of the mean token, game by game.
 
     Raises NotMeasured for an encoder that gives every screen the zero vector.
     """
     rows = []
-    for game, parts in seen.items():
-        test = parts.test
+    for game, splits in seen.items():
+        test = splits.test
         for place, z in (("summary", test.summary), ("mean token", test.mean_token)):
             if z.shape[1]:
                 if not z.any():
                     raise NotMeasured("its features are zero")
                 rows.append([game, place, *measure(z, neighbours(test))])
-    table = {
-        "name": "features",
-        "title": "Features by game",
-        "columns": [
+    table = Table(
+        name="features",
+        title="Features by game",
+        columns=[
             "game",
             "place",
             "std",
@@ -45,10 +69,10 @@ def probe(encoder: Encoder, seen: dict[str, Parts]) -> dict:
             "cosine_random",
             "cosine_neighbours",
         ],
-        "rows": rows,
-        "note": "Cosines of random pairs are the exact mean over all pairs.",
-    }
-    return {"tables": [table]}
+        rows=rows,
+        note="Cosines of random pairs are the exact mean over all pairs.",
+    )
+    return Measured([table])
 
 
 def measure(z: Tensor, first: Tensor) -> tuple[float, float, float, float, float]:

@@ -1,4 +1,4 @@
-"""What an encoder says of screens it may learn from and of held-out ones, computed once."""
+"""An encoder's features of training, validation and test episodes, computed once."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from fovea.atari.frames import Frames
 from fovea.command import UserError
 from fovea.pretrain.encoders.encoder import Encoder
 from fovea.probes.references import Pixels
+from fovea.results import Measured
 from fovea.seeding import Stream, keyed
 
 SHARES = (0.7, 0.1, 0.2)  # of the episodes, and of the samples: training, validation, test
@@ -27,8 +28,8 @@ class NotMeasured(Exception):
     """This probe does not apply to this encoder or game; the text says why. No error."""
 
 
-class Part(NamedTuple):
-    """The stacks that were drawn from some episodes of a game, and their features."""
+class Split(NamedTuple):
+    """Stacks drawn from the training, validation or test episodes of a game, and their features."""
 
     frames: Frames
     at: Tensor
@@ -39,7 +40,7 @@ class Part(NamedTuple):
     """(n, D) float32; (n, 0) where the encoder has no tokens."""
 
     @property
-    def both(self) -> Tensor:
+    def summary_and_mean(self) -> Tensor:
         """(n, 2 D) float32: summary and mean token side by side."""
         return torch.cat([self.summary, self.mean_token], dim=1)
 
@@ -53,17 +54,17 @@ Drawn = tuple[Frames, Tensor]
 """The frames of some episodes, and which of them are the newest of a drawn stack."""
 
 
-class Parts(NamedTuple):
-    """A game's episodes, divided; no screen of a later part occurs in an earlier."""
+class Splits(NamedTuple):
+    """A game's episodes, divided; no screen of a later split occurs in an earlier one."""
 
-    training: Part
-    validation: Part
-    test: Part
+    training: Split
+    validation: Split
+    test: Split
 
 
-Probe = Callable[[Encoder, dict[str, Parts]], dict]
-"""A function `probe` with keyword settings: what an encoder saw, by game, to
-{"tables": [...], "arrays": {name: array}}."""
+Probe = Callable[[Encoder, dict[str, Splits]], Measured]
+"""A function `probe` with keyword settings: an encoder, and each game's screens with its features
+of them, to tables and arrays."""
 
 
 def draw(
@@ -78,16 +79,18 @@ def draw(
     return {game: _of_game(frames.of(game), stack, samples, seed) for game in frames.games}
 
 
-def encode(encoder: Encoder, drawn: dict[str, list[Drawn]]) -> dict[str, Parts]:
-    """What the encoder says of every drawn stack, by game."""
-    total = sum(len(at) for parts in drawn.values() for _, at in parts)
+def encode(encoder: Encoder, drawn: dict[str, list[Drawn]]) -> dict[str, Splits]:
+    """Every drawn stack with the encoder's features of it, by game."""
+    total = sum(len(at) for splits in drawn.values() for _, at in splits)
     seen = {}
     with tqdm(total=total, unit=" stacks", leave=False, position=1, dynamic_ncols=True) as bar:
-        for game, parts in drawn.items():
+        for game, splits in drawn.items():
             bar.set_description(f"  encoding: {game}")
             if isinstance(encoder, Pixels):
-                encoder = encoder.fitted(stacks(encoder, *parts[0]))
-            seen[game] = Parts(*(Part(*part, *_features(encoder, *part, bar)) for part in parts))
+                encoder = encoder.fitted(stacks(encoder, *splits[0]))
+            seen[game] = Splits(
+                *(Split(*split, *_features(encoder, *split, bar)) for split in splits)
+            )
     return seen
 
 
@@ -95,14 +98,14 @@ def _of_game(frames: Frames, stack: int, samples: int, seed: int) -> list[Drawn]
     generator = keyed("cpu", Stream.PROBE_SCREENS, seed)
     drawn = []
     divided = zip(frames.split(SHARES, seed=seed), SHARES, (_draw, _draw, _draw_pairs), strict=True)
-    for part, share, of_part in divided:
-        at = of_part(part, stack, max(2, round(share * samples)), generator)
+    for split, share, of_part in divided:
+        at = of_part(split, stack, max(2, round(share * samples)), generator)
         if not len(at):
             raise UserError(
                 f"the held-out episodes of {frames.games[0]} show no screen that training lacks: "
                 "collect more of it with a larger --steps"
             )
-        drawn.append((part, at))
+        drawn.append((split, at))
     return drawn
 
 
@@ -118,14 +121,14 @@ def _draw_pairs(frames: Frames, stack: int, count: int, generator: torch.Generat
     return torch.cat([first, first + 1]).unique()
 
 
-def neighbours(part: Part) -> Tensor:
-    """(m,) int64: the k for which stack k + 1 of the part is one agent step after stack k."""
-    later, episode = part.at[1:], part.frames.episode
-    follows = (later == part.at[:-1] + 1) & (episode[later] == episode[part.at[:-1]])
+def neighbours(split: Split) -> Tensor:
+    """(m,) int64: the k for which stack k + 1 of the split is one agent step after stack k."""
+    later, episode = split.at[1:], split.frames.episode
+    follows = (later == split.at[:-1] + 1) & (episode[later] == episode[split.at[:-1]])
     return follows.nonzero().flatten()
 
 
-def spread(at: Tensor, most: int) -> Tensor:
+def evenly_spaced(at: Tensor, most: int) -> Tensor:
     """At most `most` of `at` (n,), evenly spread."""
     return at[torch.linspace(0, len(at) - 1, min(most, len(at))).long()]
 
@@ -137,7 +140,7 @@ def stacks(encoder: Encoder, frames: Frames, at: Tensor) -> Tensor:
 
 def _features(encoder: Encoder, frames: Frames, at: Tensor, bar: tqdm) -> tuple[Tensor, Tensor]:
     summaries, means = [], []
-    with at_rest(encoder):
+    with inference(encoder):
         for some in at.split(BATCH):
             summary, tokens = encoder(stacks(encoder, frames, some))
             mean = tokens.mean(1) if tokens.shape[1] else tokens.flatten(1)
@@ -148,7 +151,7 @@ def _features(encoder: Encoder, frames: Frames, at: Tensor, bar: tqdm) -> tuple[
 
 
 @contextmanager
-def at_rest(encoder: Encoder) -> Iterator[None]:
+def inference(encoder: Encoder) -> Iterator[None]:
     """Evaluation mode without gradients; afterwards every module is in the mode it was in."""
     training = [module for module in encoder.modules() if module.training]
     encoder.eval()

@@ -4,7 +4,7 @@ Both work in the principal axes of the standardised features. For the heads that
 convergence affordable: the function class is the same, but of an untrained ViT's features (2,800
 stacks each of Breakout, Freeway and Pong) heads stop at a mean F1 of 0.591 on the features as they
 are, and at 0.678 on their principal axes at unit variance, sooner (15 epochs in the mean, 46 at
-most, for 20). There F1 rests within 0.003 whether SETTLED is 0.01 or 0.0001.
+most, for 20). There F1 stays within 0.003 whether SETTLED is 0.01 or 0.0001.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from fovea.seeding import Stream, keyed
 
 VALUES = 256  # of a byte
 RIDGES = tuple(10 ** (power / 2) for power in range(-14, 5))  # beside a mean variance of 1
-SETTLED = 0.01  # nats; where classes can be told apart the loss falls for ever, the answers rest
+SETTLED = 0.01  # nats; where classes are separable the loss falls for ever, the predictions settle
 FLOOR = 1e-4  # added to the variance of an axis before it is scaled to one
 
 
@@ -56,7 +56,7 @@ class Axes(NamedTuple):
 
 
 class Fit(NamedTuple):
-    """Features (n, D) and what is to be read off them: bytes (n, V), or (n,) of one variable."""
+    """Features (n, D) and the targets: bytes (n, V), or (n,) of one variable."""
 
     features: Tensor
     labels: Tensor

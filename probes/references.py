@@ -1,4 +1,4 @@
-"""What an encoder is measured against: no training, no encoder at all, and no sight at all."""
+"""What an encoder is compared with: an untrained one, raw pixels, and the most frequent answer."""
 
 from __future__ import annotations
 

@@ -6,6 +6,7 @@ import importlib
 import pkgutil
 import re
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from types import ModuleType
 
@@ -13,15 +14,16 @@ from tqdm import tqdm
 
 from fovea import probes
 from fovea.atari.frames import Frames
-from fovea.command import UserError
+from fovea.command import UserError, nearest
 from fovea.device import device
 from fovea.files import exclusive
 from fovea.pretrain.encoders.encoder import Encoder
 from fovea.pretrain.encoders.folder import load_encoder
 from fovea.probes.features import Drawn, NotMeasured, draw, encode, fingerprint
 from fovea.probes.references import REFERENCES, references
-from fovea.probes.results import Result
-from fovea.runs import Run
+from fovea.probes.results import ResultFile, keywords
+from fovea.runs import RunWriter
+from fovea.tables import Table
 
 
 def found() -> dict[str, ModuleType]:
@@ -56,9 +58,9 @@ def run(
     drawn = draw(frames, first.stack, samples=samples, seed=seed)
     settings = {"samples": samples, "seed": seed}
     with exclusive(folder):
-        record = Run(folder, "probes", f"{', '.join(chosen)} of {', '.join(measured)}")
+        record = RunWriter(folder, "probes", f"{', '.join(chosen)} of {', '.join(measured)}")
         results = {
-            n: Result(folder, n, probe, frames.data, settings) for n, probe in chosen.items()
+            n: ResultFile(folder, n, probe, frames.data, settings) for n, probe in chosen.items()
         }
         steps = len(measured) * len(chosen)
         record.begin(seed=seed, data=frames.data, step=0, steps=steps, config=None)
@@ -73,13 +75,62 @@ def run(
     print(f"probed {', '.join(measured)}: the tables are in {folder / 'probes'}")
 
 
+def measure(
+    encoder: Encoder | str | Path,
+    recordings: str | Path | Sequence[str | Path],
+    *,
+    probe: str,
+    samples: int = 8600,
+    seed: int = 0,
+    accelerator: str = "auto",
+    **settings: object,
+) -> dict[str, Table]:
+    """Measure one encoder by one probe, and write nothing.
+
+    Args:
+        encoder: an encoder or what `load_encoder` takes; "random:vit_micro" is an untrained one.
+        recordings: one folder or several.
+        probe: one of `fovea probes ls`.
+        samples: screen stacks a game, divided into training, validation and test.
+        seed: of the division and the draws.
+        accelerator: auto, cpu or cuda.
+        settings: keywords of the probe.
+
+    Returns its tables by name; `pandas.DataFrame(table.records())` makes a data frame of one.
+
+    Raises UserError for an unknown probe or setting, an encoder that cannot be loaded or does not
+    fit the recordings, and where the probe does not apply to the encoder.
+    """
+    (module,) = _chosen([probe]).values()
+    for name in settings:
+        if name not in (known := keywords(module, {})):
+            raise UserError(f"the probe {probe} has no setting {name!r}{nearest(name, known)}")
+    measured = encoder if isinstance(encoder, Encoder) else load_encoder(encoder, seed)
+    folders = [recordings] if isinstance(recordings, str | Path) else list(recordings)
+    frames = Frames.load(folders)
+    _check_fit({"given": measured}, frames)
+    before = next(measured.parameters()).device
+    try:
+        seen = encode(
+            measured.to(device(accelerator)),
+            draw(frames, measured.stack, samples=samples, seed=seed),
+        )
+        own = keywords(module, {"seed": seed} | settings)
+        found = module.probe(measured, seen, **own)
+    except NotMeasured as reason:
+        raise UserError(f"the probe {probe} does not apply to this encoder: {reason}") from None
+    finally:
+        measured.to(before)
+    return {table.name: table for table in found.tables}
+
+
 def _measure(
     name: str,
     encoder: Encoder,
     drawn: dict[str, list[Drawn]],
     chosen: dict[str, ModuleType],
-    results: dict[str, Result],
-    record: Run,
+    results: dict[str, ResultFile],
+    record: RunWriter,
     bar: tqdm,
 ) -> None:
     """One encoder by every probe that has no result for it; all share one pass over the screens."""
@@ -124,10 +175,10 @@ def _check_fit(encoders: dict[str, Encoder], frames: Frames) -> None:
     height, width = frames.screens.shape[1:]
     for name, encoder in encoders.items():
         if tuple(encoder.screen) != (height, width):
-            wanted = "x".join(map(str, encoder.screen))
+            expected = "x".join(map(str, encoder.screen))
             raise UserError(
-                f"encoder {name} takes {wanted} px screens, the recordings hold {height}x{width}: "
-                "take an encoder or recordings of the other size"
+                f"encoder {name} takes {expected} px screens, the recordings hold "
+                f"{height}x{width}: take an encoder or recordings of the other size"
             )
         if encoder.stack != leader.stack:
             raise UserError(

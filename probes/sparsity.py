@@ -8,9 +8,21 @@ from contextlib import contextmanager
 
 from torch import Tensor, nn
 
+from fovea.figures import Comparison
 from fovea.pretrain.encoders.encoder import Encoder
 from fovea.pretrain.encoders.vit import ViT
-from fovea.probes.features import BATCH, NotMeasured, Part, Parts, at_rest, shown, spread, stacks
+from fovea.probes.features import (
+    BATCH,
+    NotMeasured,
+    Split,
+    Splits,
+    evenly_spaced,
+    inference,
+    shown,
+    stacks,
+)
+from fovea.results import Measured
+from fovea.tables import Table
 
 TITLE = "Sparsity by block"
 ABOUT = (
@@ -19,11 +31,25 @@ ABOUT = (
     "below a tenth of their token's root mean square. Dormant: share of the MLP's hidden units "
     "whose mean size is at most 0.025 of the block's. Sparser is no better or worse by itself."
 )
+ORDER = 4
+FIGURES = [
+    Comparison(
+        table="blocks",
+        along="block",
+        choice="game",
+        kind="lines",
+        measures={
+            "hoyer": "Hoyer, 0 dense to 1 sparse",
+            "near_zero": "Near zero, share of activations",
+            "dormant": "Dormant, share of units",
+        },
+    )
+]
 NEAR = 0.1  # of the token's root mean square; a Gaussian has 0.08 of its numbers below it
 TAU = 0.025  # Sokar et al. 2023
 
 
-def probe(encoder: Encoder, seen: dict[str, Parts], *, stacks_measured: int = 512) -> dict:
+def probe(encoder: Encoder, seen: dict[str, Splits], *, stacks_measured: int = 512) -> Measured:
     """Hoyer, near-zero and dormant shares of each block, on `stacks_measured` test stacks a game.
 
     Raises NotMeasured for an encoder without transformer blocks.
@@ -34,27 +60,27 @@ def probe(encoder: Encoder, seen: dict[str, Parts], *, stacks_measured: int = 51
     for game in shown(seen, "measuring sparsity"):
         measured = measure(encoder, seen[game].test, stacks_measured)
         rows += [[game, block, *row] for block, row in enumerate(measured)]
-    table = {
-        "name": "blocks",
-        "title": "Blocks",
-        "columns": ["game", "block", "hoyer", "near_zero", "dormant"],
-        "rows": rows,
-        "note": "Block 0 is the first.",
-    }
-    return {"tables": [table]}
+    table = Table(
+        name="blocks",
+        title="Blocks",
+        columns=["game", "block", "hoyer", "near_zero", "dormant"],
+        rows=rows,
+        note="Block 0 is the first.",
+    )
+    return Measured([table])
 
 
-def measure(encoder: ViT, part: Part, most: int) -> list[tuple[float, float, float]]:
-    """Hoyer, near-zero and dormant share of each block, over `most` stacks spread over the part."""
-    at = spread(part.at, most)
+def measure(encoder: ViT, split: Split, most: int) -> list[tuple[float, float, float]]:
+    """Hoyer, near-zero and dormant share of each block, over `most` evenly spaced stacks."""
+    at = evenly_spaced(split.at, most)
     blocks = list(encoder.vit.blocks)
     sums = [[0.0, 0.0] for _ in blocks]
     sizes: list[Tensor | float] = [0.0] * len(blocks)
     hidden = [block.mlp.act for block in blocks]
-    with at_rest(encoder), outputs([*blocks, *hidden]) as seen:
+    with inference(encoder), outputs([*blocks, *hidden]) as seen:
         for some in at.split(BATCH):
             seen.clear()
-            encoder(stacks(encoder, part.frames, some))
+            encoder(stacks(encoder, split.frames, some))
             for index, block in enumerate(blocks):
                 tokens = seen[block].double()
                 sums[index][0] += float(hoyer(tokens).mean()) * len(some)

@@ -8,20 +8,45 @@ import torch
 from torch import Tensor
 
 from fovea.atari.ram import CATEGORIES, MIN_ENTROPY, Variable, varied
+from fovea.figures import Comparison, Verdict
 from fovea.pretrain.encoders.encoder import Encoder
-from fovea.probes.features import NotMeasured, Parts, shown
+from fovea.probes.features import NotMeasured, Splits, shown
 from fovea.probes.linear import VALUES, Axes, Fit, ridge, softmax_head
+from fovea.results import Measured
+from fovea.tables import Table
 
 TITLE = "State: what can be read off the features"
 ABOUT = (
     "Variables of the game's memory read by linear models from frozen features (summary and mean "
     "token), on held-out episodes. R² is of a ridge regression on the byte, F1 (weighted) of a "
     "256-way softmax trained to convergence, as AtariARI defines it; 1 is perfect, more is better. "
-    "Majority always says the most frequent byte, pixels is a PCA of the raw screens."
+    "Majority always predicts the most frequent byte, pixels is a PCA of the raw screens."
+)
+ORDER = 1
+FIGURES = [
+    Comparison(
+        table="categories",
+        along="category",
+        choice="game",
+        measures={"r2": "R², higher is better", "f1": "F1, higher is better"},
+        best=True,
+        low=-0.5,
+        high=1.0,
+    )
+]
+VERDICT = Verdict(
+    table="categories",
+    measure="r2",
+    where={"category": "mean"},
+    references=["random", "pixels"],
+    sentence="R² of a linear read-out of the game's memory on held-out episodes, mean of {games}, "
+    "one training run each",
 )
 
 
-def probe(encoder: Encoder, seen: dict[str, Parts], *, patience: int = 10, seed: int = 0) -> dict:
+def probe(
+    encoder: Encoder, seen: dict[str, Splits], *, patience: int = 10, seed: int = 0
+) -> Measured:
     """R2, weighted F1 and accuracy of each variable whose byte has an entropy above MIN_ENTROPY.
 
     Labels are the bytes at the newest screen of a stack. The score of a game is the mean over its
@@ -31,7 +56,7 @@ def probe(encoder: Encoder, seen: dict[str, Parts], *, patience: int = 10, seed:
 
     Raises NotMeasured where no game has a table of variables.
     """
-    asked = {game: chosen for game, parts in seen.items() if (chosen := asked_of(game, parts))}
+    asked = {game: chosen for game, splits in seen.items() if (chosen := asked_of(game, splits))}
     if not asked:
         raise NotMeasured(f"no table names the memory of {', '.join(seen)}")
     each, categories = [], []
@@ -39,36 +64,36 @@ def probe(encoder: Encoder, seen: dict[str, Parts], *, patience: int = 10, seed:
         scores = measure(seen[game], asked[game], patience, seed)
         each += [[game, v.name, v.category, *s] for v, s in zip(asked[game], scores, strict=True)]
         categories += [[game, *row] for row in by_category(asked[game], scores)]
-    return {"tables": _tables(categories, each)}
+    return Measured(_tables(categories, each))
 
 
-def asked_of(game: str, parts: Parts) -> list[Variable]:
+def asked_of(game: str, splits: Splits) -> list[Variable]:
     """The variables of a game whose bytes vary on all its screens."""
-    return varied(game, torch.cat([part.frames.labels["ram"] for part in parts]))
+    return varied(game, torch.cat([split.frames.labels["ram"] for split in splits]))
 
 
 def measure(
-    parts: Parts, asked: list[Variable], patience: int, seed: int
+    splits: Splits, asked: list[Variable], patience: int, seed: int
 ) -> list[tuple[float, float, float]]:
-    """R2, weighted F1 and accuracy of each variable on the test part; R2 of a constant is NaN.
+    """R2, weighted F1 and accuracy of each variable on the test split; R2 of a constant is NaN.
 
-    The test part is looked at only after both models are fixed.
+    The test split is looked at only after both models are fixed.
     """
     of_bytes = [variable.byte for variable in asked]
-    axes = Axes.of(parts.training.both)
+    axes = Axes.of(splits.training.summary_and_mean)
     raw, white, truth = [], [], []
-    for part in parts:
-        truth.append(part.ram[:, of_bytes].to(part.summary.device))
-        raw.append(part.both)
-        white.append(axes.whiten(part.both))
-    said = []
+    for split in splits:
+        truth.append(split.ram[:, of_bytes].to(split.summary.device))
+        raw.append(split.summary_and_mean)
+        white.append(axes.whiten(split.summary_and_mean))
+    predictions = []
     for training, validation in zip(truth[0].T.contiguous(), truth[1].T.contiguous(), strict=True):
         fits = Fit(white[0], training), Fit(white[1], validation)
-        said.append(softmax_head(*fits, patience=patience, seed=seed).predict(white[2]))
+        predictions.append(softmax_head(*fits, patience=patience, seed=seed).predict(white[2]))
     regressed = ridge(axes, Fit(raw[0], truth[0]), Fit(raw[1], truth[1]), raw[2])
     return [
         (r2(y, value), weighted_f1(y, label), float((y == label).double().mean()))
-        for y, value, label in zip(truth[2].T, regressed.T, said, strict=True)
+        for y, value, label in zip(truth[2].T, regressed.T, predictions, strict=True)
     ]
 
 
@@ -83,8 +108,8 @@ def weighted_f1(truth: Tensor, predicted: Tensor) -> float:
     """F1 of each byte, weighted by how often it is true (scikit-learn's average="weighted")."""
     hits = torch.bincount(truth[truth == predicted], minlength=VALUES).double()
     true = torch.bincount(truth, minlength=VALUES).double()
-    said = torch.bincount(predicted, minlength=VALUES).double()
-    return float((true * 2 * hits / (true + said).clamp(min=1)).sum() / true.sum())
+    claimed = torch.bincount(predicted, minlength=VALUES).double()
+    return float((true * 2 * hits / (true + claimed).clamp(min=1)).sum() / true.sum())
 
 
 def by_category(asked: list[Variable], scores: list[tuple]) -> list[list]:
@@ -105,7 +130,7 @@ def mean(values) -> float:
     return sum(known) / len(known) if known else math.nan
 
 
-def _tables(categories: list[list], each: list[list]) -> list[dict]:
+def _tables(categories: list[list], each: list[list]) -> list[Table]:
     overall = []
     for category in (*CATEGORIES, "mean"):
         rows = [row for row in categories if row[1] == category]
@@ -113,26 +138,26 @@ def _tables(categories: list[list], each: list[list]) -> list[dict]:
             scores = mean(row[3] for row in rows), mean(row[4] for row in rows)
             overall.append([category, len(rows), *scores])
     return [
-        {
-            "name": "categories",
-            "title": "By category",
-            "columns": ["game", "category", "variables", "r2", "f1"],
-            "rows": categories,
-            "note": "The row mean is the mean over the categories of a game.",
-        },
-        {
-            "name": "overall",
-            "title": "Mean over games",
-            "columns": ["category", "games", "r2", "f1"],
-            "rows": overall,
-            "note": "Each category over the games that have it.",
-        },
-        {
-            "name": "variables",
-            "title": "Each variable",
-            "columns": ["game", "variable", "category", "r2", "f1", "accuracy"],
-            "rows": each,
-            "note": f"Bytes with an entropy above {MIN_ENTROPY} nats. "
+        Table(
+            name="categories",
+            title="By category",
+            columns=["game", "category", "variables", "r2", "f1"],
+            rows=categories,
+            note="The row mean is the mean over the categories of a game.",
+        ),
+        Table(
+            name="overall",
+            title="Mean over games",
+            columns=["category", "games", "r2", "f1"],
+            rows=overall,
+            note="Each category over the games that have it.",
+        ),
+        Table(
+            name="variables",
+            title="Each variable",
+            columns=["game", "variable", "category", "r2", "f1", "accuracy"],
+            rows=each,
+            note=f"Bytes with an entropy above {MIN_ENTROPY} nats. "
             "R² is left out where the byte is constant in the test episodes.",
-        },
+        ),
     ]

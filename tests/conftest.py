@@ -18,6 +18,6 @@ from fovea.atari.collect import collect
 def recordings(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with a few whole episodes of Breakout and Pong."""
     folder = tmp_path_factory.mktemp("recordings")
-    collect(["breakout"], folder, steps=1500, shard_steps=750)
-    collect(["pong"], folder, steps=3000, shard_steps=1000)
+    collect(["breakout"], folder, steps=1500, shard_steps=750, workers=1)
+    collect(["pong"], folder, steps=3000, shard_steps=1000, workers=1)
     return folder

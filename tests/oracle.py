@@ -39,16 +39,16 @@ def vicreg(case: Case) -> Pairs:
 
 
 def dino(case: Case) -> Pairs:
-    from fovea.pretrain.objectives.dino import centred, dino_loss
+    from fovea.pretrain.objectives.dino import dino_loss, next_centre
 
     momentum, temperature = (float(case[name]) for name in ("center_momentum", "student_temp"))
     centre = torch.zeros(case["student"].shape[-1], dtype=torch.float64)
     losses, centres, gradients = [], [], []
-    for logits, taught, warm in zip(
+    for logits, teacher_logits, warm in zip(
         case["student"], case["teacher"], case["teacher_temps"], strict=True
     ):
         student = torch.tensor(logits, requires_grad=True)
-        teacher = torch.tensor(taught).unflatten(0, (2, -1))
+        teacher = torch.tensor(teacher_logits).unflatten(0, (2, -1))
         loss = dino_loss(
             student.unflatten(0, (int(case["n_crops"]), -1)),
             teacher,
@@ -57,7 +57,7 @@ def dino(case: Case) -> Pairs:
             teacher_temperature=float(warm),
         )
         loss.backward()
-        centre = centred(centre, teacher, momentum=momentum)
+        centre = next_centre(centre, teacher, momentum=momentum)
         losses.append(loss.detach())
         centres.append(centre[None])
         gradients.append(student.grad)

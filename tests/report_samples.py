@@ -1,12 +1,25 @@
-"""Run folders of realistic size, written through their formats as the other rooms write them."""
+"""Run folders of realistic size, written by what writes the real ones."""
 
 from __future__ import annotations
 
-import json
+from collections.abc import Iterable
 from pathlib import Path
+from types import ModuleType, SimpleNamespace
 
 import cv2
 import numpy as np
+
+from fovea import metrics
+from fovea.files import write_text
+from fovea.probes import attention as attention_probe
+from fovea.probes import collapse as collapse_probe
+from fovea.probes import sparsity as sparsity_probe
+from fovea.probes import state as state_probe
+from fovea.probes.results import ResultFile
+from fovea.results import Measured
+from fovea.runs import RunWriter
+from fovea.schema import Evaluation
+from fovea.tables import Table
 
 GAMES = ("pong", "breakout", "freeway")
 ENCODERS = {"tov_vicreg": 0.50, "vicreg": 0.44, "random": 0.38, "pixels": 0.55}
@@ -17,6 +30,9 @@ CATEGORIES = (
     "score_clock_lives_display",
     "misc",
 )
+DATA = {game: f"{k}" * 64 for k, game in enumerate(GAMES)}
+Logged = Iterable[tuple[int, dict[str, float]]]
+"""Steps, and what was logged at each."""
 
 
 def quickstart(folder: Path) -> Path:
@@ -29,76 +45,65 @@ def quickstart(folder: Path) -> Path:
     return folder
 
 
-def run(folder: Path, kind: str, metrics: list[str] = (), /, **fields: object) -> Path:
-    """run.json, config.yaml and metrics.csv."""
-    folder.mkdir(parents=True)
-    record = {
-        "name": folder.name,
-        "kind": kind,
-        "title": f"{folder.name} of three games",
-        "state": "done",
-        "reason": None,
-        "step": 500,
-        "steps": 500,
-        "started": "2026-11-24T10:00:00+0000",
-        "updated": "2026-11-24T10:02:00+0000",
-        "seconds": 121.4,
-        "command": f"python -m {kind} fit -c {folder.name}.yaml",
-        "versions": {"fovea-rl": "0.1.0", "torch": "2.14.1", "timm": "1.0.31"},
-        "seed": 0,
-        "data": {game: f"{k}" * 64 for k, game in enumerate(GAMES)},
-        "config": "config.yaml",
-    }
-    (folder / "run.json").write_text(json.dumps(record | fields))
-    (folder / "config.yaml").write_text(f"seed_everything: 0\nmodel: {folder.name}\nlr: 0.0005\n")
-    if metrics:
-        (folder / "metrics.csv").write_text("step,name,value\n" + "".join(metrics))
+def run(folder: Path, kind: str, logged: Logged = (), /, **fields: object) -> Path:
+    """run.json, config.yaml and metrics.csv of a run that has ended, or as `fields` say."""
+    writer = RunWriter(folder, kind, f"{folder.name} of three games")
+    writer.begin(config="config.yaml", seed=0, steps=500, data=DATA)
+    write_text(folder / "config.yaml", f"seed_everything: 0\nmodel: {folder.name}\nlr: 0.0005\n")
+    for step, values in logged:
+        writer.log(step, values)
+    writer.update(**{"state": "done", "step": 500} | fields)
     return folder
 
 
 def pretraining(folder: Path, name: str, /, order: bool = False, **fields: object) -> Path:
     rng = np.random.default_rng(len(name))
-    lines = []
+    logged = []
     for step in range(10, 501, 10):
         fall = np.exp(-step / 120)
         values = {
-            "loss": 26 + 24 * fall,
+            metrics.LOSS: 26 + 24 * fall,
             "loss/invariance": 9 + 3 * fall,
             "loss/variance": 15 + 16 * fall,
             "loss/covariance": 1.5 + fall,
-            "feature_std": 0.9 - 0.8 * fall,
-            "lr": 5e-4 * min(1, step / 50),
-            "samples_per_second": 410.0,
+            metrics.FEATURE_STD: 0.9 - 0.8 * fall,
+            metrics.LR: 5e-4 * min(1, step / 50),
+            metrics.SAMPLES_PER_SECOND: 410.0,
         }
         if order:
-            values |= {"loss/order": 0.1 + 0.6 * fall, "order_accuracy": 0.97 - 0.47 * fall}
-        lines += [f"{step},{k},{float(v * rng.normal(1, 0.02))!r}\n" for k, v in values.items()]
-    return run(folder, "pretrain", lines, **fields)
+            accuracy = 0.97 - 0.47 * fall
+            values |= {"loss/order": 0.1 + 0.6 * fall, metrics.ORDER_ACCURACY: accuracy}
+        logged.append((step, {key: value * rng.normal(1, 0.02) for key, value in values.items()}))
+    return run(folder, "pretrain", logged, **fields)
 
 
 def agent(folder: Path, name: str, /, seed: int, **fields: object) -> Path:
     rng = np.random.default_rng(seed)
-    lines = []
-    for step in range(900, 4001, 60):
-        lines.append(f"{step},return,{float(rng.integers(-21, -17))!r}\n")
-        lines.append(f"{step},loss,{float(rng.exponential(0.05))!r}\n")
-        lines.append(f"{step},epsilon,{max(0.05, 1 - step / 2000)!r}\n")
+    logged = [
+        (step, {
+            metrics.RETURN: float(rng.integers(-21, -17)),
+            metrics.LOSS: rng.exponential(0.05),
+            "epsilon": max(0.05, 1 - step / 2000),
+        })
+        for step in range(900, 4001, 60)
+    ]  # fmt: skip
     returns = rng.integers(-21, -17, 10).astype(float).tolist()
-    evaluation = {
-        "game": "pong",
-        "protocol": "sticky 0.25, 10 episodes, epsilon 0.01",
-        "episodes": 10,
-        "returns": returns,
-        "lengths": [1000] * 10,
-        "mean": float(np.mean(returns)),
-        "hns": (float(np.mean(returns)) + 20.7) / 35.3,
-        "random": -20.7,
-        "human": 14.6,
-        "video": "media/evaluation.webm",
-    }
+    evaluation = Evaluation(
+        game="pong",
+        protocol="sticky 0.25, 10 episodes, epsilon 0.01",
+        trained=4000,
+        episodes=10,
+        returns=returns,
+        lengths=[1000] * 10,
+        mean=float(np.mean(returns)),
+        hns=(float(np.mean(returns)) + 20.7) / 35.3,
+        random=-20.7,
+        human=14.6,
+        video="media/evaluation.webm",
+    )
     title = f"{name.upper()} in Pong, tov_vicreg frozen"
-    size = {"step": 4000, "steps": 4000, "data": {}, "evaluation": evaluation}
-    run(folder, "agent", lines, **(size | {"title": title} | fields))
+    own = {"title": title, "step": 4000, "steps": 4000, "data": {}, "evaluation": evaluation}
+    run(folder, "agent", logged, **(own | fields))
     film(folder / "media" / "evaluation.webm", screens(20))
     return folder
 
@@ -112,31 +117,28 @@ def probes(folder: Path) -> Path:
     return folder
 
 
+def unknown(title: str, about: str, **declared: object) -> SimpleNamespace:
+    """What stands for the file of a probe that nobody knows."""
+    return SimpleNamespace(TITLE=title, ABOUT=about, probe=lambda encoder, seen: None, **declared)
+
+
 def write_probe(
-    folder: Path, name: str, title: str, about: str, encoders: dict[str, list[dict]], **arrays
+    folder: Path,
+    name: str,
+    module: ModuleType | SimpleNamespace,
+    encoders: dict[str, Measured],
 ) -> None:
-    (folder / "probes").mkdir(exist_ok=True)
-    found = {
-        "probe": name,
-        "title": title,
-        "about": about,
-        "settings": {"screens": 2000, "seed": 0},
-        "encoders": {encoder: {"tables": tables} for encoder, tables in encoders.items()},
-    }
-    (folder / "probes" / f"{name}.json").write_text(json.dumps(found))
-    if arrays:
-        np.savez_compressed(folder / "probes" / f"{name}.npz", **arrays)
-
-
-def table(name: str, title: str, columns: list[str], rows: list[list], note: str = "") -> dict:
-    return {"name": name, "title": title, "columns": columns, "rows": rows, "note": note}
+    """The result of a probe, in the run folder `folder`."""
+    result = ResultFile(folder, name, module, DATA, {"samples": 2000, "seed": 0})
+    for encoder, measured in encoders.items():
+        result.add(encoder, "weights", measured)
 
 
 def state(folder: Path, levels: dict[str, float] | None = None) -> None:
     rng = np.random.default_rng(0)
     encoders = {}
     for encoder, level in (levels or ENCODERS | {"majority": 0.0}).items():
-        rows, variables = [], []
+        rows, variables, overall = [], [], []
         for game in GAMES:
             r2s, f1s = [], []
             for k, category in enumerate(CATEGORIES[:4]):
@@ -151,17 +153,22 @@ def state(folder: Path, levels: dict[str, float] | None = None) -> None:
                 r2s.append(r2)
                 f1s.append(f1)
             rows.append([game, "mean", 14, float(np.mean(r2s)), float(np.mean(f1s))])
-        encoders[encoder] = [
-            table("categories", "By category", ["game", "category", "variables", "r2", "f1"], rows),
-            table(
-                "variables",
-                "By variable",
-                ["game", "variable", "category", "r2", "f1", "accuracy"],
-                variables,
-            ),
-        ]
-    about = "How much of the game's memory a linear read-out recovers on held-out episodes."
-    write_probe(folder, "state", "State", about, encoders)
+            overall = [["mean", len(GAMES), float(np.mean(r2s)), float(np.mean(f1s))]]
+        encoders[encoder] = Measured(
+            [
+                Table("categories", "By category", STATE_COLUMNS["categories"], rows),
+                Table("overall", "Mean over games", STATE_COLUMNS["overall"], overall),
+                Table("variables", "Each variable", STATE_COLUMNS["variables"], variables),
+            ]
+        )
+    write_probe(folder, "state", state_probe, encoders)
+
+
+STATE_COLUMNS = {
+    "categories": ["game", "category", "variables", "r2", "f1"],
+    "overall": ["category", "games", "r2", "f1"],
+    "variables": ["game", "variable", "category", "r2", "f1", "accuracy"],
+}
 
 
 def screens(count: int) -> np.ndarray:
@@ -177,17 +184,16 @@ def screens(count: int) -> np.ndarray:
 
 def attention(folder: Path, blocks: int = 4, heads: int = 3, count: int = 9) -> None:
     rng = np.random.default_rng(3)
-    encoders, arrays = {}, {}
+    encoders = {}
     for encoder in ("tov_vicreg", "vicreg", "random"):
         sharp = 0.1 if encoder == "random" else 1.5
         logits = sharp * rng.normal(0, 1, (blocks, heads, count, 6, 6))
         maps = np.exp(logits) / np.exp(logits).sum((-1, -2), keepdims=True)
-        rollout = maps.mean((0, 1))
-        arrays |= {
-            f"{encoder}/screens": screens(count),
-            f"{encoder}/maps": maps.astype(np.float32),
-            f"{encoder}/rollout": rollout.astype(np.float32),
-            f"{encoder}/game": np.array([GAMES[k * 3 // count] for k in range(count)]),
+        arrays = {
+            "screens": screens(count),
+            "maps": maps.astype(np.float32),
+            "rollout": maps.mean((0, 1)).astype(np.float32),
+            "game": [GAMES[k * 3 // count] for k in range(count)],
         }
         rows = [
             [game, block, head, 3.0, float(0.08 + sharp * rng.uniform(0, 0.08)), 0.08]
@@ -196,52 +202,36 @@ def attention(folder: Path, blocks: int = 4, heads: int = 3, count: int = 9) -> 
             for head in range(heads)
         ]
         columns = ["game", "block", "head", "entropy", "on_motion", "area"]
-        encoders[encoder] = [table("heads", "By head", columns, rows)]
-    about = "Where the summary token of each head looks, and how much of that is on what moves."
-    write_probe(folder, "attention", "Attention", about, encoders, **arrays)
+        encoders[encoder] = Measured([Table("heads", "Heads", columns, rows)], arrays)
+    write_probe(folder, "attention", attention_probe, encoders)
 
 
 def sparsity(folder: Path, blocks: int = 4) -> None:
     rng = np.random.default_rng(4)
-    encoders = {
-        encoder: [
-            table(
-                "blocks",
-                "By block",
-                ["game", "block", "hoyer", "near_zero", "dormant"],
-                [
-                    [game, b, *(float(v) for v in 0.1 + 0.08 * b + 0.05 * rng.random(3))]
-                    for game in GAMES
-                    for b in range(blocks)
-                ],
-            )
+    columns = ["game", "block", "hoyer", "near_zero", "dormant"]
+    encoders = {}
+    for encoder in ("tov_vicreg", "vicreg", "random"):
+        rows = [
+            [game, b, *(float(v) for v in 0.1 + 0.08 * b + 0.05 * rng.random(3))]
+            for game in GAMES
+            for b in range(blocks)
         ]
-        for encoder in ("tov_vicreg", "vicreg", "random")
-    }
-    about = "How few units carry a block's activations after its non-linearity."
-    write_probe(folder, "sparsity", "Sparsity", about, encoders)
+        encoders[encoder] = Measured([Table("blocks", "Blocks", columns, rows)])
+    write_probe(folder, "sparsity", sparsity_probe, encoders)
 
 
 def collapse(folder: Path) -> None:
     rng = np.random.default_rng(5)
     columns = ["game", "place", "std", "rankme", "lidar", "cosine_random", "cosine_neighbours"]
-    encoders = {
-        encoder: [
-            table(
-                "features",
-                "Features",
-                columns,
-                [
-                    [game, place, 0.4, *rng.uniform(5, 40, 2).tolist(), 0.6, 0.95]
-                    for game in GAMES
-                    for place in ("summary", "mean token")
-                ],
-            )
+    encoders = {}
+    for encoder in ("tov_vicreg", "vicreg", "random"):
+        rows = [
+            [game, place, 0.4, *rng.uniform(5, 40, 2).tolist(), 0.6, 0.95]
+            for game in GAMES
+            for place in ("summary", "mean token")
         ]
-        for encoder in ("tov_vicreg", "vicreg", "random")
-    }
-    about = "Whether features still differ: one that has collapsed gives the same for every screen."
-    write_probe(folder, "collapse", "Collapse", about, encoders)
+        encoders[encoder] = Measured([Table("features", "Features by game", columns, rows)])
+    write_probe(folder, "collapse", collapse_probe, encoders)
 
 
 def film(path: Path, shown: np.ndarray) -> None:

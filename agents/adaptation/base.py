@@ -87,8 +87,8 @@ class Adapted(Encoder):
         return self.encoder.margin
 
     @property
-    def seen(self) -> tuple[int, int]:
-        return self.encoder.seen
+    def input_size(self) -> tuple[int, int]:
+        return self.encoder.input_size
 
 
 class Frozen(Adapted):

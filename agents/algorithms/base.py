@@ -37,7 +37,7 @@ from torch import Tensor
 from fovea.agents.adaptation.base import Adapted
 from fovea.agents.experience.base import Experience, Task
 from fovea.agents.networks.feature_extractor import FeatureExtractor, FeatureKind
-from fovea.command import UserError
+from fovea.weights import check_shapes
 
 
 class Agent(lightning.LightningModule, ABC):
@@ -59,10 +59,15 @@ class Agent(lightning.LightningModule, ABC):
         adam_eps: Adam's epsilon.
         anneal_lr: whether learning rates fall linearly to 0 over the run.
         seed: of the initial heads.
+
+    Attributes:
+        schedule_steps: updates that schedules are stretched over, where it is not the whole run;
+            after them their last values hold.
     """
 
     evaluation: str
     """How it acts in an evaluation, for the name of the protocol."""
+    schedule_steps: int | None = None
 
     def __init__(
         self,
@@ -160,11 +165,21 @@ class Agent(lightning.LightningModule, ABC):
         # One kernel a step; Lightning does not clip gradients for it in mixed precision.
         fused = self.trainer.precision == "32-true"
         optimiser = torch.optim.Adam(groups, eps=self.adam_eps, fused=fused)
-        steps = self.trainer.estimated_stepping_batches if self.anneal_lr else 0
+        steps = self.schedule_steps
+        if self.anneal_lr and not steps:
+            steps = int(self.trainer.estimated_stepping_batches)
         schedule = torch.optim.lr_scheduler.LambdaLR(
-            optimiser, lambda step: 1 - step / steps if steps else 1.0
+            optimiser, lambda step: self.rate(step, steps or 1)
         )
         return {"optimizer": optimiser, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+    def rate(self, step: int, steps: int) -> float:
+        """The share of the learning rates at an update of one of so many, counted from 0."""
+        return 1 - min(step, steps - 1) / steps if self.anneal_lr else 1.0
+
+    def schedules(self, step: int, steps: int) -> dict[str, float]:
+        """What depends on the length of a run, at an update of one of so many."""
+        return {"learning rate": self.lr * self.rate(step, steps)} if self.anneal_lr else {}
 
     def on_load_checkpoint(self, checkpoint: dict) -> None:
         check_weights(self, checkpoint["state_dict"])
@@ -172,12 +187,12 @@ class Agent(lightning.LightningModule, ABC):
 
 def check_weights(agent: Agent, weights: dict[str, Tensor]) -> None:
     """Raise UserError where `weights` are not those of an agent like this one."""
-    expected = {key: tuple(value.shape) for key, value in agent.state_dict().items()}
-    found = {key: tuple(value.shape) for key, value in weights.items()}
-    for key in sorted(expected.keys() | found.keys()):
-        if expected.get(key) != found.get(key):
-            raise UserError(
-                f"the checkpoint is of another agent: weight {key} is {found.get(key, 'missing')} "
-                f"in it and {expected.get(key, 'unknown')} in this {type(agent).__name__}: "
-                "give the config it was made with, or another --run"
-            )
+    check_shapes(
+        agent.state_dict(),
+        weights,
+        lambda name, given, expected: (
+            f"the checkpoint is of another agent: weight {name} is {given or 'missing'} in it and "
+            f"{expected or 'unknown'} in this {type(agent).__name__}: "
+            "give the config it was made with, or another --run"
+        ),
+    )

@@ -132,6 +132,13 @@ class DQN(QAgent):
         self.epsilon_initial, self.epsilon_final = epsilon_initial, epsilon_final
         self.epsilon_spread, self.epsilon_steps = epsilon_spread, epsilon_steps
 
+    def schedules(self, step: int, steps: int) -> dict[str, float]:
+        values = super().schedules(step, steps)
+        if self.per_alpha:
+            share = min(1, step / steps)
+            values["per_beta"] = self.per_beta + (1 - self.per_beta) * share
+        return values
+
     def epsilon(self, step: int, envs: int = 1) -> Tensor:
         """(envs,) chances of a random action after `step` agent steps."""
         fallen = min(1.0, max(0.0, (step - self.learning_starts) / self.epsilon_steps))

@@ -17,7 +17,7 @@ from fovea.agents.networks.noisy import noise
 from fovea.agents.networks.value_heads import ValueHeadKind, ValueLoss, make_value_head
 from fovea.command import UserError
 from fovea.pretrain.augment import shift
-from fovea.pretrain.terms.teacher import copied, follow
+from fovea.pretrain.terms.teacher import ema_update, make_teacher
 from fovea.seeding import Draws, Stream, keyed, seeded
 
 
@@ -87,7 +87,7 @@ class QAgent(Agent):
                     noisy=noisy,
                 )
             )
-        self.target = copied(nn.Sequential(self.extractor, self.head))
+        self.target = make_teacher(nn.Sequential(self.extractor, self.head))
 
     @torch.no_grad()
     def act(self, obs: Tensor, generator: torch.Generator, step: int | None = None) -> Tensor:
@@ -152,7 +152,7 @@ class QAgent(Agent):
     def update_target(self) -> None:
         """Move the target network towards the online one by the share `tau`."""
         online = nn.Sequential(self.extractor, self.head)
-        follow(self.target, online, 1 - self.tau)
+        ema_update(self.target, online, 1 - self.tau)
         for target, source in zip(self.target.buffers(), online.buffers(), strict=True):
             target.copy_(source)
 

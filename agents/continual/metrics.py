@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import numpy as np
 
-WINDOW = 20  # episodes of the running mean that counts as the score while learning
-
 
 def normalised(returns: np.ndarray, low: np.ndarray, high: np.ndarray) -> np.ndarray:
     """Raw returns scaled so that `low` is 0 and `high` is 1, clipped to [0, 1].
@@ -55,14 +53,6 @@ def area(ends: np.ndarray, scores: np.ndarray, steps: int) -> float:
         return float("nan")
     bounds = np.concatenate([[0], ends[:-1], [steps]])
     return float(np.sum(scores * np.diff(bounds)) / steps)
-
-
-def running_mean(values: np.ndarray, window: int = WINDOW) -> np.ndarray:
-    """The mean of the last `window` values at each place, of fewer at the start."""
-    sums = np.cumsum(np.insert(np.asarray(values, float), 0, 0.0))
-    ends = np.arange(1, len(values) + 1)
-    starts = np.maximum(ends - window, 0)
-    return (sums[ends] - sums[starts]) / (ends - starts)
 
 
 def _mean(values: np.ndarray) -> float:

@@ -15,7 +15,7 @@ from fovea.agents.experience.base import Experience
 from fovea.agents.fit import AgentCLI
 from fovea.agents.task import AtariTask
 from fovea.pretrain.training.checkpoint import VerifiedCheckpointIO, newest
-from fovea.runs import Run
+from fovea.runs import RunWriter
 
 END = ".end.ckpt"  # sorts after the checkpoint of the same step
 
@@ -54,8 +54,8 @@ def train(
     for path in end.parent.glob("step-*"):
         if not path.name.startswith(end.name):
             path.unlink()
-    run = Run(folder, "agent", "")
-    if run.record["state"] != "done":
+    run = RunWriter(folder, "agent", "")
+    if run.record.state != "done":
         played = torch.load(end, weights_only=True, mmap=True)["AtariTask"]["played"]
         run.update(state="done", step=played)
     return end
@@ -66,7 +66,7 @@ def _learn(
 ) -> None:
     cli = AgentCLI(settings | {"run": str(folder)}, begin, norm_tasks)
     with cli.stack:
-        cli.fit()
+        cli.fit(save=False)
         agent, experience = cli.model, cli.datamodule.experience
         played = experience.played
         experience.fresh = True  # its last observations may lie on the device it has left

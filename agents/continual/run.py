@@ -8,7 +8,7 @@ from functools import partial
 from pathlib import Path
 
 import yaml
-from jsonargparse import ArgumentError, ArgumentParser
+from jsonargparse import ArgumentParser
 from tqdm import tqdm
 
 from fovea.agents.algorithms.base import Agent
@@ -19,9 +19,12 @@ from fovea.agents.continual.tables import NUMBERS, phase, tables
 from fovea.agents.task import AtariTask
 from fovea.command import UserError
 from fovea.files import exclusive, write_text
-from fovea.pretrain.training.cli import refuse_other_settings
-from fovea.pretrain.training.config_errors import explain
-from fovea.runs import Run
+from fovea.lazy import import_all
+from fovea.pretrain.training.config_errors import FAULTS, explain
+from fovea.pretrain.training.growth import changes
+from fovea.pretrain.training.parser import NamedConfig
+from fovea.runs import RunWriter
+from fovea.schema import ContinualRecord
 
 DESCRIPTION = """Let every method of a config learn a sequence of games, one after the other, and
 evaluate it in all of them after each. The same command again goes on after a kill, bit for bit, or
@@ -35,8 +38,8 @@ def continual(args: list[str]) -> None:
     sequence.check()
     with exclusive(folder):
         title = f"{', '.join(sequence.methods)} through {len(sequence.games)} games"
-        run = Run(folder, "continual", title)
-        if run.record.get("state") == "done":
+        run = RunWriter(folder, "continual", title)
+        if run.record.state == "done":
             print(f"{folder}: already done")
         else:
             write_text(folder / "config.yaml", resolved)
@@ -48,7 +51,7 @@ def continual(args: list[str]) -> None:
                 run.update(state="failed", reason=f"{type(fault).__name__}: {fault}".strip(": "))
                 raise
             run.update(state="done")
-        _print(run.record["continual"])
+        _print(run.record.continual)
         print(f"tables: {folder} (next: fovea analysis report {folder} --out {folder}-report)")
 
 
@@ -58,9 +61,9 @@ def parsed(args: list[str]) -> tuple[Path, TaskSequence, str]:
     Raises UserError for what cannot be parsed, and where the folder holds a run of other settings.
     """
     parser = ArgumentParser("fovea agents continual", description=DESCRIPTION, exit_on_error=False)
-    parser.add_argument(
-        "-c", "--config", action="config", help="such as agents/configs/continual.yaml"
-    )
+    import_all("fovea.agents.algorithms")
+    import_all("fovea.agents.adaptation")
+    parser.add_argument("-c", "--config", action=NamedConfig, room="fovea.agents")
     parser.add_argument("--run", type=str, help="run folder, such as runs/sequence")
     parser.add_class_arguments(TaskSequence, skip={"methods", "agent", "task"})
     parser.add_argument(
@@ -74,8 +77,8 @@ def parsed(args: list[str]) -> tuple[Path, TaskSequence, str]:
         if not config.run:
             raise UserError("no run folder: say where to with --run runs/NAME")
         resolved = parser.dump(config)
-        refuse_other_settings(Path(config.run), resolved, parser)
-    except (ArgumentError, ValueError) as fault:
+        changes(Path(config.run), resolved, parser)
+    except FAULTS as fault:
         if mistake := explain(fault, (TaskSequence, ParsedMethod, Agent, AtariTask)):
             raise mistake from None
         raise
@@ -87,7 +90,7 @@ def parsed(args: list[str]) -> tuple[Path, TaskSequence, str]:
     return Path(config.run), TaskSequence(**own), resolved
 
 
-def _play(run: Run, sequence: TaskSequence) -> None:
+def _play(run: RunWriter, sequence: TaskSequence) -> None:
     """Every method through every game, as far as the folder does not hold it yet."""
     games, methods = sequence.games, sequence.methods
     legs = [(name, place) for name in methods for place in range(len(games))]
@@ -124,18 +127,18 @@ def go_on(agent: Agent, task_aware: str, ends: list[Path]) -> None:
         agent.load_state_dict(joined(agent, before, new) if task_aware == "heads" else before)
 
 
-def _print(found: dict) -> None:
+def _print(found: ContinualRecord) -> None:
     """The numbers of each method, and its scores after the last game."""
-    reference = found["reference"] or "the human tester"
+    reference = found.reference or "the human tester"
     print(f"scores: 0 is the random agent, 1 is {reference}; of each game after the last one")
-    for game, low, high in zip(found["games"], found["low"], found["high"], strict=True):
+    for game, low, high in zip(found.games, found.low, found.high, strict=True):
         if high <= low:
             print(
                 f"{game} is left out: {reference} scores {high:g}, no more than the random {low:g}"
             )
-    rows = [["method", "average", "forgetting", "forward", *found["games"]]]
-    for name, one in found["methods"].items():
-        numbers = [one[key] for key in NUMBERS] + one["scores"][-1]
+    rows = [["method", "average", "forgetting", "forward", *found.games]]
+    for name, one in found.methods.items():
+        numbers = [getattr(one, key) for key in NUMBERS] + one.scores[-1]
         rows.append([name, *("-" if n is None else f"{n:.3f}" for n in numbers)])
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     for row in rows:

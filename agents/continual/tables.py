@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
-import math
 from pathlib import Path
 
 import numpy as np
@@ -14,11 +11,14 @@ from fovea.agents.continual.evaluation import Scores
 from fovea.agents.continual.sequence import TaskSequence
 from fovea.atari.games import find
 from fovea.files import write_text
+from fovea.metrics import NOTHING, RETURN, Curve, read_metrics, running_mean
+from fovea.schema import ContinualMethod, ContinualRecord, plain
+from fovea.tables import Table
 
 NUMBERS = ("average_performance", "forgetting", "forward_transfer")
 
 
-def tables(folder: Path, sequence: TaskSequence) -> dict:
+def tables(folder: Path, sequence: TaskSequence) -> ContinualRecord:
     """Write scores.csv, summary.csv and metrics.csv; returns what run.json is to hold of them.
 
     A table of scores has a row for each game that was learned and a column for each that was then
@@ -36,26 +36,24 @@ def tables(folder: Path, sequence: TaskSequence) -> dict:
     for name in sequence.methods:
         scores = metrics.normalised(returns[name], low, high)
         alone = areas[sequence.reference] if sequence.reference else np.full(len(games), np.nan)
-        found[name] = {
-            "task_aware": sequence.methods[name].task_aware,
-            "returns": returns[name],
-            "scores": scores,
-            "average_performance": metrics.average_performance(scores),
-            "forgetting": metrics.forgetting(scores),
-            "forward_transfer": metrics.forward_transfer(areas[name], alone),
-            "areas": areas[name],
-        }
+        found[name] = ContinualMethod(
+            task_aware=sequence.methods[name].task_aware,
+            returns=plain(returns[name]),
+            scores=plain(scores),
+            average_performance=plain(metrics.average_performance(scores)),
+            forgetting=plain(metrics.forgetting(scores)),
+            forward_transfer=plain(metrics.forward_transfer(areas[name], alone)),
+            areas=plain(areas[name]),
+        )
     _write(folder, sequence, found, curves)
-    return _plain(
-        {
-            "games": sequence.games,
-            "steps": sequence.steps_per_game,
-            "episodes": sequence.episodes,
-            "reference": sequence.reference,
-            "low": low,
-            "high": high,
-            "methods": found,
-        }
+    return ContinualRecord(
+        games=sequence.games,
+        steps=sequence.steps_per_game,
+        episodes=sequence.episodes,
+        reference=sequence.reference,
+        low=plain(low),
+        high=plain(high),
+        methods=found,
     )
 
 
@@ -75,65 +73,46 @@ def _returns(folder: Path, sequence: TaskSequence, method: str) -> np.ndarray:
     return table
 
 
-def _curves(
-    folder: Path, sequence: TaskSequence, method: str
-) -> list[tuple[np.ndarray, np.ndarray]]:
+def _curves(folder: Path, sequence: TaskSequence, method: str) -> list[Curve]:
     """For each game: at which of its steps episodes ended, and their raw returns."""
-    found = []
-    for place in range(len(sequence.games)):
-        path = phase(folder, sequence, method, place) / "metrics.csv"
-        ends: dict[int, float] = {}
-        if path.exists():
-            with path.open(encoding="utf-8", newline="") as file:
-                rows = csv.DictReader(file)
-                ends = {int(r["step"]): float(r["value"]) for r in rows if r["name"] == "return"}
-        steps = sorted(ends)
-        found.append((np.array(steps), np.array([ends[step] for step in steps])))
-    return found
+    folders = [phase(folder, sequence, method, place) for place in range(len(sequence.games))]
+    return [read_metrics(own / "metrics.csv").get(RETURN, NOTHING) for own in folders]
 
 
-def _areas(sequence: TaskSequence, curves: list, low: np.ndarray, high: np.ndarray) -> np.ndarray:
+def _areas(
+    sequence: TaskSequence, curves: list[Curve], low: np.ndarray, high: np.ndarray
+) -> np.ndarray:
     """(N,) under the normalised score while learning; NaN where the game has not ended."""
     found = []
-    for (ends, returns), bottom, top in zip(curves, low, high, strict=True):
-        scores = metrics.normalised(metrics.running_mean(returns), bottom, top)
-        found.append(metrics.area(ends, scores, sequence.steps_per_game))
+    for curve, bottom, top in zip(curves, low, high, strict=True):
+        scores = metrics.normalised(running_mean(curve.values), bottom, top)
+        found.append(metrics.area(curve.steps, scores, sequence.steps_per_game))
     return np.array(found)
 
 
-def _write(folder: Path, sequence: TaskSequence, found: dict, curves: dict) -> None:
-    summary = [[name, *(_plain(one[key]) for key in NUMBERS)] for name, one in found.items()]
-    _csv(folder / "summary.csv", ["method", *NUMBERS], summary)
+def _write(
+    folder: Path,
+    sequence: TaskSequence,
+    found: dict[str, ContinualMethod],
+    curves: dict[str, list[Curve]],
+) -> None:
     cells = [
-        [name, learned, game, *(_plain(one[key][after, k]) for key in ("returns", "scores"))]
+        [name, learned, game, one.returns[after][k], one.scores[after][k]]
         for name, one in found.items()
         for after, learned in enumerate(sequence.games)
         for k, game in enumerate(sequence.games)
     ]
-    _csv(folder / "scores.csv", ["method", "after", "game", "return", "score"], cells)
     points = [
-        [place * sequence.steps_per_game + int(step), f"{name}/return", float(value)]
+        [place * sequence.steps_per_game + int(step), f"{name}/{RETURN}", float(value)]
         for name, games in curves.items()
-        for place, (ends, returns) in enumerate(games)
-        for step, value in zip(ends, returns, strict=True)
+        for place, curve in enumerate(games)
+        for step, value in zip(curve.steps, curve.values, strict=True)
     ]
-    _csv(folder / "metrics.csv", ["step", "name", "value"], points)
-
-
-def _csv(path: Path, columns: list[str], rows: list[list]) -> None:
-    text = io.StringIO()
-    csv.writer(text, lineterminator="\n").writerows([columns, *rows])
-    write_text(path, text.getvalue())
-
-
-def _plain(value: object) -> object:
-    """Numbers as JSON has them, and None for NaN."""
-    if isinstance(value, dict):
-        return {key: _plain(one) for key, one in value.items()}
-    if isinstance(value, np.ndarray):
-        return _plain(value.tolist())
-    if isinstance(value, list):
-        return [_plain(one) for one in value]
-    if isinstance(value, float):
-        return None if math.isnan(value) else float(value)
-    return value
+    tables = (
+        Table("summary", "Summary", ["method", *NUMBERS],
+              [[name, *(getattr(one, key) for key in NUMBERS)] for name, one in found.items()]),
+        Table("scores", "Scores", ["method", "after", "game", "return", "score"], cells),
+        Table("metrics", "Metrics", ["step", "name", "value"], points),
+    )  # fmt: skip
+    for table in tables:
+        write_text(folder / f"{table.name}.csv", table.csv())

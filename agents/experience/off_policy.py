@@ -77,7 +77,8 @@ class OffPolicy(Experience):
         generator = keyed("cpu", Stream.BATCHES, self.task.seed, update)
         if not self.priorities:
             return self.replay.sample(self.batch_size, self.n_step, self.gamma, generator)
-        beta = self.per_beta + (1 - self.per_beta) * update / self.updates
+        share = min(1, update / (self.agent.schedule_steps or self.updates))
+        beta = self.per_beta + (1 - self.per_beta) * share
         *self.sampled, weight = self.priorities.sample(self.batch_size, beta, generator)
         transitions = self.replay.transitions(*self.sampled, self.n_step, self.gamma)
         return transitions._replace(weight=weight)

@@ -4,8 +4,8 @@
     sgi_resnet    Schwarzer et al. 2021 (SGI, arXiv 2106.04799), its medium ResNet of inverted
                   residual blocks: 136 k weights, a grid of 7 x 7 places, 64 wide
 
-Tokens are the places of the last feature map; the summary is their mean. What the papers' heads
-are given is the whole map: `features: flat`.
+Tokens are the places of the last feature map; the summary is their mean. The papers' heads take the
+whole map, that is all tokens.
 """
 
 from __future__ import annotations
@@ -14,12 +14,13 @@ from collections import OrderedDict
 from collections.abc import Callable
 
 import torch
+from einops import rearrange
 from torch import Tensor, nn
 
 from fovea.pretrain.encoders.encoder import Encoder, Features
 from fovea.seeding import Stream, seeded
 
-LAYOUT = torch.channels_last  # of weights and maps in memory; what they say does not depend on it
+LAYOUT = torch.channels_last  # of weights and maps in memory
 
 
 class CNN(Encoder):
@@ -38,8 +39,8 @@ class CNN(Encoder):
         super().__init__()
         self.architecture, self.model_args = architecture, model_args
         self.stack = model_args["in_chans"]
-        self.screen = self.seen = tuple(screen)
-        # Measured on CPU: a Nature CNN's forward and backward take 30 ms in place of 35.
+        self.screen = self.input_size = tuple(screen)
+        # Measured on CPU: forward and backward of a Nature CNN take 30 ms instead of 35.
         self.body = BODIES[architecture](self.stack).to(memory_format=LAYOUT)
         with torch.no_grad():
             maps = self.body(torch.zeros(1, self.stack, *self.screen))
@@ -47,7 +48,8 @@ class CNN(Encoder):
 
     def encode(self, pixels: Tensor) -> Features:
         """The places of the last feature map, and their mean, of float pixels in [0, 1]."""
-        tokens = self.body(pixels.contiguous(memory_format=LAYOUT)).flatten(2).mT
+        maps = self.body(pixels.contiguous(memory_format=LAYOUT))
+        tokens = rearrange(maps, "b d h w -> b (h w) d")
         return Features(tokens.mean(dim=1), tokens)
 
     def compile(self, **how) -> None:
@@ -91,9 +93,10 @@ class Inverted(nn.Module):
     1901.09321), and the last normalisation from 0: untrained, a block is its shortcut.
 
     Args:
-        channels, width: of what comes in and goes out.
-        stride: of the convolution in the middle; where it is not 1, one in the shortcut as well.
-        blocks: of the whole network.
+        channels: of the input.
+        width: channels of the output.
+        stride: of the middle convolution; where it is not 1, the shortcut is a convolution too.
+        blocks: number of blocks in the whole network.
     """
 
     def __init__(self, channels: int, width: int, stride: int, blocks: int):
@@ -123,10 +126,10 @@ class Inverted(nn.Module):
 
 
 class Norm(nn.BatchNorm2d):
-    """Batch normalisation that takes a batch's statistics only where it learns from it.
+    """Batch normalisation that uses and records a batch's statistics only under gradients.
 
-    What is acted on are a few screens, much alike, and what targets are made of is looked at
-    without gradients: both meet the running statistics, and neither moves them.
+    An agent acts on a few similar screens, and targets are computed without gradients: both use the
+    running statistics, and neither changes them.
     """
 
     def forward(self, maps: Tensor) -> Tensor:
@@ -137,7 +140,7 @@ class Norm(nn.BatchNorm2d):
 
 
 class Scaled(nn.Module):
-    """Each sample's map to [0, 1], from its smallest to its greatest number."""
+    """Scales each sample's map to [0, 1] by its minimum and maximum."""
 
     def forward(self, maps: Tensor) -> Tensor:
         least, most = maps.amin((1, 2, 3), keepdim=True), maps.amax((1, 2, 3), keepdim=True)
@@ -145,13 +148,13 @@ class Scaled(nn.Module):
 
 
 def kaiming(layer: nn.Conv2d, gain: float) -> None:
-    """Normal weights of variance 2 gain^2 / (outputs times places)."""
+    """Normal weights of variance 2 gain^2 / (output channels times kernel area)."""
     outputs = layer.out_channels * layer.kernel_size[0] * layer.kernel_size[1]
     nn.init.normal_(layer.weight, std=gain * (2 / outputs) ** 0.5)
 
 
 def orthogonal(layer: nn.Module) -> None:
-    """Orthogonal weights of gain sqrt 2 and no bias, as PPO's experiments in Atari begin with."""
+    """Orthogonal weights of gain sqrt 2 and zero bias, as PPO's Atari experiments start from."""
     if isinstance(layer, nn.Conv2d):
         plain = torch.empty(layer.weight.shape)  # the initialisation wants the usual layout
         layer.weight.data.copy_(nn.init.orthogonal_(plain, 2**0.5))
@@ -159,11 +162,11 @@ def orthogonal(layer: nn.Module) -> None:
 
 
 def as_built(layer: nn.Module) -> None:
-    """Leave the weights that the layer was built with."""
+    """Keep PyTorch's default initialisation."""
 
 
 BODIES: dict[str, Callable[[int], nn.Module]] = {"nature_cnn": nature, "sgi_resnet": sgi}
-# What `random:NAME` may name: the architecture, and what its layers start from.
+# What `random:NAME` may name: the architecture, and the initialisation of its layers.
 CNNS: dict[str, tuple[str, Callable[[nn.Module], None]]] = {
     "nature_cnn": ("nature_cnn", as_built),
     "nature_cnn_orthogonal": ("nature_cnn", orthogonal),

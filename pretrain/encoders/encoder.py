@@ -1,9 +1,12 @@
-"""What an encoder is: screens in, one summary vector and a grid of patch tokens out."""
+"""The interface of encoders: screens in, one summary vector and a grid of patch tokens out."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -11,7 +14,7 @@ from fovea.command import UserError
 
 
 class Features(NamedTuple):
-    """What an encoder says of a batch of screens."""
+    """What an encoder returns for a batch of screens."""
 
     summary: Tensor
     """(B, D) float: one vector a screen stack (a ViT's CLS token, a CNN's mean)."""
@@ -27,17 +30,19 @@ class Encoder(nn.Module):
         grid: rows and columns of the patch tokens, or None where tokens have no places.
         stack: how many screens, oldest first, are stacked as channels.
         screen: height and width in pixels.
-        seen, margin: height and width of what it sees of them; rows above and columns left of it.
-        architecture, model_args: what builds it anew, see `encoders.folder`.
+        input_size: height and width of the middle of the screen that it looks at.
+        margin: rows above and columns left of that.
+        architecture: its name in `encoders.folder`.
+        model_args: what is needed beside the name to build it again.
         body: the module whose weights an encoder folder holds.
-        library: which library's names these weights have.
+        library: whose names these weights have: timm or fovea.
     """
 
     dim: int
     grid: tuple[int, int] | None
     stack: int
     screen: tuple[int, int]
-    seen: tuple[int, int]
+    input_size: tuple[int, int]
     margin: tuple[int, int]
     architecture: str
     model_args: dict
@@ -51,12 +56,38 @@ class Encoder(nn.Module):
         """
         return self.encode(self.scale(screens))
 
+    def encode_array(self, screens: np.ndarray, batch_size: int = 256) -> Features:
+        """Encode an array of screens in eval mode, batch by batch on the encoder's device.
+
+        Args:
+            screens: (N, stack, H, W) uint8, the oldest screen of a stack first.
+            batch_size: stacks that are encoded at once.
+
+        Returns the features of all N on the CPU, without gradients. Raises UserError for another
+        dtype or shape.
+        """
+        if screens.ndim == 3:
+            last = self.stack - 1
+            raise UserError(
+                f"an array {screens.shape} holds single screens, and this encoder takes stacks of "
+                f"{self.stack}: of successive screens, np.stack([screens[i : len(screens) - {last} "
+                f"+ i] for i in range({self.stack})], axis=1)"
+            )
+        device = next(self.parameters()).device
+        with inference(self):
+            batches = [
+                self(torch.as_tensor(screens[at : at + batch_size]).to(device))
+                for at in range(0, max(1, len(screens)), batch_size)
+            ]
+        summaries, tokens = zip(*batches, strict=True)
+        return Features(*(torch.cat([x.cpu() for x in xs]) for xs in (summaries, tokens)))
+
     def scale(self, screens: Tensor) -> Tensor:
         """(B, stack, H, W) uint8 to the float pixels in [0, 1] that `encode` takes."""
-        wanted = (self.stack, *self.screen)
-        if screens.dtype != torch.uint8 or screens.ndim != 4 or tuple(screens.shape[1:]) != wanted:
+        shape = (self.stack, *self.screen)
+        if screens.dtype != torch.uint8 or screens.ndim != 4 or tuple(screens.shape[1:]) != shape:
             raise UserError(
-                f"this encoder takes uint8 screens (batch, {', '.join(map(str, wanted))}), "
+                f"this encoder takes uint8 screens (batch, {', '.join(map(str, shape))}), "
                 f"not {screens.dtype} {tuple(screens.shape)}: "
                 "match the stack and the screen size, or take another encoder"
             )
@@ -76,3 +107,16 @@ class Encoder(nn.Module):
         Raises UserError where the encoder has no attention.
         """
         raise UserError(f"a {type(self).__name__} has no attention maps: probe a ViT")
+
+
+@contextmanager
+def inference(module: nn.Module) -> Iterator[None]:
+    """Eval mode without gradients; afterwards every submodule is in the mode it was in."""
+    training = [part for part in module.modules() if part.training]
+    module.eval()
+    try:
+        with torch.no_grad():
+            yield
+    finally:
+        for part in training:
+            part.training = True

@@ -6,7 +6,7 @@
     SHA256SUMS          of every other file; written last, so a folder without it is unfinished
 
 `timm.create_model("local-dir:FOLDER", pretrained=True)` loads a ViT's weights bit for bit. It
-does not look at the hashes; `load_encoder` does, and at finiteness and every key as well.
+does not check the hashes; `load_encoder` checks them, every key, and that all weights are finite.
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ from fovea.pretrain.encoders.cnn import BODIES, CNN, CNNS, build_cnn
 from fovea.pretrain.encoders.encoder import Encoder
 from fovea.pretrain.encoders.vit import SIZES, Shape, ViT, build
 from fovea.pretrain.hub import FILES, FORMAT, locate, read_config, verify
+from fovea.weights import check_shapes
 
 # What builds an encoder of an architecture from its name, its arguments and the screen.
 CLASSES: dict[str, type[Encoder]] = {name: ViT for name, _ in SIZES.values()}
@@ -34,7 +35,7 @@ CLASSES |= dict.fromkeys(BODIES, CNN)
 
 
 def export_encoder(encoder: Encoder, folder: str | Path, facts: dict) -> Path:
-    """Write `encoder` as an encoder folder, whole or not at all; an older one is replaced.
+    """Write `encoder` as an encoder folder, complete or not at all; an older one is replaced.
 
     Args:
         encoder: the encoder; its weights are written in fp32.
@@ -57,7 +58,7 @@ def export_encoder(encoder: Encoder, folder: str | Path, facts: dict) -> Path:
         config = _config(encoder, facts)
         write_json(building / "config.json", config)
         with replacing(building / "model.safetensors") as temporary:
-            # Not save_file: it hides what a full disk says, and the file is its owner's alone.
+            # Not save_file: it hides the error of a full disk, and its file is for the owner alone.
             temporary.write_bytes(save(weights, metadata={"format": "pt"}))
         write_text(building / "README.md", card(folder.name, config, encoder.library))
         sums = "".join(f"{sha256(building / name)}  {name}\n" for name in FILES)
@@ -75,11 +76,14 @@ def export_encoder(encoder: Encoder, folder: str | Path, facts: dict) -> Path:
 def load_encoder(ref: str | Path, seed: int = 0) -> Encoder:
     """The encoder that `ref` names, verified, on the CPU, in eval mode.
 
+        encoder = load_encoder("runs/mine")
+        features = encoder.encode_array(screens)    # (N, stack, H, W) uint8
+
     Args:
         ref: an encoder folder, a run folder that holds one, `hf-hub:ORG/NAME[@REVISION]`, or
             `random:NAME` for an untrained one of the default shape: a size of ViT, `nature_cnn`,
             `nature_cnn_orthogonal` or `sgi_resnet`.
-        seed: of the untrained one.
+        seed: of an untrained encoder's weights.
 
     Raises UserError where the folder is missing, unfinished, damaged, or of another format.
     """
@@ -94,7 +98,14 @@ def load_encoder(ref: str | Path, seed: int = 0) -> Encoder:
         raise UserError(f"{folder} is a {architecture!r}; known are {', '.join(sorted(CLASSES))}")
     encoder = CLASSES[architecture](architecture, config["model_args"], config["fovea"]["screen"])
     weights = _read_weights(folder)
-    _check_keys(encoder.body.state_dict(), weights, folder)
+    check_shapes(
+        encoder.body.state_dict(),
+        weights,
+        lambda name, given, expected: (
+            f"{folder}: weight {name!r} is {given or 'missing'} in model.safetensors and "
+            f"{expected or 'unknown'} by config.json: the two do not belong together"
+        ),
+    )
     _check_finite(weights, folder)
     encoder.body.load_state_dict(weights)
     return encoder.eval()
@@ -110,10 +121,10 @@ def _untrained(name: str, seed: int) -> Encoder:
 def _config(encoder: Encoder, facts: dict) -> dict:
     """config.json in the form that timm 1.0.16 and newer, and transformers, load bit-equal.
 
-    Measured: without `first_conv: null` older timm draws the patch embedding of 4 channels anew,
-    in silence; with `num_classes` among the model_args transformers refuses the folder.
+    Measured: without `first_conv: null` older timm silently re-initialises the patch embedding of 4
+    channels; with `num_classes` among the model_args transformers refuses the folder.
     """
-    channels, (height, width) = encoder.stack, encoder.seen
+    channels, (height, width) = encoder.stack, encoder.input_size
     return {
         "architecture": encoder.architecture,
         "num_classes": 0,
@@ -148,17 +159,6 @@ def _read_weights(folder: Path) -> dict[str, torch.Tensor]:
         return load_file(folder / "model.safetensors")
     except SafetensorError as fault:
         raise UserError(f"{folder}/model.safetensors cannot be read ({fault})") from None
-
-
-def _check_keys(wanted: dict, found: dict, folder: Path) -> None:
-    shapes = {key: tuple(value.shape) for key, value in wanted.items()}
-    others = {key: tuple(value.shape) for key, value in found.items()}
-    for key in sorted(shapes.keys() | others.keys()):
-        if shapes.get(key) != others.get(key):
-            raise UserError(
-                f"{folder}: weight {key!r} is {others.get(key, 'missing')} in model.safetensors "
-                f"and {shapes.get(key, 'unknown')} by config.json: the two do not belong together"
-            )
 
 
 def _check_finite(weights: dict, folder: Path) -> None:

@@ -9,6 +9,7 @@ from typing import Literal
 
 import timm
 import torch
+from einops import rearrange
 from timm.layers import resample_abs_pos_embed
 from torch import Tensor
 from torch.utils.hooks import RemovableHandle
@@ -32,12 +33,12 @@ class Shape:
 
     Args:
         size: vit_micro (96 wide, 4 blocks, 3 heads), vit_tiny, vit_small or vit_base.
-        patch: side of a patch in pixels; it must divide the side that is seen.
+        patch: side of a patch in pixels; it must divide the side of the input.
         stack: screens stacked as channels, oldest first.
         screen: side of the square screens in pixels.
-        crop: side of the middle square that is seen, where it is not the whole screen.
-        positions: what the position embeddings start from: "normal" as timm has it, std 0.02, or
-            "sincos", 2-D and of unit amplitude, which does not drown in what all patches share.
+        crop: side of the middle square that is the input, where it is not the whole screen.
+        positions: initial position embeddings: "normal" as in timm, std 0.02, or "sincos", 2-D and
+            of unit amplitude, which are not small beside what all patches have in common.
         patch_gain: factor on the initial weights of the patch embedding.
     """
 
@@ -55,8 +56,8 @@ class ViT(Encoder):
 
     Args:
         architecture: a name of timm's registry.
-        model_args: what `timm.create_model` is given beside it: img_size, patch_size, in_chans ...
-        screen: height and width of the screens it takes; it sees their middle `img_size`.
+        model_args: arguments of `timm.create_model`: img_size, patch_size, in_chans ...
+        screen: height and width of the screens it takes; the input is their middle `img_size`.
     """
 
     library = "timm"
@@ -69,15 +70,15 @@ class ViT(Encoder):
         self.grid = self.vit.patch_embed.grid_size
         self.stack = model_args["in_chans"]
         self.screen = tuple(screen)
-        self.seen = tuple(self.vit.patch_embed.img_size)
+        self.input_size = tuple(self.vit.patch_embed.img_size)
 
     def scale(self, screens: Tensor) -> Tensor:
-        """(B, stack, H, W) uint8 to float pixels in [0, 1] of the middle that is seen."""
-        return self.middle(super().scale(screens))
+        """(B, stack, H, W) uint8 to float pixels in [0, 1] of the middle that is the input."""
+        return self.crop(super().scale(screens))
 
-    def middle(self, screens: Tensor) -> Tensor:
-        """What is seen of (..., H, W)."""
-        (top, left), (height, width) = self.margin, self.seen
+    def crop(self, screens: Tensor) -> Tensor:
+        """The middle of (..., H, W) that is the input."""
+        (top, left), (height, width) = self.margin, self.input_size
         return screens[..., top : top + height, left : left + width]
 
     @property
@@ -87,8 +88,9 @@ class ViT(Encoder):
 
     @property
     def margin(self) -> tuple[int, int]:
-        """Rows above and columns left of the middle that is seen."""
-        return (self.screen[0] - self.seen[0]) // 2, (self.screen[1] - self.seen[1]) // 2
+        """Rows above and columns left of the middle that is the input."""
+        (height, width), (rows, columns) = self.screen, self.input_size
+        return (height - rows) // 2, (width - columns) // 2
 
     def encode(self, pixels: Tensor) -> Features:
         """The normed CLS token and the normed patch tokens of float pixels in [0, 1]."""
@@ -110,8 +112,8 @@ class ViT(Encoder):
     def embed(self, pixels: Tensor) -> Tensor:
         """(B, 1 + N, D): the CLS token and the patches of float pixels, with their positions.
 
-        Positions are stretched, bicubic, over pixels of another size than `seen` (Caron et al.
-        2021, arXiv 2104.14294, DINO).
+        For pixels of another size than `input_size`, positions are interpolated, bicubic (Caron et
+        al. 2021, arXiv 2104.14294, DINO).
         """
         vit, first = self.vit, self.vit.num_prefix_tokens
         patches = vit.patch_embed.proj(pixels)
@@ -119,31 +121,30 @@ class ViT(Encoder):
             vit.pos_embed, patches.shape[2:], self.grid, num_prefix_tokens=first
         )
         summary = vit.cls_token.expand(len(patches), -1, -1)
-        return torch.cat([summary, patches.flatten(2).mT], dim=1) + positions
+        tokens = rearrange(patches, "b d h w -> b (h w) d")
+        return torch.cat([summary, tokens], dim=1) + positions
 
     def attend(self, tokens: Tensor) -> Features:
-        """What the blocks make of embedded tokens (B, 1 + n, D), all of them or some."""
+        """The blocks and the last norm, on embedded tokens (B, 1 + n, D), all of them or some."""
         tokens = self.vit.norm(self.vit.blocks(tokens))
         first = self.vit.num_prefix_tokens
         return Features(tokens[:, 0], tokens[:, first:])
 
     def compile(self, **how) -> None:
-        """Compile the blocks in place: whole screens, crops and hidden patches all pass there."""
+        """Compile the blocks in place: whole screens, crops and visible patches all use them."""
         self.vit.blocks.compile(**how)
 
     def attention(self, screens: Tensor) -> Tensor:
         """(L, B, heads, T, T) attention, from the queries and keys of each block.
 
-        timm's fused kernels never hold the matrix, so it is computed again from `qkv`.
+        timm's fused kernels never form the matrix, so it is computed again from `qkv`.
         """
         with _outputs([block.attn.qkv for block in self.vit.blocks]) as projections:
             self(screens)
         layers = []
         for block, qkv in zip(self.vit.blocks, projections, strict=True):
             attn = block.attn
-            batch, length, _ = qkv.shape
-            qkv = qkv.reshape(batch, length, 3, attn.num_heads, attn.head_dim)
-            q, k = qkv.permute(2, 0, 3, 1, 4)[:2]
+            q, k, _ = rearrange(qkv, "b t (qkv h d) -> qkv b h t d", qkv=3, h=attn.num_heads)
             q, k = attn.q_norm(q), attn.k_norm(k)
             logits = torch.einsum("bhqd,bhkd->bhqk", q * attn.scale, k)
             layers.append(logits.softmax(dim=-1))

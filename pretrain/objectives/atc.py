@@ -5,11 +5,13 @@ from __future__ import annotations
 from torch import Tensor, nn
 
 from fovea.pretrain.augment import Chain
+from fovea.pretrain.encoders.vit import Shape
 from fovea.pretrain.objectives.two_views import TwoViews
-from fovea.pretrain.terms.centering import within
-from fovea.pretrain.terms.cls_and_mean import seen
-from fovea.pretrain.terms.info_nce import found, info_nce, products
-from fovea.pretrain.terms.teacher import copied, follow
+from fovea.pretrain.optim import Optimisation
+from fovea.pretrain.terms.centering import center_per_game
+from fovea.pretrain.terms.cls_and_mean import cls_and_mean
+from fovea.pretrain.terms.info_nce import info_nce, products, top1
+from fovea.pretrain.terms.teacher import ema_update, make_teacher
 from fovea.seeding import Draws, Stream, seeded
 
 SHIFT: Chain = [{"name": "shift", "pixels": 4, "p": 0.2}]
@@ -18,15 +20,21 @@ SHIFT: Chain = [{"name": "shift", "pixels": 4, "p": 0.2}]
 class ATC(TwoViews):
     """From the screens now, find the teacher's code of those a little later, both shifted.
 
-    Codes are made of what the summary and the mean token are within a game (see
-    `terms.centering`). Only a share of the screens is shifted: a shifted background differs more
-    than two moments of a game do, and where every screen was shifted nothing was learned.
+    Codes are computed from summary and mean token, centred per game (see `terms.centering`). Only a
+    share of the screens is shifted: a shifted background differs more than two moments of a game
+    do, and where every screen was shifted nothing was learned.
 
     Args:
+        augment_first: augmentations of the screens now.
+        augment_second: augmentations of the screens later.
         later: agent steps from now to later.
         code: width of the codes.
         predictor: hidden width of the residual predictor.
         momentum: of the teacher.
+        encoder: shape of the encoder that is pretrained.
+        optimisation: optimiser and learning rate.
+        compiled: compile the encoder and its teachers with torch.compile.
+        seed: of the initial weights and of every draw.
     """
 
     labels = ("game",)
@@ -39,9 +47,14 @@ class ATC(TwoViews):
         code: int = 128,
         predictor: int = 512,
         momentum: float = 0.99,
-        **base,
+        encoder: Shape = Shape(),
+        optimisation: Optimisation = Optimisation(),
+        compiled: bool = False,
+        seed: int = 0,
     ):
-        super().__init__(augment_first, augment_second, later, **base)
+        super().__init__(
+            augment_first, augment_second, later, encoder, optimisation, compiled, seed
+        )
         self.momentum = momentum
         with seeded(Stream.PROJECTOR, self.seed):
             self.compressor = nn.Linear(2 * self.encoder.dim, code)
@@ -49,7 +62,8 @@ class ATC(TwoViews):
                 nn.Linear(code, predictor), nn.ReLU(), nn.Linear(predictor, code)
             )
             self.bilinear = nn.Linear(code, code, bias=False)
-        self.teacher, self.teacher_compressor = copied(self.encoder), copied(self.compressor)
+        self.teacher = make_teacher(self.encoder)
+        self.teacher_compressor = make_teacher(self.compressor)
 
     def views(self, windows: Tensor, draws: Draws, game: Tensor) -> tuple[Tensor, ...]:
         """Two (B, stack, H, W) uint8 views, now and later, and the game (B,) int64."""
@@ -57,13 +71,14 @@ class ATC(TwoViews):
 
     def losses(self, first: Tensor, second: Tensor, game: Tensor) -> dict[str, Tensor]:
         (now,), (later,) = self.encode(first), self.encode(second, by=self.teacher)
-        (game,) = self.join(game)
-        anchor = self.compressor(within(seen(now), game))
+        (game,) = self.gather(game)
+        anchor = self.compressor(center_per_game(cls_and_mean(now), game))
         anchor = self.bilinear(anchor + self.predictor(anchor))
-        scores = products(anchor, self.teacher_compressor(within(seen(later), game)))
-        self.note(found=found(scores))
+        positive = self.teacher_compressor(center_per_game(cls_and_mean(later), game))
+        scores = products(anchor, positive)
+        self.note(top1=top1(scores))
         return {"contrast": info_nce(scores)}
 
-    def stepped(self) -> None:
-        follow(self.teacher, self.encoder, self.momentum)
-        follow(self.teacher_compressor, self.compressor, self.momentum)
+    def after_optimizer_step(self) -> None:
+        ema_update(self.teacher, self.encoder, self.momentum)
+        ema_update(self.teacher_compressor, self.compressor, self.momentum)

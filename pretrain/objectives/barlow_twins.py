@@ -1,6 +1,6 @@
-"""Barlow Twins (Zbontar et al. 2021, arXiv 2103.03230): features of two views are correlated alike.
+"""Barlow Twins (Zbontar et al. 2021, arXiv 2103.03230): less redundancy between features.
 
-That is, each with itself and with no other.
+Each feature of one view correlates with itself in the other view, and with no other feature.
 """
 
 from __future__ import annotations
@@ -9,7 +9,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from fovea.pretrain.objectives.two_views import TwoViews
+from fovea.pretrain.encoders.vit import Shape
+from fovea.pretrain.objectives.two_views import SHIFT_AND_INTENSITY, TwoViews
+from fovea.pretrain.optim import Optimisation
 from fovea.pretrain.terms.mlp import mlp
 from fovea.pretrain.terms.precision import full_precision
 from fovea.seeding import Stream, seeded
@@ -22,6 +24,13 @@ class BarlowTwins(TwoViews):
         projector: width of the three layers that the summary is projected by.
         redundancy: coefficient of the correlations of different features; the paper's lambda.
         scale: of both terms, which are sums over features.
+        augment_first: augmentations of the first view.
+        augment_second: augmentations of the second view.
+        later: agent steps from the screens of the first view to those of the second.
+        encoder: shape of the encoder that is pretrained.
+        optimisation: optimiser and learning rate.
+        compiled: compile the encoder and its teachers with torch.compile.
+        seed: of the initial weights and of every draw.
     """
 
     def __init__(
@@ -29,9 +38,17 @@ class BarlowTwins(TwoViews):
         projector: int = 1024,
         redundancy: float = 0.0051,
         scale: float = 0.024,
-        **two_views,
+        augment_first: list[dict] = SHIFT_AND_INTENSITY,
+        augment_second: list[dict] = SHIFT_AND_INTENSITY,
+        later: int = 0,
+        encoder: Shape = Shape(),
+        optimisation: Optimisation = Optimisation(),
+        compiled: bool = False,
+        seed: int = 0,
     ):
-        super().__init__(**two_views)
+        super().__init__(
+            augment_first, augment_second, later, encoder, optimisation, compiled, seed
+        )
         self.coefficients = {"invariance": scale, "redundancy": scale * redundancy}
         with seeded(Stream.PROJECTOR, self.seed):
             self.projector = mlp(self.encoder.dim, projector, projector, projector)

@@ -1,4 +1,4 @@
-"""An objective: which neighbours in time it wants, what views it makes of them, what it loses.
+"""An objective: which neighbours in time it takes, what views it makes of them, what it loses.
 
 A new objective is one file with a subclass, a config beside it and a test:
 
@@ -12,9 +12,13 @@ A new objective is one file with a subclass, a config beside it and a test:
             now, later = self.encode(now, later)
             return {"slowness": (now.summary - later.summary).pow(2).mean()}
 
-On several ranks each makes the views of its own samples. `encode` gives back the features of the
-whole batch, and `join` does so for anything else that belongs to samples (labels, orders): a loss
-is then that of the whole batch on every rank, and so is what batch norms see.
+On several ranks each makes the views of its own samples. `encode` returns the features of the whole
+batch, and `gather` does the same for anything else that belongs to samples (labels, orders): a loss
+is then that of the whole batch on every rank, and so are the statistics of batch norms.
+
+From a notebook, without the command line and its run folder:
+
+    lightning.Trainer(max_steps=1000).fit(objective, Windows(["recordings/pong"]))
 """
 
 from __future__ import annotations
@@ -29,11 +33,12 @@ from torch import Tensor
 
 from fovea.atari.frames import Frames
 from fovea.command import UserError
-from fovea.pretrain.data import Batch
+from fovea.metrics import held_out
+from fovea.pretrain.data import Batch, Windows
 from fovea.pretrain.encoders.encoder import Encoder, Features
 from fovea.pretrain.encoders.vit import Shape, build
-from fovea.pretrain.optim import Optimisation, configure, decay
-from fovea.pretrain.terms.all_gather import join
+from fovea.pretrain.optim import Optimisation, configure, cosine, decay, rate
+from fovea.pretrain.terms.all_gather import all_gather
 from fovea.pretrain.terms.feature_std import feature_std
 from fovea.seeding import Draws, Stream
 
@@ -51,13 +56,16 @@ class Objective(lightning.LightningModule):
         offsets: agent steps from an anchor that its episode must hold, whichever of them `places`
             takes.
         labels: what `views` gets beside the windows: columns of `frames.LABELS`, "game"
-            (index into the data's games) and "place" (which of all training screens, held now or
-            not), each (B, K, ...).
-        done: the share of the run's steps that are over, for schedules.
+            (index into the data's games) and "place" (index into all training screens, in memory
+            or not), each (B, K, ...).
+        progress: the share of the run's steps that are over, for schedules.
+        schedule_steps: steps that schedules are stretched over, where it is not the whole run;
+            after them their last values hold.
     """
 
     offsets: tuple[int, ...] = (0,)
     labels: tuple[str, ...] = ()
+    schedule_steps: int | None = None
 
     def __init__(
         self,
@@ -70,19 +78,20 @@ class Objective(lightning.LightningModule):
         self.encoder = build(encoder, seed)
         self.optimisation, self.compiled, self.seed = optimisation, compiled, seed
         self.notes: dict[str, Tensor] = {}
-        self.done = 0.0
+        self.progress = 0.0
+        self.prepared_for: Windows | None = None
 
     def prepare(self, frames: Frames) -> None:
-        """Take from the training frames what the objective must know of them as a whole.
+        """Compute what the objective needs to know of the training frames as a whole.
 
-        Called once, before weights are restored: what it finds belongs into buffers. Where frames
-        take turns in memory, these are the first that do, and may be of fewer games.
+        Called once for a data module, before weights are restored: keep the results in buffers.
+        Where not all frames are in memory at once, these are the first group, and may lack games.
         """
 
     def places(self, at: Tensor, frames: Frames, draws: Draws) -> Tensor:
         """(B, K) int64: the newest screens of the windows that belong to the anchors `at` (B,).
 
-        Both are indices into `frames`, those that are held now.
+        Both are indices into `frames`, those that are in memory now.
         """
         return at[:, None] + torch.tensor(self.offsets, device=at.device)
 
@@ -94,8 +103,8 @@ class Objective(lightning.LightningModule):
         """Named, weighted scalar losses; a function of the views and the parameters alone."""
         raise NotImplementedError
 
-    def stepped(self) -> None:
-        """Called after every step of the optimiser: teachers follow here."""
+    def after_optimizer_step(self) -> None:
+        """Called after every step of the optimiser: update teachers here."""
 
     def encode(
         self, *views: Tensor, by: Callable[[Tensor], Features] | None = None
@@ -107,23 +116,31 @@ class Objective(lightning.LightningModule):
         sizes = [len(view) for view in views]
         summary, tokens = (by or self.encoder)(torch.cat(views))
         features = [
-            Features(join(one.float()), join(many.float()))
+            Features(all_gather(one.float()), all_gather(many.float()))
             for one, many in zip(summary.split(sizes), tokens.split(sizes), strict=True)
         ]
         if by is None:
             self.note(feature_std=feature_std(features[0].summary.detach()))
         return features
 
-    def join(self, *parts: Tensor) -> tuple[Tensor, ...]:
-        """What belongs to this rank's samples (B, ...), of the whole batch, as `encode` does."""
-        return tuple(join(part) for part in parts)
+    def gather(self, *parts: Tensor) -> tuple[Tensor, ...]:
+        """Tensors of this rank's samples (B, ...) to those of the whole batch, as `encode` does."""
+        return tuple(all_gather(part) for part in parts)
 
     def note(self, **numbers: Tensor) -> None:
-        """Log numbers that are no losses, such as an accuracy, beside this step's losses."""
+        """Log numbers other than losses, such as an accuracy, beside this step's losses."""
         self.notes.update({name: number.detach() for name, number in numbers.items()})
 
     def setup(self, stage: str) -> None:
-        self.prepare(self.trainer.datamodule.frames)
+        data = self.trainer.datamodule
+        if not isinstance(data, Windows):
+            raise UserError(
+                "an objective is trained on windows of recordings: "
+                'trainer.fit(objective, Windows(["recordings/pong"]))'
+            )
+        if data is not self.prepared_for:
+            self.prepare(data.frames)
+            self.prepared_for = data
         if self.compiled:
             self.compile_encoders()
 
@@ -143,7 +160,7 @@ class Objective(lightning.LightningModule):
                 module.compile()
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
-        self.done = self.trainer.global_step / self.trainer.max_steps
+        self.progress = self.share(self.trainer.global_step)
         losses = self._losses(batch, Stream.VIEWS)
         loss = torch.stack(list(losses.values())).sum()
         # Lightning takes hundreds of Python calls for a number, and would drop most of them.
@@ -156,7 +173,7 @@ class Objective(lightning.LightningModule):
         losses = self._losses(batch, Stream.HELD_OUT_VIEWS)
         numbers = {f"loss/{name}": value for name, value in losses.items()} | self.notes
         self.log_dict(
-            {f"held_out/{name}": value for name, value in numbers.items()},
+            {held_out(name): value for name, value in numbers.items()},
             batch_size=len(batch.windows),
         )
 
@@ -164,15 +181,41 @@ class Objective(lightning.LightningModule):
         size, device = len(batch.windows), batch.windows.device
         ranks = batch.rank, batch.world
         draws = Draws(stream, self.seed, batch.step, size, device, *ranks, batch.episode)
-        # Views are screens of 8 bits again: whoever computes them in as many rounds twice.
+        # Views are rounded to 8 bits: computing them in bf16 would round twice.
         with torch.autocast(device.type, enabled=False):
             views = self.views(batch.windows, draws, **batch.labels)
         return self.losses(*views)
 
     def optimizer_step(self, epoch, batch_idx, optimizer, optimizer_closure=None) -> None:
-        decay(optimizer, self.optimisation, self.trainer.global_step / self.trainer.max_steps)
+        decay(optimizer, self.optimisation, self.share(self.trainer.global_step))
         super().optimizer_step(epoch, batch_idx, optimizer, optimizer_closure)
-        self.stepped()
+        self.after_optimizer_step()
 
     def configure_optimizers(self) -> dict:
-        return configure(self, self.optimisation, self.trainer.max_steps)
+        """Optimiser and schedule, see `optim.configure`.
+
+        Raises UserError where the number of steps is not known.
+        """
+        if self.trainer.max_steps < 1:
+            raise UserError(
+                f"max_steps is {self.trainer.max_steps}, and the schedule of the learning rate "
+                "needs the number of steps: Trainer(max_steps=1000)"
+            )
+        return configure(self, self.optimisation, self.schedule_steps or self.trainer.max_steps)
+
+    def share(self, step: int) -> float:
+        """The share of the schedules that is over at a step, counted from 0; less than 1."""
+        steps = self.schedule_steps or self.trainer.max_steps
+        return min(step, steps - 1) / steps
+
+    def schedules(self, step: int, steps: int) -> dict[str, float]:
+        """What depends on the length of a run, at a step of one of so many.
+
+        A subclass that has more of it than the learning rate and the weight decay adds it.
+        """
+        how, step = self.optimisation, min(step, steps - 1)
+        values = {"learning rate": how.lr * rate(step, how.warmup, steps)}
+        if how.last_weight_decay is not None:
+            share = step / steps
+            values["weight decay"] = cosine(how.weight_decay, how.last_weight_decay, share)
+        return values

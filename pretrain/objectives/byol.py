@@ -1,15 +1,16 @@
-"""BYOL (Grill et al. 2020, arXiv 2006.07733): predict what a slowly following teacher sees."""
+"""BYOL (Grill et al. 2020, arXiv 2006.07733): predict a teacher's projection of the other view."""
 
 from __future__ import annotations
 
 import torch.nn.functional as F
 from torch import Tensor
 
-from fovea.pretrain.objectives.two_views import TwoViews
-from fovea.pretrain.optim import cosine
+from fovea.pretrain.encoders.vit import Shape
+from fovea.pretrain.objectives.two_views import SHIFT_AND_INTENSITY, TwoViews
+from fovea.pretrain.optim import Optimisation, cosine
 from fovea.pretrain.terms.mlp import mlp
 from fovea.pretrain.terms.precision import full_precision
-from fovea.pretrain.terms.teacher import copied, follow
+from fovea.pretrain.terms.teacher import ema_update, make_teacher
 from fovea.seeding import Stream, seeded
 
 
@@ -18,29 +19,55 @@ class BYOL(TwoViews):
 
     Args:
         projector: hidden width of projector and predictor.
-        out: width of what is predicted.
+        out: width of the projections and predictions.
         momentum: of the teacher at first; it goes to 1 along a half-cosine.
+        augment_first: augmentations of the first view.
+        augment_second: augmentations of the second view.
+        later: agent steps from the screens of the first view to those of the second.
+        encoder: shape of the encoder that is pretrained.
+        optimisation: optimiser and learning rate.
+        compiled: compile the encoder and its teachers with torch.compile.
+        seed: of the initial weights and of every draw.
     """
 
-    def __init__(self, projector: int = 1024, out: int = 256, momentum: float = 0.99, **two_views):
-        super().__init__(**two_views)
+    def __init__(
+        self,
+        projector: int = 1024,
+        out: int = 256,
+        momentum: float = 0.99,
+        augment_first: list[dict] = SHIFT_AND_INTENSITY,
+        augment_second: list[dict] = SHIFT_AND_INTENSITY,
+        later: int = 0,
+        encoder: Shape = Shape(),
+        optimisation: Optimisation = Optimisation(),
+        compiled: bool = False,
+        seed: int = 0,
+    ):
+        super().__init__(
+            augment_first, augment_second, later, encoder, optimisation, compiled, seed
+        )
         self.momentum = momentum
         with seeded(Stream.PROJECTOR, self.seed):
             self.projector = mlp(self.encoder.dim, projector, out)
             self.predictor = mlp(out, projector, out)
-        self.teacher, self.teacher_projector = copied(self.encoder), copied(self.projector)
+        self.teacher = make_teacher(self.encoder)
+        self.teacher_projector = make_teacher(self.projector)
 
     def losses(self, first: Tensor, second: Tensor) -> dict[str, Tensor]:
-        seen = self.encode(first, second)
-        said = [self.predictor(self.projector(view.summary)) for view in seen]
-        taught = self.encode(first, second, by=self.teacher)
-        wanted = [self.teacher_projector(view.summary) for view in taught]
-        return {"prediction": byol_loss(*said, *wanted)}
+        student = self.encode(first, second)
+        predictions = [self.predictor(self.projector(view.summary)) for view in student]
+        teacher = self.encode(first, second, by=self.teacher)
+        targets = [self.teacher_projector(view.summary) for view in teacher]
+        return {"prediction": byol_loss(*predictions, *targets)}
 
-    def stepped(self) -> None:
-        momentum = cosine(self.momentum, 1.0, self.done)
-        follow(self.teacher, self.encoder, momentum)
-        follow(self.teacher_projector, self.projector, momentum)
+    def schedules(self, step: int, steps: int) -> dict[str, float]:
+        momentum = cosine(self.momentum, 1.0, min(step, steps - 1) / steps)
+        return super().schedules(step, steps) | {"the teacher's momentum": momentum}
+
+    def after_optimizer_step(self) -> None:
+        momentum = cosine(self.momentum, 1.0, self.progress)
+        ema_update(self.teacher, self.encoder, momentum)
+        ema_update(self.teacher_projector, self.projector, momentum)
 
 
 @full_precision

@@ -1,4 +1,4 @@
-"""DINO (Caron et al. 2021, arXiv 2104.14294): say of small crops what the teacher says of large."""
+"""DINO (Caron et al. 2021, arXiv 2104.14294): match small crops to large ones."""
 
 from __future__ import annotations
 
@@ -7,10 +7,11 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from fovea.pretrain.augment import Chain, augment, check
+from fovea.pretrain.encoders.vit import Shape
 from fovea.pretrain.objectives.two_views import TwoViews
-from fovea.pretrain.optim import cosine
+from fovea.pretrain.optim import Optimisation, cosine
 from fovea.pretrain.terms.precision import full_precision
-from fovea.pretrain.terms.teacher import copied, follow
+from fovea.pretrain.terms.teacher import ema_update, make_teacher
 from fovea.seeding import Draws, Stream, seeded
 
 GLOBAL: Chain = [{"name": "resized_crop", "scale": [0.4, 1.0]}, {"name": "intensity"}]
@@ -21,16 +22,24 @@ class DINO(TwoViews):
     """Two global views, which the teacher sees, and local crops, which only the student sees.
 
     Args:
-        augment_first, augment_second: the chains of the global views.
-        augment_local: the chain of the local crops; its `side` makes them smaller.
-        local_crops: how many of them there are.
-        hidden, bottleneck, prototypes: widths of the head.
+        augment_first: augmentations of the first global view.
+        augment_second: augmentations of the second global view.
+        augment_local: augmentations of the local crops; the `side` of one makes them smaller.
+        local_crops: number of local crops.
+        hidden: width of the head's two hidden layers.
+        bottleneck: width of the unit vectors that are compared with the prototypes.
+        prototypes: number of prototypes, the width of the output.
         student_temperature: of the student's softmax.
         teacher_temperatures: of the teacher's, at first and after `warmup`.
         warmup: share of the run over which the teacher's temperature rises linearly.
-        centre_momentum: of the mean that is taken off the teacher's logits.
+        centre_momentum: of the mean that is subtracted from the teacher's logits.
         momentum: of the teacher at first; it goes to 1 along a half-cosine.
-        frozen: share of the run over which the prototypes stay as they were drawn.
+        frozen: share of the run over which the prototypes keep their initial weights.
+        later: agent steps from the screens of the first global view to those of the second.
+        encoder: shape of the encoder that is pretrained.
+        optimisation: optimiser and learning rate.
+        compiled: compile the encoder and its teachers with torch.compile.
+        seed: of the initial weights and of every draw.
     """
 
     def __init__(
@@ -48,22 +57,39 @@ class DINO(TwoViews):
         centre_momentum: float = 0.9,
         momentum: float = 0.99,
         frozen: float = 0.01,
-        **two_views,
+        later: int = 0,
+        encoder: Shape = Shape(),
+        optimisation: Optimisation = Optimisation(),
+        compiled: bool = False,
+        seed: int = 0,
     ):
-        super().__init__(augment_first=augment_first, augment_second=augment_second, **two_views)
+        super().__init__(
+            augment_first, augment_second, later, encoder, optimisation, compiled, seed
+        )
         self.local_chains = [check(augment_local)] * local_crops
         self.student_temperature = student_temperature
         self.teacher_temperatures, self.warmup = teacher_temperatures, warmup
         self.centre_momentum, self.momentum, self.frozen = centre_momentum, momentum, frozen
         with seeded(Stream.PROJECTOR, self.seed):
             self.head = Head(self.encoder.dim, hidden, bottleneck, prototypes)
-        self.teacher, self.teacher_head = copied(self.encoder), copied(self.head)
+        self.teacher, self.teacher_head = make_teacher(self.encoder), make_teacher(self.head)
         self.register_buffer("centre", torch.zeros(prototypes))
 
     @property
     def teacher_temperature(self) -> float:
+        return self._temperature(self.progress)
+
+    def _temperature(self, progress: float) -> float:
         first, last = self.teacher_temperatures
-        return first + (last - first) * (min(1.0, self.done / self.warmup) if self.warmup else 1.0)
+        share = min(1.0, progress / self.warmup) if self.warmup else 1.0
+        return first + (last - first) * share
+
+    def schedules(self, step: int, steps: int) -> dict[str, float]:
+        progress = min(step, steps - 1) / steps
+        return super().schedules(step, steps) | {
+            "the teacher's momentum": cosine(self.momentum, 1.0, progress),
+            "the teacher's temperature": self._temperature(progress),
+        }
 
     def views(self, windows: Tensor, draws: Draws) -> tuple[Tensor, ...]:
         """Two global views (B, stack, H, W) uint8, then local crops (B, stack, side, side)."""
@@ -72,15 +98,14 @@ class DINO(TwoViews):
 
     def losses(self, *views: Tensor) -> dict[str, Tensor]:
         wide, local = views[:2], views[2:]
-        seen = self.encode(*wide)
+        student = self.encode(*wide)
         if local:
-            seen += self.encode(*local, by=self.encoder.encode_crops)
-        student = self.head(torch.stack([view.summary for view in seen]))
-        taught = self.encode(*wide, by=self.teacher)
-        self.taught = self.teacher_head(torch.stack([view.summary for view in taught]))
+            student += self.encode(*local, by=self.encoder.encode_crops)
+        teacher = self.encode(*wide, by=self.teacher)
+        self.teacher_logits = self.teacher_head(torch.stack([view.summary for view in teacher]))
         loss = dino_loss(
-            student,
-            self.taught,
+            self.head(torch.stack([view.summary for view in student])),
+            self.teacher_logits,
             self.centre,
             student_temperature=self.student_temperature,
             teacher_temperature=self.teacher_temperature,
@@ -88,23 +113,24 @@ class DINO(TwoViews):
         return {"distillation": loss}
 
     def on_after_backward(self) -> None:
-        if self.done < self.frozen:
-            # Without a gradient an optimiser leaves a weight alone, decay and momentum included.
+        if self.progress < self.frozen:
+            # An optimiser skips a weight without gradient: no decay and no momentum either.
             self.head.prototypes.grad = None
 
-    def stepped(self) -> None:
-        momentum = cosine(self.momentum, 1.0, self.done)
-        follow(self.teacher, self.encoder, momentum)
-        follow(self.teacher_head, self.head, momentum)
-        self.centre.copy_(centred(self.centre, self.taught, momentum=self.centre_momentum))
+    def after_optimizer_step(self) -> None:
+        momentum = cosine(self.momentum, 1.0, self.progress)
+        ema_update(self.teacher, self.encoder, momentum)
+        ema_update(self.teacher_head, self.head, momentum)
+        centre = next_centre(self.centre, self.teacher_logits, momentum=self.centre_momentum)
+        self.centre.copy_(centre)
 
 
 class Head(nn.Module):
     """An MLP to a unit vector, and its cosines with the prototypes (a weight norm with g = 1).
 
-    Its input is normalised over the batch, which the authors' is not: screens of a game differ so
-    little that without it the teacher's centred logits are all alike, its targets uniform, and
-    nothing is learned but that.
+    Its input is normalised over the batch, unlike the authors': screens of a game differ so little
+    that without it all samples get the same centred logits of the teacher, the targets are uniform,
+    and nothing else is learned.
     """
 
     def __init__(self, dim: int, hidden: int, bottleneck: int, prototypes: int):
@@ -143,13 +169,13 @@ def dino_loss(
 
     student: logits (V, B, K) of the views; teacher: (2, B, K) of the first two; centre (K,).
     """
-    said = (student / student_temperature).log_softmax(-1)
-    taught = ((teacher - centre) / teacher_temperature).softmax(-1)
-    pairs = -torch.einsum("tbk,vbk->tv", taught, said) / student.shape[1]
+    prediction = (student / student_temperature).log_softmax(-1)
+    target = ((teacher - centre) / teacher_temperature).softmax(-1)
+    pairs = -torch.einsum("tbk,vbk->tv", target, prediction) / student.shape[1]
     return (pairs.sum() - pairs.diagonal().sum()) / (pairs.numel() - 2)
 
 
 @full_precision
-def centred(centre: Tensor, teacher: Tensor, *, momentum: float) -> Tensor:
-    """The centre (K,) that follows the mean of the teacher's logits (2, B, K)."""
+def next_centre(centre: Tensor, teacher: Tensor, *, momentum: float) -> Tensor:
+    """The moving average (K,) of the mean of the teacher's logits (2, B, K), one step on."""
     return centre.lerp(teacher.mean((0, 1)), 1 - momentum)

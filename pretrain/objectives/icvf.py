@@ -1,7 +1,8 @@
-"""ICVF (Ghosh, Bhateja, Levine 2023, arXiv 2304.04782): values of getting anywhere, from screens.
+"""ICVF (Ghosh, Bhateja, Levine 2023, arXiv 2304.04782): intention-conditioned value functions.
 
-How soon would one who wants z come from these screens to those of g? Learned from neighbours in
-time alone, without actions and rewards, as V-PTR does it (Bhateja et al. 2023, arXiv 2309.13041).
+V(s, g, z): how soon does a policy that pursues the intention z come from screens s to screens g?
+Learned from neighbours in time alone, without actions and rewards, as V-PTR does it (Bhateja et al.
+2023, arXiv 2309.13041).
 """
 
 from __future__ import annotations
@@ -11,24 +12,31 @@ from torch import Tensor, nn
 
 from fovea.atari.frames import Frames
 from fovea.pretrain.encoders.encoder import Features
+from fovea.pretrain.encoders.vit import Shape
 from fovea.pretrain.objectives.base import Objective
-from fovea.pretrain.terms.cls_and_mean import seen
+from fovea.pretrain.optim import Optimisation
+from fovea.pretrain.terms.cls_and_mean import cls_and_mean
 from fovea.pretrain.terms.precision import full_precision
-from fovea.pretrain.terms.teacher import copied, follow
+from fovea.pretrain.terms.teacher import ema_update, make_teacher
 from fovea.seeding import Draws, Stream, seeded
 
-NOW, LATER = 0.2, 0.5  # shares of goals: the screens now, later ones of the episode; else any
+# Shares of goals: the screens now, later ones of the episode; the rest are any screens.
+NOW, LATER = 0.2, 0.5
 
 
 class ICVF(Objective):
     """Two intention-conditioned values, learned by expectile regression on a teacher's.
 
     Args:
-        width: of the two layers that make of an encoding a state, a goal or an intention.
-        expectile: how much more an underestimate counts where the intention's value rose.
+        width: of the two layers that map an encoding to a state, a goal or an intention.
+        expectile: weight of a step whose advantage is positive; that of the others is 1 less this.
         discount: of a step.
-        same: probability that what is wanted is also what is valued.
+        same: probability that a sample's intention is its goal.
         momentum: of the teacher.
+        encoder: shape of the encoder that is pretrained.
+        optimisation: optimiser and learning rate.
+        compiled: compile the encoder and its teachers with torch.compile.
+        seed: of the initial weights and of every draw.
     """
 
     offsets = (0, 1)
@@ -41,14 +49,17 @@ class ICVF(Objective):
         discount: float = 0.99,
         same: float = 0.5,
         momentum: float = 0.995,
-        **base,
+        encoder: Shape = Shape(),
+        optimisation: Optimisation = Optimisation(),
+        compiled: bool = False,
+        seed: int = 0,
     ):
-        super().__init__(**base)
+        super().__init__(encoder, optimisation, compiled, seed)
         self.expectile, self.discount = expectile, discount
         self.same, self.momentum = same, momentum
         with seeded(Stream.OBJECTIVE_HEAD, self.seed):
             self.values = Values(2 * self.encoder.dim, width)
-        self.teacher, self.teacher_values = copied(self.encoder), copied(self.values)
+        self.teacher, self.teacher_values = make_teacher(self.encoder), make_teacher(self.values)
 
     def places(self, at: Tensor, frames: Frames, draws: Draws) -> Tensor:
         """(B, 4): now, the next step, a goal g and an intention z."""
@@ -64,9 +75,9 @@ class ICVF(Objective):
 
     def losses(self, now, after, goal, intention, at_goal, at_intention) -> dict[str, Tensor]:
         s, g, z = self.values.read(self.encode(now, goal, intention))
-        taught = self.encode(now, after, goal, intention, by=self.teacher)
-        ts, tn, tg, tz = self.teacher_values.read(taught)
-        at_goal, at_intention = self.join(at_goal, at_intention)
+        teacher = self.encode(now, after, goal, intention, by=self.teacher)
+        ts, tn, tg, tz = self.teacher_values.read(teacher)
+        at_goal, at_intention = self.gather(at_goal, at_intention)
         loss, advantage = icvf_loss(
             self.values(s, g, z),
             self.teacher_values(tn, tg, tz),
@@ -80,9 +91,9 @@ class ICVF(Objective):
         self.note(advantage=advantage)
         return {"value": loss}
 
-    def stepped(self) -> None:
-        follow(self.teacher, self.encoder, self.momentum)
-        follow(self.teacher_values, self.values, self.momentum)
+    def after_optimizer_step(self) -> None:
+        ema_update(self.teacher, self.encoder, self.momentum)
+        ema_update(self.teacher_values, self.values, self.momentum)
 
 
 class Values(nn.Module):
@@ -90,12 +101,12 @@ class Values(nn.Module):
 
     def __init__(self, dim: int, width: int):
         super().__init__()
-        self.norm = nn.BatchNorm1d(dim, affine=False)  # else the heads starve for scale
+        self.norm = nn.BatchNorm1d(dim, affine=False)  # screens of a game differ by little
         self.heads = nn.ModuleList(_Value(dim, width) for _ in range(2))
 
     def read(self, features: list[Features]) -> tuple[Tensor, ...]:
         """The encodings (B, dim) of several windows, normalised over all of them."""
-        return self.norm(torch.cat([seen(one) for one in features])).chunk(len(features))
+        return self.norm(torch.cat([cls_and_mean(one) for one in features])).chunk(len(features))
 
     def forward(self, s: Tensor, g: Tensor, z: Tensor) -> Tensor:
         """(2, B)."""
@@ -110,9 +121,9 @@ class _Value(nn.Module):
         self.a, self.b = nn.Linear(width, width), nn.Linear(width, width)
 
     def forward(self, s: Tensor, g: Tensor, z: Tensor) -> Tensor:
-        wanted = self.intent(self.psi(z))
+        intent = self.intent(self.psi(z))
         # In full precision: what is learned is small differences of large sums.
-        return (self.a(wanted * self.phi(s)).float() * self.b(wanted * self.psi(g)).float()).sum(1)
+        return (self.a(intent * self.phi(s)).float() * self.b(intent * self.psi(g)).float()).sum(1)
 
 
 @full_precision
@@ -128,14 +139,18 @@ def icvf_loss(
     discount: float,
     least: bool = True,
 ) -> tuple[Tensor, Tensor]:
-    """The loss of two values, and the mean advantage of the step for what was wanted.
+    """The loss of two values, and the mean advantage of the step for the intention.
 
     Args:
-        values: (2, B) V(s, g, z); the others are a teacher's: next_values V(s', g, z),
-            next_intended V(s', z, z) and intended V(s, z, z).
-        rewards: (B,) 0 where s is g, else -1; the same of z.
-        masks: (B,) 0 where the way ends with s, at g; the same at z.
-        least: the lesser of the two next values counts for the advantage, not their mean.
+        values: (2, B) V(s, g, z).
+        next_values: (2, B) the teacher's V(s', g, z).
+        next_intended: (2, B) the teacher's V(s', z, z).
+        intended: (2, B) the teacher's V(s, z, z).
+        rewards: (B,) 0 where s is g, else -1; the same for z.
+        masks: (B,) 0 where s is g, which ends the episode, else 1; the same for z.
+        expectile: weight of a step whose advantage is positive.
+        discount: of a step.
+        least: the advantage takes the lesser of the two next values, not their mean.
     """
     target = rewards[0] + discount * masks[0] * next_values
     ahead = next_intended.amin(0) if least else next_intended.mean(0)

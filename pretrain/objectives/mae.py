@@ -1,37 +1,45 @@
-"""MAE (He et al. 2021, arXiv 2111.06377): tell the patches that are hidden from those that are not.
+"""MAE (He et al. 2021, arXiv 2111.06377): reconstruct the hidden patches from the visible ones.
 
-The encoder sees the visible patches only, a small decoder puts the others in their places; it is
-no part of the encoder and so of no encoder folder. A game's screens are mostly the same: where its
-mean screen is taken off first, what is left to tell is what moves. Without a scale of its own that
-is so little that the first steps go into telling nothing; in units of its standard deviation the
-loss of a decoder that knows no more than the mean screen is 1.
+The encoder sees the visible patches only. A small decoder reconstructs the others; it is no part of
+the encoder and not exported. A game's screens are mostly the same: with the game's mean screen
+subtracted, the target is what moves. That is small: in grey levels, the first steps are spent on
+learning to predict zero. So targets are in units of their standard deviation, and the loss of a
+decoder that knows no more than the mean screen is 1.
 """
 
 from __future__ import annotations
 
 import torch
 import torch.nn.functional as F
+from einops import rearrange
 from torch import Tensor, nn
 
 from fovea.atari.frames import Frames
 from fovea.command import UserError
 from fovea.pretrain.encoders.encoder import Features
-from fovea.pretrain.encoders.vit import sincos
+from fovea.pretrain.encoders.vit import Shape, sincos
 from fovea.pretrain.objectives.base import Objective
+from fovea.pretrain.optim import Optimisation
 from fovea.pretrain.terms.feature_std import feature_std
 from fovea.pretrain.terms.precision import full_precision
 from fovea.seeding import Draws, Stream, seeded
 
 
 class MAE(Objective):
-    """Of most patches of the screens now, drawn for each sample, the pixels are to be told.
+    """Predict the pixels of most patches of the screens now; each sample draws which.
 
     Args:
         hidden: share of the patches that the encoder does not see.
-        width, depth, heads: of the decoder's blocks.
-        mean_screen: tell how patches differ from the mean screen of their game, in units of the
-            standard deviation about it.
-        normalise: tell patches whose pixels have mean 0 and std 1, as the authors prefer.
+        width: of the decoder's blocks.
+        depth: number of the decoder's blocks.
+        heads: attention heads of the decoder's blocks.
+        mean_screen: predict the difference from the mean screen of the game, in units of its
+            standard deviation.
+        normalise: predict patches scaled to mean 0 and std 1 each, as the authors prefer.
+        encoder: shape of the encoder that is pretrained.
+        optimisation: optimiser and learning rate.
+        compiled: compile the encoder and its teachers with torch.compile.
+        seed: of the initial weights and of every draw.
 
     Raises UserError where no patch is hidden, or none visible.
     """
@@ -46,9 +54,12 @@ class MAE(Objective):
         heads: int = 3,
         mean_screen: bool = True,
         normalise: bool = False,
-        **base,
+        encoder: Shape = Shape(),
+        optimisation: Optimisation = Optimisation(),
+        compiled: bool = False,
+        seed: int = 0,
     ):
-        super().__init__(**base)
+        super().__init__(encoder, optimisation, compiled, seed)
         rows, columns = grid = self.encoder.grid
         self.patches = rows * columns
         self.visible = self.patches - round(hidden * self.patches)
@@ -64,7 +75,7 @@ class MAE(Objective):
     def prepare(self, frames: Frames) -> None:
         if self.mean_screen:
             mean, std = map(self.encoder.pixels, mean_screens(frames))
-            self.register_buffer("mean", self.encoder.middle(mean)[:, None])
+            self.register_buffer("mean", self.encoder.crop(mean)[:, None])
             self.register_buffer("std", std[:, None, None, None])
 
     def views(self, windows: Tensor, draws: Draws, game: Tensor) -> tuple[Tensor, ...]:
@@ -76,26 +87,27 @@ class MAE(Objective):
         return windows[:, 0], order, game[:, 0]
 
     def losses(self, screens: Tensor, order: Tensor, game: Tensor) -> dict[str, Tensor]:
-        shown, hidden = order.tensor_split([self.visible], dim=1)
+        visible, hidden = order.tensor_split([self.visible], dim=1)
         pixels = self.encoder.scale(screens)
-        said = self.decoder(self.see(pixels, shown), shown, hidden)
-        wanted = taken(self.wanted(pixels, game), hidden)
-        (errors,) = self.join(reconstruction(said, wanted))
+        prediction = self.decoder(self.encode_visible(pixels, visible), visible, hidden)
+        target = select(self.target(pixels, game), hidden)
+        (errors,) = self.gather(reconstruction(prediction, target))
         return {"reconstruction": errors.mean()}
 
-    def see(self, pixels: Tensor, shown: Tensor) -> Features:
-        """What the encoder makes of the patches `shown` (B, n) of pixels (B, stack, H, W)."""
+    def encode_visible(self, pixels: Tensor, visible: Tensor) -> Features:
+        """Features of the patches `visible` (B, n) alone, of pixels (B, stack, H, W)."""
         tokens = self.encoder.embed(pixels)
-        seen = self.encoder.attend(torch.cat([tokens[:, :1], taken(tokens[:, 1:], shown)], dim=1))
-        self.note(feature_std=feature_std(*self.join(seen.summary.detach().float())))
-        return seen
+        tokens = torch.cat([tokens[:, :1], select(tokens[:, 1:], visible)], dim=1)
+        features = self.encoder.attend(tokens)
+        self.note(feature_std=feature_std(*self.gather(features.summary.detach().float())))
+        return features
 
-    def wanted(self, pixels: Tensor, game: Tensor) -> Tensor:
-        """(B, N, stack * patch * patch) what is to be told of every patch."""
+    def target(self, pixels: Tensor, game: Tensor) -> Tensor:
+        """(B, N, stack * patch * patch) what is to be predicted of every patch."""
         if self.mean_screen:
             pixels = (pixels - self.mean[game]) / self.std[game]
-        patch = self.encoder.vit.patch_embed.patch_size
-        patches = F.unfold(pixels, patch, stride=patch).mT
+        height, width = self.encoder.vit.patch_embed.patch_size
+        patches = rearrange(pixels, "b s (i h) (j w) -> b (i j) (s h w)", h=height, w=width)
         return F.layer_norm(patches, patches.shape[-1:], eps=1e-6) if self.normalise else patches
 
 
@@ -104,7 +116,9 @@ class Decoder(nn.Module):
 
     Args:
         dim: width of the encoder.
-        width, depth, heads: of its own blocks.
+        width: of the decoder's own blocks.
+        depth: number of blocks.
+        heads: attention heads of a block.
         grid: rows and columns of the patches.
         pixels: numbers a patch.
         seed: of the initial weights.
@@ -134,19 +148,19 @@ class Decoder(nn.Module):
             ))  # fmt: skip
             self.leave = nn.Sequential(nn.LayerNorm(width), nn.Linear(width, pixels))
 
-    def forward(self, seen: Features, shown: Tensor, hidden: Tensor) -> Tensor:
-        """(B, m, pixels) for the patches `hidden` (B, m), of those `shown` (B, n)."""
-        known = self.enter(torch.cat([seen.summary[:, None], seen.tokens], dim=1))
-        known = torch.cat([known[:, :1], known[:, 1:] + self.positions[shown]], dim=1)
-        # Attention does not mind in which order tokens come: their positions say where they are.
+    def forward(self, features: Features, visible: Tensor, hidden: Tensor) -> Tensor:
+        """(B, m, pixels) of the patches `hidden` (B, m), from those `visible` (B, n)."""
+        known = self.enter(torch.cat([features.summary[:, None], features.tokens], dim=1))
+        known = torch.cat([known[:, :1], known[:, 1:] + self.positions[visible]], dim=1)
+        # Attention ignores the order of tokens: their positions say where they are.
         tokens = self.blocks(torch.cat([known, self.hidden + self.positions[hidden]], dim=1))
         return self.leave(tokens[:, -hidden.shape[1] :])
 
 
 @full_precision
-def reconstruction(said: Tensor, wanted: Tensor) -> Tensor:
-    """(B,) mean squared errors of what is said of patches (B, m, P) whose pixels are `wanted`."""
-    return (said - wanted).pow(2).mean(dim=(1, 2))
+def reconstruction(prediction: Tensor, target: Tensor) -> Tensor:
+    """(B,) mean squared errors of patches (B, m, P)."""
+    return (prediction - target).pow(2).mean(dim=(1, 2))
 
 
 def mean_screens(frames: Frames) -> tuple[Tensor, Tensor]:
@@ -163,6 +177,6 @@ def mean_screens(frames: Frames) -> tuple[Tensor, Tensor]:
     return torch.stack(means).float(), torch.stack(stds).float()
 
 
-def taken(patches: Tensor, which: Tensor) -> Tensor:
-    """(B, n, D): those of patches (B, N, D) that `which` (B, n) names."""
-    return patches.gather(1, which[:, :, None].expand(-1, -1, patches.shape[2]))
+def select(patches: Tensor, index: Tensor) -> Tensor:
+    """(B, n, D): of patches (B, N, D), those at `index` (B, n)."""
+    return patches.gather(1, index[:, :, None].expand(-1, -1, patches.shape[2]))

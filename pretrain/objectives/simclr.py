@@ -5,8 +5,10 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from fovea.pretrain.objectives.two_views import TwoViews
-from fovea.pretrain.terms.info_nce import cosines, found, info_nce
+from fovea.pretrain.encoders.vit import Shape
+from fovea.pretrain.objectives.two_views import SHIFT_AND_INTENSITY, TwoViews
+from fovea.pretrain.optim import Optimisation
+from fovea.pretrain.terms.info_nce import cosines, info_nce, top1
 from fovea.pretrain.terms.mlp import mlp
 from fovea.seeding import Stream, seeded
 
@@ -18,12 +20,31 @@ class SimCLR(TwoViews):
         projector: hidden width of the projector.
         out: width of its output.
         temperature: that the cosines are divided by.
+        augment_first: augmentations of the first view.
+        augment_second: augmentations of the second view.
+        later: agent steps from the screens of the first view to those of the second.
+        encoder: shape of the encoder that is pretrained.
+        optimisation: optimiser and learning rate.
+        compiled: compile the encoder and its teachers with torch.compile.
+        seed: of the initial weights and of every draw.
     """
 
     def __init__(
-        self, projector: int = 1024, out: int = 128, temperature: float = 0.2, **two_views
+        self,
+        projector: int = 1024,
+        out: int = 128,
+        temperature: float = 0.2,
+        augment_first: list[dict] = SHIFT_AND_INTENSITY,
+        augment_second: list[dict] = SHIFT_AND_INTENSITY,
+        later: int = 0,
+        encoder: Shape = Shape(),
+        optimisation: Optimisation = Optimisation(),
+        compiled: bool = False,
+        seed: int = 0,
     ):
-        super().__init__(**two_views)
+        super().__init__(
+            augment_first, augment_second, later, encoder, optimisation, compiled, seed
+        )
         self.temperature = temperature
         with seeded(Stream.PROJECTOR, self.seed):
             self.projector = mlp(self.encoder.dim, projector, out)
@@ -31,7 +52,7 @@ class SimCLR(TwoViews):
     def losses(self, first: Tensor, second: Tensor) -> dict[str, Tensor]:
         first, second = (self.projector(view.summary) for view in self.encode(first, second))
         scores = view_scores(first, second) / self.temperature
-        self.note(found=found(scores))
+        self.note(top1=top1(scores))
         return {"contrast": info_nce(scores)}
 
 

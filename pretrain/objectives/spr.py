@@ -1,42 +1,49 @@
-"""SPR (Schwarzer et al. 2021, arXiv 2007.05929): what actions will make of the screens."""
+"""SPR (Schwarzer et al. 2021, arXiv 2007.05929): predict later features from now and actions."""
 
 from __future__ import annotations
 
 import torch
 import torch.nn.functional as F
+from einops import rearrange
 from torch import Tensor, nn
 
 from fovea.atari.games import ACTIONS, GAMES
 from fovea.pretrain.augment import Chain, augment, check
 from fovea.pretrain.encoders.encoder import Features
+from fovea.pretrain.encoders.vit import Shape
 from fovea.pretrain.objectives.base import Objective
-from fovea.pretrain.terms.centering import within
-from fovea.pretrain.terms.cls_and_mean import seen
-from fovea.pretrain.terms.info_nce import cosines, found
+from fovea.pretrain.optim import Optimisation
+from fovea.pretrain.terms.centering import center_per_game
+from fovea.pretrain.terms.cls_and_mean import cls_and_mean
+from fovea.pretrain.terms.info_nce import cosines, top1
 from fovea.pretrain.terms.mlp import mlp
 from fovea.pretrain.terms.precision import full_precision
-from fovea.pretrain.terms.teacher import copied, follow
+from fovea.pretrain.terms.teacher import ema_update, make_teacher
 from fovea.seeding import Draws, Stream, seeded
 
 PLAIN: Chain = []
 
 
 class SPR(Objective):
-    """From the screens now and the next actions, predict what a teacher sees after each.
+    """From the screens now and the next actions, predict a teacher's features after each action.
 
-    The state is the summary beside the mean token, as they differ within a game (see
-    `terms.centering`): without this the game was all that was predicted. A recurrent cell carries
-    it on, as in the study of Zhang et al. 2022 (arXiv 2208.12345), where the paper convolves. By
-    default nothing is augmented, which the paper has with a teacher of this momentum: shifts of 4
-    pixels cannot be foreseen, and with them the features were on their way to one point.
+    The state is summary and mean token, centred per game (see `terms.centering`): without this only
+    the game was predicted. The transition model is a recurrent cell, as in the study of Zhang et
+    al. 2022 (arXiv 2208.12345), and not the paper's convolutions. By default nothing is augmented,
+    as in the paper with a teacher of this momentum: shifts of 4 pixels cannot be predicted, and
+    with them the features began to collapse.
 
     Args:
-        augment: the chain of every window, drawn for each anew.
+        augment: augmentations of every window, drawn for each window anew.
         steps: agent steps that are predicted.
         embedding: width of an action; the same index in two games is two actions.
         projector: hidden width of projector and predictor.
-        out: width of what is predicted.
+        out: width of the projections and predictions.
         momentum: of the teacher.
+        encoder: shape of the encoder that is pretrained.
+        optimisation: optimiser and learning rate.
+        compiled: compile the encoder and its teachers with torch.compile.
+        seed: of the initial weights and of every draw.
     """
 
     labels = ("action", "game")
@@ -49,9 +56,12 @@ class SPR(Objective):
         projector: int = 1024,
         out: int = 256,
         momentum: float = 0.99,
-        **base,
+        encoder: Shape = Shape(),
+        optimisation: Optimisation = Optimisation(),
+        compiled: bool = False,
+        seed: int = 0,
     ):
-        super().__init__(**base)
+        super().__init__(encoder, optimisation, compiled, seed)
         self.chain, self.momentum = check(augment), momentum
         self.offsets = tuple(range(steps + 1))
         state = 2 * self.encoder.dim
@@ -60,7 +70,8 @@ class SPR(Objective):
             self.transition = nn.GRUCell(embedding, state)
             self.projector = mlp(state, projector, out)
             self.predictor = mlp(out, projector, out)
-        self.teacher, self.teacher_projector = copied(self.encoder), copied(self.projector)
+        self.teacher = make_teacher(self.encoder)
+        self.teacher_projector = make_teacher(self.projector)
 
     def views(
         self, windows: Tensor, draws: Draws, action: Tensor, game: Tensor
@@ -73,36 +84,39 @@ class SPR(Objective):
         self, action: Tensor, game: Tensor, now: Tensor, *later: Tensor
     ) -> dict[str, Tensor]:
         (now,), later = self.encode(now), self.encode(*later, by=self.teacher)
-        return {"prediction": self.foreseen(now, later, *self.join(action, game))}
+        return {"prediction": self.prediction_loss(now, later, *self.gather(action, game))}
 
-    def foreseen(
+    def prediction_loss(
         self, now: Features, later: list[Features], action: Tensor, game: Tensor
     ) -> Tensor:
-        """The loss of what is foretold of the K later windows from now and actions (B, K)."""
-        states = self.carried(within(seen(now), game), game[:, None] * ACTIONS + action)
-        said = self.predictor(self.projector(states.flatten(0, 1)))
-        wanted = self.teacher_projector(torch.cat([within(seen(one), game) for one in later]))
-        said, wanted = (x.unflatten(0, (len(states), -1)) for x in (said, wanted))
-        self.note(found=found(cosines(said[-1], wanted[-1])))
-        return spr_loss(said, wanted)
+        """The loss of predicting the K later windows from now and the actions (B, K)."""
+        state, *future = (center_per_game(cls_and_mean(one), game) for one in (now, *later))
+        states = self.rollout(state, game[:, None] * ACTIONS + action)
+        prediction = self.predictor(self.projector(rearrange(states, "k b s -> (k b) s")))
+        target = self.teacher_projector(torch.cat(future))
+        prediction, target = (
+            rearrange(x, "(k b) d -> k b d", k=len(later)) for x in (prediction, target)
+        )
+        self.note(top1=top1(cosines(prediction[-1], target[-1])))
+        return spr_loss(prediction, target)
 
-    def carried(self, state: Tensor, action: Tensor) -> Tensor:
-        """(K, B, S): what states (B, S) become after each of the actions (B, K)."""
+    def rollout(self, state: Tensor, action: Tensor) -> Tensor:
+        """(K, B, S): the states (B, S) predicted after each of the actions (B, K)."""
         states = []
-        for taken in self.actions(action).unbind(1):
-            state = self.transition(taken, state)
+        for embedded in self.actions(action).unbind(1):
+            state = self.transition(embedded, state)
             states.append(state)
         return torch.stack(states)
 
-    def stepped(self) -> None:
-        follow(self.teacher, self.encoder, self.momentum)
-        follow(self.teacher_projector, self.projector, self.momentum)
+    def after_optimizer_step(self) -> None:
+        ema_update(self.teacher, self.encoder, self.momentum)
+        ema_update(self.teacher_projector, self.projector, self.momentum)
 
 
 @full_precision
-def spr_loss(said: Tensor, wanted: Tensor) -> Tensor:
-    """1 - cosine of what was predicted and what was seen (K, B, D): summed over the K steps.
+def spr_loss(prediction: Tensor, target: Tensor) -> Tensor:
+    """1 - cosine of predictions and targets (K, B, D): summed over the K steps, mean of the batch.
 
-    Mean over the batch; the paper's is less by the constant K.
+    The paper's is less by the constant K.
     """
-    return (1 - F.cosine_similarity(said, wanted, dim=-1)).sum(0).mean()
+    return (1 - F.cosine_similarity(prediction, target, dim=-1)).sum(0).mean()

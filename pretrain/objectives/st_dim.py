@@ -1,29 +1,42 @@
-"""ST-DIM (Anand et al. 2019, arXiv 1906.08226): find the next screens, place by place."""
+"""ST-DIM (Anand et al. 2019, arXiv 1906.08226): InfoNCE with the next screens, place by place."""
 
 from __future__ import annotations
 
 from torch import Tensor, nn
 
+from fovea.pretrain.encoders.vit import Shape
 from fovea.pretrain.objectives.base import Objective
-from fovea.pretrain.terms.centering import within
-from fovea.pretrain.terms.info_nce import found, info_nce, products
+from fovea.pretrain.optim import Optimisation
+from fovea.pretrain.terms.centering import center_per_game
+from fovea.pretrain.terms.info_nce import info_nce, products, top1
 from fovea.seeding import Draws, Stream, seeded
 
 
 class STDIM(Objective):
-    """The screens now find the tokens of later at each place, among those of the other samples.
+    """At each place, the later token of a sample is the positive among those of the batch.
 
-    Once by their summary and once by their token of the same place; all of them as they differ
-    within a game (see `terms.centering`).
+    The queries are the summary now, and the token now at the same place; all are centred per game
+    (see `terms.centering`).
 
     Args:
         later: agent steps from now to later.
+        encoder: shape of the encoder that is pretrained.
+        optimisation: optimiser and learning rate.
+        compiled: compile the encoder and its teachers with torch.compile.
+        seed: of the initial weights and of every draw.
     """
 
     labels = ("game",)
 
-    def __init__(self, later: int = 1, **base):
-        super().__init__(**base)
+    def __init__(
+        self,
+        later: int = 1,
+        encoder: Shape = Shape(),
+        optimisation: Optimisation = Optimisation(),
+        compiled: bool = False,
+        seed: int = 0,
+    ):
+        super().__init__(encoder, optimisation, compiled, seed)
         self.offsets = (0, later)
         dim = self.encoder.dim
         with seeded(Stream.PROJECTOR, self.seed):
@@ -36,14 +49,15 @@ class STDIM(Objective):
 
     def losses(self, now: Tensor, later: Tensor, game: Tensor) -> dict[str, Tensor]:
         now, later = self.encode(now, later)
-        (game,) = self.join(game)
-        wanted = within(later.tokens, game)
-        summaries = self.of_summary(within(now.summary, game))[:, None].expand_as(wanted)
+        (game,) = self.gather(game)
+        target = center_per_game(later.tokens, game)
+        summary = self.of_summary(center_per_game(now.summary, game))
+        tokens = self.of_token(center_per_game(now.tokens, game))
         scores = {
-            "global_local": place_scores(summaries, wanted),
-            "local_local": place_scores(self.of_token(within(now.tokens, game)), wanted),
+            "global_local": place_scores(summary[:, None].expand_as(target), target),
+            "local_local": place_scores(tokens, target),
         }
-        self.note(**{f"{name}_found": found(score) for name, score in scores.items()})
+        self.note(**{f"{name}_top1": top1(score) for name, score in scores.items()})
         return {name: info_nce(score) for name, score in scores.items()}
 
 

@@ -1,11 +1,13 @@
-"""Temporal order alone: the task of TOV-VICReg without VICReg, as a control of what it gives."""
+"""Temporal order alone: the task of TOV-VICReg without VICReg, as a control."""
 
 from __future__ import annotations
 
 from torch import Tensor
 
 from fovea.atari.frames import Frames
+from fovea.pretrain.encoders.vit import Shape
 from fovea.pretrain.objectives.base import Objective
+from fovea.pretrain.optim import Optimisation
 from fovea.pretrain.terms.order import OrderTask
 from fovea.seeding import Draws
 
@@ -14,13 +16,27 @@ class TemporalOrder(Objective):
     """Are three windows of screens in the order in which they happened?
 
     Args:
-        gaps, width, motion: see `terms.order.OrderTask`.
+        gaps: distances between neighbouring windows, in agent steps; each sample draws one.
+        width: hidden width of the order head.
+        motion: the least mean absolute difference between neighbouring windows, in grey levels,
+            for a sample to count.
+        encoder: shape of the encoder that is pretrained.
+        optimisation: optimiser and learning rate.
+        compiled: compile the encoder and its teachers with torch.compile.
+        seed: of the initial weights and of every draw.
     """
 
     def __init__(
-        self, gaps: tuple[int, ...] = (4, 6), width: int = 256, motion: float = 0.05, **base
+        self,
+        gaps: tuple[int, ...] = (4, 6),
+        width: int = 256,
+        motion: float = 0.05,
+        encoder: Shape = Shape(),
+        optimisation: Optimisation = Optimisation(),
+        compiled: bool = False,
+        seed: int = 0,
     ):
-        super().__init__(**base)
+        super().__init__(encoder, optimisation, compiled, seed)
         self.task = OrderTask(self.encoder.dim, gaps, width, motion, self.seed)
         self.offsets = self.task.offsets
 
@@ -28,11 +44,11 @@ class TemporalOrder(Objective):
         return self.task.places(at, draws)
 
     def views(self, windows: Tensor, draws: Draws) -> tuple[Tensor, ...]:
-        """Three windows (B, 3, stack, H, W) uint8, the order they are shown in, which count."""
-        return windows, *self.task.ask(windows, draws)
+        """Three windows (B, 3, stack, H, W) uint8, their order (B, 3), which count (B,)."""
+        return windows, *self.task.draw_order(windows, draws)
 
     def losses(self, three, order, moved) -> dict[str, Tensor]:
         three = self.encode(*three.unbind(1))
-        loss, accuracy = self.task(three, *self.join(order, moved))
+        loss, accuracy = self.task(three, *self.gather(order, moved))
         self.note(order_accuracy=accuracy)
         return {"order": loss}

@@ -4,10 +4,10 @@ What differs from the published code (see tov_vicreg_paper.py), and why:
 
 * the three windows of the order term are treated alike and neither shifted nor cropped: with one
   shared shift of a single pixel the order was not learned, and with unequal crops the head can
-  tell the middle window by its crop instead of by time;
-* the head's input is what sets the three windows of a sample apart, normalised over the batch:
-  from raw features it starves for scale, and in a batch of several games the differences between
-  games drown those in time (`python -m benchmarks.order` measures it);
+  recognise the middle window by its crop instead of by time;
+* the head takes the differences of a sample's windows from their mean, normalised over the batch:
+  in raw features these differences are too small to learn from, and in a batch of several games
+  those between games are much larger (`python -m benchmarks.order` measures it);
 * windows are chronological, half of the samples in order, several gaps, and a sample counts only
   where the screens moved, since windows without motion have no order;
 * the head is a small MLP, because a linear one cannot compare positions.
@@ -18,7 +18,10 @@ from __future__ import annotations
 from torch import Tensor
 
 from fovea.atari.frames import Frames
+from fovea.pretrain.encoders.vit import Shape
+from fovea.pretrain.objectives.two_views import SHIFT_AND_INTENSITY
 from fovea.pretrain.objectives.vicreg import VICReg
+from fovea.pretrain.optim import Optimisation
 from fovea.pretrain.terms.order import OrderTask
 from fovea.seeding import Draws
 
@@ -28,7 +31,20 @@ class TOVVICReg(VICReg):
 
     Args:
         order: coefficient of the order term.
-        gaps, width, motion: of the order task, see `terms.order.OrderTask`.
+        gaps: distances between neighbouring windows, in agent steps; each sample draws one.
+        width: hidden width of the order head.
+        motion: the least mean absolute difference between neighbouring windows, in grey levels,
+            for a sample to count.
+        expander: width of the three layers that the summary is expanded by.
+        invariance: coefficient of the distance of the two views.
+        variance: coefficient of the hinge on every feature's standard deviation.
+        covariance: coefficient of the squared covariances of different features.
+        augment_first: augmentations of the first view.
+        augment_second: augmentations of the second view.
+        encoder: shape of the encoder that is pretrained.
+        optimisation: optimiser and learning rate.
+        compiled: compile the encoder and its teachers with torch.compile.
+        seed: of the initial weights and of every draw.
     """
 
     def __init__(
@@ -37,9 +53,21 @@ class TOVVICReg(VICReg):
         gaps: tuple[int, ...] = (2, 4, 8),
         width: int = 256,
         motion: float = 0.05,
-        **vicreg,
+        expander: int = 1024,
+        invariance: float = 25.0,
+        variance: float = 25.0,
+        covariance: float = 1.0,
+        augment_first: list[dict] = SHIFT_AND_INTENSITY,
+        augment_second: list[dict] = SHIFT_AND_INTENSITY,
+        encoder: Shape = Shape(),
+        optimisation: Optimisation = Optimisation(),
+        compiled: bool = False,
+        seed: int = 0,
     ):
-        super().__init__(later=0, **vicreg)
+        super().__init__(
+            expander, invariance, variance, covariance, augment_first, augment_second, 0,
+            encoder, optimisation, compiled, seed,
+        )  # fmt: skip
         self.order = order
         self.task = OrderTask(self.encoder.dim, gaps, width, motion, self.seed)
         self.offsets = self.task.offsets
@@ -48,16 +76,16 @@ class TOVVICReg(VICReg):
         return self.task.places(at, draws)
 
     def views(self, windows: Tensor, draws: Draws) -> tuple[Tensor, ...]:
-        """Two augmented views of the screens now, the three windows, their order, which count.
+        """Two augmented views of the screens now, three windows, their order, which samples count.
 
         (B, stack, H, W) uint8 twice, (B, 3, stack, H, W) uint8 chronologically, (B, 3) int64,
         (B,) float.
         """
         now = windows[:, 1:2]
-        return *super().views(now, draws), windows, *self.task.ask(windows, draws)
+        return *super().views(now, draws), windows, *self.task.draw_order(windows, draws)
 
     def losses(self, first, second, three, order, moved) -> dict[str, Tensor]:
         first, second, *three = self.encode(first, second, *three.unbind(1))
-        loss, accuracy = self.task(three, *self.join(order, moved))
+        loss, accuracy = self.task(three, *self.gather(order, moved))
         self.note(order_accuracy=accuracy)
         return {**self.terms(first.summary, second.summary), "order": self.order * loss}

@@ -1,9 +1,9 @@
 """TOV-VICReg as the authors' code has it (Goulao & Oliveira 2022, arXiv 2209.10901).
 
-Kept apart from the repaired form because everything that tov_vicreg.py mends is here on purpose:
-slots are (now, before, after); 6 orders are drawn alike, so that 5 of 6 samples are out of order
+A class of its own because it has, on purpose, everything that tov_vicreg.py repairs: windows are in
+the order now, before, after; 6 orders are equally likely, so that 5 of 6 samples are out of order
 (a constant answer has a cross-entropy of 0.4506); and only the window now is cropped, so that a
-head which sees nothing but which slot is cropped reaches 0.2310 without any sense of time.
+head which knows nothing but which window is cropped reaches 0.2310 without any sense of time.
 """
 
 from __future__ import annotations
@@ -12,7 +12,10 @@ import torch
 from torch import Tensor, nn
 
 from fovea.pretrain.augment import augment, check
+from fovea.pretrain.encoders.vit import Shape
+from fovea.pretrain.objectives.two_views import SHIFT_AND_INTENSITY
 from fovea.pretrain.objectives.vicreg import VICReg
+from fovea.pretrain.optim import Optimisation
 from fovea.pretrain.terms.order import ORDERS, accuracy, order_logits, order_loss
 from fovea.seeding import Draws, Stream, seeded
 
@@ -23,7 +26,17 @@ class PaperTOVVICReg(VICReg):
     Args:
         order: coefficient of the order term.
         gap: agent steps to the windows before and after.
-        augment_neighbours: the chain of those two windows.
+        augment_neighbours: augmentations of those two windows.
+        expander: width of the three layers that the summary is expanded by.
+        invariance: coefficient of the distance of the two views.
+        variance: coefficient of the hinge on every feature's standard deviation.
+        covariance: coefficient of the squared covariances of different features.
+        augment_first: augmentations of the first view.
+        augment_second: augmentations of the second view.
+        encoder: shape of the encoder that is pretrained.
+        optimisation: optimiser and learning rate.
+        compiled: compile the encoder and its teachers with torch.compile.
+        seed: of the initial weights and of every draw.
     """
 
     def __init__(
@@ -31,9 +44,21 @@ class PaperTOVVICReg(VICReg):
         order: float = 0.1,
         gap: int = 3,
         augment_neighbours: list[dict] = [],  # noqa: B006  (read only)
-        **vicreg,
+        expander: int = 1024,
+        invariance: float = 25.0,
+        variance: float = 25.0,
+        covariance: float = 1.0,
+        augment_first: list[dict] = SHIFT_AND_INTENSITY,
+        augment_second: list[dict] = SHIFT_AND_INTENSITY,
+        encoder: Shape = Shape(),
+        optimisation: Optimisation = Optimisation(),
+        compiled: bool = False,
+        seed: int = 0,
     ):
-        super().__init__(later=0, **vicreg)
+        super().__init__(
+            expander, invariance, variance, covariance, augment_first, augment_second, 0,
+            encoder, optimisation, compiled, seed,
+        )  # fmt: skip
         self.order = order
         self.offsets = (0, -gap, gap)
         self.neighbours = check(augment_neighbours)
@@ -49,7 +74,7 @@ class PaperTOVVICReg(VICReg):
 
     def losses(self, first, second, before, after, order) -> dict[str, Tensor]:
         first, second, before, after = self.encode(first, second, before, after)
-        (order,) = self.join(order)
+        (order,) = self.gather(order)
         slots = torch.stack([view.summary for view in (first, before, after)], 1)
         logits = order_logits(self.head, slots, order)
         shuffled = (order != torch.arange(3, device=order.device)).any(1)

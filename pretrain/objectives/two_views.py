@@ -5,7 +5,9 @@ from __future__ import annotations
 from torch import Tensor
 
 from fovea.pretrain.augment import Chain, augment, check
+from fovea.pretrain.encoders.vit import Shape
 from fovea.pretrain.objectives.base import Objective
+from fovea.pretrain.optim import Optimisation
 from fovea.seeding import Draws
 
 SHIFT_AND_INTENSITY: Chain = [{"name": "shift", "pixels": 4}, {"name": "intensity", "scale": 0.05}]
@@ -15,8 +17,13 @@ class TwoViews(Objective):
     """Two views of the screens now, or of now and later.
 
     Args:
-        augment_first, augment_second: the chains of the two views.
+        augment_first: augmentations of the first view.
+        augment_second: augmentations of the second view.
         later: agent steps from the screens of the first view to those of the second.
+        encoder: shape of the encoder that is pretrained.
+        optimisation: optimiser and learning rate.
+        compiled: compile the encoder and its teachers with torch.compile.
+        seed: of the initial weights and of every draw.
     """
 
     def __init__(
@@ -24,9 +31,12 @@ class TwoViews(Objective):
         augment_first: list[dict] = SHIFT_AND_INTENSITY,
         augment_second: list[dict] = SHIFT_AND_INTENSITY,
         later: int = 0,
-        **base,
+        encoder: Shape = Shape(),
+        optimisation: Optimisation = Optimisation(),
+        compiled: bool = False,
+        seed: int = 0,
     ):
-        super().__init__(**base)
+        super().__init__(encoder, optimisation, compiled, seed)
         self.chains = check(augment_first), check(augment_second)
         self.offsets = (0, later) if later else (0,)
 

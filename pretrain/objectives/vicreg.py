@@ -5,7 +5,9 @@ from __future__ import annotations
 import torch.nn.functional as F
 from torch import Tensor
 
-from fovea.pretrain.objectives.two_views import TwoViews
+from fovea.pretrain.encoders.vit import Shape
+from fovea.pretrain.objectives.two_views import SHIFT_AND_INTENSITY, TwoViews
+from fovea.pretrain.optim import Optimisation
 from fovea.pretrain.terms.mlp import mlp
 from fovea.pretrain.terms.precision import full_precision
 from fovea.seeding import Stream, seeded
@@ -16,7 +18,16 @@ class VICReg(TwoViews):
 
     Args:
         expander: width of the three layers that the summary is expanded by.
-        invariance, variance, covariance: coefficients of the terms.
+        invariance: coefficient of the distance of the two views.
+        variance: coefficient of the hinge on every feature's standard deviation.
+        covariance: coefficient of the squared covariances of different features.
+        augment_first: augmentations of the first view.
+        augment_second: augmentations of the second view.
+        later: agent steps from the screens of the first view to those of the second.
+        encoder: shape of the encoder that is pretrained.
+        optimisation: optimiser and learning rate.
+        compiled: compile the encoder and its teachers with torch.compile.
+        seed: of the initial weights and of every draw.
     """
 
     def __init__(
@@ -25,9 +36,17 @@ class VICReg(TwoViews):
         invariance: float = 25.0,
         variance: float = 25.0,
         covariance: float = 1.0,
-        **two_views,
+        augment_first: list[dict] = SHIFT_AND_INTENSITY,
+        augment_second: list[dict] = SHIFT_AND_INTENSITY,
+        later: int = 0,
+        encoder: Shape = Shape(),
+        optimisation: Optimisation = Optimisation(),
+        compiled: bool = False,
+        seed: int = 0,
     ):
-        super().__init__(**two_views)
+        super().__init__(
+            augment_first, augment_second, later, encoder, optimisation, compiled, seed
+        )
         self.coefficients = {
             "invariance": invariance,
             "variance": variance,

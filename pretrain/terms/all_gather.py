@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import torch
 import torch.distributed as dist
+from einops import rearrange
 from torch import Tensor
 
 
-def join(part: Tensor) -> Tensor:
-    """(B, ...) of this rank to (world * B, ...) of all, in the order of slots.
+def all_gather(part: Tensor) -> Tensor:
+    """(B, ...) of this rank to (world * B, ...) of all, in the order of slots; differentiable.
 
     Rank r holds the slots r, r + world, ... . Gradients flow back to every part. Where each rank
     computes the same loss of the whole batch and DDP takes the mean of the ranks' gradients, each
@@ -16,15 +17,15 @@ def join(part: Tensor) -> Tensor:
     """
     if not (dist.is_available() and dist.is_initialized()) or dist.get_world_size() == 1:
         return part
-    return _Join.apply(part.contiguous())
+    return _AllGather.apply(part.contiguous())
 
 
-class _Join(torch.autograd.Function):
+class _AllGather(torch.autograd.Function):
     @staticmethod
     def forward(ctx, part: Tensor) -> Tensor:
         parts = [torch.empty_like(part) for _ in range(dist.get_world_size())]
         dist.all_gather(parts, part)
-        return torch.stack(parts, 1).flatten(0, 1)
+        return rearrange(parts, "rank b ... -> (b rank) ...")
 
     @staticmethod
     def backward(ctx, gradient: Tensor) -> Tensor:

@@ -1,8 +1,8 @@
-"""Features as they differ within a game, for batches of several games.
+"""Features relative to their game, or to their sample: without the mean that is shared.
 
-What sets games apart is the larger part of the variance of a batch, and what the screens of a game
-share is larger than what tells them apart. A task that asks which screens of a game these are then
-starves for scale: it is solved as far as the game solves it, and its features go to one point.
+In a batch of several games, most of the variance is between games, and what a game's screens have
+in common is larger than how they differ. A task that asks which screens of a game these are then
+gets too small a signal: it is solved as far as the game alone solves it, and the features collapse.
 """
 
 from __future__ import annotations
@@ -14,18 +14,19 @@ from fovea.pretrain.terms.precision import full_precision
 
 
 @full_precision
-def within(x: Tensor, game: Tensor) -> Tensor:
-    """x (B, ...), each number standardised over those samples of the batch that are of its game.
+def center_per_game(x: Tensor, game: Tensor) -> Tensor:
+    """x (B, ...) with mean 0 and variance 1 over the samples of each game in the batch.
 
-    `game` (B,) int64. A sample that is alone with its game becomes zero.
+    Each number of x is standardised for itself. `game` (B,) int64. The only sample of a game
+    becomes zero.
     """
     share = (game[:, None] == game).to(x.dtype)
     share = share / share.sum(1, keepdim=True)
-    apart = x - torch.einsum("bc,c...->b...", share, x)
-    variance = torch.einsum("bc,c...->b...", share, apart.pow(2))
-    return apart / (variance + 1e-5).sqrt()
+    centered = x - torch.einsum("bc,c...->b...", share, x)
+    variance = torch.einsum("bc,c...->b...", share, centered.pow(2))
+    return centered / (variance + 1e-5).sqrt()
 
 
-def apart(windows: Tensor) -> Tensor:
-    """What sets the windows (B, 3, D) of a sample apart: each without the mean of the three."""
+def center_per_sample(windows: Tensor) -> Tensor:
+    """Windows (B, 3, D) less the mean of the three: how a sample's windows differ."""
     return windows - windows.mean(1, keepdim=True)

@@ -1,9 +1,9 @@
-"""A game's principal components, read off its screens: what moves in it, and nothing else.
+"""The principal components of a game's screens as targets: mostly where its objects are.
 
 A linear autoencoder keeps the directions in which a game's screens differ most, and they say more
-of where things are than most encoders do. Whitened they are all alike in size, so that a small
-object's weigh as much as a large one's; decoding pixels instead spends itself on large objects. Of
-each game its own, from screens at half their size, of all screens of a stack.
+of where things are than most encoders do. Whitened they all have the same variance, so that a small
+object counts as much as a large one; decoding pixels would spend itself on large objects. Each game
+has components of its own, computed of stacks of screens at half their size.
 """
 
 from __future__ import annotations
@@ -14,23 +14,23 @@ from torch import Tensor, nn
 
 from fovea.atari.frames import Frames
 from fovea.pretrain.encoders.encoder import Features
-from fovea.pretrain.terms.centering import within
-from fovea.pretrain.terms.cls_and_mean import seen
+from fovea.pretrain.terms.centering import center_per_game
+from fovea.pretrain.terms.cls_and_mean import cls_and_mean
 from fovea.pretrain.terms.precision import full_precision
 from fovea.pretrain.terms.principal import halved, whitening
 from fovea.seeding import Stream, keyed, seeded
 
-LOOKED_AT = 4000  # stacks of a game
+STACKS = 4000  # of a game, which its components are computed of
 
 
 class ComponentsTask(nn.Module):
-    """What components are, and the head that tells them from summary and mean token.
+    """The components of every game, and the head that predicts them from summary and mean token.
 
     Args:
         dim: width of the encoder.
         count: components of each game.
         width: hidden width of the head.
-        seed: of the head's initial weights, and of the stacks that are looked at.
+        seed: of the head's initial weights, and of the stacks that components are computed of.
     """
 
     def __init__(self, dim: int, count: int, width: int, seed: int):
@@ -40,35 +40,36 @@ class ComponentsTask(nn.Module):
             self.head = nn.Sequential(nn.Linear(2 * dim, width), nn.GELU(), nn.Linear(width, count))
 
     def prepare(self, frames: Frames, stack: int) -> None:
-        """Find the components of each game in some of its training stacks."""
+        """Compute the components of each game from some of its training stacks."""
         starts = frames.starts(stack)
-        found = []
+        whitenings = []
         for index in range(len(frames.games)):
-            of_it = starts[frames.game[starts] == index]
+            of_game = starts[frames.game[starts] == index]
             order = torch.randperm(
-                len(of_it), generator=keyed("cpu", Stream.COMPONENTS_SCREENS, self.seed, index)
+                len(of_game), generator=keyed("cpu", Stream.COMPONENTS_SCREENS, self.seed, index)
             )
-            some = of_it[order[:LOOKED_AT].to(of_it.device)]
+            some = of_game[order[:STACKS].to(of_game.device)]
             pixels = halved(frames.windows(some, stack)[:, 0]).cpu()
             with seeded(Stream.COMPONENTS_SKETCH, self.seed, index):
-                found.append(whitening(pixels, self.count))
-        directions, offset = map(torch.stack, zip(*found, strict=True))
+                whitenings.append(whitening(pixels, self.count))
+        directions, offset = map(torch.stack, zip(*whitenings, strict=True))
         self.register_buffer("directions", directions.transpose(0, 1).contiguous())
         self.register_buffer("offset", offset)
 
-    def wanted(self, screens: Tensor, game: Tensor) -> Tensor:
+    def target(self, screens: Tensor, game: Tensor) -> Tensor:
         """(B, count) the whitened components of screens (B, stack, H, W) uint8 of a `game` (B,)."""
-        # By the directions of all games and then its own: none is copied for each sample.
+        # Along the directions of all games, then those of its own: indexing the directions by
+        # sample would copy them for each.
         of_all = halved(screens) @ self.directions.flatten(1)
         rows = torch.arange(len(game), device=game.device)
         return of_all.unflatten(1, self.offset.shape)[rows, game] - self.offset[game]
 
-    def forward(self, features: Features, wanted: Tensor, game: Tensor) -> Tensor:
-        """The share of the components' variance that is not told, of the whole batch."""
-        return untold(self.head(within(seen(features), game)), wanted)
+    def forward(self, features: Features, target: Tensor, game: Tensor) -> Tensor:
+        """The share of the components' variance that the head does not explain, over the batch."""
+        return unexplained(self.head(center_per_game(cls_and_mean(features), game)), target)
 
 
 @full_precision
-def untold(said: Tensor, wanted: Tensor) -> Tensor:
+def unexplained(prediction: Tensor, target: Tensor) -> Tensor:
     """Mean squared error of white components (B, count)."""
-    return F.mse_loss(said, wanted)
+    return F.mse_loss(prediction, target)

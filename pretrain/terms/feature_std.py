@@ -1,4 +1,4 @@
-"""How far features are from having collapsed to one point."""
+"""A measure of collapse: how far features are from all being the same."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""InfoNCE (van den Oord, Li, Vinyals 2018, arXiv 1807.03748): find one's own among the batch."""
+"""InfoNCE (van den Oord, Li, Vinyals 2018, arXiv 1807.03748): pick the positive of a batch."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ from fovea.pretrain.terms.precision import full_precision
 
 @full_precision
 def info_nce(scores: Tensor) -> Tensor:
-    """Mean cross-entropy of finding column i from row i, of scores (..., B, C) with C >= B.
+    """Mean cross-entropy of scores (..., B, C) with C >= B: column i is the positive of row i.
 
     All other columns of a row are its negatives.
     """
-    own = torch.arange(scores.shape[-2], device=scores.device).expand(scores.shape[:-1])
-    return F.cross_entropy(scores.flatten(0, -2), own.flatten())
+    positive = torch.arange(scores.shape[-2], device=scores.device).expand(scores.shape[:-1])
+    return F.cross_entropy(scores.flatten(0, -2), positive.flatten())
 
 
-def found(scores: Tensor) -> Tensor:
-    """The share of rows of scores (..., B, C) whose own column has the highest score."""
-    own = torch.arange(scores.shape[-2], device=scores.device)
-    return (scores.argmax(-1) == own).float().mean()
+def top1(scores: Tensor) -> Tensor:
+    """Accuracy: the share of rows of scores (..., B, C) whose positive has the highest score."""
+    positive = torch.arange(scores.shape[-2], device=scores.device)
+    return (scores.argmax(-1) == positive).float().mean()
 
 
 @full_precision

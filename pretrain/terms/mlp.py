@@ -1,4 +1,4 @@
-"""The projector that embeddings are made by."""
+"""The projector of the contrastive and redundancy-reducing objectives."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from torch import nn
 
 
 def mlp(*widths: int) -> nn.Sequential:
-    """Linear layers of these widths with BatchNorm and ReLU between; the last is bare."""
+    """Linear layers of these widths with BatchNorm and ReLU between; the last has no bias."""
     layers: list[nn.Module] = []
     for wide, narrow in pairwise(widths[:-1]):
         layers += [nn.Linear(wide, narrow), nn.BatchNorm1d(narrow), nn.ReLU()]

@@ -2,8 +2,8 @@
 
 Misra, Zitnick, Hebert 2016 (arXiv 1603.08561), in the form of Goulao & Oliveira 2022
 (arXiv 2209.10901): representations of three windows are concatenated in some order and a head
-says whether it is the true one. `OrderTask` is the repaired form that TOV-VICReg and the order
-alone share; what it mends is said in tov_vicreg.py.
+says whether it is the true one. `OrderTask` is the repaired form that TOV-VICReg and TemporalOrder
+share; tov_vicreg.py says what it mends.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from fovea.pretrain.encoders.encoder import Features
-from fovea.pretrain.terms.centering import apart
-from fovea.pretrain.terms.cls_and_mean import seen
+from fovea.pretrain.terms.centering import center_per_sample
+from fovea.pretrain.terms.cls_and_mean import cls_and_mean
 from fovea.seeding import Draws, Stream, seeded
 
 # All orders of three windows; row 0 is the true one.
@@ -27,18 +27,18 @@ TRUE, SWAPPED = ORDERS[:1], ORDERS[[1, 2]]
 
 
 class OrderTask(nn.Module):
-    """Three windows before, now and after, half of them shown out of order; a head tells which.
+    """Three windows before, now and after; a head says whether they are shown in order.
 
     Args:
         dim: width of the encoder.
-        gaps: distances between neighbouring windows, in agent steps; one is drawn a sample.
+        gaps: distances between neighbouring windows, in agent steps; each sample draws one.
         width: hidden width of the head.
         motion: the least mean absolute difference between neighbouring windows, in grey levels,
             for a sample to count.
         seed: of the head's initial weights.
 
     Attributes:
-        offsets: what an episode must hold of an anchor's neighbours.
+        offsets: agent steps from an anchor that its episode must hold.
     """
 
     def __init__(self, dim: int, gaps: tuple[int, ...], width: int, motion: float, seed: int):
@@ -61,8 +61,8 @@ class OrderTask(nn.Module):
         gap = self.gaps[draws.integers(len(self.gaps))]
         return at[:, None] + gap[:, None] * torch.tensor([-1, 0, 1], device=at.device)
 
-    def ask(self, windows: Tensor, draws: Draws) -> tuple[Tensor, Tensor]:
-        """The order in which windows (B, 3, stack, H, W) are shown, and which of them count.
+    def draw_order(self, windows: Tensor, draws: Draws) -> tuple[Tensor, Tensor]:
+        """The order in which windows (B, 3, stack, H, W) are shown, and which samples count.
 
         (B, 3) int64, half of them 0 1 2; (B,) float, 1 where all neighbours differ by `motion`.
         """
@@ -72,9 +72,9 @@ class OrderTask(nn.Module):
         return self.shown[swap], (change >= self.motion).all(1).float()
 
     def forward(self, three: list[Features], order: Tensor, moved: Tensor) -> tuple[Tensor, Tensor]:
-        """The loss, and the share of the samples that count which is told right."""
-        windows = torch.stack([seen(window) for window in three], 1)
-        logits = order_logits(self.head, apart(windows), order)
+        """The loss and the accuracy, both of the samples whose windows `moved` (B,)."""
+        windows = torch.stack([cls_and_mean(window) for window in three], 1)
+        logits = order_logits(self.head, center_per_sample(windows), order)
         shuffled = (order != torch.arange(3, device=order.device)).any(1)
         return order_loss(logits, shuffled, moved), accuracy(logits, shuffled, moved)
 
@@ -88,7 +88,7 @@ def order_logits(head: nn.Module, windows: Tensor, orders: Tensor) -> Tensor:
 def order_loss(logits: Tensor, shuffled: Tensor, weight: Tensor | None = None) -> Tensor:
     """Mean binary cross-entropy of logits (B,) against `shuffled` (B,): 1 = out of order.
 
-    `weight` (B,) leaves samples out (0) or in (1); the mean is over those that are in.
+    `weight` (B,): 1 for the samples that the mean is over, 0 for the others.
     """
     loss = F.binary_cross_entropy_with_logits(logits, shuffled.to(logits.dtype), reduction="none")
     return weighted_mean(loss, weight)

@@ -14,6 +14,7 @@ import torch
 from lightning.fabric.plugins.io import TorchCheckpointIO
 from lightning.pytorch.callbacks import ModelCheckpoint
 
+from fovea.command import UserError
 from fovea.files import replacing, sha256, write_text
 
 log = logging.getLogger("fovea")
@@ -68,3 +69,23 @@ def keep_newest(folder: str | Path, every: int, keep: int = 2) -> ModelCheckpoin
         save_top_k=keep,
         enable_version_counter=False,
     )
+
+
+def verified(path: str | Path) -> Path:
+    """The checkpoint that was asked for by its path.
+
+    Raises UserError where it is missing, or does not match the hash beside it.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise UserError(f"ckpt_path {path}: there is no such file")
+    sums = Path(f"{path}.sha256")
+    if sums.exists() and sums.read_text().split()[:1] != [sha256(path)]:
+        raise UserError(f"ckpt_path {path} does not match {sums.name}: take another checkpoint")
+    return path
+
+
+def remove_older(folder: str | Path, keep: int = 2) -> None:
+    """Remove all checkpoints of a run but the newest `keep`."""
+    for path in sorted(Path(folder).glob("step-*.ckpt"))[:-keep]:
+        VerifiedCheckpointIO().remove_checkpoint(path)

@@ -5,27 +5,41 @@ from __future__ import annotations
 import logging
 import sys
 import warnings
-from contextlib import ExitStack, suppress
+from collections.abc import Iterable
+from contextlib import ExitStack
 from pathlib import Path
 
 import yaml
-from jsonargparse import ArgumentError, ArgumentParser
 from lightning import Callback, Trainer
+from lightning.fabric.plugins import CheckpointIO
 from lightning.pytorch.cli import LightningCLI
-from lightning.pytorch.loggers import Logger, TensorBoardLogger
+from lightning.pytorch.loggers import Logger
 from lightning.pytorch.utilities import rank_zero_only
+from torch.optim.lr_scheduler import LambdaLR
 
 from fovea.command import UserError
 from fovea.files import exclusive, write_text
-from fovea.pretrain.training.checkpoint import VerifiedCheckpointIO, keep_newest, newest
-from fovea.pretrain.training.config_errors import explain
+from fovea.lazy import import_all
+from fovea.old_names import is_old
+from fovea.pretrain.training.checkpoint import (
+    VerifiedCheckpointIO,
+    keep_newest,
+    newest,
+    remove_older,
+    verified,
+)
+from fovea.pretrain.training.config_errors import FAULTS, explain
+from fovea.pretrain.training.growth import changes, effect, grown
 from fovea.pretrain.training.logger import RunLogger
 from fovea.pretrain.training.monitor import Collapsed
-from fovea.runs import Run
+from fovea.pretrain.training.parser import FitParser, NamedConfig
+from fovea.runs import RunWriter, read_run
+from fovea.schema import RunRecord
 
-# Where a run may differ from what its folder holds and still be the same run.
-WHERE = ("accelerator", "devices", "num_nodes", "strategy")
-SAME_RUN = ("run", "tensorboard", *(f"trainer.{key}" for key in WHERE))
+OLD = (
+    "was begun by version 0.1, whose random draws were others, so that it cannot go on: end it "
+    "with that version, or begin another --run (--init_from gives it old weights)"
+)
 
 say = rank_zero_only(print)
 
@@ -36,15 +50,27 @@ class FitCLI(LightningCLI):
     Of several ranks, each of which runs the same command, the first alone holds the folder, writes
     into it and speaks.
 
-    A room subclasses it and says `kind`, `title` and the callbacks that are its own.
+    A room subclasses it and says what is its own: the attributes, `title` and the callbacks.
+
+    Attributes:
+        room: the package, which ships configs.
+        families: packages of the room all of whose classes a config may name.
+        kind: of run, in run.json.
+        length: the setting that says how long a run is.
     """
 
+    room: str
+    families: tuple[str, ...]
     kind: str
+    length: str
 
-    def __init__(self, model: type, data: type, args: list[str], description: str):
+    def __init__(self, model: type, data: type, args: list[str] | dict, description: str):
         self.stack = ExitStack()
         self.first = rank_zero_only.rank == 0
         _quieten()
+        for family in self.families:
+            import_all(family)
+        prog = f"{self.room.replace('.', ' ')} fit"
         try:
             super().__init__(
                 model,
@@ -52,9 +78,16 @@ class FitCLI(LightningCLI):
                 args=args,
                 run=False,
                 subclass_mode_model=True,
+                auto_configure_optimizers=False,  # an objective and an agent have their own
                 save_config_callback=None,
                 seed_everything_default=0,
-                parser_kwargs={"exit_on_error": False, "description": description},
+                parser_class=FitParser,
+                parser_kwargs={
+                    "exit_on_error": False,
+                    "prog": prog,
+                    "usage": f"{prog} -c CONFIG --run RUN [--SETTING VALUE ...]",
+                    "description": description,
+                },
                 trainer_defaults={
                     "max_epochs": -1,
                     "max_steps": 1000,
@@ -65,7 +98,7 @@ class FitCLI(LightningCLI):
                     "num_sanity_val_steps": 0,
                 },
             )
-        except (ArgumentError, ValueError) as fault:
+        except FAULTS as fault:
             self.stack.close()
             if mistake := explain(fault, (model, data, Trainer)):
                 raise mistake from None
@@ -87,13 +120,32 @@ class FitCLI(LightningCLI):
         """Callbacks that only this room has."""
         return []
 
+    def updates(self, length: int) -> int:
+        """Steps of the optimiser in a run of `length`."""
+        return length
+
+    def init_parser(self, **kwargs) -> FitParser:
+        parser = self.parser_class(**kwargs)
+        parser.add_argument("-c", "--config", action=NamedConfig, room=self.room)
+        return parser
+
     def add_arguments_to_parser(self, parser) -> None:
         parser.add_argument("--run", type=str, help="run folder, such as runs/mine")
         parser.add_argument(
             "--checkpoint_every", type=int, default=100, help="steps between two checkpoints"
         )
         parser.add_argument(
-            "--tensorboard", type=bool, default=False, help="log to TensorBoard beside the CSV"
+            "--keep_schedule",
+            type=bool,
+            default=False,
+            help=f"where {self.length} is changed: keep the schedules (learning rate, a teacher's "
+            "momentum) as they were and hold their last values, not stretch them to the new length",
+        )
+        parser.add_argument(
+            "--ckpt_path",
+            type=str | None,
+            help="checkpoint that a new run goes on from, with optimiser and step; `last` is the "
+            "run's own newest, which it always goes on from where it has one",
         )
         parser.link_arguments("seed_everything", "model.init_args.seed")
         parser.link_arguments("seed_everything", "data.seed")
@@ -103,42 +155,128 @@ class FitCLI(LightningCLI):
             raise UserError("no run folder: say where to with --run runs/NAME")
         self.folder = Path(self.config.run)
         self.resolved = self.parser.dump(self.config, skip_link_targets=True)
-        refuse_other_settings(self.folder, self.resolved, self.parser)
+        self.changed = changes(self.folder, self.resolved, self.parser, self.length)
+        self._read_history()
+        self.given = self._given()
 
-    def instantiate_trainer(self, **kwargs):
+    def _read_history(self) -> None:
+        """Find out how long the run is, and its schedules; refuse a length that cannot be."""
+        record = read_run(self.folder) or RunRecord()
+        history, step = record.history, record.step or 0
+        before, length = self.changed.get(self.length, [self.config[self.length]] * 2)
+        if self.length in self.changed:
+            if length < step:
+                raise UserError(
+                    f"{self.length} {length}: {self.folder} has done {step:,} steps already; give "
+                    "as many or more, or another --run"
+                )
+            if record.state == "done" and not newest(self.folder / "checkpoints"):
+                raise UserError(
+                    f"{self.folder} holds no checkpoint to go on from, so that {self.length} "
+                    f"cannot become {length}: give another --run (--init_from {self.folder} begins "
+                    "with its weights)"
+                )
+        self.kept = history[-1]["schedule"] if history else before
+        self.schedule = self.kept if self.config.keep_schedule else length
+        self.history = grown(history, step, self.changed, self.schedule)
+
+    def _given(self) -> Path | None:
+        """The checkpoint that --ckpt_path names; refuse one of another run, or not the newest."""
+        if self.config.ckpt_path in (None, "last"):
+            return None
+        given = verified(self.config.ckpt_path)
+        origin, last = given.absolute().parents[1], newest(self.folder / "checkpoints")
+        if origin == self.folder.absolute() and last and not last.samefile(given):
+            raise UserError(
+                f"ckpt_path {given}: {self.folder} goes on from its newest checkpoint, "
+                f"{last.name}; to go on from an older one give another --run"
+            )
+        if is_old(origin):
+            raise UserError(f"ckpt_path {given} {OLD}")
+        fix = "give the settings that the checkpoint was made with"
+        changes(origin, self.resolved, self.parser, self.length, "init_from", fix=fix)
+        return given
+
+    def checkpoint(self) -> Path | None:
+        """What is gone on from: the run's newest checkpoint that verifies, or --ckpt_path's."""
+        return newest(self.folder / "checkpoints") or self.given
+
+    def set_schedule(self) -> None:
+        """Tell the model how long its schedules are; where that is new, say what it does."""
+        length = self.config[self.length]
+        if self.schedule != length:
+            self.model.schedule_steps = self.updates(self.schedule)
+        if self.length in self.changed:
+            before, now = self.changed[self.length]
+            checkpoint = newest(self.folder / "checkpoints")
+            step = int(checkpoint.stem.removeprefix("step-")) if checkpoint else 0
+            lengths = self.kept, self.schedule
+            values = [self.model.schedules(step, self.updates(n)) for n in lengths]
+            what = effect(*lengths, *values)
+            say(f"{self.folder}: {self.length} was {before:,} and is {now:,} now; {what}")
+
+    def instantiate_trainer(self, **kwargs) -> Trainer:
+        asked = self.config_init.trainer
+        plugins = _listed(asked.plugins)
+        if others := [plugin for plugin in plugins if isinstance(plugin, CheckpointIO)]:
+            # Going on after a kill trusts only checkpoints with a hash beside them. Those of
+            # another IO have none, and would be passed over as if the run had never got there.
+            raise UserError(
+                f"trainer.plugins: {type(others[0]).__name__} would write checkpoints that the run "
+                "cannot go on from: leave it out"
+            )
         # Model and data are built by now: a mistake in their settings leaves no folder behind.
         if self.first:
             self.stack.enter_context(exclusive(self.folder))
-        self.run = Run(self.folder, self.kind, self.title(), writes=self.first)
-        logger: list[Logger] = [self.run_logger()]
-        if self.config.tensorboard:
-            logger.append(TensorBoardLogger(self.folder, name="tensorboard", version=""))
-        every = self.config.checkpoint_every
+        self.run = RunWriter(self.folder, self.kind, self.title(), writes=self.first)
+        self.loggers: list[Logger] = [one for one in _listed(asked.logger) if one is not True]
+        callbacks = _listed(asked.callbacks)
+        theirs = {type(callback) for callback in callbacks}
+        own = [callback for callback in self.own_callbacks() if type(callback) not in theirs]
+        if asked.enable_checkpointing is not False:
+            own.append(keep_newest(self.folder / "checkpoints", self.config.checkpoint_every))
         return super().instantiate_trainer(
-            logger=logger,
-            plugins=[VerifiedCheckpointIO()],
-            callbacks=[*self.own_callbacks(), keep_newest(self.folder / "checkpoints", every)],
+            logger=[self.run_logger(), *self.loggers],
+            plugins=[VerifiedCheckpointIO(), *plugins],
+            callbacks=[*own, RateOfSchedule(), *callbacks],
+            default_root_dir=asked.default_root_dir or self.folder,
             **kwargs,
         )
 
-    def fit(self) -> bool:
+    def fit(self, save: bool = True) -> bool:
         """Train to the end, from the newest checkpoint that verifies if there is one.
+
+        Args:
+            save: keep a checkpoint of the end, from which the run can grow.
 
         Returns whether the run has ended now and is this process's to finish: False where it had
         ended before, and on every rank but the first. Exits with 1 where the run is lost.
         """
-        if self.run.record.get("state") == "done":
-            say(f"{self.folder}: already done ({self.run.record['step']:,} steps)")
+        if self.run.record.state == "done" and self.length not in self.changed:
+            say(f"{self.folder}: already done ({self.run.record.step:,} steps)")
             return False
-        checkpoint = newest(self.folder / "checkpoints")
+        if is_old(self.folder):
+            raise UserError(f"{self.folder} {OLD}")
+        checkpoint = self.checkpoint()
         if checkpoint:
-            say(f"{self.folder}: going on from {checkpoint.name}")
+            name = checkpoint if checkpoint == self.given else checkpoint.name
+            say(f"{self.folder}: going on from {name}")
         if self.first:
             write_text(self.folder / "config.yaml", self.resolved)
-        facts = {"seed": self.config.seed_everything, "steps": self.trainer.max_steps}
-        self.run.begin(config="config.yaml", **facts | self.facts())
+            for logger in self.loggers:
+                logger.log_hyperparams(yaml.safe_load(self.resolved))
+        self.run.begin(
+            config="config.yaml",
+            history=self.history,
+            loggers=[type(logger).__name__ for logger in self.loggers],
+            init_from=self.config.init_from,
+            seed=self.config.seed_everything,
+            **{"steps": self.trainer.max_steps} | self.facts(),
+        )
         try:
             self.trainer.fit(self.model, datamodule=self.datamodule, ckpt_path=checkpoint)
+            if save:
+                self._save()
         except Collapsed as lost:
             self.run.update(state="failed", reason=str(lost))
             last = newest(self.folder / "checkpoints")
@@ -154,45 +292,41 @@ class FitCLI(LightningCLI):
             raise fault
         return self.first
 
+    def _save(self) -> None:
+        """Keep the end of the run, wherever between two checkpoints it is."""
+        folder = self.folder / "checkpoints"
+        step = self.trainer.global_step
+        if step % self.config.checkpoint_every or not self.trainer.checkpoint_callbacks:
+            self.trainer.save_checkpoint(folder / f"step-{step:09d}.ckpt")
+        if self.first:
+            remove_older(folder)
+
     def done(self) -> None:
         """Say in run.json that the run has ended well."""
         self.run.update(state="done", step=self.trainer.global_step)
 
 
-def refuse_other_settings(
-    folder: Path, resolved: str, parser: ArgumentParser | None = None
-) -> None:
-    """Raise UserError where `folder` holds a run of another resolved config than this.
+class RateOfSchedule(Callback):
+    """Begins with the learning rate of the schedule as it is now.
 
-    With a `parser`, settings that came after the run began are in it at what they then meant,
-    which is their default.
+    A checkpoint holds the rate of its own schedule, which may have had another length.
     """
-    path = folder / "config.yaml"
-    if not path.exists():
-        return
-    held, asked = (yaml.safe_load(text) for text in (path.read_text(), resolved))
-    if parser:
-        # What this parser does not know is a run of another kind, and differs as it is.
-        with suppress(ArgumentError, ValueError):
-            completed = parser.dump(parser.parse_object(held), skip_link_targets=True)
-            held = yaml.safe_load(completed)
-    held, asked = _flat(held), _flat(asked)
-    for key in sorted(held.keys() | asked.keys()):
-        if not key.startswith(SAME_RUN) and held.get(key) != asked.get(key):
-            raise UserError(
-                f"{folder} holds a run with {key} = {held.get(key)}, not "
-                f"{asked.get(key)}: give another --run, or delete {folder}"
-            )
+
+    def on_train_start(self, trainer, module) -> None:
+        for config in trainer.lr_scheduler_configs:
+            schedule = config.scheduler
+            if isinstance(schedule, LambdaLR):
+                shares = [share(schedule.last_epoch) for share in schedule.lr_lambdas]
+                groups = schedule.optimizer.param_groups
+                for group, base, share in zip(groups, schedule.base_lrs, shares, strict=True):
+                    group["lr"] = base * share
 
 
-def _flat(tree: object, prefix: str = "") -> dict[str, object]:
-    """{"a": {"b": 1}} as {"a.b": 1}."""
-    if not isinstance(tree, dict):
-        return {prefix: tree}
-    leaves: dict[str, object] = {}
-    for key, value in tree.items():
-        leaves |= _flat(value, f"{prefix}.{key}" if prefix else str(key))
-    return leaves
+def _listed(asked: object) -> list:
+    """What a setting of the Trainer holds, which may be one thing, several or none."""
+    if not asked:
+        return []
+    return list(asked) if isinstance(asked, Iterable) else [asked]
 
 
 def _quieten() -> None:

@@ -1,45 +1,68 @@
-"""One line for what is wrong with a config: the deepest cause, and the nearest known name."""
+"""One line for what is wrong with a config: the deepest cause, and the nearest known names."""
 
 from __future__ import annotations
 
 import inspect
-import re
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from dataclasses import is_dataclass
 from difflib import get_close_matches
-from typing import get_type_hints
+from typing import get_args, get_type_hints
 
 from jsonargparse import ArgumentError
+from lightning import Callback
+from lightning.pytorch.loggers import Logger
+from lightning.pytorch.utilities.exceptions import MisconfigurationException
 from torch.nn import Module
 
 from fovea.command import UserError
 
-UNKNOWN = re.compile(r"(?:Option|accept option) '([^']+)'|unrecognized arguments: --([^\s=]+)")
+FAULTS = (ArgumentError, ValueError, MisconfigurationException, ModuleNotFoundError)
+"""What parsing and building raise where a config is wrong, among others."""
 
 
 def explain(fault: Exception, roots: Iterable[type]) -> UserError | None:
     """The mistake behind a parser's error, or None where `fault` is no mistake of the user's.
 
     Args:
-        fault: what jsonargparse raised; it wraps its causes several times over.
+        fault: one of FAULTS; jsonargparse wraps its causes several times over.
         roots: the classes that a config builds, whose settings are the known names.
     """
     causes = list(_causes(fault))
     for cause in causes:
         if isinstance(cause, UserError):
             return cause
-    said = [" ".join(str(cause).split()) for cause in causes if isinstance(cause, ArgumentError)]
-    if not said:
+        if isinstance(cause, ModuleNotFoundError) and cause.name is None:
+            return UserError(str(cause).partition("\n")[0])  # Lightning's, of a logger's package
+    if not any(isinstance(cause, ArgumentError | MisconfigurationException) for cause in causes):
         return None
-    unknown = UNKNOWN.search(said[-1])
-    if not unknown:
-        if "Union" in said[-1]:
-            return UserError(f"model: {causes[-1]}")
-        return UserError(said[-1].replace("Parser key", "setting").replace("typing.", ""))
-    name = (unknown[1] or unknown[2]).rpartition(".")[2]
-    close = get_close_matches(name, set(_settings(roots)), n=1)
-    hint = f": did you mean {close[0]!r}?" if close else ": --help lists the known ones"
-    return UserError(f"unknown setting {name!r}{hint}")
+    texts = [" ".join(str(cause).split()) for cause in causes]
+    reason = texts[-1]
+    if isinstance(causes[-1], KeyError):  # "Group 'encoder' does not accept option 'ptch'"
+        return _unknown("setting", reason.split("'")[-2], _settings(_reached(roots)))
+    if given := _after("unrecognized arguments: ", reason):  # "--encoder.ptch=3"
+        name = given.split()[0].split("=")[0].lstrip("-").rpartition(".")[2]
+        return _unknown("setting", name, _settings(_reached(roots)))
+    classes = [kind.__name__ for kind in _reached(roots)]
+    if name := _after("Expected a dot import path string: ", reason):
+        return _unknown("class", name, classes)
+    paths = [text.split("'")[1] for text in texts if _after("Problem with given class_path", text)]
+    if paths and isinstance(causes[-1], ImportError | AttributeError):
+        return _unknown("class", paths[-1], classes)
+    keys = [text.split('"')[1] for text in texts if _after('Parser key "', text)]
+    plain = reason.replace("a <class '", "").replace("'>", "").replace("typing.", "")
+    return UserError(f"setting {keys[-1]}: {plain}" if keys else texts[0])
+
+
+def _after(beginning: str, text: str) -> str:
+    """What follows a beginning; empty where `text` begins otherwise."""
+    return text.removeprefix(beginning) if text.startswith(beginning) else ""
+
+
+def _unknown(what: str, name: str, known: Iterable[str]) -> UserError:
+    close = get_close_matches(name.rpartition(".")[2], set(known), n=3)
+    meant = f"did you mean {' or '.join(map(repr, close))}?" if close else "see --help"
+    return UserError(f"unknown {what} {name!r}: {meant}")
 
 
 def _causes(fault: BaseException | None) -> Iterator[BaseException]:
@@ -48,25 +71,44 @@ def _causes(fault: BaseException | None) -> Iterator[BaseException]:
         fault = fault.__cause__ or fault.__context__
 
 
-def _settings(roots: Iterable[type]) -> Iterator[str]:
-    """The names of all settings of these classes, their parents and children.
-
-    Also of the modules and dataclasses that are settings of theirs.
-    """
-    for root in roots:
-        for kind in {*root.__mro__[:-1], *_children(root)}:
-            init = kind.__dict__.get("__init__")
-            if init is None:
-                continue
-            yield from inspect.signature(init).parameters
-            for hint in get_type_hints(init).values():
-                if is_dataclass(hint):
-                    yield from hint.__dataclass_fields__
-                elif isinstance(hint, type) and issubclass(hint, Module):
-                    yield from _settings([hint])
+def _settings(kinds: Iterable[type]) -> Iterator[str]:
+    """The names of the settings of these classes."""
+    for kind in kinds:
+        if is_dataclass(kind):
+            yield from kind.__dataclass_fields__
+        elif "__init__" in vars(kind):
+            yield from inspect.signature(kind.__init__).parameters
 
 
-def _children(kind: type) -> Iterator[type]:
-    for child in kind.__subclasses__():
-        yield child
-        yield from _children(child)
+def _reached(roots: Iterable[type]) -> set[type]:
+    """These classes, their parents and children, and those that settings of theirs can be."""
+    reached: set[type] = set()
+    waiting = list(roots)
+    while waiting:
+        kind = waiting.pop()
+        if kind not in reached:
+            reached.update(kind.__mro__[:-1])
+            waiting += kind.__subclasses__()
+            waiting += (hint for one in kind.__mro__[:-1] for hint in _hints(one))
+    return reached
+
+
+def _hints(kind: type) -> Iterator[type]:
+    """The classes that a class's own settings can be, of those that have settings themselves."""
+    hints: dict[str, object] = {}
+    if "__init__" in vars(kind):
+        with suppress(NameError):  # what only type checkers import
+            hints = get_type_hints(kind.__init__)
+    for hint in hints.values():
+        for part in _parts(hint):
+            ours = part.__module__.startswith(("fovea.", "lightning."))
+            if ours and (is_dataclass(part) or issubclass(part, Module | Logger | Callback)):
+                yield part
+
+
+def _parts(hint: object) -> Iterator[type]:
+    """The classes in an annotation: of `list[Logger] | None`, Logger and NoneType."""
+    if isinstance(hint, type) and not get_args(hint):
+        yield hint
+    for part in get_args(hint):
+        yield from _parts(part)

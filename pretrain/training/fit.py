@@ -1,38 +1,84 @@
-"""`fovea pretrain fit`: train an objective on recordings and export its encoder."""
+"""`fovea pretrain fit`: train an objective on recordings, export its encoder."""
 
 from __future__ import annotations
 
-from lightning import Callback
+from lightning import Callback, Trainer
 
 from fovea.pretrain.data import Windows
-from fovea.pretrain.encoders.folder import export_encoder
+from fovea.pretrain.encoders.encoder import Encoder
+from fovea.pretrain.encoders.folder import export_encoder, load_encoder
 from fovea.pretrain.objectives.base import Objective
-from fovea.pretrain.training.cli import FitCLI
+from fovea.pretrain.training.cli import FitCLI, say
 from fovea.pretrain.training.monitor import CollapseMonitor
 from fovea.pretrain.training.progress import Progress
+from fovea.weights import check_shapes
 
 DESCRIPTION = """Pretrain an encoder on recordings and export it to RUN/encoder. The same command
-again goes on after a kill, bit for bit, or says that the run is done. Any setting of the config
-can be given here: --model.init_args.optimisation.lr 0.001, --data.batch 256."""
+again goes on after a kill, bit for bit, or says that the run is done. Any setting of the config can
+be given here: --model VICReg --model.optimisation.lr 0.001 --data.batch_size 256. --print_config
+shows all that hold; --model.help VICReg shows those of an objective."""
 
 
 class PretrainCLI(FitCLI):
+    room = "fovea.pretrain"
+    families = ("fovea.pretrain.objectives",)
     kind = "pretrain"
+    length = "trainer.max_steps"
+
+    def __init__(self, args: list[str]):
+        super().__init__(Objective, Windows, args, DESCRIPTION)
 
     def title(self) -> str:
         return f"{type(self.model).__name__} on {', '.join(self.datamodule.frames.games)}"
 
     def facts(self) -> dict:
-        return {"data": self.datamodule.frames.data, "batch": self.datamodule.batch}
+        return {"data": self.datamodule.frames.data, "batch": self.datamodule.batch_size}
 
     def own_callbacks(self) -> list[Callback]:
-        progress = Progress(self.folder.name, "samples", self.datamodule.batch)
+        progress = Progress(self.folder.name, "samples", self.datamodule.batch_size)
         return [CollapseMonitor(), progress]
+
+    def add_arguments_to_parser(self, parser) -> None:
+        super().add_arguments_to_parser(parser)
+        parser.add_argument(
+            "--init_from",
+            type=str | None,
+            help="encoder that a new run begins with: a run or encoder folder, or hf-hub:ORG/NAME; "
+            "of the same size, patch, stack and screen",
+        )
+
+    def instantiate_trainer(self, **kwargs) -> Trainer:
+        self.set_schedule()
+        if self.config.init_from and not self.checkpoint():
+            begin_with(self.model, self.config.init_from)
+        return super().instantiate_trainer(**kwargs)
+
+
+def begin_with(model: Objective, ref: str) -> None:
+    """Give the encoder of a new model, and its teachers, the weights of the one that `ref` names.
+
+    Raises UserError where that is no encoder, or one of another shape.
+    """
+    given = load_encoder(ref).state_dict()
+    check_shapes(
+        model.encoder.state_dict(),
+        given,
+        lambda name, theirs, ours: (
+            f"init_from {ref}: weight {name} is {theirs or 'missing'} there and "
+            f"{ours or 'unknown'} in this encoder: give model.init_args.encoder the size, patch, "
+            "stack and screen of that one"
+        ),
+    )
+    encoders = [module for module in model.modules() if isinstance(module, Encoder)]
+    for encoder in encoders:
+        encoder.load_state_dict(given)
+    weights = sum(weight.numel() for weight in given.values())
+    say(f"encoder: begins with {weights:,} weights of {ref}; the rest of the model is new")
 
 
 def fit(args: list[str]) -> None:
-    """Run the command with these arguments."""
-    cli = PretrainCLI(Objective, Windows, args, DESCRIPTION)
+    """Run `fovea pretrain fit` with these arguments."""
+    cli = PretrainCLI(args)
     with cli.stack:
         if cli.fit():
             steps = cli.trainer.global_step
@@ -41,9 +87,11 @@ def fit(args: list[str]) -> None:
                 "games": list(cli.datamodule.frames.games),
                 "data_sha256": cli.datamodule.frames.data,
                 "steps": steps,
-                "samples": steps * cli.datamodule.batch,
+                "samples": steps * cli.datamodule.batch_size,
                 "seed": cli.config.seed_everything,
             }
+            if cli.config.init_from:
+                facts["init_from"] = cli.config.init_from
             folder = export_encoder(cli.model.encoder, cli.folder / "encoder", facts)
             cli.done()
             print(f"encoder: {folder}")

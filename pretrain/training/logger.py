@@ -7,7 +7,7 @@ from collections.abc import Mapping
 
 from lightning.pytorch.loggers import Logger
 
-from fovea.runs import Run
+from fovea.runs import RunWriter
 
 UPDATE = 5.0  # seconds between two updates of run.json, each of which waits for the disk
 
@@ -18,13 +18,13 @@ class RunLogger(Logger):
     name = version = ""
     first = 0  # the number of the first step
 
-    def __init__(self, run: Run):
+    def __init__(self, run: RunWriter):
         super().__init__()
         self.run, self.updated = run, float("-inf")
 
     def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
         self.run.log(step, {name: value for name, value in metrics.items() if name != "epoch"})
-        self.run.record["step"] = step + 1 - self.first  # for whoever updates run.json next
+        self.run.record.step = step + 1 - self.first  # for whoever updates run.json next
         if time.monotonic() > self.updated + UPDATE:
             self.run.update()
             self.updated = time.monotonic()

@@ -5,6 +5,8 @@ from __future__ import annotations
 import torch
 from lightning import Callback, LightningModule, Trainer
 
+from fovea.metrics import FEATURE_STD
+
 
 class Collapsed(RuntimeError):
     """The run is lost from a step on; its text says which and why."""
@@ -35,7 +37,7 @@ class CollapseMonitor(Callback):
         if trainer.global_step % self.every:
             return
         self.look(module)
-        spread = module.notes.get("feature_std")
+        spread = module.notes.get(FEATURE_STD)
         self.low = self.low + 1 if spread is not None and spread < self.least else 0
         if self.low >= self.patience:
             raise Collapsed(

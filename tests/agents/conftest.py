@@ -29,7 +29,7 @@ def command(monkeypatch: pytest.MonkeyPatch) -> Callable[..., int]:
     def call(*arguments: object) -> int:
         monkeypatch.setattr(sys, "argv", ["agents", *map(str, arguments)])
         with pytest.raises(SystemExit) as ended:
-            main(run)
+            main(lambda: run([*map(str, arguments)]))
         return ended.value.code
 
     return call

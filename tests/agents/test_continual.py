@@ -84,6 +84,7 @@ def played(encoder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder / "run"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", sorted(path.stem for path in CONFIGS.glob("continual*.yaml")))
 def test_every_method_of_a_config_is_one_that_can_be_built(
     name: str, encoder: Path, recordings: Path, tmp_path: Path
@@ -96,6 +97,7 @@ def test_every_method_of_a_config_is_one_that_can_be_built(
     assert list(sequence.agents) == list(yaml.safe_load(text)["methods"])
 
 
+@pytest.mark.slow
 def test_agents_are_told_of_the_next_game_and_can_be_loaded(
     encoder: Path, recordings: Path, tmp_path: Path
 ) -> None:
@@ -112,6 +114,7 @@ def test_agents_are_told_of_the_next_game_and_can_be_loaded(
     assert choice.weights[used].max() < 0.01 * choice.weights[~used].min()
 
 
+@pytest.mark.slow
 def test_the_tables_hold_every_game_after_every_game(played: Path) -> None:
     record = read_run(played)
     found = record["continual"]
@@ -163,6 +166,7 @@ def test_what_goes_on_to_the_next_game(
     assert len(fresh) == len(before) > 100
 
 
+@pytest.mark.slow
 def test_one_agent_for_all_games_sees_them_all_on_the_scale_of_all(
     encoder: Path, tmp_path: Path
 ) -> None:
@@ -207,6 +211,7 @@ def test_games_alone_forget_nothing_and_ewc_held_its_encoder_back(played: Path) 
     assert max(penalties) > 0
 
 
+@pytest.mark.slow
 def test_a_sequence_that_is_killed_again_and_again_ends_the_same(
     played: Path, encoder: Path, tmp_path: Path, failing: Callable[..., None]
 ) -> None:
@@ -232,6 +237,7 @@ def steady(text: str) -> set[str]:
     return {line for line in text.splitlines() if "_per_second" not in line}
 
 
+@pytest.mark.slow
 def test_a_finished_sequence_says_so(
     played: Path, encoder: Path, tmp_path: Path, capsys: pytest.CaptureFixture
 ) -> None:

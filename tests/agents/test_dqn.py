@@ -92,6 +92,7 @@ VARIANTS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("variant", VARIANTS)
 def test_a_corridor_is_solved_exactly(variant: str, tmp_path: Path) -> None:
     batch, values = chain()
@@ -103,6 +104,7 @@ def test_a_corridor_is_solved_exactly(variant: str, tmp_path: Path) -> None:
     torch.testing.assert_close(found, values, rtol=0, atol=0.05 if variant == "noisy" else 0.01)
 
 
+@pytest.mark.slow
 def test_the_identity_is_learnt_exactly(tmp_path: Path) -> None:
     """Four states in turn, and the action of the state's own number pays 1: worth 2 at 0.5."""
     state, action = torch.cartesian_prod(torch.arange(4), torch.arange(4)).T

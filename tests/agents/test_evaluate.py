@@ -48,6 +48,7 @@ def frames(path: Path) -> list[np.ndarray]:
     return read
 
 
+@pytest.mark.slow
 def test_an_evaluation_is_scored_filmed_and_not_done_twice(
     trained: Path, command: Callable[..., int], capsys: pytest.CaptureFixture
 ) -> None:
@@ -86,6 +87,7 @@ def test_an_evaluation_is_scored_filmed_and_not_done_twice(
     assert len(read_run(trained)["evaluation"]["returns"]) == PROTOCOLS["machado"].episodes
 
 
+@pytest.mark.slow
 def test_returns_are_those_of_a_plain_loop_over_each_environment(trained: Path) -> None:
     loaded = load_agent(trained)
     quota, returns, lengths = quotas(5, 2), [[], []], [[], []]

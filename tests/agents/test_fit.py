@@ -18,7 +18,7 @@ from fovea.command import UserError
 from fovea.pretrain.encoders.folder import export_encoder, load_encoder
 from fovea.pretrain.encoders.vit import Shape, build
 from fovea.pretrain.training.checkpoint import newest
-from fovea.runs import Run, read_run
+from fovea.runs import RunWriter, read_run
 
 ROOT = Path(__file__).parents[2]
 CONFIGS = ROOT / "agents" / "configs"
@@ -77,6 +77,7 @@ def rows(run: Path) -> dict[tuple[str, str], str]:
     return {(step, name): value for step, name, value in cells if not name.endswith("_per_second")}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("config", SINGLE)
 def test_every_config_trains_two_updates_and_a_frozen_encoder_does_not_move(
     config: str, encoder: Path, tmp_path: Path, request: pytest.FixtureRequest
@@ -107,6 +108,7 @@ def test_every_config_trains_two_updates_and_a_frozen_encoder_does_not_move(
     assert LOGGED[kind] <= names
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("config", "steps", "every"),
     [("dqn", 224, 9), ("der", 224, 9), ("ppo_frozen", 256, 7), ("ppo_nature", 96, 7)],
@@ -146,7 +148,7 @@ def test_a_killed_run_ends_as_the_run_that_was_never_killed(
 
 
 def test_run_json_is_not_written_at_every_log_and_ends_with_the_last_step(tmp_path: Path) -> None:
-    run = Run(tmp_path, "agent", "DQN in Pong")
+    run = RunWriter(tmp_path, "agent", "DQN in Pong")
     logger = StepLogger(run)
     for step in (8, 16, 24):
         logger.log_metrics({"loss": 0.5}, step)
@@ -168,8 +170,9 @@ def test_a_finished_run_says_so_and_other_settings_are_refused(
     config.write_text(yaml.safe_dump(settings))
     fit(arguments("ppo_frozen", encoder, tmp_path, "--data.total_steps", "32"))
     assert f"{tmp_path}: already done (32 steps)" in capsys.readouterr().out
-    with pytest.raises(UserError, match=r"holds a run with data\.total_steps = 32, not 64"):
-        fit(arguments("ppo_frozen", encoder, tmp_path, "--data.total_steps", "64"))
+    with pytest.raises(UserError, match=r"holds a run with data\.num_envs = 2, not 4"):
+        fit(arguments("ppo_frozen", encoder, tmp_path,
+                      "--data.total_steps", "64", "--data.num_envs", "4"))  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -240,3 +243,59 @@ def test_rollouts_longer_than_the_run_are_refused(encoder: Path, tmp_path: Path)
     with pytest.raises(UserError, match="is less than one rollout of 16 steps of 2 environments"):
         fit(arguments("ppo_frozen", encoder, tmp_path / "run", "--data.total_steps", "31"))
     assert not (tmp_path / "run").exists()
+
+
+def test_the_help_names_every_agent_and_a_short_name_is_enough(
+    encoder: Path, tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    with pytest.raises(SystemExit):
+        fit(["--help"])
+    said = capsys.readouterr().out
+    assert all(f".{name}" in said for name in ("DQN", "PPO", "CalQL", "Cloned"))
+    fit(["--model", "PPO", "--model.encoder", "LoRA", "--model.encoder.encoder", str(encoder),
+         "--model.num_steps", "16", "--data.game", "pong", "--data.num_envs", "2", "--data.total_steps", "32",
+         "--run", str(tmp_path)])  # fmt: skip
+    assert read_run(tmp_path).title == "PPO in Pong, encoder lora"
+    with pytest.raises(UserError, match="unknown class 'LoRa': did you mean 'LoRA'"):
+        fit(arguments("ppo_frozen", encoder, tmp_path / "new", "--model.encoder", "LoRa"))
+
+
+@pytest.mark.parametrize(
+    ("config", "first", "last", "every"),
+    [("dqn_frozen", 104, 140, 20), ("ppo_frozen", 64, 128, 32)],
+)
+def test_a_finished_run_goes_on_as_one_that_was_longer_from_the_start(
+    config: str, first: int, last: int, every: int, encoder: Path, tmp_path: Path,
+    capsys: pytest.CaptureFixture,
+) -> None:  # fmt: skip
+    """Where no schedule depends on the length; with a checkpoint at the same update."""
+    same_rate = ("--model.init_args.anneal_lr", "false", "--data.max_frames", 40)
+    if config == "dqn_frozen":
+        same_rate += ("--model.init_args.per_alpha", 0)
+    for steps in (first, last):
+        fit(arguments(config, encoder, tmp_path / "grown", *same_rate, "--data.total_steps", steps))
+    assert "data.total_steps was" in (said := capsys.readouterr().out)
+    assert "nothing in it depends on its length" in said
+    fit(arguments(config, encoder, tmp_path / "straight", *same_rate, "--data.total_steps", last,
+                  "--checkpoint_every", every))  # fmt: skip
+    ours, theirs = saved(tmp_path / "grown"), saved(tmp_path / "straight")
+    for part in ("state_dict", "optimizer_states", "lr_schedulers", "global_step", "AtariTask"):
+        assert same(ours[part], theirs[part]), part
+    assert read_run(tmp_path / "grown").history[1]["changed"] == {"data.total_steps": [first, last]}
+
+
+def test_growing_says_what_it_does_to_the_schedules_of_an_agent(
+    encoder: Path, tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    annealed = ("--model.init_args.anneal_lr", "true", "--model.init_args.lr", 0.001)
+    fit(arguments("ppo_frozen", encoder, tmp_path, *annealed, "--data.total_steps", 32))
+    fit(arguments("ppo_frozen", encoder, tmp_path, *annealed, "--data.total_steps", 64))
+    # Of 16 updates all were done, the last of them at a sixteenth; of 32 the half.
+    assert "goes on with learning rate 0.0005, not 6.25e-05 (--keep" in capsys.readouterr().out
+    fit(arguments("ppo_frozen", encoder, tmp_path, *annealed, "--data.total_steps", 96,
+                  "--keep_schedule", "true"))  # fmt: skip
+    said = capsys.readouterr().out
+    assert "its schedules stay those of 64 steps" in said
+    assert saved(tmp_path)["optimizer_states"][0]["param_groups"][0]["lr"] == 0.001 / 32
+    with pytest.raises(UserError, match=r"data.total_steps 64: .* has done 96 steps already"):
+        fit(arguments("ppo_frozen", encoder, tmp_path, *annealed, "--data.total_steps", 64))

@@ -217,6 +217,7 @@ def test_each_row_gets_its_own_head() -> None:
     )
 
 
+@pytest.mark.slow
 def test_screens_of_a_game_find_the_keys_it_was_learnt_with(recordings: Path) -> None:
     """Each game learns one key by itself, named by nothing but its screens."""
     pool, played = small().pool, {}
@@ -310,6 +311,7 @@ def test_damaged_recordings_are_refused_by_name(
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.slow
 def test_an_agent_needs_its_recordings_only_to_begin(
     encoder: Path, recordings: Path, tmp_path: Path
 ) -> None:
@@ -323,6 +325,7 @@ def test_an_agent_needs_its_recordings_only_to_begin(
     assert load_agent(run).agent.extractor.encoder.pool.choice.centred
 
 
+@pytest.mark.slow
 def test_an_interrupted_run_ends_as_the_run_that_was_not_usage_and_keys_included(
     encoder: Path, tmp_path: Path, failing: Callable[..., None], monkeypatch: pytest.MonkeyPatch
 ) -> None:

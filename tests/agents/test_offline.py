@@ -34,6 +34,7 @@ def memory(folder: Path, way: type = FineTuned, **settings) -> tuple[Recorded, C
     return task.experience, agent, Frames.load([folder], ["breakout"])
 
 
+@pytest.mark.slow
 def test_recorded_steps_are_what_frames_say(recordings: Path) -> None:
     experience, agent, frames = memory(recordings)
     replay, to_go = experience.memory
@@ -118,6 +119,7 @@ def arguments(config: str, encoder: Path, run: Path, *more: object) -> list[str]
     ]
 
 
+@pytest.mark.slow
 def test_a_run_begins_with_the_weights_of_another_and_plays_with_them_at_once(
     recordings: Path, encoder: Path, tmp_path: Path
 ) -> None:
@@ -150,6 +152,7 @@ def cloned(recordings: Path, encoder: Path, tmp_path_factory: pytest.TempPathFac
     return run
 
 
+@pytest.mark.slow
 def test_who_is_cloned_is_where_a_ppo_begins(cloned: Path, encoder: Path, tmp_path: Path) -> None:
     ppo = tmp_path / "ppo"
     fit(arguments("ppo_frozen", encoder, ppo, "--init_from", cloned, "--model.init_args.lr", 0,

@@ -75,6 +75,7 @@ def filled(
     return memory, steps, priorities
 
 
+@pytest.mark.slow
 @settings(deadline=None, max_examples=100)
 @given(rows, st.integers(8, 20), st.integers(1, 3), st.integers(1, 3))
 def test_samples_never_cross_episodes_and_every_step_can_be_sampled(
@@ -152,6 +153,7 @@ def test_a_replay_that_does_not_fit_is_refused_and_the_size_that_it_names_fits(
     assert list(tmp_path.iterdir()) == []  # room is taken with the first step
 
 
+@pytest.mark.slow
 def test_stored_features_are_those_of_the_screens_that_would_have_been_stored() -> None:
     encoder = build(Shape(patch=42)).eval()
     drawn = {}

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import csv
-import json
 from pathlib import Path
 
 import numpy as np
 import pytest
 import yaml
 
-from fovea.analysis import agent_table as scores
 from fovea.analysis import study
-from fovea.analysis.__main__ import parser
+from fovea.analysis.agent_table import AgentScores
 from fovea.command import UserError
+from fovea.runs import RunWriter, read_run
+from fovea.schema import Evaluation
 
 ROOT = Path(__file__).parents[2]
 AGENTS = ROOT / "analysis" / "studies" / "agents.yaml"
@@ -31,7 +31,7 @@ def test_every_run_of_a_seed_is_trained_on_the_seeds_encoder_and_evaluated() -> 
     given = dict(zip(fit[4::2], map(str, fit[5::2]), strict=True))
     assert given == {
         "--run": "out/seed-2/pong/dqn_summary", "--seed_everything": "2", "--data.game": "pong",
-        "--data.steps": "100000", "--trainer.accelerator": "cpu",
+        "--data.total_steps": "100000", "--trainer.accelerator": "cpu",
         f"--{ENCODER}": "runs/objectives/seed-2/recipe", "--checkpoint_every": "10000",
         "--data.protocol": "atari_100k", "--model.init_args.features": "summary",
     }  # fmt: skip
@@ -54,18 +54,23 @@ def test_a_study_of_agents_from_file_to_table(
     }  # fmt: skip
     (tmp_path / "small.yaml").write_text(yaml.safe_dump(content))
     out = tmp_path / "out"
-    command = ["study", str(tmp_path / "small.yaml"), "--out", str(out), "--jobs", "2"]
-    args = parser().parse_args([*command, "--accelerator", "cpu"])
-    args.run(args)
-    run = json.loads((out / "seed-3" / "breakout" / "ppo" / "run.json").read_text())
-    assert (run["seed"], run["step"], run["evaluation"]["episodes"]) == (3, 32, 1)
+    command = [str(tmp_path / "small.yaml"), "--out", str(out), "--jobs", "2",
+               "--accelerator", "cpu"]  # fmt: skip
+    study.run(command)
+    run = read_run(out / "seed-3" / "breakout" / "ppo")
+    assert (run.seed, run.step, run.evaluation.episodes) == (3, 32, 1)
     with open(out / "study.csv", newline="") as file:
         (row,) = csv.DictReader(file)
-    assert float(row["return"]) == run["evaluation"]["mean"]
-    assert f"| ppo | {run['evaluation']['hns']:.3f} |" in (out / "study.md").read_text()
+    assert float(row["return"]) == run.evaluation.mean
+    assert f"| ppo | {run.evaluation.hns:.3f} |" in (out / "study.md").read_text()
     log = (out / "seed-3" / "breakout" / "ppo.log").read_text()
     assert "next: fovea agents evaluate" in log
     assert "the random agent, 30.5 a human tester" in log
+    written = (out / "study.md").read_text()
+    study.run(command)
+    assert (out / "study.md").read_text() == written
+    # Neither training nor evaluation was even started: they would have written to the log.
+    assert (out / "seed-3" / "breakout" / "ppo.log").read_text() == log
 
 
 def test_returns_scores_and_differences_by_hand(tmp_path: Path) -> None:
@@ -76,12 +81,13 @@ def test_returns_scores_and_differences_by_hand(tmp_path: Path) -> None:
             write(tmp_path / f"seed-{seed}" / game / "mine", score, SCORED[game, score])
             write(tmp_path / f"seed-{seed}" / game / "other", 0, -0.25, speeds=())
     games, pairs = ["freeway", "breakout"], [["mine", "other"], ["mine", "absent"]]
-    found = scores.table(tmp_path, ["mine", "other"], games, [0, 1], pairs)
-    np.testing.assert_allclose(found["hns"]["mine"], [[0.5, 0.0], [2.0, 0.5]])
-    np.testing.assert_allclose(found["mean"]["mine"], [[14.8, 1.7], [59.2, 16.1]])
-    assert list(found["differences"]) == ["mine - other"]
-    np.testing.assert_allclose(found["differences"]["mine - other"], [[0.75, 0.25], [2.25, 0.75]])
-    text = scores.written("By hand", found)["study.md"]
+    found = AgentScores.read(tmp_path, ["mine", "other"], games, [0, 1], pairs)
+    np.testing.assert_allclose(found.hns["mine"], [[0.5, 0.0], [2.0, 0.5]])
+    np.testing.assert_allclose(found.mean["mine"], [[14.8, 1.7], [59.2, 16.1]])
+    differences = found.differences()
+    assert list(differences) == ["mine - other"]
+    np.testing.assert_allclose(differences["mine - other"], [[0.75, 0.25], [2.25, 0.75]])
+    text = found.files("By hand")["study.md"]
     # Each game draws its runs for itself: one time in sixteen the worse of both, or the better.
     assert "| mine | 0.750 (0.250 to 1.250) | 0.500 (0.250 to 1.250) | 2,000 | 300 |" in text
     assert "| other | -0.250 (-0.250 to -0.250) | -0.250 (-0.250 to -0.250) | 2,000 |  |" in text
@@ -99,7 +105,7 @@ SCORED = {("freeway", 14.8): 0.5, ("freeway", 59.2): 2.0,
 
 def test_one_seed_has_every_score_and_no_interval(tmp_path: Path) -> None:
     write(tmp_path / "seed-4" / "freeway" / "mine", 14.8, 0.5)
-    files = scores.written("One", scores.table(tmp_path, ["mine"], ["freeway"], [4], []))
+    files = AgentScores.read(tmp_path, ["mine"], ["freeway"], [4], []).files("One")
     assert "| mine | 14.8 | 0.500 |" in files["study.md"]
     assert files["study.csv"] == (
         "run,seed,game,return,hns,episodes,steps\nmine,4,freeway,14.8,0.5,5,2000\n"
@@ -107,16 +113,14 @@ def test_one_seed_has_every_score_and_no_interval(tmp_path: Path) -> None:
 
 
 def test_samples_are_refused_where_there_are_none(tmp_path: Path) -> None:
-    command = ["study", str(AGENTS), "--out", str(tmp_path), "--samples", "64"]
-    args = parser().parse_args(command)
     with pytest.raises(UserError, match="--samples 64 is of encoders and this is a study of"):
-        args.run(args)
+        study.run([str(AGENTS), "--out", str(tmp_path), "--samples", "64"])
 
 
 def write(run: Path, score: float, hns: float, speeds: tuple[int, ...] = (100, 300, 900)) -> None:
     """A run folder as an agent of 2,000 steps leaves it after five episodes of evaluation."""
-    run.mkdir(parents=True)
-    found = {"returns": [score] * 5, "mean": score, "hns": hns, "episodes": 5, "trained": 2000}
-    (run / "run.json").write_text(json.dumps({"kind": "agent", "evaluation": found}))
-    lines = [f"{step},steps_per_second,{speed}\n" for step, speed in enumerate(speeds)]
-    (run / "metrics.csv").write_text("step,name,value\n" + "".join(lines))
+    writer = RunWriter(run, "agent", "Agent")
+    for step, speed in enumerate(speeds):
+        writer.log(step, {"steps_per_second": speed})
+    found = Evaluation(returns=[score] * 5, mean=score, hns=hns, episodes=5, trained=2000)
+    writer.update(state="done", evaluation=found)

@@ -12,44 +12,45 @@ import plotly.graph_objects
 import pytest
 
 import report_samples as samples
-from fovea.analysis.report import report
+from fovea.analysis import report
+from fovea.schema import ContinualMethod, ContinualRecord
 
 GAMES = ["pong", "breakout"]
 FINAL = {"alone": [1.0, 1.0], "l2m": [0.8, 0.6], "fine_tuned": [0.1, 0.9]}
 
 
-def method(final: list[float], own: list[float], per_game: str = "nothing") -> dict:
+def method(final: list[float], own: list[float], task_aware: str = "none") -> ContinualMethod:
     """What run.json holds of a method; `own` are the scores at the end of each game's training."""
-    return {
-        "per_game": per_game,
-        "returns": [[10 * own[0], None], [10 * final[0], 10 * final[1]]],
-        "scores": [[own[0], None], final],
-        "average_performance": float(np.mean(final)),
-        "forgetting": (own[0] - final[0]) / 2,
-        "forward_transfer": None if per_game == "agent" else 0.25,
-        "areas": [0.4, 0.5],
-    }
+    return ContinualMethod(
+        task_aware=task_aware,
+        returns=[[10 * own[0], None], [10 * final[0], 10 * final[1]]],
+        scores=[[own[0], None], final],
+        average_performance=float(np.mean(final)),
+        forgetting=(own[0] - final[0]) / 2,
+        forward_transfer=None if task_aware == "agent" else 0.25,
+        areas=[0.4, 0.5],
+    )
 
 
 def sequence(folder: Path, shift: float = 0.0, **fields: object) -> Path:
     """A run folder of three methods in two games."""
-    record = {
-        "games": GAMES,
-        "steps": 1000,
-        "episodes": 10,
-        "reference": "alone",
-        "low": [-20.7, 1.7],
-        "high": [10.0, 12.0],
-        "methods": {
+    record = ContinualRecord(
+        games=GAMES,
+        steps=1000,
+        episodes=10,
+        reference="alone",
+        low=[-20.7, 1.7],
+        high=[10.0, 12.0],
+        methods={
             name: method([score - shift for score in final], [0.9, final[1]],
-                         "agent" if name == "alone" else "nothing")
+                         "agent" if name == "alone" else "none")
             for name, final in FINAL.items()
         },
-    }  # fmt: skip
-    lines = [
-        f"{step},{name}/return,{float(step)}\n" for name in FINAL for step in range(100, 2001, 100)
+    )  # fmt: skip
+    logged = [
+        (step, {f"{name}/return": float(step)}) for name in FINAL for step in range(100, 2001, 100)
     ]
-    return samples.run(folder, "continual", lines, continual=record, **fields)
+    return samples.run(folder, "continual", logged, continual=record, **fields)
 
 
 def page(place: Path, out: Path) -> tuple[str, dict]:
@@ -78,7 +79,7 @@ def test_the_table_holds_the_three_numbers_of_each_method(shown: tuple) -> None:
     assert float(found["l2m"]["average performance"]) == pytest.approx(0.7)
     assert float(found["fine_tuned"]["forgetting"]) == pytest.approx(0.4)
     assert found["alone"]["forward transfer"] == ""
-    assert found["alone"]["told the game"] == "for all of it"
+    assert found["alone"]["task-aware"] == "the whole agent"
     assert float(found["l2m"]["Breakout"]) == 0.6
     assert "1 run: 1 continual play" in text
     assert "Pong and Breakout, in this order, 1,000 steps each" in text
@@ -137,6 +138,17 @@ def test_runs_of_one_sequence_are_put_together_with_intervals(tmp_path: Path) ->
     low, high = (float(l2m[f"score, 95 % {end}"]) for end in ("low", "high"))
     assert 0.6 < low < float(l2m["score"]) < high < 0.75
     assert found["alone"]["forward transfer"] == ""
+
+
+def test_a_record_of_version_0_1_is_read(tmp_path: Path) -> None:
+    place = sequence(tmp_path / "runs" / "games")
+    record = json.loads((place / "run.json").read_text())
+    for one in record["continual"]["methods"].values():
+        one["per_game"] = {"none": "nothing"}.get(way := one.pop("task_aware"), way)
+    (place / "run.json").write_text(json.dumps(record))
+    page(tmp_path / "runs", tmp_path / "out")
+    found = {row["method"]: row for row in rows(tmp_path / "out" / "data" / "continual-games.csv")}
+    assert [found[name]["task-aware"] for name in FINAL] == ["the whole agent", "no", "no"]
 
 
 def test_a_sequence_that_has_just_begun_says_so(tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 import csv
 import json
+import shutil
 import subprocess
 import sys
 from html.parser import HTMLParser
@@ -10,10 +11,13 @@ import plotly.graph_objects
 import pytest
 
 import report_samples as samples
-from fovea.analysis import agents, attention, curves, figures, html
-from fovea.analysis.report import report
-from fovea.analysis.runs import Curve
+from fovea.analysis import attention, curves, figures, html, report
 from fovea.command import UserError
+from fovea.figures import Comparison, Verdict
+from fovea.metrics import Curve
+from fovea.probes import state
+from fovea.results import Measured
+from fovea.tables import Table
 
 
 class Text(HTMLParser):
@@ -65,6 +69,7 @@ def test_everything_the_page_refers_to_lies_in_its_folder(quickstart):
 
 
 SHEETS = ("screens", "sheet")
+BEFORE_0_2 = Path(__file__).parents[1] / "before_0_2"
 
 
 def test_every_figure_is_one_that_plotly_takes(quickstart):
@@ -79,10 +84,10 @@ def test_the_verdict_holds_the_encoders_against_random_and_raw_pixels(tmp_path):
     samples.run(tmp_path / "p", "probes")
     samples.state(tmp_path / "p", {"good": 0.7, "bad": 0.1, "random": 0.35, "pixels": 0.9})
     text, _ = page(tmp_path, tmp_path / "out")
-    said = text.text[text.text.index("R² of a linear read-out") :]
-    assert "An untrained encoder of the same shape: 0.3" in said
-    assert "(above it: good)" in said
-    assert "(above it: none)" in said
+    verdict = text.text[text.text.index("R² of a linear read-out") :]
+    assert "An untrained encoder of the same shape: 0.3" in verdict
+    assert "(above it: good)" in verdict
+    assert "(above it: none)" in verdict
 
 
 def test_the_verdict_is_the_mean_over_games_of_the_rows_that_say_mean(tmp_path):
@@ -90,8 +95,8 @@ def test_the_verdict_is_the_mean_over_games_of_the_rows_that_say_mean(tmp_path):
     columns = ["game", "category", "variables", "r2", "f1"]
     rows = [["pong", "misc", 1, 0.9, 0.9], ["pong", "mean", 1, 0.2, 0.1]]
     rows += [["freeway", "misc", 1, 0.9, 0.9], ["freeway", "mean", 1, 0.4, 0.1]]
-    tables = [samples.table("categories", "By category", columns, rows)]
-    samples.write_probe(tmp_path / "p", "state", "State", "about", {"mine": tables})
+    found = Measured([Table("categories", "By category", columns, rows)])
+    samples.write_probe(tmp_path / "p", "state", state, {"mine": found})
     text, _ = page(tmp_path, tmp_path / "out")
     assert "mean of 2 games, one training run each: mine 0.30." in text.text
 
@@ -144,39 +149,90 @@ def test_tables_keep_all_rows_in_their_file(quickstart):
     assert len(rows) == 1 + 5 * 3 * (2 + 3 + 4 + 5)
 
 
-def test_a_probe_that_nobody_foresaw_is_shown_by_its_tables(tmp_path):
+LUCK = [["pong", 0.25], ["freeway", None]]
+
+
+def test_a_probe_that_declares_no_figure_is_shown_by_its_tables(tmp_path):
     samples.run(tmp_path / "p", "probes")
-    rows = [["pong", 0.25], ["freeway", None]]
-    tables = [samples.table("guesses", "Guesses", ["game", "luck"], rows, "More is luckier.")]
-    samples.write_probe(tmp_path / "p", "fortune", "Fortune", "How lucky it is.", {"mine": tables})
+    found = Measured([Table("guesses", "Guesses", ["game", "luck"], LUCK, "More is luckier.")])
+    fortune = samples.unknown("Fortune", "How lucky it is.")
+    samples.write_probe(tmp_path / "p", "fortune", fortune, {"mine": found})
     text, _ = page(tmp_path, tmp_path / "out")
     assert ["mine", "pong", "0.250"] in [row[:3] for row in text.rows]
     assert ["mine", "freeway", "–"] in [row[:3] for row in text.rows]
-    for said in ("Fortune", "How lucky it is.", "More is luckier.", "Guesses (2 rows)"):
-        assert said in text.text
+    for shown in ("Fortune", "How lucky it is.", "More is luckier.", "Guesses (2 rows)"):
+        assert shown in text.text
+
+
+def test_a_probe_brings_its_own_figure_verdict_and_place(tmp_path):
+    samples.probes(tmp_path / "p")
+    fortune = samples.unknown(
+        "Fortune", "How lucky it is.", ORDER=2,
+        FIGURES=[Comparison(table="guesses", along="try", choice="game", kind="lines",
+                            measures={"luck / tries": "Luck, a try"}, title="Luck by try")],
+        VERDICT=Verdict(table="guesses", measure="luck", sentence="luck in {games}"),
+    )  # fmt: skip
+    columns = ["game", "try", "luck", "tries"]
+    for encoder, luck in (("mine", 0.5), ("random", 0.25)):
+        rows = [["pong", 1, luck, 2], ["pong", 2, None, 2], ["freeway", 1, luck, 4]]
+        found = Measured([Table("guesses", "Guesses", columns, rows)])
+        samples.write_probe(tmp_path / "p", "fortune", fortune, {encoder: found})
+    text, data = page(tmp_path, tmp_path / "out")
+    (pong,) = data["charts"]["fortune-p"]["Pong"]
+    assert pong["layout"]["title"]["text"] == "Luck, a try"
+    lines = {trace["name"]: (trace["x"], trace["y"]) for trace in pong["data"]}
+    assert lines == {"mine": ([1, 2], [0.25, None]), "random": ([1, 2], [0.125, None])}
+    verdict = text.text[text.text.index("Fortune: luck in 2 games: mine 0.50.") :]
+    assert "An untrained encoder of the same shape: 0.25 (above it: mine)." in verdict
+    sections = [a["id"] for tag, a in text.tags if tag == "section" and "probe" in a["id"]]
+    places = [sections.index(f"probe-{name}") for name in ("state", "fortune", "attention")]
+    assert places == [0, 1, 2]
+
+
+def test_a_figure_of_a_newer_version_is_left_to_the_tables(tmp_path):
+    samples.run(tmp_path / "p", "probes")
+    fortune = samples.unknown("Fortune", "How lucky it is.")
+    found = Measured([Table("guesses", "Guesses", ["game", "luck"], LUCK)])
+    samples.write_probe(tmp_path / "p", "fortune", fortune, {"mine": found})
+    path = tmp_path / "p" / "probes" / "fortune.json"
+    newer = json.loads(path.read_text()) | {"figures": [{"kind": "hologram", "depth": 3}], "new": 1}
+    path.write_text(json.dumps(newer))
+    text, data = page(tmp_path, tmp_path / "out")
+    assert "Guesses (2 rows)" in text.text
+    assert data["charts"] == {}
+
+
+def test_folders_of_version_0_1_are_shown_with_their_figures(tmp_path):
+    text, data = page(BEFORE_0_2, tmp_path / "out")
+    assert "damaged" not in text.text
+    assert {"state-probes", "attention-probes-2"} <= set(data["charts"])
+    assert list(data["pictures"]["attention-probes"]["encoders"]) == ["tov", "random"]
+    assert "R² of a linear read-out of the game's memory on held-out episodes" in text.text
+    assert "mean return of the evaluation in Pong: dqn −2 and ppo_lora −2." in text.text
 
 
 def test_a_known_probe_with_other_columns_is_shown_by_its_tables(tmp_path):
     samples.run(tmp_path / "p", "probes")
-    tables = [samples.table("categories", "Renamed", ["level", "score"], [["pong", 0.5]])]
-    samples.write_probe(tmp_path / "p", "state", "State", "about", {"mine": tables})
+    found = Measured([Table("categories", "Renamed", ["level", "score"], [["pong", 0.5]])])
+    samples.write_probe(tmp_path / "p", "state", state, {"mine": found})
     text, data = page(tmp_path, tmp_path / "out")
     assert "Renamed" in text.text
     assert data["charts"] == {}
 
 
 def test_a_run_that_still_trains_is_shown_as_far_as_it_got(tmp_path):
-    lines = ["10,loss,3.0\n", "20,loss,2.0\n", "30,lo"]
-    samples.run(tmp_path / "r", "pretrain", lines, state="running", step=20, steps=900)
+    logged = [(10, {"loss": 3.0}), (20, {"loss": 2.0})]
+    samples.run(tmp_path / "r", "pretrain", logged, state="running", step=20, steps=900)
+    with open(tmp_path / "r" / "metrics.csv", "a") as file:
+        file.write("30,lo")
     text, data = page(tmp_path, tmp_path / "out")
     assert "Still running: r (step 20 of 900)" in text.text
     assert data["charts"]["pretraining"][""][0]["data"][0]["y"] == [3.0, 2.0]
 
 
 def test_a_number_that_was_measured_once_is_a_mark_and_not_a_line_without_length(tmp_path):
-    samples.run(
-        tmp_path / "r", "pretrain", ["9,loss,3.0\n", "19,loss,2.0\n", "19,held_out/loss,2.5\n"]
-    )
+    logged = [(9, {"loss": 3.0}), (19, {"loss": 2.0, "held_out/loss": 2.5})]
+    samples.run(tmp_path / "r", "pretrain", logged)
     _, data = page(tmp_path, tmp_path / "out")
     modes = {
         panel["layout"]["title"]["text"]: panel["data"][0]["mode"]
@@ -194,7 +250,7 @@ def test_a_run_that_has_just_begun_has_no_curves_yet(tmp_path):
 
 
 def test_an_agent_whose_episodes_all_go_on_is_said_to_have_no_returns_yet(tmp_path):
-    samples.run(tmp_path / "r", "agent", ["100,loss,1.0\n"], step=100)
+    samples.run(tmp_path / "r", "agent", [(100, {"loss": 1.0})], step=100)
     text, data = page(tmp_path, tmp_path / "out")
     assert "No episode has ended while the agents learned." in text.text
     assert "returns" not in data["charts"]
@@ -202,12 +258,12 @@ def test_an_agent_whose_episodes_all_go_on_is_said_to_have_no_returns_yet(tmp_pa
 
 def test_the_steps_of_curves_are_said_to_be_of_the_optimiser_or_of_the_game(quickstart):
     _, data, _ = quickstart
-    said = {
+    titles = {
         name: {figure["layout"]["xaxis"]["title"]["text"] for figure in data["charts"][name][""]}
         for name in ("pretraining", "returns", "agents-learning")
     }
-    assert said.pop("pretraining") == {"optimiser steps"}
-    assert set().union(*said.values()) == {"environment steps"}
+    assert titles.pop("pretraining") == {"optimiser steps"}
+    assert set().union(*titles.values()) == {"environment steps"}
 
 
 def test_a_run_that_failed_is_named_with_its_reason_first(tmp_path):
@@ -221,8 +277,8 @@ def test_a_run_that_failed_is_named_with_its_reason_first(tmp_path):
 
 
 def test_a_curve_of_nothing_but_nan_says_so(tmp_path):
-    lines = [f"{step},loss,nan\n" for step in range(5)]
-    samples.run(tmp_path / "r", "pretrain", lines, state="failed", reason="loss is NaN")
+    logged = [(step, {"loss": float("nan")}) for step in range(5)]
+    samples.run(tmp_path / "r", "pretrain", logged, state="failed", reason="loss is NaN")
     _, data = page(tmp_path, tmp_path / "out")
     (figure,) = data["charts"]["pretraining"][""]
     assert figure["data"][0]["y"] == [None] * 5
@@ -258,8 +314,9 @@ def test_a_run_without_a_readable_record_is_named(tmp_path):
 
 
 def test_many_runs_make_a_page_of_bounded_size(tmp_path):
-    for k in range(400):
-        samples.run(tmp_path / f"r{k:03}", "pretrain", [f"1,loss,{k}.0\n"])
+    first = samples.run(tmp_path / "r000", "pretrain", [(1, {"loss": 2.0})])
+    for k in range(1, 400):
+        shutil.copytree(first, tmp_path / f"r{k:03}")
     text, data = page(tmp_path, tmp_path / "out")
     assert len(data["charts"]["pretraining"][""][0]["data"]) == curves.LINES
     assert "The first 300 of 400 rows" in text.text
@@ -319,7 +376,7 @@ def test_no_run_ends_with_one_line_and_exit_code_2(tmp_path):
 def test_help_teaches_and_needs_neither_torch_nor_a_plotting_library():
     probe = (
         "import sys, runpy; sys.argv[1:] = ['report', '--help']\n"
-        "try: runpy.run_module('analysis', run_name='__main__')\n"
+        "try: runpy.run_module('fovea.analysis', run_name='__main__')\n"
         "except SystemExit: pass\n"
         "print(sorted({'torch', 'lightning', 'numpy', 'plotly', 'cv2'} & set(sys.modules)))"
     )
@@ -330,7 +387,7 @@ def test_help_teaches_and_needs_neither_torch_nor_a_plotting_library():
 
 def test_attention_is_scaled_to_the_strongest_patch_and_none_is_clear():
     maps = np.array([[[0.0, 0.1], [0.2, np.nan]]])
-    drawn = attention.heat(maps)
+    drawn = attention.transparent(maps)
     assert drawn.shape == (1, 2, 2, 4)
     assert drawn[0, ..., 3].tolist() == [[0, 102], [204, 0]]
 
@@ -341,10 +398,6 @@ def test_long_curves_are_thinned_to_means_and_keep_their_last_step():
     assert (len(steps), steps[-1]) == (100, 999)
     assert np.isnan(values[:50]).all()
     assert (values[50:] == 2).all()
-
-
-def test_the_running_mean_is_of_fewer_episodes_at_the_start():
-    assert agents.running_mean(np.array([1.0, 3.0, 5.0, 7.0]), 2).tolist() == [1, 2, 4, 6]
 
 
 @pytest.mark.parametrize(

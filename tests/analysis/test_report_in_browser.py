@@ -15,7 +15,9 @@ from selenium.webdriver.common.by import By
 from selenium.webdriver.support.ui import Select, WebDriverWait
 
 import report_samples as samples
-from fovea.analysis.report import report
+from fovea.analysis import report
+
+pytestmark = pytest.mark.browser
 
 NASTY = "<script>window.hacked=1</script><img src=x onerror=window.hacked=1>"
 FLAGS = (
@@ -33,8 +35,8 @@ FLAGS = (
 @pytest.fixture(scope="module")
 def out(tmp_path_factory):
     folder = samples.quickstart(tmp_path_factory.mktemp("runs"))
-    lines = [f"{step},loss,nan\n" for step in range(5)]
-    samples.run(folder / "nasty", "pretrain", lines, name=NASTY, state="failed", reason=NASTY)
+    logged = [(step, {"loss": float("nan")}) for step in range(5)]
+    samples.run(folder / "nasty", "pretrain", logged, name=NASTY, state="failed", reason=NASTY)
     samples.agent(folder / "also", "also", seed=3, name=NASTY, state="running")
     (folder / "odd").mkdir()
     (folder / "odd" / "run.json").write_text("{")

@@ -6,12 +6,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import report_samples as samples
-from fovea.analysis import runs
+from fovea.analysis import read_runs
 from fovea.command import UserError
 
 
 def only(folder):
-    (found,) = runs.read([folder])
+    (found,) = read_runs([folder])
     return found
 
 
@@ -19,40 +19,39 @@ def test_runs_are_found_at_any_depth_in_the_order_in_which_they_began(tmp_path):
     samples.run(tmp_path / "a" / "late", "pretrain", started="2026-11-24T11:00:00+0000")
     samples.run(tmp_path / "a" / "b" / "early", "agent", started="2026-11-24T09:00:00+0000")
     (tmp_path / "recordings" / "pong").mkdir(parents=True)
-    assert [run.name for run in runs.read([tmp_path])] == ["early", "late"]
+    assert [run.name for run in read_runs([tmp_path])] == ["early", "late"]
 
 
 def test_a_run_given_twice_is_read_once_and_runs_of_one_name_keep_apart(tmp_path):
     for parent in "ab":
         samples.run(tmp_path / parent / "dqn", "agent")
-    found = runs.read([tmp_path, tmp_path / "a"])
+    found = read_runs([tmp_path, tmp_path / "a"])
     assert sorted(run.slug for run in found) == ["dqn", "dqn.2"]
 
 
 def test_no_run_is_a_mistake_that_names_the_place(tmp_path):
     with pytest.raises(UserError, match=r"no run .* in .*: give the folder"):
-        runs.read([tmp_path])
+        read_runs([tmp_path])
     with pytest.raises(UserError, match="nowhere is no folder"):
-        runs.read([tmp_path / "nowhere"])
+        read_runs([tmp_path / "nowhere"])
 
 
 def test_curves_come_ordered_and_the_last_row_of_a_step_counts(tmp_path):
-    lines = ["2,loss,5.0\n", "1,loss,7.0\n", "2,loss,4.0\n", "1,loss/order,0.5\n"]
-    curve = only(samples.run(tmp_path / "r", "pretrain", lines)).metrics["loss"]
+    logged = [(2, {"loss": 5.0}), (1, {"loss": 7.0, "loss/order": 0.5}), (2, {"loss": 4.0})]
+    curve = only(samples.run(tmp_path / "r", "pretrain", logged)).metrics["loss"]
     assert curve.steps.tolist() == [1, 2]
     assert curve.values.tolist() == [7.0, 4.0]
 
 
 def test_a_line_that_is_being_written_is_left_out(tmp_path):
-    lines = ["1,loss,7.0\n", "2,loss,6.5\n", "3,loss,6."]
-    assert only(samples.run(tmp_path / "r", "agent", lines)).metrics["loss"].steps.tolist() == [
-        1,
-        2,
-    ]
+    folder = samples.run(tmp_path / "r", "agent", [(1, {"loss": 7.0}), (2, {"loss": 6.5})])
+    with open(folder / "metrics.csv", "a") as file:
+        file.write("3,loss,6.")
+    assert only(folder).metrics["loss"].steps.tolist() == [1, 2]
 
 
 def test_values_that_are_no_numbers_are_kept_as_nan(tmp_path):
-    run = only(samples.run(tmp_path / "r", "agent", ["1,loss,nan\n", "2,loss,inf\n"]))
+    run = only(samples.run(tmp_path / "r", "agent", [(1, {"loss": np.nan}), (2, {"loss": np.inf})]))
     assert np.isnan(run.metrics["loss"].values[0])
     assert np.isinf(run.metrics["loss"].values[1])
 
@@ -91,7 +90,7 @@ def test_a_probe_whose_arrays_are_damaged_is_named(tmp_path):
 
 
 def test_tables_of_all_encoders_are_joined_with_the_encoder_first(tmp_path):
-    table = only(samples.probes(tmp_path / "p")).probes["sparsity"].tables()["blocks"]
+    table = only(samples.probes(tmp_path / "p")).probes["sparsity"].result.joined()["blocks"]
     assert table.columns == ["encoder", "game", "block", "hoyer", "near_zero", "dormant"]
     assert len(table.rows) == 3 * 3 * 4
     assert {row[0] for row in table.rows} == {"tov_vicreg", "vicreg", "random"}

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import csv
-import json
+import os
+import shlex
 from pathlib import Path
 
 import numpy as np
 import pytest
 import yaml
 
-from fovea.analysis import encoder_table as standing
 from fovea.analysis import study
-from fovea.analysis.__main__ import parser
+from fovea.analysis.encoder_table import EncoderScores
 from fovea.command import UserError
+from fovea.results import ProbeResult
+from fovea.runs import RunWriter
+from fovea.schema import Evaluation
+from fovea.tables import Table
 
 ROOT = Path(__file__).parents[2]
 STUDIES = sorted((ROOT / "analysis" / "studies").glob("*.yaml"))
@@ -45,9 +49,9 @@ def test_a_study_from_games_to_table_and_again(
                  "still": {"config": vicreg, "settings": still}},
     }  # fmt: skip
     (tmp_path / "small.yaml").write_text(yaml.safe_dump(content))
-    command = ["study", str(tmp_path / "small.yaml"), "--out", str(tmp_path / "out")]
-    args = parser().parse_args([*command, "--seeds", "1", "--accelerator", "cpu"])
-    args.run(args)
+    command = [str(tmp_path / "small.yaml"), "--out", str(tmp_path / "out"), "--seeds", "1",
+               "--accelerator", "cpu"]  # fmt: skip
+    study.run(command)
     table = (tmp_path / "out" / "study.md").read_text()
     for name in ("moved", "still", "random", "pixels", "moved - still"):
         assert f"| {name} |" in table
@@ -59,9 +63,11 @@ def test_a_study_from_games_to_table_and_again(
     assert scores["still"] == pytest.approx(scores["random"], abs=1e-5)
     assert scores["moved"] != scores["random"]
     capfd.readouterr()
-    args.run(args)
+    study.run(command)
     again = "".join(capfd.readouterr())
-    assert again.count("already done") == 2
+    # What would first import torch is not even started.
+    assert again.count("already done: fovea pretrain fit") == 2
+    assert again.count("already done: fovea probes run") == 1
     assert (tmp_path / "out" / "study.md").read_text() == table
 
 
@@ -71,12 +77,45 @@ def test_runs_side_by_side_write_logs_and_a_fault_names_its_own(
     wrong = {tmp_path / name: [["atari", "ls"], ["atari", "collect", name, "--out", tmp_path]]
              for name in ("one", "other")}  # fmt: skip
     with pytest.raises(UserError, match=r"see the last line of .*/(one|other)\.log, mend that"):
-        study._side_by_side(wrong, 2, "seed 0")
+        study.side_by_side(wrong, 2, "seed 0")
     for name in ("one", "other"):
         log = (tmp_path / f"{name}.log").read_text()
-        assert "breakout" in log  # what the command before said
+        assert "breakout" in log  # what the command before printed
         assert f"unknown game '{name}'" in log
     assert "unknown game" not in "".join(capfd.readouterr())
+
+
+def test_a_command_is_done_until_something_that_it_names_changes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config, folder = tmp_path / "vicreg.yaml", tmp_path / "run"
+    config.write_text("seed_everything: 0")
+    asked = ["fovea", "pretrain", "fit", "-c", str(config), "--run", str(folder), "--x", "1"]
+    assert not study.is_done(asked)
+    monkeypatch.setattr("sys.argv", asked)
+    run = RunWriter(folder, "pretrain", "VICReg")
+    run.begin()
+    assert not study.is_done(asked)
+    run.update(state="done", step=3)
+    assert study.is_done(asked)
+    assert not study.is_done([*asked[:-1], "2"])
+    assert not study.is_done(["fovea", "atari", "collect", "pong", "--out", str(folder)])
+    later = (folder / "run.json").stat().st_mtime + 1
+    os.utime(config, (later, later))
+    assert not study.is_done(asked)
+
+
+def test_an_evaluation_is_done_until_the_agent_has_learned_more(tmp_path: Path) -> None:
+    asked = ["fovea", "agents", "evaluate", "--run", str(tmp_path)]
+    run = RunWriter(tmp_path, "agent", "DQN")
+    run.begin()
+    run.update(
+        state="done", step=300, evaluation=Evaluation(command=shlex.join(asked), trained=300)
+    )
+    assert study.is_done(asked)
+    assert not study.is_done([*asked, "--episodes", "3"])
+    run.update(step=400)
+    assert not study.is_done(asked)
 
 
 def test_means_intervals_and_differences_by_hand(tmp_path: Path) -> None:
@@ -84,43 +123,32 @@ def test_means_intervals_and_differences_by_hand(tmp_path: Path) -> None:
         probes = tmp_path / f"seed-{seed}" / "probes" / "probes"
         probes.mkdir(parents=True)
         encoders = {"mine": better, "other": 0.5, "random": 0.4}
-        write(probes / "state.json", encoders, {
-            "categories": (["game", "category", "variables", "r2", "f1"],
-                           lambda v: ["pong", "mean", 3, v, v / 2]),
-            "overall": (["category", "games", "r2", "f1"], lambda v: ["misc", 1, v / 4, v / 5]),
-        })  # fmt: skip
-        write(probes / "collapse.json", encoders, {
-            "features": (["game", "place", "rankme"], lambda v: ["pong", "summary", 10 * v]),
-        })  # fmt: skip
-        for name in ("mine", "other"):
-            (tmp_path / f"seed-{seed}" / name).mkdir()
-            line = f"9,held_out/order_accuracy,{better}\n" if name == "mine" else ""
-            text = "step,name,value\n" + line
-            (tmp_path / f"seed-{seed}" / name / "metrics.csv").write_text(text)
-    found = standing.table(tmp_path, ["mine", "other"], [0, 1], [["mine", "other"]])
-    np.testing.assert_allclose(found["r2"]["mine"], [[0.6], [0.8]])
-    np.testing.assert_allclose(found["differences"]["f1"]["mine - other"], [[0.05], [0.15]])
-    text = standing.written("By hand", found)["study.md"]
+        ProbeResult(encoders={
+            name: [
+                Table("categories", "", ["game", "category", "variables", "r2", "f1"],
+                      [["pong", "mean", 3, v, v / 2]]),
+                Table("overall", "", ["category", "games", "r2", "f1"],
+                      [["misc", 1, v / 4, v / 5]]),
+            ]
+            for name, v in encoders.items()
+        }).write(probes / "state.json")  # fmt: skip
+        ProbeResult(encoders={
+            name: [Table("features", "", ["game", "place", "rankme"],
+                         [["pong", "summary", 10 * v]])]
+            for name, v in encoders.items()
+        }).write(probes / "collapse.json")  # fmt: skip
+        run = RunWriter(tmp_path / f"seed-{seed}" / "mine", "pretrain", "Mine")
+        run.log(8, {"held_out/order_accuracy": 0.1})
+        run.log(9, {"held_out/order_accuracy": better})
+    found = EncoderScores.read(tmp_path, ["mine", "other"], [0, 1], [["mine", "other"]])
+    np.testing.assert_allclose(found.r2["mine"], [[0.6], [0.8]])
+    text = found.files("By hand")["study.md"]
     assert (
         "| mine | 0.700 (0.600 to 0.800) | 0.350 (0.300 to 0.400) | 7.0 | 0.70 | 1 of 1 |" in text
     )
     assert "| random | 0.400 (0.400 to 0.400) | 0.200 (0.200 to 0.200) | 4.0 |  | 0 of 1 |" in text
-    assert "| mine - other | +0.200 (+0.100 to +0.300) |" in text
+    assert "| mine - other | +0.200 (+0.100 to +0.300) | +0.100 (+0.050 to +0.150) |" in text
     assert "| encoder | misc |\n|---|---|\n| mine | 0.175, 0.140 |" in text
-
-
-def write(path: Path, encoders: dict[str, float], tables: dict[str, tuple]) -> None:
-    """A probe's results, each table {name: (columns, its one row of an encoder's number)}."""
-    results = {
-        encoder: {
-            "tables": [
-                {"name": name, "columns": columns, "rows": [row(value)]}
-                for name, (columns, row) in tables.items()
-            ]
-        }
-        for encoder, value in encoders.items()
-    }
-    path.write_text(json.dumps({"encoders": results}))
 
 
 @pytest.mark.parametrize(("change", "message"), [
@@ -139,10 +167,8 @@ def test_a_mistake_in_a_study_is_named(change: dict, message: str, tmp_path: Pat
 
 
 def test_an_unknown_run_is_refused(tmp_path: Path) -> None:
-    command = ["study", str(OBJECTIVES), "--out", str(tmp_path), "--only", "nothing"]
-    args = parser().parse_args(command)
     with pytest.raises(UserError, match="the study has no run nothing"):
-        args.run(args)
+        study.run([str(OBJECTIVES), "--out", str(tmp_path), "--only", "nothing"])
 
 
 def test_a_study_that_is_no_yaml_is_refused(tmp_path: Path) -> None:

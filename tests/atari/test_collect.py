@@ -41,6 +41,7 @@ def shards(out: Path) -> list[Path]:
     return sorted(out.glob("*/shard-*.parquet"))
 
 
+@pytest.mark.slow
 def test_any_number_of_workers_records_the_same_bytes(tmp_path: Path):
     for workers in (1, 2):
         collect(
@@ -69,12 +70,13 @@ def test_more_steps_add_shards_to_those_that_are_there(recordings: Path, tmp_pat
     shorter = shutil.copytree(recordings / "breakout", tmp_path / "breakout")
     (shorter / "shard-00001.parquet").unlink()
     first = collect(["breakout"], tmp_path, steps=1500, shard_steps=750)
-    assert "breakout: 1 shards are there and whole, 1 to record" in capfd.readouterr().err
+    assert "breakout: 1 shards are complete, 1 to record" in capfd.readouterr().err
     again = collect(["breakout"], tmp_path, steps=1, shard_steps=750)  # takes none away
-    assert "breakout: 2 shards are there and whole, 0 to record" in capfd.readouterr().err
+    assert "breakout: 2 shards are complete, 0 to record" in capfd.readouterr().err
     assert first == again == [open_dataset(recordings / "breakout")]
 
 
+@pytest.mark.slow
 def test_a_kill_loses_no_sealed_shard_and_changes_nothing(tmp_path: Path):
     arguments = "breakout", "--steps", "800", "--shard-steps", "100", "--workers", "2"
     whole = run(command(tmp_path / "whole", *arguments))
@@ -91,18 +93,18 @@ def test_a_kill_loses_no_sealed_shard_and_changes_nothing(tmp_path: Path):
     assert not (out / "breakout" / "dataset.json").exists()
     again = run(command(out, *arguments))  # at once, while workers of the other may still end
     assert again.returncode == 0, again.stderr
-    said = re.search(r"breakout: (\d+) shards are there and whole, (\d+) to record", again.stderr)
+    said = re.search(r"breakout: (\d+) shards are complete, (\d+) to record", again.stderr)
     kept, missing = map(int, said.groups())
     assert kept >= 2
     assert missing >= 1
     assert kept + missing == 8
-    assert "it is made anew" not in again.stderr
+    assert "it is recorded again" not in again.stderr
     assert everything(out) == everything(tmp_path / "whole")
 
     before = {path: path.stat().st_ino for path in shards(out)}
     done = run(command(out, *arguments))
     assert done.returncode == 0, done.stderr
-    assert "breakout: 8 shards are there and whole, 0 to record" in done.stderr
+    assert "breakout: 8 shards are complete, 0 to record" in done.stderr
     assert {path: path.stat().st_ino for path in shards(out)} == before
 
 
@@ -124,8 +126,8 @@ def test_a_worker_that_is_killed_is_said_with_the_fix(tmp_path: Path):
     _, said = playing.communicate()
     assert playing.returncode == 2
     assert said.splitlines()[-1] == (
-        "error: a recording process was killed, most often for want of memory: "
-        "free some or take fewer --workers, and run the same command again"
+        "error: a recording process was killed, most often because memory ran out: "
+        "free some or use fewer --workers, and run the same command again"
     )
     assert shards(tmp_path / "out") == []
 

@@ -69,7 +69,7 @@ def test_here_everything_that_is_needed_is_found():
     assert done.returncode == 0, done.stdout
     assert done.stderr == ""
     lines = done.stdout.splitlines()
-    assert lines[-1] == "all that is needed is here"
+    assert lines[-1] == "everything that is needed is here"
     assert f"ok    Python {platform.python_version()}" in lines
     assert f"ok    ale-py {metadata.version('ale-py')}" in lines
     assert f"ok    torch {metadata.version('torch').partition('+')[0]}" in "\n".join(lines)

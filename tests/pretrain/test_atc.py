@@ -7,8 +7,8 @@ import torch
 
 from fovea.pretrain.encoders.vit import Shape
 from fovea.pretrain.objectives.atc import ATC
-from fovea.pretrain.terms.centering import within
-from fovea.pretrain.terms.cls_and_mean import seen
+from fovea.pretrain.terms.centering import center_per_game
+from fovea.pretrain.terms.cls_and_mean import cls_and_mean
 from fovea.pretrain.terms.info_nce import info_nce, products
 from fovea.seeding import Draws, Stream
 
@@ -40,7 +40,8 @@ def test_without_its_predictor_an_anchor_is_its_own_code(screens: torch.Tensor) 
         objective.predictor[-1].bias.zero_()
         objective.bilinear.weight.copy_(torch.eye(8))
         codes = [
-            objective.compressor(within(seen(objective.encoder(view)), GAME)) for view in screens
+            objective.compressor(center_per_game(cls_and_mean(objective.encoder(view)), GAME))
+            for view in screens
         ]
     loss = objective.losses(*screens, GAME)["contrast"]
     torch.testing.assert_close(loss, info_nce(products(*codes)))
@@ -59,7 +60,7 @@ def test_the_teacher_is_a_copy_that_follows_and_that_nothing_trains(screens: tor
             assert torch.equal(copy, weight)
             assert copy.grad is None
             weight.data.add_(1)
-    objective.stepped()
+    objective.after_optimizer_step()
     for teacher, student in pairs.items():
         for copy, weight in zip(teacher.parameters(), student.parameters(), strict=True):
             torch.testing.assert_close(weight - copy, torch.full_like(copy, 0.75))

@@ -112,8 +112,8 @@ def test_blur_keeps_what_is_flat_and_spreads_a_point() -> None:
     point = torch.zeros(1, 1, 9, 9, dtype=torch.uint8)
     point[..., 4, 4] = 255
     spread = AUGMENTATIONS["blur"](point, draws(1), sigma=(1, 1))
-    wanted = vision.gaussian_blur(point.float(), 7, 1.0).round().to(torch.uint8)
-    assert torch.equal(spread, wanted)
+    expected = vision.gaussian_blur(point.float(), 7, 1.0).round().to(torch.uint8)
+    assert torch.equal(spread, expected)
 
 
 def test_solarise_inverts_from_the_threshold_up() -> None:
@@ -145,12 +145,12 @@ def test_cut_out_with_a_grey_of_its_own() -> None:
 
 def test_render_by_hand() -> None:
     """Four bands of 64 levels whose draws sort them as 1 3 0 2; g = 2; contrast times 1.5."""
-    told = torch.tensor([[0.6, 0.1, 0.9, 0.3, 0.5 + math.log(2) / 2, 0.75]])
+    given = torch.tensor([[0.6, 0.1, 0.9, 0.3, 0.5 + math.log(2) / 2, 0.75]])
     screens = torch.tensor([0, 63, 64, 127, 128, 200, 255], dtype=torch.uint8).reshape(1, 1, 1, 7)
-    shown = AUGMENTATIONS["render"](screens, _Told(told), palette=4, gamma=1.0, contrast=1.0)
+    shown = AUGMENTATIONS["render"](screens, _Given(given), palette=4, gamma=1.0, contrast=1.0)
     moved = (128, 191, 0, 63, 192, 64 + 200 - 192, 64 + 255 - 192)
-    wanted = [127.5 + 1.5 * (255 * (m / 255) ** 2 - 127.5) for m in moved]
-    assert shown.flatten().tolist() == [min(max(round(w), 0), 255) for w in wanted]
+    expected = [127.5 + 1.5 * (255 * (m / 255) ** 2 - 127.5) for m in moved]
+    assert shown.flatten().tolist() == [min(max(round(w), 0), 255) for w in expected]
 
 
 def test_the_palette_loses_no_level_and_orders_no_band_anew() -> None:
@@ -195,8 +195,8 @@ def test_hue_turns_as_torchvision_turns_it() -> None:
     turned = AUGMENTATIONS["colour_jitter"](
         screens, _Fixed(0.07), brightness=0, contrast=0, saturation=0, hue=0.1
     )
-    wanted = vision.adjust_hue(screens, 0.07)
-    assert (turned.int() - wanted.int()).abs().max() <= 1
+    expected = vision.adjust_hue(screens, 0.07)
+    assert (turned.int() - expected.int()).abs().max() <= 1
 
 
 class _Fixed(Draws):
@@ -211,16 +211,16 @@ class _Fixed(Draws):
         return torch.full((self.batch, *shape), value)
 
 
-class _Told(Draws):
+class _Given(Draws):
     """Draws whose numbers of the episodes are known."""
 
-    def __init__(self, told: Tensor):
-        super().__init__(Stream.VIEWS, 0, 0, len(told), "cpu")
-        self.told = told
+    def __init__(self, values: Tensor):
+        super().__init__(Stream.VIEWS, 0, 0, len(values), "cpu")
+        self.values = values
 
     def by_episode(self, low: float, high: float, *shape: int, key: int = 0) -> Tensor:
-        assert self.told.shape == (self.batch, *shape)
-        return low + (high - low) * self.told
+        assert self.values.shape == (self.batch, *shape)
+        return low + (high - low) * self.values
 
 
 def test_p_is_the_share_that_is_changed() -> None:

@@ -9,7 +9,7 @@ from fovea.pretrain.encoders.vit import Shape
 from fovea.pretrain.objectives.components import Components
 from fovea.pretrain.objectives.recipe import Recipe
 from fovea.pretrain.objectives.spr import SPR
-from fovea.pretrain.terms.components import untold
+from fovea.pretrain.terms.components import unexplained
 from fovea.pretrain.terms.principal import halved, whitening
 from fovea.seeding import Draws, Stream
 
@@ -55,7 +55,7 @@ def test_components_that_are_not_there_are_zero() -> None:
 
 
 def test_untold_by_hand() -> None:
-    assert untold(torch.zeros(2, 2), torch.tensor([[1.0, 1.0], [1.0, 3.0]])) == 3.0
+    assert unexplained(torch.zeros(2, 2), torch.tensor([[1.0, 1.0], [1.0, 3.0]])) == 3.0
 
 
 def test_each_screen_has_the_components_of_its_own_game() -> None:
@@ -63,13 +63,13 @@ def test_each_screen_has_the_components_of_its_own_game() -> None:
     objective.prepare(data)
     at = torch.tensor([10, 350, 50, 599])
     windows, game = data.windows(at, 4), data.game[at]
-    screens, wanted, _ = objective.views(
+    screens, target, _ = objective.views(
         windows, Draws(Stream.VIEWS, 0, 0, 4, "cpu"), game=game[:, None]
     )
     task = objective.task
     for row, (screen, of) in enumerate(zip(screens, game, strict=True)):
         alone = halved(screen[None]) @ task.directions[:, of] - task.offset[of]
-        assert torch.allclose(wanted[row], alone[0], atol=1e-4)
+        assert torch.allclose(target[row], alone[0], atol=1e-4)
 
 
 def test_what_moves_is_told_after_few_steps() -> None:
@@ -77,7 +77,7 @@ def test_what_moves_is_told_after_few_steps() -> None:
     objective.prepare(data)
     optimiser = torch.optim.AdamW(objective.parameters(), lr=1e-3)
     starts, generator = data.starts(4), torch.Generator().manual_seed(0)
-    told: list[float] = []
+    losses: list[float] = []
     for step in range(25):
         at = starts[torch.randint(len(starts), (32,), generator=generator)]
         views = objective.views(
@@ -89,8 +89,8 @@ def test_what_moves_is_told_after_few_steps() -> None:
         optimiser.zero_grad()
         loss.backward()
         optimiser.step()
-        told.append(loss.item())
-    assert sum(told[-5:]) < 0.8 * sum(told[:5])
+        losses.append(loss.item())
+    assert sum(losses[-5:]) < 0.8 * sum(losses[:5])
 
 
 def test_the_recipe_is_spr_and_the_components_of_the_screens_now() -> None:
@@ -106,5 +106,6 @@ def test_the_recipe_is_spr_and_the_components_of_the_screens_now() -> None:
     theirs = plain.losses(*plain.views(windows, Draws(Stream.VIEWS, 0, 0, 4, "cpu"), **labels))
     assert torch.allclose(ours["prediction"], 3 * theirs["prediction"])
     game = labels["game"][:, 0]
-    wanted, features = recipe.told.wanted(windows[:, 0], game), recipe.encode(windows[:, 0])[0]
-    assert torch.allclose(ours["components"], 2 * recipe.told(features, wanted, game))
+    task, features = recipe.components_task, recipe.encode(windows[:, 0])[0]
+    target = task.target(windows[:, 0], game)
+    assert torch.allclose(ours["components"], 2 * task(features, target, game))

@@ -7,7 +7,7 @@ import math
 import pytest
 import torch
 
-from fovea.pretrain.terms.info_nce import cosines, found, info_nce, products
+from fovea.pretrain.terms.info_nce import cosines, info_nce, products, top1
 
 
 def test_info_nce_by_hand() -> None:
@@ -24,12 +24,12 @@ def test_leading_dimensions_are_contrasts_of_their_own() -> None:
     scores = torch.randn(5, 3, 3)
     alone = torch.stack([info_nce(one) for one in scores]).mean()
     torch.testing.assert_close(info_nce(scores), alone)
-    shares = torch.stack([found(one) for one in scores]).mean()
-    torch.testing.assert_close(found(scores), shares)
+    shares = torch.stack([top1(one) for one in scores]).mean()
+    torch.testing.assert_close(top1(scores), shares)
 
 
 def test_found_is_the_share_of_rows_that_score_their_own_highest() -> None:
-    assert found(torch.tensor([[2.0, 1.0], [1.0, 0.0]])) == 0.5
+    assert top1(torch.tensor([[2.0, 1.0], [1.0, 0.0]])) == 0.5
 
 
 def test_scores_keep_their_bits_under_autocast() -> None:
@@ -48,6 +48,6 @@ def test_cosines_by_hand() -> None:
 def test_products_by_hand() -> None:
     x = torch.tensor([[1.0, 2.0, 3.0, 4.0], [2.0, 0.0, 0.0, 0.0]])
     y = torch.tensor([[1.0, 1.0, 1.0, 1.0], [3.0, 0.0, 0.0, 0.0]])
-    wanted = torch.tensor([[5.0, 1.5], [1.0, 3.0]])  # over the root of four numbers
-    assert torch.equal(products(x, y), wanted)
-    assert torch.equal(products(torch.stack([x, y]), torch.stack([y, y]))[0], wanted)
+    expected = torch.tensor([[5.0, 1.5], [1.0, 3.0]])  # over the root of four numbers
+    assert torch.equal(products(x, y), expected)
+    assert torch.equal(products(torch.stack([x, y]), torch.stack([y, y]))[0], expected)

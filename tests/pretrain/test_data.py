@@ -17,8 +17,8 @@ from fovea.seeding import Stream, keyed
 def steps(recordings: Path, batch: int = 8, seed: int = 0, rank: int = 0, world: int = 1,
           seen: int = 0, max_steps: int = 6, offsets: tuple[int, ...] = (0,),
           labels: tuple[str, ...] = ()) -> Steps:  # fmt: skip
-    data = Windows([str(recordings)], batch=batch, seed=seed)
-    data.seen = seen
+    data = Windows([str(recordings)], batch_size=batch, seed=seed)
+    data.first_batch = seen
     objective = Objective()
     objective.offsets, objective.labels = offsets, labels
     data.trainer = SimpleNamespace(
@@ -41,7 +41,7 @@ def test_a_batch_holds_windows_at_the_offsets(recordings: Path) -> None:
 
 def test_labels_are_those_of_the_newest_screens(recordings: Path) -> None:
     loader = steps(recordings, offsets=(0, 1), labels=("place", "step", "ram", "game"))
-    batch, frames = next(iter(loader)), loader.held.frames
+    batch, frames = next(iter(loader)), loader.source.frames
     place = batch.labels["place"]
     assert torch.equal(frames.screens[place], batch.windows[:, :, -1])
     assert torch.equal(batch.labels["step"][:, 1], batch.labels["step"][:, 0] + 1)
@@ -76,7 +76,7 @@ def test_two_ranks_share_the_batch_of_one(recordings: Path) -> None:
 
 def test_every_window_comes_once_before_any_comes_again(recordings: Path) -> None:
     loader = steps(recordings, batch=64, labels=("place",))
-    starts = loader.held.frames.starts(4)
+    starts = loader.source.frames.starts(4)
     count = len(starts)
     drawn = [loader.draw(step).labels["place"][:, 0] for step in range(2 * count // 64 + 1)]
     places = torch.cat(drawn)
@@ -90,7 +90,7 @@ def test_training_and_held_out_batches_have_places_and_orders_of_their_own(
     recordings: Path,
 ) -> None:
     loader = steps(recordings, batch=64, labels=("place",))
-    starts = loader.held.frames.starts(4)
+    starts = loader.source.frames.starts(4)
     order = torch.randperm(len(starts), generator=keyed("cpu", Stream.ORDER, 0, 0, 0))
     assert torch.equal(loader.draw(3).labels["place"][:, 0], starts[order[3 * 64 : 4 * 64]])
     assert len({*TRAINING, *HELD_OUT}) == 4

@@ -1,4 +1,4 @@
-"""DINO: its loss by hand, who sees which crops, and what rests, is centred and warms up when."""
+"""DINO: its loss by hand, who sees which crops, and what is fixed, is centred and warms up when."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from fovea.pretrain.encoders.vit import Shape
-from fovea.pretrain.objectives.dino import DINO, Head, centred, dino_loss
+from fovea.pretrain.objectives.dino import DINO, Head, dino_loss, next_centre
 from fovea.pretrain.optim import configure
 from fovea.seeding import Draws, Stream
 
@@ -27,21 +27,21 @@ def test_loss_by_hand() -> None:
     student = torch.tensor([[[1.0, 0.0]], [[0.0, 2.0]], [[3.0, 0.0]]])
     settings = {"student_temperature": 0.5, "teacher_temperature": 0.1}
     loss = dino_loss(student, teacher, torch.zeros(2), **settings)
-    # -log softmax of the wanted prototype, whose logit is ahead by this much after division.
+    # -log softmax of the right prototype, whose logit is ahead by this much after division.
     ahead = {"first, of 2": -4, "first, of 3": 6, "second, of 1": -2, "second, of 3": -6}
-    wanted = [math.log1p(math.exp(-by)) for by in ahead.values()]
-    assert loss == pytest.approx(sum(wanted) / 4, abs=1e-5)
+    expected = [math.log1p(math.exp(-by)) for by in ahead.values()]
+    assert loss == pytest.approx(sum(expected) / 4, abs=1e-5)
     # A centre that lies on what both say equally often leaves the first unsure, the second as is.
     centre = torch.tensor([9.0, 0.0])
     unsure = [(math.log1p(math.exp(-by)) + math.log1p(math.exp(by))) / 2 for by in (-4, 6)]
     assert dino_loss(student, teacher, centre, **settings) == pytest.approx(
-        (sum(unsure) + sum(wanted[2:])) / 4, abs=1e-5
+        (sum(unsure) + sum(expected[2:])) / 4, abs=1e-5
     )
 
 
 def test_the_centre_follows_the_mean_of_all_teacher_logits() -> None:
     teacher = torch.tensor([[[1.0, 4.0], [3.0, 0.0]], [[2.0, 2.0], [2.0, 2.0]]])
-    centre = centred(torch.tensor([10.0, 0.0]), teacher, momentum=0.9)
+    centre = next_centre(torch.tensor([10.0, 0.0]), teacher, momentum=0.9)
     assert centre.tolist() == pytest.approx([9.2, 0.2])
 
 
@@ -50,8 +50,8 @@ def test_the_centre_moves_after_the_step_only() -> None:
     crops = views(objective)
     objective.losses(*crops)
     assert not objective.centre.any()
-    objective.stepped()
-    torch.testing.assert_close(objective.centre, 0.1 * objective.taught.mean((0, 1)))
+    objective.after_optimizer_step()
+    torch.testing.assert_close(objective.centre, 0.1 * objective.teacher_logits.mean((0, 1)))
     assert objective.centre.any()
     assert "centre" in objective.state_dict()
 
@@ -98,14 +98,14 @@ def test_the_prototypes_rest_at_first() -> None:
     moved = step(objective)
     assert moved[0] == 0
     assert moved[1] > 0
-    objective.done = 0.1
+    objective.progress = 0.1
     assert min(step(objective)) > 0
 
 
 def test_the_teachers_temperature_rises_to_its_end_and_stays() -> None:
     objective = DINO(**SMALL, teacher_temperatures=(0.04, 0.07), warmup=0.3)
     course = {0.0: 0.04, 0.15: 0.055, 0.3: 0.07, 1.0: 0.07}
-    for objective.done, temperature in course.items():
+    for objective.progress, temperature in course.items():
         assert objective.teacher_temperature == pytest.approx(temperature)
     at_once = DINO(**SMALL, teacher_temperatures=(0.04, 0.07), warmup=0.0)
     assert at_once.teacher_temperature == 0.07
@@ -126,7 +126,7 @@ def test_the_head_tells_features_apart_that_hardly_differ() -> None:
     """As an untrained encoder's do on screens of one game: a large part is common to all."""
     head, features = Head(6, 32, 8, 16), torch.randn(2, 64, 6)
     alike = 5 + 0.02 * features
-    apart, hardly = (head(x).std((0, 1)).mean() for x in (features, alike))
-    torch.testing.assert_close(hardly, apart, rtol=0.1, atol=0)
+    spread_out, alike_too = (head(x).std((0, 1)).mean() for x in (features, alike))
+    torch.testing.assert_close(alike_too, spread_out, rtol=0.1, atol=0)
     head.norm = nn.Identity()
-    assert head(alike).std((0, 1)).mean() < 0.1 * apart
+    assert head(alike).std((0, 1)).mean() < 0.1 * spread_out

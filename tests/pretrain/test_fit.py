@@ -19,14 +19,14 @@ from safetensors.torch import load_file
 from fovea.command import UserError
 from fovea.pretrain.encoders.folder import load_encoder
 from fovea.pretrain.training.checkpoint import newest
-from fovea.pretrain.training.cli import refuse_other_settings
 from fovea.pretrain.training.fit import fit
+from fovea.pretrain.training.growth import changes
 from fovea.runs import read_run
 
 ROOT = Path(__file__).parents[2]
 CONFIGS = sorted((ROOT / "pretrain" / "configs").glob("*.yaml"))
 TINY = ["--model.init_args.encoder.patch", "42", "--model.init_args.expander", "16",
-        "--data.batch", "8"]  # fmt: skip
+        "--data.batch_size", "8"]  # fmt: skip
 
 
 def arguments(config: str, recordings: Path, run: Path, *more: str) -> list[str]:
@@ -58,13 +58,14 @@ def rows(run: Path) -> dict[tuple[str, str], str]:
     return {(step, name): value for step, name, value in cells if not name.endswith("_per_second")}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("config", CONFIGS, ids=lambda path: path.stem)
 def test_every_config_trains_two_steps_and_exports(
     config: Path, recordings: Path, tmp_path: Path
 ) -> None:
     run = tmp_path / config.stem
     fit(["-c", str(config), "--data.recordings", f"[{recordings}]", "--run", str(run),
-         "--data.batch", "4", "--trainer.max_steps", "2"])  # fmt: skip
+         "--data.batch_size", "4", "--trainer.max_steps", "2"])  # fmt: skip
     record = read_run(run)
     assert (record["state"], record["step"]) == ("done", 2)
     assert set(record["data"]) == {"breakout", "pong"}
@@ -86,6 +87,7 @@ def test_what_was_learned_is_measured_on_held_out_episodes(
     assert same(weights(tmp_path / "often"), weights(tmp_path / "once"))
 
 
+@pytest.mark.slow
 def test_a_killed_run_ends_as_the_run_that_was_never_killed(
     recordings: Path, tmp_path: Path
 ) -> None:
@@ -138,7 +140,7 @@ def test_an_interrupt_is_one_and_the_run_goes_on(
     settings = arguments("vicreg", recordings, tmp_path, "--trainer.max_steps", "2")
     handler = signal.getsignal(signal.SIGINT)  # Lightning turns it off for the shutdown
     with monkeypatch.context() as patch:
-        patch.setattr("fovea.pretrain.objectives.vicreg.VICReg.stepped", interrupted)
+        patch.setattr("fovea.pretrain.objectives.vicreg.VICReg.after_optimizer_step", interrupted)
         with pytest.raises(KeyboardInterrupt):
             fit(settings)
     signal.signal(signal.SIGINT, handler)
@@ -149,8 +151,9 @@ def test_an_interrupt_is_one_and_the_run_goes_on(
 
 def test_other_settings_in_the_same_folder_are_refused(recordings: Path, tmp_path: Path) -> None:
     fit(arguments("vicreg", recordings, tmp_path, "--trainer.max_steps", "2"))
-    with pytest.raises(UserError, match=r"holds a run with trainer.max_steps = 2, not 3"):
-        fit(arguments("vicreg", recordings, tmp_path, "--trainer.max_steps", "3"))
+    with pytest.raises(UserError, match=r"holds a run with seed_everything = 0, not 1: give anoth"):
+        fit(arguments("vicreg", recordings, tmp_path, "--trainer.max_steps", "3",
+                      "--seed_everything", "1"))  # fmt: skip
 
 
 def test_a_run_of_another_kind_is_refused_by_what_differs(tmp_path: Path) -> None:
@@ -158,7 +161,7 @@ def test_a_run_of_another_kind_is_refused_by_what_differs(tmp_path: Path) -> Non
     parser = ArgumentParser(exit_on_error=False)
     parser.add_argument("--steps", type=int)
     with pytest.raises(UserError, match=r"holds a run with stacks = 4, not None"):
-        refuse_other_settings(tmp_path, "steps: 1", parser)
+        changes(tmp_path, "steps: 1", parser)
 
 
 def test_the_monitor_stops_a_run_that_diverges_and_keeps_the_last_good_checkpoint(
@@ -180,6 +183,7 @@ def test_the_monitor_stops_a_run_that_diverges_and_keeps_the_last_good_checkpoin
         assert all(torch.isfinite(weight).all() for weight in state.values())
 
 
+@pytest.mark.slow
 def test_the_monitor_stops_a_run_that_collapses(
     recordings: Path, tmp_path: Path, capsys: pytest.CaptureFixture
 ) -> None:
@@ -199,7 +203,7 @@ MISTAKES = {
         "unknown setting 'expandr': did you mean 'expander'",
     ),
     "an unknown trainer setting": (["--trainer.max_stps", "3"], "max_stps"),
-    "a wrong type": (["--data.batch", "many"], "data.batch"),
+    "a wrong type": (["--data.batch_size", "many"], "data.batch_size"),
     "a wrong patch": (["--model.init_args.encoder.patch", "8"], "crop: 80"),
     "an unknown augmentation": (
         ["--model.init_args.augment_first", "[{name: shft}]"],
@@ -228,6 +232,7 @@ def test_a_run_needs_a_folder(recordings: Path) -> None:
         fit(["-c", str(CONFIGS[-1]), "--data.recordings", f"[{recordings}]"])
 
 
+@pytest.mark.slow
 def test_a_full_disk_keeps_what_was_whole(recordings: Path, tmp_path: Path) -> None:
     command = [sys.executable, "-m", "fovea", "pretrain", "fit"]
     command += arguments("vicreg", recordings, tmp_path / "mine", "--trainer.max_steps", "4",

@@ -73,13 +73,13 @@ def test_the_teacher_follows_and_no_gradient_reaches_it() -> None:
     objective.losses(*views)["value"].backward()
     assert all(p.grad is None for p in objective.teacher.parameters())
     assert all(p.grad is None for p in objective.teacher_values.parameters())
-    weight, taught = objective.encoder.vit.pos_embed, objective.teacher.vit.pos_embed
+    weight, position = objective.encoder.vit.pos_embed, objective.teacher.vit.pos_embed
     assert weight.grad.abs().sum() > 0
-    before = taught.clone()
+    before = position.clone()
     with torch.no_grad():
         weight += 1
-    objective.stepped()
-    torch.testing.assert_close(taught, before + 0.25)
+    objective.after_optimizer_step()
+    torch.testing.assert_close(position, before + 0.25)
 
 
 def test_whether_now_is_the_goal_is_told_by_its_place() -> None:
@@ -93,6 +93,7 @@ def test_whether_now_is_the_goal_is_told_by_its_place() -> None:
     assert at_intention.tolist() == [0, 1]
 
 
+@pytest.mark.slow
 def test_values_become_discounted_distances() -> None:
     """In a chain of screens 0 to 3, each its own feature, a goal d steps ahead is worth
     -(1 + 0.5 + ... + 0.5 ** (d - 1)), whatever is wanted."""
@@ -110,7 +111,7 @@ def test_values_become_discounted_distances() -> None:
         optimiser.zero_grad()
         objective.losses(*views)["value"].backward()
         optimiser.step()
-        objective.stepped()
+        objective.after_optimizer_step()
     value = objective.values(*objective.values.read(encode(now, goal, wanted))).detach()
     ahead = goal >= now
     distance = (goal - now)[ahead]

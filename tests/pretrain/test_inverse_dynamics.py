@@ -11,7 +11,7 @@ from torch import Tensor
 
 from fovea.atari.games import ACTIONS
 from fovea.pretrain.encoders.vit import Shape
-from fovea.pretrain.objectives.inverse_dynamics import InverseDynamics, of_game
+from fovea.pretrain.objectives.inverse_dynamics import InverseDynamics, logits_of_game
 from fovea.seeding import Draws, Stream
 
 SMALL = {"encoder": Shape(patch=42), "width": 16}
@@ -35,7 +35,7 @@ def test_no_game_has_more_actions_than_there_is_room_for() -> None:
 
 def test_logits_are_those_of_the_game() -> None:
     logits = torch.arange(3 * ACTIONS).expand(2, -1)
-    mine = of_game(logits, torch.tensor([2, 0]))
+    mine = logits_of_game(logits, torch.tensor([2, 0]))
     assert mine.tolist() == [list(range(2 * ACTIONS, 3 * ACTIONS)), list(range(ACTIONS))]
 
 
@@ -59,6 +59,7 @@ def shown(batch: int) -> tuple[Tensor, ...]:
     return now.to(torch.uint8), later.view_as(now).to(torch.uint8), action, game
 
 
+@pytest.mark.slow
 def test_it_learns_actions_that_show() -> None:
     torch.manual_seed(0)
     objective = InverseDynamics(encoder=Shape(patch=42), width=128)

@@ -1,4 +1,4 @@
-"""MAE: nothing leaks from hidden patches, and what is to be told is what it is called."""
+"""MAE: nothing leaks from hidden patches, and the target is what the setting says."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ def small(**settings) -> MAE:
 
 
 def test_errors_by_hand() -> None:
-    wanted = torch.tensor([[[1.0, 2.0]], [[0.0, 4.0]]])
-    said = torch.tensor([[[1.0, 0.0]], [[3.0, 3.0]]])
-    assert reconstruction(said, wanted).tolist() == [2.0, 5.0]
+    target = torch.tensor([[[1.0, 2.0]], [[0.0, 4.0]]])
+    prediction = torch.tensor([[[1.0, 0.0]], [[3.0, 3.0]]])
+    assert reconstruction(prediction, target).tolist() == [2.0, 5.0]
 
 
 def test_each_sample_hides_patches_of_its_own() -> None:
@@ -46,16 +46,16 @@ def test_hidden_patches_do_not_leak() -> None:
     objective = small(hidden=0.5, mean_screen=False).eval()
     order = torch.tensor([[4, 0, 8, 2, 6, 1, 3, 5, 7]]).expand(2, -1)
     shown, hidden = order[:, :5], order[:, 5:]
-    said = []
+    predictions = []
     for place in (None, 1, 4):  # of 28 x 28 px: one that is hidden, one that is shown
         screen = screens(2)
         if place is not None:
             row, column = 28 * (place // 3), 28 * (place % 3)
             screen[..., row : row + 28, column : column + 28] ^= 255
-        seen = objective.see(objective.encoder.scale(screen), shown)
-        said.append(objective.decoder(seen, shown, hidden))
-    assert torch.equal(said[0], said[1])
-    assert not torch.equal(said[0], said[2])
+        seen = objective.encode_visible(objective.encoder.scale(screen), shown)
+        predictions.append(objective.decoder(seen, shown, hidden))
+    assert torch.equal(predictions[0], predictions[1])
+    assert not torch.equal(predictions[0], predictions[2])
 
 
 def test_only_hidden_patches_are_told() -> None:
@@ -76,9 +76,10 @@ def test_a_token_is_put_in_its_place_whatever_the_order() -> None:
     pixels = objective.encoder.scale(screens(2))
     order = torch.arange(9).expand(2, -1)
     shown, hidden = order[:, :5], order[:, 5:]
-    said = objective.decoder(objective.see(pixels, shown), shown, hidden)
-    back = objective.decoder(objective.see(pixels, shown.flip(1)), shown.flip(1), hidden.flip(1))
-    torch.testing.assert_close(back.flip(1), said)
+    prediction = objective.decoder(objective.encode_visible(pixels, shown), shown, hidden)
+    shown, hidden = shown.flip(1), hidden.flip(1)
+    back = objective.decoder(objective.encode_visible(pixels, shown), shown, hidden)
+    torch.testing.assert_close(back.flip(1), prediction)
 
 
 def test_patches_are_told_against_the_mean_screen_of_their_game(recordings: Path) -> None:
@@ -92,19 +93,20 @@ def test_patches_are_told_against_the_mean_screen_of_their_game(recordings: Path
     objective.prepare(frames)
     at = torch.tensor([100, len(frames) - 100])
     pixels = objective.encoder.scale(frames.windows(at, 4)[:, 0])
-    wanted = objective.wanted(pixels, frames.game[at])
+    target = objective.target(pixels, frames.game[at])
     for sample, (mean, std) in enumerate(zip(means / 255, stds / 255, strict=True)):
         left = ((pixels[sample] - mean) / std)[:, 28:56, :28].flatten()
-        torch.testing.assert_close(wanted[sample, 3], left)
+        torch.testing.assert_close(target[sample, 3], left)
 
 
 def test_patches_can_be_normalised() -> None:
     objective = small(mean_screen=False, normalise=True)
-    wanted = objective.wanted(objective.encoder.scale(screens(2)), torch.zeros(2))
-    torch.testing.assert_close(wanted.mean(-1), torch.zeros(2, 9), rtol=0, atol=1e-5)
-    torch.testing.assert_close(wanted.var(-1), torch.ones(2, 9), rtol=0, atol=1e-2)
+    target = objective.target(objective.encoder.scale(screens(2)), torch.zeros(2))
+    torch.testing.assert_close(target.mean(-1), torch.zeros(2, 9), rtol=0, atol=1e-5)
+    torch.testing.assert_close(target.var(-1), torch.ones(2, 9), rtol=0, atol=1e-2)
 
 
+@pytest.mark.slow
 def test_one_batch_is_learned() -> None:
     objective = small(mean_screen=False)
     grey = screens(4)[:, :1, :1, :1].expand(-1, 4, 84, 84)  # what is shown tells what is hidden

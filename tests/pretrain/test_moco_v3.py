@@ -44,7 +44,7 @@ def test_patches_and_positions_stay_as_they_were_drawn() -> None:
         crops = objective.views(windows, Draws(Stream.VIEWS, 0, number, 8, "cpu"))
         objective.losses(*crops)["contrast"].backward()
         optimiser.step()
-        objective.stepped()
+        objective.after_optimizer_step()
     frozen = {"pos_embed", "patch_embed.proj.weight", "patch_embed.proj.bias"}
     for eyes in (objective.encoder, objective.teacher):
         still = {n for n, w in eyes.vit.state_dict().items() if torch.equal(w, before[n])}

@@ -71,7 +71,7 @@ def work(rank: int, recordings: Path, out: Path, port: int) -> None:
     """What each of the two ranks does: the first step of every config, written to `out`."""
     os.environ |= {"LOCAL_RANK": str(rank), "WORLD_SIZE": "2", "NODE_RANK": "0"}
     os.environ |= {"MASTER_ADDR": "localhost", "MASTER_PORT": str(port)}
-    data = Windows([str(recordings)], batch=8)
+    data = Windows([str(recordings)], batch_size=8)
     for config in CONFIGS:
         step = first_step(config, data, devices=2, strategy="ddp")
         torch.save(step, out / f"{config.stem}{rank}.pt")
@@ -90,9 +90,10 @@ def steps(recordings: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def data(recordings: Path) -> Windows:
-    return Windows([str(recordings)], batch=8)
+    return Windows([str(recordings)], batch_size=8)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("config", CONFIGS, ids=lambda path: path.stem)
 def test_two_ranks_have_the_step_of_one(config: Path, data: Windows, steps: Path) -> None:
     loss, *one = first_step(config, data, devices=1)
@@ -107,6 +108,7 @@ def test_two_ranks_have_the_step_of_one(config: Path, data: Windows, steps: Path
                 assert off <= 1e-3 * value.abs().max() + 1e-5 * scale, name
 
 
+@pytest.mark.slow
 def test_a_run_of_two_ranks_is_that_of_one_and_goes_on_as_one(
     recordings: Path, tmp_path: Path, capsys: pytest.CaptureFixture
 ) -> None:
@@ -115,7 +117,7 @@ def test_a_run_of_two_ranks_is_that_of_one_and_goes_on_as_one(
     def arguments(run: str, *more: str) -> list[str]:
         # LARS, since Adam makes whole steps of gradients that are nothing but rounding.
         return ["-c", str(ROOT / "pretrain" / "configs" / "vicreg.yaml"),
-                "--data.recordings", f"[{recordings}]", "--data.batch", "8",
+                "--data.recordings", f"[{recordings}]", "--data.batch_size", "8",
                 "--run", str(tmp_path / run), "--trainer.accelerator", "cpu",
                 "--trainer.max_steps", "4", "--checkpoint_every", "2",
                 "--trainer.log_every_n_steps", "1", "--model.init_args.encoder.patch", "42",

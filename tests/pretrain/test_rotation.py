@@ -1,4 +1,4 @@
-"""Frames that take turns are the frames that are all held, in another order and less memory."""
+"""Rotation gives the frames that InMemory does, in another order and with less memory."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ from fovea.command import UserError
 from fovea.pretrain.data import Batch, Steps, Windows
 from fovea.pretrain.encoders.vit import Shape
 from fovea.pretrain.objectives.base import Objective
-from fovea.pretrain.rotation import Rotation, dealt
+from fovea.pretrain.rotation import Rotation, balanced_groups
 from fovea.pretrain.training.fit import fit
 
 GIB = SCREEN_BYTES / 2**30
@@ -63,11 +63,11 @@ def cut(recordings: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def windows(folder: Path, limit: int | None = LIMIT, **settings) -> Windows:
     memory = None if limit is None else (limit + 0.5) * GIB
-    return Windows([str(folder)], batch=BATCH, memory=memory, **settings)
+    return Windows([str(folder)], batch_size=BATCH, memory=memory, **settings)
 
 
 def steps(data: Windows, rank: int = 0, world: int = 1, seen: int = 0, steps: int = 10) -> Steps:
-    data.seen = seen
+    data.first_batch = seen
     objective = Objective(encoder=Shape(patch=42))
     objective.offsets, objective.labels = (-2, 0, 3), FULL
     data.trainer = SimpleNamespace(
@@ -85,7 +85,7 @@ def equal(one: Batch, other: Batch, rows: slice = slice(None)) -> bool:
 
 def groups_of(loader: Steps, number: int = 0) -> list[tuple[int, int]]:
     """Where in the sequence each group of a pass begins and ends."""
-    return [(turn.begin, turn.end) for turn in loader.turns(number)]
+    return [(one.begin, one.end) for one in loader.segments(number)]
 
 
 def test_what_fits_is_not_touched(cut: Path) -> None:
@@ -99,7 +99,7 @@ def test_a_pass_has_all_windows_once_and_shows_what_they_are(cut: Path) -> None:
     whole = windows(cut, None).frames
     loader = steps(windows(cut))
     starts = whole.starts(4, (-2, 0, 3))
-    assert loader.every == len(starts)
+    assert loader.windows_per_epoch == len(starts)
     assert len(groups_of(loader)) >= 3
     batches = [loader.draw(step) for step in range(2 * len(starts) // BATCH + 1)]
     now = torch.cat([batch.labels["place"][:, 1] for batch in batches])
@@ -116,6 +116,7 @@ def test_a_pass_has_all_windows_once_and_shows_what_they_are(cut: Path) -> None:
         assert torch.equal(batch.labels["game"], whole.game[place])
 
 
+@pytest.mark.slow
 def test_never_more_screens_are_held_than_the_limit(
     cut: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -136,7 +137,7 @@ def test_never_more_screens_are_held_than_the_limit(
     monkeypatch.setattr(Shards, "read", counting)
     data = windows(cut)
     loader = steps(data)
-    for step in range(2 * loader.every // BATCH):
+    for step in range(2 * loader.windows_per_epoch // BATCH):
         loader.draw(step)
     assert 0.7 * LIMIT < max(most) <= LIMIT
     assert 0 < len(data.validation.frames) < len(windows(cut, None).validation.frames)
@@ -166,9 +167,9 @@ def test_a_batch_takes_from_both_groups_that_meet_in_it(cut: Path) -> None:
     loader = steps(windows(cut))
     (_, meet), (_, _), *_ = groups_of(loader)
     assert meet % BATCH
-    first, second, *_ = loader.held.deal(0)
+    first, second, *_ = loader.source.groups(0)
     batch = loader.draw(meet // BATCH)
-    shard = np.searchsorted(loader.held.bounds, batch.labels["place"][:, 1], side="right") - 1
+    shard = np.searchsorted(loader.source.bounds, batch.labels["place"][:, 1], side="right") - 1
     assert set(shard[: meet % BATCH]) <= set(first)
     assert set(shard[meet % BATCH :]) <= set(second)
 
@@ -177,7 +178,7 @@ def test_two_ranks_are_one(cut: Path) -> None:
     alone = steps(windows(cut))
     ranks = [steps(windows(cut), rank, world=2) for rank in (0, 1)]
     meet = groups_of(alone)[0][1] // BATCH
-    for step in (*range(meet - 2, meet + 3), alone.every // BATCH):
+    for step in (*range(meet - 2, meet + 3), alone.windows_per_epoch // BATCH):
         for rank, loader in enumerate(ranks):
             assert equal(alone.draw(step), loader.draw(step), slice(rank, None, 2))
 
@@ -187,7 +188,7 @@ def test_places_are_drawn_for_a_slot_whatever_groups_meet(cut: Path) -> None:
 
     class Drawn(Objective):
         def places(self, at, frames, draws):
-            self.told = draws.integers(1000)
+            self.drawn = draws.integers(1000)
             return at[:, None]
 
     loader = steps(windows(cut))
@@ -195,11 +196,11 @@ def test_places_are_drawn_for_a_slot_whatever_groups_meet(cut: Path) -> None:
     loader.objective.labels = ("place",)
     step = groups_of(loader)[0][1] // BATCH
     loader.draw(step)
-    in_two = loader.objective.told
+    in_two = loader.objective.drawn
     whole = steps(windows(cut, None))
     whole.objective = loader.objective
     whole.draw(step)
-    assert torch.equal(in_two, loader.objective.told)
+    assert torch.equal(in_two, loader.objective.drawn)
 
 
 def test_validation_is_a_group_of_the_same_episodes(cut: Path) -> None:
@@ -217,12 +218,12 @@ def test_a_limit_below_one_shard_is_refused_with_the_one_that_is_enough(
     with pytest.raises(UserError) as refused:
         fit(["-c", str(config), "--data.recordings", f"[{recordings}]", "--run",
              str(tmp_path / "mine"), "--data.memory", "0.002"])  # fmt: skip
-    told = re.fullmatch(
+    message = re.fullmatch(
         r"memory of 0.002 GiB holds 304 screens, and the largest shard has [\d,]+: "
         r"give --data.memory ([\d.]+) or more, or leave it out", str(refused.value),
     )  # fmt: skip
     assert not (tmp_path / "mine").exists()
-    assert windows(recordings, int(float(told[1]) / GIB)).frames.screens.any()
+    assert windows(recordings, int(float(message[1]) / GIB)).frames.screens.any()
 
 
 class Kept(Objective):
@@ -248,6 +249,7 @@ class Kept(Objective):
         return {"some": (features.summary.mean(1) - self.mean.mean() / 255).pow(2).mean()}
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:You're resuming from a checkpoint")
 def test_a_run_that_goes_on_in_another_group_is_prepared_as_at_the_start(
     cut: Path, tmp_path: Path
@@ -298,10 +300,10 @@ def test_an_outline_divides_as_its_frames(cut: Path) -> None:
 def test_a_group_is_let_go_of_before_the_next_and_kept_while_it_is_asked_for(cut: Path) -> None:
     shards = Shards.find([cut])
     rotation = Rotation(shards, Frames.outline(shards, int), 3000, seed=0)
-    first, second, *_ = rotation.deal(0)
+    first, second, *_ = rotation.groups(0)
     frames = rotation.frames
-    assert rotation.hold(first) is frames
-    assert rotation.hold(second) is not frames
+    assert rotation.load(first) is frames
+    assert rotation.load(second) is not frames
     assert set(frames.episode.tolist()) == set(first)  # here each shard is an episode
     assert set(rotation.frames.episode.tolist()) == set(second)
 
@@ -315,7 +317,8 @@ def test_a_group_is_let_go_of_before_the_next_and_kept_while_it_is_asked_for(cut
 def test_a_deal_has_every_shard_once_in_groups_that_fit(sizes, spare, games, seed) -> None:
     sizes = np.array(sizes)
     limit = sizes.max() + spare
-    groups = dealt(sizes, np.arange(len(sizes)) % games, limit, np.random.default_rng(seed))
+    game = np.arange(len(sizes)) % games
+    groups = balanced_groups(sizes, game, limit, np.random.default_rng(seed))
     assert sorted(shard for group in groups for shard in group) == list(range(len(sizes)))
     assert all(sizes[group].sum() <= limit and group == sorted(group) for group in groups)
     if sizes.sum() <= limit:
@@ -324,9 +327,9 @@ def test_a_deal_has_every_shard_once_in_groups_that_fit(sizes, spare, games, see
 
 def test_a_group_has_all_games_in_their_shares() -> None:
     game = np.repeat([0, 1, 2], [60, 30, 10])
-    groups = dealt(np.full(100, 7), game, 140, np.random.default_rng(0))
+    groups = balanced_groups(np.full(100, 7), game, 140, np.random.default_rng(0))
     assert len(groups) == 5
     for group in groups:
         assert np.abs(np.bincount(game[group], minlength=3) - [12, 6, 2]).max() <= 1
-    other = dealt(np.full(100, 7), game, 140, np.random.default_rng(1))
+    other = balanced_groups(np.full(100, 7), game, 140, np.random.default_rng(1))
     assert groups != other

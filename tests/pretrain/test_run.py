@@ -11,11 +11,11 @@ import pytest
 
 from fovea.command import UserError
 from fovea.files import exclusive, replacing, write_json
-from fovea.runs import Run, read_run
+from fovea.runs import RunWriter, read_run
 
 
 def test_a_record_says_what_runs(tmp_path: Path) -> None:
-    run = Run(tmp_path / "mine", "pretrain", "VICReg on pong")
+    run = RunWriter(tmp_path / "mine", "pretrain", "VICReg on pong")
     run.begin(seed=3, steps=10)
     run.update(state="done", step=10)
     record = read_run(tmp_path / "mine")
@@ -27,20 +27,20 @@ def test_a_record_says_what_runs(tmp_path: Path) -> None:
 
 
 def test_a_run_goes_on_in_its_record(tmp_path: Path) -> None:
-    first = Run(tmp_path, "pretrain", "one")
+    first = RunWriter(tmp_path, "pretrain", "one")
     first.update(state="running", seconds_before=1)
     first.record["seconds"] = 50.0
     write_json(tmp_path / "run.json", first.record)
-    again = Run(tmp_path, "pretrain", "one")
+    again = RunWriter(tmp_path, "pretrain", "one")
     again.update(state="done")
     assert 50 <= read_run(tmp_path)["seconds"] < 60
     assert read_run(tmp_path)["started"] == first.record["started"]
 
 
 def test_another_kind_of_run_is_refused(tmp_path: Path) -> None:
-    Run(tmp_path, "pretrain", "one").update(state="done")
+    RunWriter(tmp_path, "pretrain", "one").update(state="done")
     with pytest.raises(UserError, match="holds a run of kind pretrain, not probes"):
-        Run(tmp_path, "probes", "two")
+        RunWriter(tmp_path, "probes", "two")
 
 
 def test_a_damaged_record_is_named(tmp_path: Path) -> None:
@@ -50,7 +50,7 @@ def test_a_damaged_record_is_named(tmp_path: Path) -> None:
 
 
 def test_metrics_are_appended_and_survive_a_torn_line(tmp_path: Path) -> None:
-    run = Run(tmp_path, "pretrain", "one")
+    run = RunWriter(tmp_path, "pretrain", "one")
     run.log(0, {"loss": 0.1, "lr": 1e-3})
     with open(tmp_path / "metrics.csv", "a") as file:
         file.write("1,los")

@@ -50,6 +50,6 @@ def test_the_temperature_is_that_of_the_loss() -> None:
     objective = SimCLR(temperature=0.1, **settings)
     same = objective.losses(views[0], views[0])["contrast"]
     assert same.detach() < math.log(15)
-    assert objective.notes["found"] == 1
+    assert objective.notes["top1"] == 1
     same.backward()
     assert objective.encoder.vit.patch_embed.proj.weight.grad.abs().sum() > 0

@@ -24,10 +24,10 @@ def views() -> tuple[torch.Tensor, ...]:
 
 
 def test_loss_by_hand() -> None:
-    said = torch.tensor([[[2.0, 0.0], [0.0, 1.0]], [[1.0, 0.0], [1.0, 0.0]]])
-    wanted = torch.tensor([[[5.0, 0.0], [1.0, 0.0]], [[-1.0, 0.0], [1.0, 0.0]]])
+    prediction = torch.tensor([[[2.0, 0.0], [0.0, 1.0]], [[1.0, 0.0], [1.0, 0.0]]])
+    target = torch.tensor([[[5.0, 0.0], [1.0, 0.0]], [[-1.0, 0.0], [1.0, 0.0]]])
     # 1 - cosine is 0 and 1 at the first step, 2 and 0 at the second.
-    assert spr_loss(said, wanted) == pytest.approx((0 + 2) / 2 + (1 + 0) / 2)
+    assert spr_loss(prediction, target) == pytest.approx((0 + 2) / 2 + (1 + 0) / 2)
 
 
 def test_the_action_at_the_last_window_leads_beyond_what_is_seen(views) -> None:
@@ -40,7 +40,7 @@ def test_the_action_at_the_last_window_leads_beyond_what_is_seen(views) -> None:
 def test_a_state_depends_on_the_actions_before_it_alone() -> None:
     objective = SPR(**SMALL)
     state, action = torch.randn(1, 2 * 96).expand(2, -1), torch.tensor([[3, 4], [3, 5]])
-    first, second = objective.carried(state, action)
+    first, second = objective.rollout(state, action)
     assert torch.equal(first[0], first[1])
     assert not torch.allclose(second[0], second[1])
 
@@ -64,7 +64,7 @@ def test_the_teacher_is_a_copy_that_follows_and_that_nothing_trains(views) -> No
             assert torch.equal(copy, weight)
             assert copy.grad is None
             weight.data.add_(1)
-    objective.stepped()
+    objective.after_optimizer_step()
     for teacher, student in pairs.items():
         for copy, weight in zip(teacher.parameters(), student.parameters(), strict=True):
             torch.testing.assert_close(weight - copy, torch.full_like(copy, 0.75))

@@ -1,4 +1,4 @@
-"""Supervised: what is asked for is standardised; labels that say nothing are always the same."""
+"""Supervised: targets are standardised; random labels are always the same."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from fovea.command import UserError
 from fovea.pretrain.encoders.vit import Shape
 from fovea.pretrain.objectives.supervised import (
     Supervised,
-    classification,
-    expected,
-    explained,
-    regression,
+    classification_loss,
+    expected_byte,
+    r2,
+    regression_loss,
 )
 from fovea.seeding import Draws, Stream
 
@@ -43,17 +43,18 @@ def shown(objective: Supervised, frames: Frames, at: torch.Tensor, place: torch.
 
 
 def test_losses_and_variance_explained_by_hand() -> None:
-    wanted, asked = torch.tensor([[1.0, 9.0], [-1.0, 3.0]]), torch.tensor([[1.0, 0.0], [1.0, 1.0]])
-    said = torch.tensor([[0.0, 0.0], [-1.0, 1.0]])
-    assert regression(said, wanted, asked) == pytest.approx((1 + 0 + 4) / 3)
-    assert explained(said, wanted, asked) == pytest.approx(1 - 5 / 11)
-    assert explained(wanted, wanted, asked) == 1
+    target, mask = torch.tensor([[1.0, 9.0], [-1.0, 3.0]]), torch.tensor([[1.0, 0.0], [1.0, 1.0]])
+    prediction = torch.tensor([[0.0, 0.0], [-1.0, 1.0]])
+    assert regression_loss(prediction, target, mask) == pytest.approx((1 + 0 + 4) / 3)
+    assert r2(prediction, target, mask) == pytest.approx(1 - 5 / 11)
+    assert r2(target, target, mask) == 1
     logits = torch.zeros(1, 2, 256)
     logits[0, 0, 7] = 1e3
     sure = torch.tensor([[1.0, 0.0]])
-    assert classification(logits, torch.tensor([[7, 3]]), sure) == 0
-    assert classification(logits, torch.tensor([[7, 3]]), 1 - sure) == pytest.approx(math.log(256))
-    assert expected(logits).tolist() == [[7.0, 127.5]]
+    state = torch.tensor([[7, 3]])
+    assert classification_loss(logits, state, sure) == 0
+    assert classification_loss(logits, state, 1 - sure) == pytest.approx(math.log(256))
+    assert expected_byte(logits).tolist() == [[7.0, 127.5]]
 
 
 def test_every_varying_byte_is_standardised_in_its_game(frames: Frames) -> None:
@@ -80,6 +81,7 @@ def test_what_a_game_does_not_have_is_not_asked_for(frames: Frames, loss: str) -
     assert objective.losses(screens, state, game)["state"] != before
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("loss", ["regression", "classification"])
 def test_its_own_memory_is_learned(frames: Frames, loss: str) -> None:
     objective = prepared(frames, loss=loss)
@@ -95,12 +97,12 @@ def test_its_own_memory_is_learned(frames: Frames, loss: str) -> None:
 def test_random_labels_are_those_of_another_screen_of_the_game_and_stay(frames: Frames) -> None:
     objective, other = (prepared(frames, random=True, seed=seed) for seed in (0, 1))
     at = torch.arange(3, len(frames))
-    others = objective.others(at, frames.game[at])
+    others = objective.random_places(at, frames.game[at])
     assert torch.equal(frames.game[others], frames.game[at])
     assert (others == at).float().mean() < 0.01
     assert others.unique().numel() / len(at) == pytest.approx(1 - 1 / math.e, abs=0.03)
-    assert torch.equal(others, prepared(frames, random=True).others(at, frames.game[at]))
-    assert not torch.equal(others, other.others(at, frames.game[at]))
+    assert torch.equal(others, prepared(frames, random=True).random_places(at, frames.game[at]))
+    assert not torch.equal(others, other.random_places(at, frames.game[at]))
     some = at[::500]
     _, state, _ = shown(objective, frames, some, some)
     assert torch.equal(state, frames.labels["ram"][others[::500]][:, objective.byte].long())
@@ -110,7 +112,8 @@ def test_random_labels_hold_for_screens_beyond_the_training_frames(frames: Frame
     training, validation, _ = frames.split()
     objective = prepared(training, random=True)
     place = torch.arange(10 * len(frames), 10 * len(frames) + len(validation))
-    assert torch.equal(training.game[objective.others(place, validation.game)], validation.game)
+    others = objective.random_places(place, validation.game)
+    assert torch.equal(training.game[others], validation.game)
 
 
 def test_a_game_without_a_table_is_refused(frames: Frames) -> None:

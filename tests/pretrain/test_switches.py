@@ -22,11 +22,12 @@ BF16 = torch.bfloat16
 
 def run(config: str, recordings: Path, folder: Path, *more: str) -> list[str]:
     return ["-c", str(CONFIGS / f"{config}.yaml"), "--data.recordings", f"[{recordings}]",
-            "--run", str(folder), "--data.batch", "8", "--data.held_out", "1",
+            "--run", str(folder), "--data.batch_size", "8", "--data.held_out", "1",
             "--trainer.accelerator", "cpu", "--trainer.log_every_n_steps", "1",
             "--model.init_args.encoder.patch", "42", *more]  # fmt: skip
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("config", ["tov_vicreg", "dino"])
 def test_bf16_trains(config: str, recordings: Path, tmp_path: Path) -> None:
     fit(run(config, recordings, tmp_path, "--trainer.max_steps", "2",
@@ -49,9 +50,9 @@ def test_autocast_leaves_the_encoder_to_bf16_and_the_terms_to_float32() -> None:
 def test_terms_under_autocast_are_those_without() -> None:
     x, y = (1000 + torch.randn(2, 64, 8)).to(BF16)
     with torch.autocast("cpu", BF16):
-        within = vicreg_terms(x, y)
+        terms = vicreg_terms(x, y)
     for name, value in vicreg_terms(x.float(), y.float()).items():
-        assert within[name] == value
+        assert terms[name] == value
 
 
 @pytest.fixture
@@ -61,6 +62,7 @@ def quick_compiler(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch, "compile", quick)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("quick_compiler")
 def test_compiling_changes_no_numbers_and_no_names() -> None:
     """Of a student that sees two sizes, and of the teacher that was copied before."""
@@ -84,6 +86,7 @@ def test_compiling_changes_no_numbers_and_no_names() -> None:
         assert encoder.vit.blocks._compiled_call_impl is not None
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("quick_compiler")
 def test_a_compiled_run_goes_on_from_its_checkpoint(
     recordings: Path, tmp_path: Path, capsys: pytest.CaptureFixture

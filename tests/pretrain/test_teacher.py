@@ -14,7 +14,7 @@ from fovea.pretrain.objectives.byol import BYOL
 from fovea.pretrain.objectives.dino import DINO
 from fovea.pretrain.objectives.moco_v3 import MoCoV3
 from fovea.pretrain.optim import configure
-from fovea.pretrain.terms.teacher import copied, follow
+from fovea.pretrain.terms.teacher import ema_update, make_teacher
 from fovea.seeding import Draws, Stream
 
 SMALL = {
@@ -32,7 +32,7 @@ def linear(weight: float) -> nn.Linear:
 
 def test_a_teacher_is_a_deep_copy_that_nothing_trains() -> None:
     student = linear(1.0)
-    teacher = copied(student)
+    teacher = make_teacher(student)
     with torch.no_grad():
         student.weight.fill_(3.0)
     assert (teacher.weight == 1).all()
@@ -41,20 +41,20 @@ def test_a_teacher_is_a_deep_copy_that_nothing_trains() -> None:
 
 
 def test_it_follows_by_its_momentum() -> None:
-    teacher, student = copied(linear(1.0)), linear(2.0)
-    follow(teacher, student, 0.75)
+    teacher, student = make_teacher(linear(1.0)), linear(2.0)
+    ema_update(teacher, student, 0.75)
     assert (teacher.weight == 1.25).all()
-    follow(teacher, student, 1.0)
+    ema_update(teacher, student, 1.0)
     assert (teacher.weight == 1.25).all()
-    follow(teacher, student, 0.0)
+    ema_update(teacher, student, 0.0)
     assert (teacher.weight == 2.0).all()
 
 
 def test_what_both_have_alike_does_not_move_by_a_bit() -> None:
     student = nn.Linear(50, 50)
-    teacher = copied(student)
+    teacher = make_teacher(student)
     for momentum in (0.99, 0.9931, 1.0):
-        follow(teacher, student, momentum)
+        ema_update(teacher, student, momentum)
     assert torch.equal(teacher.weight, student.weight)
 
 
@@ -97,7 +97,7 @@ def test_an_objectives_teacher_follows_encoder_and_head(objective: Objective) ->
     pairs = (objective.teacher, objective.encoder), heads(objective)
     before = deepcopy([teacher for teacher, _ in pairs])
     learn(objective)
-    objective.stepped()
+    objective.after_optimizer_step()
     for (teacher, student), was in zip(pairs, before, strict=True):
         moved = False
         for now, theirs, then in zip(
@@ -111,7 +111,7 @@ def test_an_objectives_teacher_follows_encoder_and_head(objective: Objective) ->
 def test_an_objectives_teacher_rests_at_the_end(objective: Objective) -> None:
     learn(objective)
     before = deepcopy(objective.teacher.state_dict())
-    objective.done = 1.0
-    objective.stepped()
+    objective.progress = 1.0
+    objective.after_optimizer_step()
     for name, weight in objective.teacher.state_dict().items():
         assert torch.equal(weight, before[name])

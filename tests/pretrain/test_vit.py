@@ -149,6 +149,7 @@ def test_a_patch_gain_multiplies_the_patch_weights_alone() -> None:
         assert torch.equal(weight, factor * usual[name])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("size", SIZES)
 def test_every_size_encodes(size: str) -> None:
     encoder = build(Shape(size=size, patch=42)).eval()

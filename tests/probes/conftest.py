@@ -8,7 +8,7 @@ import pytest
 
 from fovea.atari.frames import Frames
 from fovea.pretrain.encoders.vit import ViT
-from fovea.probes.features import Drawn, Parts, draw, encode
+from fovea.probes.features import Drawn, Splits, draw, encode
 from fovea.probes.references import untrained
 
 TINY = {
@@ -43,5 +43,5 @@ def drawn(frames: Frames) -> dict[str, list[Drawn]]:
 
 
 @pytest.fixture(scope="session")
-def seen(drawn: dict[str, list[Drawn]]) -> dict[str, Parts]:
+def seen(drawn: dict[str, list[Drawn]]) -> dict[str, Splits]:
     return encode(tiny(), drawn)

@@ -11,7 +11,7 @@ import torch
 
 from fovea.pretrain.encoders.vit import Shape, ViT, build
 from fovea.probes import attention
-from fovea.probes.features import NotMeasured, Parts
+from fovea.probes.features import NotMeasured, Splits
 from fovea.probes.references import Pixels
 
 
@@ -25,7 +25,7 @@ def test_rollout_of_two_blocks_by_hand() -> None:
     torch.testing.assert_close(rolled, expected)
 
 
-def test_a_head_that_looks_evenly_has_the_motions_area(seen: dict[str, Parts]) -> None:
+def test_a_head_that_looks_evenly_has_the_motions_area(seen: dict[str, Splits]) -> None:
     encoder = build(Shape(patch=28, stack=2)).eval()
     with torch.no_grad():
         for block in encoder.vit.blocks:
@@ -46,42 +46,44 @@ def test_patches_that_move_stand_in_grid_order(encoder: ViT) -> None:
     assert attention.moving(encoder, screens).nonzero().tolist() == [[0, 1 * 3 + 2]]
 
 
-def test_maps_are_the_cls_rows(encoder: ViT, seen: dict[str, Parts]) -> None:
-    part = seen["pong"].test
-    screens, maps, rolled = attention.picture(encoder, part, 5)
+def test_maps_are_the_cls_rows(encoder: ViT, seen: dict[str, Splits]) -> None:
+    split = seen["pong"].test
+    screens, maps, rolled = attention.picture(encoder, split, 5)
     assert (screens.shape, maps.shape, rolled.shape) == ((5, 84, 84), (2, 2, 5, 3, 3), (5, 3, 3))
-    at = attention.spread(part.at, 5)
-    assert torch.equal(screens, part.frames.screens[at])
+    at = attention.evenly_spaced(split.at, 5)
+    assert torch.equal(screens, split.frames.screens[at])
     with torch.inference_mode():
-        whole = encoder.attention(part.frames.windows(at, 2)[:, 0])
+        whole = encoder.attention(split.frames.windows(at, 2)[:, 0])
     for row, column in np.ndindex(3, 3):
         token = 1 + 3 * row + column
         assert torch.equal(maps[..., row, column], whole[:, :, :, 0, token].transpose(1, 2))
         torch.testing.assert_close(rolled[:, row, column], attention.rollout(whole)[:, 0, token])
 
 
-def test_pictures_show_the_middle_that_a_cropping_encoder_sees(seen: dict[str, Parts]) -> None:
+def test_pictures_show_the_middle_that_a_cropping_encoder_sees(seen: dict[str, Splits]) -> None:
     encoder = build(Shape(patch=20, stack=2, crop=80)).eval()
-    part = seen["pong"].test
-    screens, maps, _ = attention.picture(encoder, part, 2)
+    split = seen["pong"].test
+    screens, maps, _ = attention.picture(encoder, split, 2)
     assert maps.shape[-2:] == (4, 4)
-    assert torch.equal(screens, part.frames.screens[attention.spread(part.at, 2), 2:82, 2:82])
+    assert torch.equal(
+        screens, split.frames.screens[attention.evenly_spaced(split.at, 2), 2:82, 2:82]
+    )
 
 
 def test_where_nothing_moves_the_share_on_motion_is_left_open(
-    encoder: ViT, seen: dict[str, Parts]
+    encoder: ViT, seen: dict[str, Splits]
 ) -> None:
-    part = seen["pong"].test
-    still = part.frames.screens.clone()
+    split = seen["pong"].test
+    still = split.frames.screens.clone()
     still[:] = still[0]
-    part = part._replace(frames=replace(part.frames, screens=still))
-    for _, _, entropy, on_motion, area in attention.measure(encoder, part, 8):
+    split = split._replace(frames=replace(split.frames, screens=still))
+    for _, _, entropy, on_motion, area in attention.measure(encoder, split, 8):
         assert entropy > 0
         assert math.isnan(on_motion)
         assert math.isnan(area)
 
 
-def test_all_blocks_heads_and_games_are_told(encoder: ViT, seen: dict[str, Parts]) -> None:
+def test_all_blocks_heads_and_games_are_told(encoder: ViT, seen: dict[str, Splits]) -> None:
     found = attention.probe(encoder, seen, pictures=3, stacks_measured=16)
     heads = [tuple(row[:3]) for row in found["tables"][0]["rows"]]
     assert heads == [(g, b, h) for g in ("breakout", "pong") for b in (0, 1) for h in (0, 1)]
@@ -89,6 +91,6 @@ def test_all_blocks_heads_and_games_are_told(encoder: ViT, seen: dict[str, Parts
     assert found["arrays"]["maps"].shape == (2, 2, 6, 3, 3)
 
 
-def test_an_encoder_without_patches_is_left_out(seen: dict[str, Parts]) -> None:
+def test_an_encoder_without_patches_is_left_out(seen: dict[str, Splits]) -> None:
     with pytest.raises(NotMeasured, match="no grid of patches"):
         attention.probe(Pixels(2, (84, 84)), seen)

@@ -11,18 +11,18 @@ import torch
 from fovea.atari.frames import Frames
 from fovea.command import UserError
 from fovea.pretrain.encoders.vit import ViT
-from fovea.probes.features import Drawn, Parts, at_rest, draw, encode, fingerprint, neighbours
+from fovea.probes.features import Drawn, Splits, draw, encode, fingerprint, inference, neighbours
 from fovea.probes.references import Blind, Pixels, references, untrained
 
 
-def shown(part: Drawn) -> set[bytes]:
-    frames, at = part
+def shown(split: Drawn) -> set[bytes]:
+    frames, at = split
     return {screen.numpy().tobytes() for screen in frames.screens[at]}
 
 
 def test_no_screen_is_in_two_parts(drawn: dict[str, list[Drawn]]) -> None:
-    for parts in drawn.values():
-        training, validation, test = map(shown, parts)
+    for splits in drawn.values():
+        training, validation, test = map(shown, splits)
         assert training
         assert validation
         assert test
@@ -33,22 +33,22 @@ def test_no_screen_is_in_two_parts(drawn: dict[str, list[Drawn]]) -> None:
 def test_no_episode_is_in_two_parts_and_none_is_lost(
     frames: Frames, drawn: dict[str, list[Drawn]]
 ) -> None:
-    for game, parts in drawn.items():
-        episodes = [set(part.episode.tolist()) for part, _ in parts]
+    for game, splits in drawn.items():
+        episodes = [set(split.episode.tolist()) for split, _ in splits]
         assert set.union(*episodes) == set(frames.of(game).episode.tolist())
         assert sum(map(len, episodes)) == len(set.union(*episodes))
 
 
 def test_stacks_stay_in_their_episode(drawn: dict[str, list[Drawn]]) -> None:
-    for frames, at in (part for parts in drawn.values() for part in parts):
+    for frames, at in (split for splits in drawn.values() for split in splits):
         assert torch.equal(frames.episode[at], frames.episode[at - 1])
         assert bool((at[1:] > at[:-1]).all())
 
 
-def test_test_stacks_come_in_pairs_of_neighbours(seen: dict[str, Parts]) -> None:
-    for parts in seen.values():
-        first = neighbours(parts.test)
-        frames, at = parts.test.frames, parts.test.at
+def test_test_stacks_come_in_pairs_of_neighbours(seen: dict[str, Splits]) -> None:
+    for splits in seen.values():
+        first = neighbours(splits.test)
+        frames, at = splits.test.frames, splits.test.at
         assert len(first) >= len(at) // 2
         assert torch.equal(at[first] + 1, at[first + 1])
         assert torch.equal(frames.episode[at[first]], frames.episode[at[first + 1]])
@@ -63,12 +63,12 @@ def test_draws_are_a_function_of_the_seed(frames: Frames) -> None:
     assert not torch.equal(one[0][1], other[0][1])
 
 
-def test_features_are_those_of_the_encoder(encoder: ViT, seen: dict[str, Parts]) -> None:
-    part = seen["breakout"].validation
+def test_features_are_those_of_the_encoder(encoder: ViT, seen: dict[str, Splits]) -> None:
+    split = seen["breakout"].validation
     with torch.inference_mode():
-        summary, tokens = encoder(part.frames.windows(part.at, 2)[:, 0])
-    torch.testing.assert_close(part.both, torch.cat([summary, tokens.mean(1)], dim=1))
-    assert torch.equal(part.ram, part.frames.labels["ram"][part.at].long())
+        summary, tokens = encoder(split.frames.windows(split.at, 2)[:, 0])
+    torch.testing.assert_close(split.both, torch.cat([summary, tokens.mean(1)], dim=1))
+    assert torch.equal(split.ram, split.frames.labels["ram"][split.at].long())
 
 
 def test_recordings_whose_test_episodes_show_nothing_new_are_refused(frames: Frames) -> None:
@@ -81,7 +81,7 @@ def test_recordings_whose_test_episodes_show_nothing_new_are_refused(frames: Fra
 def test_rest_ends_in_the_mode_that_was(encoder: ViT) -> None:
     encoder.train()
     encoder.vit.norm.eval()
-    with at_rest(encoder):
+    with inference(encoder):
         assert not any(module.training for module in encoder.modules())
     assert encoder.training
     assert not encoder.vit.norm.training

@@ -9,7 +9,7 @@ import torch
 
 from fovea.pretrain.encoders.vit import ViT
 from fovea.probes import sparsity
-from fovea.probes.features import Parts
+from fovea.probes.features import Splits
 
 
 def test_hoyer_is_zero_for_even_and_one_for_a_single_number() -> None:
@@ -37,23 +37,25 @@ def test_dormant_units_are_small_beside_the_others() -> None:
 
 
 def test_units_that_are_cut_off_are_counted_in_their_block(
-    encoder: ViT, seen: dict[str, Parts]
+    encoder: ViT, seen: dict[str, Splits]
 ) -> None:
-    part = seen["pong"].test
-    before = sparsity.measure(encoder, part, 100)
+    split = seen["pong"].test
+    before = sparsity.measure(encoder, split, 100)
     with torch.no_grad():
         mlp = encoder.vit.blocks[1].mlp
         mlp.fc1.weight[:12] = mlp.fc1.bias[:12] = 0
-    after = sparsity.measure(encoder, part, 100)
+    after = sparsity.measure(encoder, split, 100)
     assert after[0] == before[0]
     assert after[1][2] == pytest.approx(before[1][2] + 12 / 48)
 
 
-def test_measures_are_means_over_all_tokens(encoder: ViT, seen: dict[str, Parts]) -> None:
-    part = seen["pong"].test
-    hoyer, near_zero, _ = sparsity.measure(encoder, part, 100)[0]
+def test_measures_are_means_over_all_tokens(encoder: ViT, seen: dict[str, Splits]) -> None:
+    split = seen["pong"].test
+    hoyer, near_zero, _ = sparsity.measure(encoder, split, 100)[0]
     with torch.inference_mode():
-        x = encoder.scale(part.frames.windows(sparsity.spread(part.at, 100), encoder.stack)[:, 0])
+        x = encoder.scale(
+            split.frames.windows(sparsity.evenly_spaced(split.at, 100), encoder.stack)[:, 0]
+        )
         tokens = encoder.vit.blocks[0](encoder.vit._pos_embed(encoder.vit.patch_embed(x)))
     root = math.sqrt(tokens.shape[-1])
     by_hand = (root - tokens.abs().sum(-1) / tokens.square().sum(-1).sqrt()) / (root - 1)

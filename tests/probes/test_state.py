@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from fovea.atari.ram import Variable, variables
 from fovea.pretrain.encoders.vit import ViT
 from fovea.probes import state
-from fovea.probes.features import NotMeasured, Parts
+from fovea.probes.features import NotMeasured, Splits
 
 PONG = variables("pong")
 
@@ -57,18 +57,18 @@ def test_weighted_f1_is_the_plain_definition(pairs: list[tuple[int, int]]) -> No
     )
 
 
-def test_what_is_in_the_features_is_read_and_what_is_not_is_not(seen: dict[str, Parts]) -> None:
+def test_what_is_in_the_features_is_read_and_what_is_not_is_not(seen: dict[str, Splits]) -> None:
     told, hidden = PONG[:2]
     generator = torch.Generator().manual_seed(0)
-    parts = []
-    for part in seen["pong"]:
-        memory = torch.randint(0, 4, (len(part.frames), 128), generator=generator).to(torch.uint8)
-        values = memory[part.at].float()
+    splits = []
+    for split in seen["pong"]:
+        memory = torch.randint(0, 4, (len(split.frames), 128), generator=generator).to(torch.uint8)
+        values = memory[split.at].float()
         bits = torch.stack([(values[:, told.byte] == v).float() for v in range(4)], dim=1)
-        labels = part.frames.labels | {"ram": memory}
-        frames = replace(part.frames, labels=labels)
-        parts.append(part._replace(frames=frames, summary=bits, mean_token=bits[:, :0]))
-    (r2, f1, accuracy), (no_r2, no_f1, _) = state.measure(Parts(*parts), [told, hidden], 10, 0)
+        labels = split.frames.labels | {"ram": memory}
+        frames = replace(split.frames, labels=labels)
+        splits.append(split._replace(frames=frames, summary=bits, mean_token=bits[:, :0]))
+    (r2, f1, accuracy), (no_r2, no_f1, _) = state.measure(Splits(*splits), [told, hidden], 10, 0)
     assert (r2, f1, accuracy) == (pytest.approx(1, abs=1e-3), 1, 1)
     assert no_r2 < 0.1
     assert no_f1 < 0.5
@@ -88,11 +88,11 @@ def test_a_score_is_the_mean_of_categories_of_means() -> None:
     assert mean == ["mean", 3, 0.5, pytest.approx(0.6)]
 
 
-def test_tables_have_a_row_for_all_that_varies(encoder: ViT, seen: dict[str, Parts]) -> None:
+def test_tables_have_a_row_for_all_that_varies(encoder: ViT, seen: dict[str, Splits]) -> None:
     categories, overall, each = state.probe(encoder, seen, patience=1)["tables"]
-    for game, parts in seen.items():
+    for game, splits in seen.items():
         names = [row[1] for row in each["rows"] if row[0] == game]
-        assert names == [variable.name for variable in state.asked_of(game, parts)]
+        assert names == [variable.name for variable in state.asked_of(game, splits)]
         (mean,) = (row for row in categories["rows"] if row[:2] == [game, "mean"])
         assert mean[2] == len(names)
     of_games = [row[4] for row in categories["rows"] if row[1] == "mean"]
@@ -100,6 +100,6 @@ def test_tables_have_a_row_for_all_that_varies(encoder: ViT, seen: dict[str, Par
     assert overall["rows"][-1][3] == pytest.approx(sum(of_games) / 2)
 
 
-def test_a_game_without_a_table_is_left_out(encoder: ViT, seen: dict[str, Parts]) -> None:
+def test_a_game_without_a_table_is_left_out(encoder: ViT, seen: dict[str, Splits]) -> None:
     with pytest.raises(NotMeasured, match="no table names the memory of tutankham"):
         state.probe(encoder, {"tutankham": seen["pong"]})

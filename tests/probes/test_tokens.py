@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from fovea.pretrain.encoders.encoder import Encoder, Features
 from fovea.pretrain.encoders.vit import ViT
 from fovea.probes import state, tokens
-from fovea.probes.features import Drawn, NotMeasured, Parts, encode
+from fovea.probes.features import Drawn, NotMeasured, Splits, encode
 from fovea.probes.references import Blind
 
 
@@ -41,7 +41,7 @@ def test_tokens_know_what_summary_and_mean_do_not(drawn: dict[str, list[Drawn]])
     assert every > both + 0.1
 
 
-def test_a_reading_is_scored_as_the_state_is(encoder: ViT, seen: dict[str, Parts]) -> None:
+def test_a_reading_is_scored_as_the_state_is(encoder: ViT, seen: dict[str, Splits]) -> None:
     asked = state.asked_of("pong", seen["pong"])
     of_bytes = [variable.byte for variable in asked]
     given = tokens.given(encoder, seen["pong"], seed=0)
@@ -50,10 +50,10 @@ def test_a_reading_is_scored_as_the_state_is(encoder: ViT, seen: dict[str, Parts
     assert [row[0] for row in ours] == pytest.approx([row[0] for row in theirs], nan_ok=True)
 
 
-def test_tokens_are_those_of_each_stack(encoder: ViT, seen: dict[str, Parts]) -> None:
-    part = seen["pong"].test
-    every = tokens.tokens(encoder, part).unflatten(1, (9, 12))
-    torch.testing.assert_close(every.mean(dim=1), part.mean_token)
+def test_tokens_are_those_of_each_stack(encoder: ViT, seen: dict[str, Splits]) -> None:
+    split = seen["pong"].test
+    every = tokens.tokens(encoder, split).unflatten(1, (9, 12))
+    torch.testing.assert_close(every.mean(dim=1), split.mean_token)
 
 
 def test_an_encoder_without_tokens_is_left_out(drawn: dict[str, list[Drawn]]) -> None:

@@ -7,6 +7,7 @@ import json
 import os
 import shutil
 import time
+from collections.abc import Sequence
 from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -52,16 +53,27 @@ def run(arguments: list[str]) -> None:
     print(f"{about}; made in {time.monotonic() - began:.1f} s\n{index}")
 
 
-def report(places: list[Path], out: Path, title: str | None = None) -> tuple[Path, str]:
-    """Write the page of all runs in `places` to the folder `out`: (index.html, what it shows).
+def report(
+    places: Sequence[str | Path], out: str | Path, title: str | None = None
+) -> tuple[Path, str]:
+    """Write the page of all runs in `places` to the folder `out`.
+
+    Args:
+        places: run folders, or folders that hold some at any depth.
+        out: the page's folder; an older page there is replaced.
+        title: heading of the page; the names of `places` by default.
+
+    Returns the path of index.html, and what it shows in words.
 
     Raises UserError where no run is found, or where `out` holds anything but such a page.
     """
-    from fovea.analysis import contents, overview, runs
+    from fovea.analysis import contents, overview
+    from fovea.analysis.runs import read_runs
 
+    out = Path(out)
     check(out)
-    found = runs.read(places)
-    names = ", ".join(place.resolve().name for place in places[:3])
+    found = read_runs(places)
+    names = ", ".join(Path(place).resolve().name for place in places[:3])
     page, text = contents.make(found, title or f"Report on {names}")
     write(out, page, text)
     return out / "index.html", overview.kinds(found)

@@ -1,0 +1,86 @@
+"""Figures and sentences that a probe declares for the report, as plain data.
+
+A probe's file says them once; they are stored beside its tables, so that the report shows a new
+probe without knowing it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from fovea.schema import Record
+
+
+@dataclass(kw_only=True)
+class Comparison(Record):
+    """Encoders side by side, in one of the probe's tables.
+
+    Attributes:
+        table: its name.
+        along: the column along the axis.
+        choice: the column that a selector chooses by; the mean over all is offered first.
+        measures: {column: title}, a figure each; "a / b" is the quotient of two columns in a row.
+        kind: "bars" (lying, for words along the axis) or "lines" (for numbers).
+        title: heading, where the probe has several figures.
+        about: what to read from it.
+        best: whether more is better, so that the table sets off the best encoder of a row.
+        low: end of the value axis where it is fixed; bars beyond are cut.
+        high: the other end.
+    """
+
+    table: str
+    along: str
+    choice: str
+    measures: dict[str, str]
+    kind: str = "bars"
+    title: str = ""
+    about: str = ""
+    best: bool = False
+    low: float | None = None
+    high: float | None = None
+
+
+@dataclass(kw_only=True)
+class AttentionMaps(Record):
+    """Screens with maps over them, of the arrays `screens`, `maps`, `rollout` and `game`.
+
+    They are as the probe `attention` returns them.
+    """
+
+    kind: str = "attention"
+
+
+Figure = Comparison | AttentionMaps
+KINDS: dict[str, type[Figure]] = {
+    "bars": Comparison,
+    "lines": Comparison,
+    "attention": AttentionMaps,
+}
+
+
+@dataclass(kw_only=True)
+class Verdict(Record):
+    """How encoders stand beside the references, in a sentence of the report's first section.
+
+    Attributes:
+        sentence: what is measured; "{games}" in it becomes their number.
+        table: name of the probe's table.
+        measure: the column whose mean over rows counts.
+        over: a column by whose mean that mean is divided.
+        where: {column: value} of the rows that count; all of them by default.
+        references: names of those that are compared with, such as "random".
+    """
+
+    sentence: str
+    table: str
+    measure: str
+    over: str = ""
+    where: dict[str, str] = field(default_factory=dict)
+    references: list[str] = field(default_factory=lambda: ["random"])
+
+
+def read_figures(found: list[Mapping[str, Any]]) -> list[Figure]:
+    """The figures of their JSON objects, without those of kinds that this version does not know."""
+    return [KINDS[one["kind"]].read(one) for one in found if one.get("kind") in KINDS]

@@ -1,0 +1,132 @@
+"""What a probe found, in its two files.
+
+RUN/probes/PROBE.json   title, settings, figures, and the tables of every encoder
+RUN/probes/PROBE.npz    arrays "ENCODER/ARRAY", where the probe returned any
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple, Self
+
+from fovea.figures import Figure, Verdict, read_figures
+from fovea.files import replacing, write_json
+from fovea.schema import Record
+from fovea.tables import Table
+
+if TYPE_CHECKING:
+    import numpy as np
+
+LAST = 1000
+
+
+class Measured(NamedTuple):
+    """What a probe returns of one encoder."""
+
+    tables: list[Table]
+    arrays: Mapping[str, Any] = {}
+    """NumPy arrays, or what becomes one."""
+
+
+@dataclass
+class ProbeResult(Record):
+    """What a probe found of all encoders.
+
+    Attributes:
+        probe: its name.
+        title: for people.
+        about: how to read it.
+        order: the place of its section in the report, the smallest first.
+        figures: what the report draws of the tables; without any it shows the tables alone.
+        verdict: what the report says in short; None for nothing.
+        settings: of the probe and the run.
+        recordings: SHA-256 of each game's recording.
+        version: of Fovea.
+        fingerprints: by encoder, SHA-256 of the weights that were measured.
+        left_out: by encoder, why the probe does not apply.
+        encoders: by encoder, its tables.
+    """
+
+    probe: str = ""
+    title: str = ""
+    about: str = ""
+    order: int = LAST
+    figures: list[Figure] = field(default_factory=list)
+    verdict: Verdict | None = None
+    settings: dict[str, Any] = field(default_factory=dict)
+    recordings: dict[str, str] = field(default_factory=dict)
+    version: str = ""
+    fingerprints: dict[str, str] = field(default_factory=dict)
+    left_out: dict[str, str] = field(default_factory=dict)
+    encoders: dict[str, list[Table]] = field(default_factory=dict)
+
+    @classmethod
+    def read(cls, found: Mapping[str, Any]) -> Self:
+        result = super().read(found)
+        result.figures = read_figures(found.get("figures", []))
+        result.title = result.title or result.probe
+        result.verdict = Verdict.read(found["verdict"]) if found.get("verdict") else None
+        result.encoders = {
+            encoder: [Table.read(table) for table in of.get("tables", [])]
+            for encoder, of in found["encoders"].items()
+        }
+        return result
+
+    def plain(self) -> dict[str, Any]:
+        whole = super().plain()
+        whole["encoders"] = {name: {"tables": of} for name, of in whole["encoders"].items()}
+        return whole
+
+    def tables(self, encoder: str) -> dict[str, Table]:
+        """The tables of one encoder by name."""
+        return {table.name: table for table in self.encoders[encoder]}
+
+    def joined(self) -> dict[str, Table]:
+        """The tables of all encoders by name, with "encoder" as their first column."""
+        joined: dict[str, Table] = {}
+        for encoder, tables in self.encoders.items():
+            for one in tables:
+                columns = ["encoder", *one.columns]
+                whole = joined.setdefault(
+                    one.name, Table(one.name, one.title, columns, [], one.note)
+                )
+                whole.rows.extend([encoder, *row] for row in one.rows)
+        return joined
+
+    def write(self, path: Path) -> None:
+        """Write the JSON file at `path`, atomically."""
+        write_json(path, self.plain())
+
+
+def read_result(path: Path) -> ProbeResult:
+    """A result from its JSON file.
+
+    Raises ValueError, TypeError, KeyError or AttributeError where it is damaged.
+    """
+    return ProbeResult.read(json.loads(path.read_text(encoding="utf-8")))
+
+
+def write_arrays(path: Path, arrays: Mapping[str, Any]) -> None:
+    """Write the arrays beside the JSON file `path`, atomically."""
+    import numpy as np
+
+    columns: dict[str, Any] = {name: np.asarray(array) for name, array in arrays.items()}
+    with replacing(path.with_suffix(".npz")) as temporary, open(temporary, "wb") as file:
+        np.savez_compressed(file, **columns)
+
+
+def read_arrays(path: Path) -> dict[str, np.ndarray]:
+    """The arrays beside the JSON file `path`; none where there is no file.
+
+    Raises ValueError, OSError or zipfile.BadZipFile where it is damaged.
+    """
+    import numpy as np
+
+    try:
+        with np.load(path.with_suffix(".npz"), allow_pickle=False) as file:
+            return dict(file)
+    except FileNotFoundError:
+        return {}

@@ -1,0 +1,212 @@
+"""What run folders say, as data classes that writers and readers share: run.json, and `Record`."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from typing import Any, Self
+
+
+@dataclass
+class Record:
+    """A JSON object, whose keys are the fields of a subclass.
+
+    Attributes:
+        other: keys that this version does not know, of a newer one; they are kept.
+    """
+
+    other: dict[str, Any] = field(default_factory=dict, kw_only=True, repr=False)
+
+    @classmethod
+    def read(cls, found: Mapping[str, Any]) -> Self:
+        """The record of a JSON object; what is missing, as in older versions, has its default."""
+        known = {one.name for one in fields(cls)} - {"other"}
+        return cls(
+            **{key: value for key, value in found.items() if key in known},
+            other={key: value for key, value in found.items() if key not in known},
+        )
+
+    def plain(self) -> dict[str, Any]:
+        """The JSON object."""
+        own = {one.name: getattr(self, one.name) for one in fields(self) if one.name != "other"}
+        return plain(own | self.other)
+
+
+def plain(value: Any) -> Any:
+    """A value as JSON has it: arrays as lists, NaN and infinity as null."""
+    if isinstance(value, Record):
+        return value.plain()
+    if isinstance(value, Mapping):
+        return {key: plain(inner) for key, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain(inner) for inner in value]
+    if hasattr(value, "tolist"):  # NumPy's arrays and numbers
+        return plain(value.tolist())
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+@dataclass
+class Evaluation(Record):
+    """How a trained agent played whole episodes, as `fovea agents evaluate` writes it.
+
+    Attributes:
+        game: rom id.
+        protocol: how it was played, in words.
+        command: what was typed.
+        checkpoint: name of the file that the agent was loaded from.
+        trained: agent steps of its training.
+        episodes: how many were asked for.
+        envs: environments at once.
+        max_frames: after which an episode was cut.
+        seed: of the games and the actions.
+        video_seconds: of video that were asked for.
+        returns: raw, of each episode.
+        lengths: agent steps of each episode.
+        mean: of the returns.
+        hns: the mean, human-normalised: 0 is the random agent, 1 the human tester.
+        random: the random agent's return.
+        human: the human tester's return.
+        video: where the video lies in the run folder; None without one.
+    """
+
+    game: str = ""
+    protocol: str = ""
+    command: str = ""
+    checkpoint: str = ""
+    trained: int | None = None
+    episodes: int | None = None
+    envs: int | None = None
+    max_frames: int | None = None
+    seed: int | None = None
+    video_seconds: int | None = None
+    returns: list[float] = field(default_factory=list)
+    lengths: list[int] = field(default_factory=list)
+    mean: float | None = None
+    hns: float | None = None
+    random: float | None = None
+    human: float | None = None
+    video: str | None = None
+
+
+@dataclass
+class ContinualMethod(Record):
+    """What one method remembers of a sequence of N games.
+
+    Attributes:
+        task_aware: what a method has for each game apart: "none", "heads" or "agent".
+        returns: (N, N) mean raw returns after game i, in game j; None where there is no number yet.
+        scores: the same between 0, the random agent's return, and 1, the reference's.
+        average_performance: mean score over games after the last one.
+        forgetting: mean loss of score from the end of a game's own training to the end of all.
+        forward_transfer: how much faster games were learned than by the reference alone.
+        areas: (N,) mean score while each game was learned.
+    """
+
+    task_aware: str = "none"
+    returns: list[list[float | None]] = field(default_factory=list)
+    scores: list[list[float | None]] = field(default_factory=list)
+    average_performance: float | None = None
+    forgetting: float | None = None
+    forward_transfer: float | None = None
+    areas: list[float | None] = field(default_factory=list)
+
+    @classmethod
+    def read(cls, found: Mapping[str, Any]) -> Self:
+        if "per_game" in found:  # of version 0.1
+            way = {"nothing": "none"}.get(found["per_game"], found["per_game"])
+            found = {k: v for k, v in found.items() if k != "per_game"} | {"task_aware": way}
+        return super().read(found)
+
+
+@dataclass
+class ContinualRecord(Record):
+    """A sequence of games and what each method remembers of it.
+
+    Attributes:
+        games: rom ids in their order.
+        steps: agent steps in each game.
+        episodes: of each evaluation.
+        reference: the method whose score is 1; None for the human tester.
+        low: (N,) the random agent's returns, whose score is 0.
+        high: (N,) the reference's returns.
+        methods: by name.
+    """
+
+    games: list[str] = field(default_factory=list)
+    steps: int = 0
+    episodes: int = 0
+    reference: str | None = None
+    low: list[float] = field(default_factory=list)
+    high: list[float | None] = field(default_factory=list)
+    methods: dict[str, ContinualMethod] = field(default_factory=dict)
+
+    @classmethod
+    def read(cls, found: Mapping[str, Any]) -> Self:
+        record = super().read(found)
+        record.methods = {
+            name: ContinualMethod.read(method) for name, method in found.get("methods", {}).items()
+        }
+        return record
+
+
+@dataclass
+class RunRecord(Record):
+    """What run.json says of a run.
+
+    Attributes:
+        name: of the run, by default its folder's.
+        kind: what wrote it: pretrain, agent, probes or continual.
+        title: what it does, in a few words for people.
+        state: running, done or failed.
+        reason: why it failed.
+        step: how far it is.
+        steps: how far it goes.
+        seconds: of work, over all starts.
+        started: when, in ISO 8601.
+        updated: when this was written last.
+        command: what was typed.
+        versions: of the packages that ran it.
+        seed: of every draw.
+        config: name of the file with the resolved settings; None where there is none.
+        data: SHA-256 of each game's recording.
+        batch: samples of a step, over all devices.
+        game: rom id of an agent's game.
+        evaluation: of an agent.
+        continual: of a sequence of games.
+        history: what was asked of the run over time, where that has changed.
+        loggers: names of the loggers beside ours.
+        init_from: what the first weights were taken from; None for weights of its own.
+    """
+
+    name: str = ""
+    kind: str = "unknown"
+    title: str = ""
+    state: str = "unknown"
+    reason: str | None = None
+    step: int | None = None
+    steps: int | None = None
+    seconds: float = 0.0
+    started: str = ""
+    updated: str = ""
+    command: str = ""
+    versions: dict[str, str] = field(default_factory=dict)
+    seed: int | None = None
+    config: str | None = None
+    data: dict[str, str] = field(default_factory=dict)
+    batch: int | None = None
+    game: str | None = None
+    evaluation: Evaluation | None = None
+    continual: ContinualRecord | None = None
+    history: list[Any] = field(default_factory=list)
+    loggers: list[str] = field(default_factory=list)
+    init_from: str | None = None
+
+    @classmethod
+    def read(cls, found: Mapping[str, Any]) -> Self:
+        record = super().read(found)
+        if (evaluation := found.get("evaluation")) is not None:
+            record.evaluation = Evaluation.read(evaluation)
+        if (continual := found.get("continual")) is not None:
+            record.continual = ContinualRecord.read(continual)
+        return record

@@ -1,0 +1,80 @@
+"""Tables of names and numbers: what probes, studies and sequences of games write."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from html import escape
+from typing import Any, Self
+
+from fovea.schema import Record
+
+Cell = str | int | float | None
+
+
+@dataclass
+class Table(Record):
+    """A table whose cells are text or numbers; None and NaN stand where there is no number.
+
+    `pandas.DataFrame(table.records())` makes a data frame of it, and a notebook shows it.
+
+    Attributes:
+        name: what programs find it by, unique among the tables of a result.
+        title: for people.
+        columns: their names.
+        rows: each as long as `columns`.
+        note: what a reader has to know, for below the table.
+    """
+
+    name: str = ""
+    title: str = ""
+    columns: list[str] = field(default_factory=list)
+    rows: list[list[Cell]] = field(default_factory=list)
+    note: str = ""
+
+    @classmethod
+    def read(cls, found: Mapping[str, Any]) -> Self:
+        """Raises ValueError for a row that does not fit the columns, or is of anything else."""
+        table = super().read(found)
+        table.title = table.title or table.name
+        for row in table.rows:
+            if len(row) != len(table.columns) or not all(
+                cell is None or isinstance(cell, str | int | float) for cell in row
+            ):
+                raise ValueError(f"table {table.name} has the odd row {row}")
+        return table
+
+    def records(self) -> list[dict[str, Cell]]:
+        """A dict for each row."""
+        return [dict(zip(self.columns, row, strict=True)) for row in self.rows]
+
+    def to_dict(self) -> dict[str, list[Cell]]:
+        """A list for each column."""
+        return {name: [row[k] for row in self.rows] for k, name in enumerate(self.columns)}
+
+    def csv(self) -> str:
+        """The text of a CSV file."""
+        file = io.StringIO()
+        csv.writer(file, lineterminator="\n").writerows([self.columns, *self.rows])
+        return file.getvalue()
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows."""
+        head = "".join(f"<th>{escape(name)}</th>" for name in self.columns)
+        rows = "".join(f"<tr>{''.join(map(_cell, row))}</tr>" for row in self.rows)
+        caption = f"<caption>{escape(self.title)}</caption>"
+        note = f"<p>{escape(self.note)}</p>" if self.note else ""
+        return f"<table>{caption}<tr>{head}</tr>{rows}</table>{note}"
+
+
+def _cell(value: Cell) -> str:
+    text = f"{value:.4g}" if isinstance(value, float) else "" if value is None else str(value)
+    return f"<td>{escape(text)}</td>"
+
+
+def markdown(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
+    """The lines of a Markdown table."""
+    head, *body = (f"| {' | '.join(row)} |" for row in (columns, *rows))
+    return [head, "|" + "---|" * len(columns), *body]

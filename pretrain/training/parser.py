@@ -1,0 +1,61 @@
+"""The parser of every `fit`: Lightning's, with configs by name and loggers of the run."""
+
+from __future__ import annotations
+
+import inspect
+from pydoc import locate as imported
+
+from jsonargparse import ActionConfigFile, Namespace
+from lightning.pytorch.cli import LightningArgumentParser
+
+from fovea.configs import locate
+
+HELP = {
+    "seed_everything": "seed of every draw: initial weights, order of the data, games",
+    "trainer.logger": "a logger beside the run's own metrics.csv, or a list of them, such as "
+    "TensorBoardLogger or WandbLogger; one that must be told a save_dir writes into the run folder "
+    "unless told otherwise. true, false or null: metrics.csv alone",
+    "trainer.callbacks": "callbacks beside the run's own; one of a class that the run has too "
+    "takes its place",
+    "trainer.plugins": "plugins beside the run's own, which writes the checkpoints",
+}
+"""What settings of Lightning's mean here."""
+
+
+class NamedConfig(ActionConfigFile):
+    """`-c`: the path of a config, or the name of one that a room ships.
+
+    Args:
+        room: the package that ships them, such as "fovea.pretrain".
+        kwargs: of the action.
+    """
+
+    def __init__(self, room: str, **kwargs):
+        name = room.replace(".", " ")
+        kwargs["help"] = f"a config: a path, or a name that `{name} configs` lists; repeatable, "
+        kwargs["help"] += "the last one given wins"
+        super().__init__(**kwargs)
+        self.room = room
+
+    def __call__(self, parser, cfg, values, option_string=None) -> None:
+        super().__call__(parser, cfg, str(locate(values, self.room)), option_string)
+
+
+class FitParser(LightningArgumentParser):
+    """Lightning's parser; a logger that needs a `save_dir` writes into the run folder."""
+
+    def add_lightning_class_args(self, lightning_class, nested_key, *args, **kwargs) -> list[str]:
+        added = super().add_lightning_class_args(lightning_class, nested_key, *args, **kwargs)
+        for action in self._actions:
+            action.help = HELP.get(action.dest, action.help)
+        return added
+
+    def validate(self, namespace: Namespace, *args, **kwargs) -> None:
+        loggers = namespace.get("trainer.logger")
+        for logger in loggers if isinstance(loggers, list) else [loggers]:
+            if isinstance(logger, Namespace):
+                settings = inspect.signature(imported(logger.class_path)).parameters
+                needed = "save_dir" in settings and settings["save_dir"].default is inspect._empty
+                if needed and logger.get("init_args.save_dir") is None:
+                    logger["init_args.save_dir"] = namespace.get("run")
+        super().validate(namespace, *args, **kwargs)

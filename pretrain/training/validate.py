@@ -1,0 +1,68 @@
+"""`fovea pretrain validate`: the held-out numbers of a run, from a checkpoint of it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from tempfile import NamedTemporaryFile
+
+import torch
+import yaml
+from lightning import Trainer
+from lightning.pytorch.cli import LightningCLI
+
+from fovea.command import UserError, parser
+from fovea.old_names import read_config
+from fovea.pretrain.training.checkpoint import VerifiedCheckpointIO, newest, verified
+from fovea.pretrain.training.fit import PretrainCLI
+from fovea.runs import read_run
+
+DESCRIPTION = """Print the held-out numbers of a pretraining run (its losses on the validation
+episodes of its recordings), from its newest checkpoint. Nothing is written. Settings of the config
+can be given too: --data.held_out 64, --trainer.accelerator cpu."""
+
+
+class ValidateCLI(PretrainCLI):
+    """Builds the model and data of a run as `fit` does, and leaves its folder alone."""
+
+    def before_instantiate_classes(self) -> None:
+        self.folder = Path(self.config.run)
+        asked = self.config.ckpt_path
+        path = newest(self.folder / "checkpoints") if asked in (None, "last") else verified(asked)
+        if not path:
+            raise UserError(f"{self.folder} holds no checkpoint to validate: train it first")
+        self.given = path
+
+    def instantiate_trainer(self, **kwargs) -> Trainer:
+        return LightningCLI.instantiate_trainer(
+            self, logger=False, callbacks=[], plugins=[VerifiedCheckpointIO()], **kwargs
+        )
+
+
+def validate(args: list[str]) -> None:
+    """Run `fovea pretrain validate` with these arguments."""
+    asked = parser("fovea pretrain validate", DESCRIPTION)
+    asked.add_argument("--run", required=True, type=Path, help="run folder of a pretraining")
+    asked.add_argument(
+        "--ckpt_path", help="a checkpoint of the run (its newest that matches its hash)"
+    )
+    known, settings = asked.parse_known_args(args)
+    if not (known.run / "config.yaml").exists():
+        raise UserError(f"{known.run} holds no run: train one with fovea pretrain fit")
+    with NamedTemporaryFile("w", suffix=".yaml") as file:
+        held = read_config(known.run)
+        yaml.safe_dump(held, file)
+        file.flush()
+        where = ["--run", str(known.run), "--ckpt_path", known.ckpt_path or "last"]
+        cli = ValidateCLI(["-c", file.name, *settings, *where])
+    step = torch.load(cli.given, map_location="cpu", weights_only=True, mmap=True)["global_step"]
+    record = read_run(known.run)
+    history = record.history if record else []
+    schedule = history[-1]["schedule"] if history else cli.trainer.max_steps
+    cli.model.progress = (min(step, schedule) - 1) / schedule  # as it was at that step
+    (numbers,) = cli.trainer.validate(
+        cli.model, datamodule=cli.datamodule, ckpt_path=cli.given, verbose=False
+    )
+    print(f"{cli.given}, step {step:,}")
+    width = max(map(len, numbers))
+    for name, value in numbers.items():
+        print(f"  {name:<{width}}  {value:.6g}")
