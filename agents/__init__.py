@@ -1,10 +1,11 @@
 """Agents that learn to play on top of an encoder, frozen or adapted.
 
-from fovea.agents import DQN, AtariTask, Frozen, evaluate, train
-task = AtariTask("pong", total_steps=5000)
-agent = DQN(Frozen("runs/mine"), task.action_count, learning_starts=1000)
-train(agent, task)
-returns = evaluate(agent, task, episodes=3)
+    from fovea.agents import DQN, AtariTask, Frozen, evaluate, train
+
+    task = AtariTask("pong", total_steps=5000)
+    agent = DQN(Frozen("runs/mine"), task.action_count, learning_starts=1000)
+    train(agent, task)
+    returns = evaluate(agent, task, episodes=3)
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Shows and logs how an agent's training goes, counted in agent steps."""
+"""Shows and logs the progress of an agent's training, counted in agent steps."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class PlayProgress(Callback):
         now, played = time.monotonic(), self.experience.played
         if trainer.global_step % trainer.log_every_n_steps == 0:
             numbers = {name: float(value) for name, value in module.notes.items()}
-            if played > self.from_step:  # else these are further updates on one rollout
+            if played > self.from_step:  # else this is one more update on the same rollout
                 numbers[STEPS_PER_SECOND] = (played - self.from_step) / (now - self.since)
                 self.from_step, self.since = played, now
             write(trainer, numbers, played)

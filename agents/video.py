@@ -1,4 +1,4 @@
-"""A film of an episode: the screen, and beside it the screen with the encoder's attention."""
+"""A film of an episode: the screen, and next to it the screen with the encoder's attention."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ BAND, GAP = 32, 8  # px; of the text above, and between the two screens
 
 
 class Moment(NamedTuple):
-    """What an agent saw at a step, and how it stood."""
+    """What an agent saw at a step, and its score."""
 
     screens: np.ndarray
     """(stack, H, W) uint8, oldest first."""
@@ -47,22 +47,22 @@ class Gaze(NamedTuple):
 def film(path: Path, moments: list[Moment], encoder: Encoder) -> None:
     """Write a WebM film (VP8) of `moments`, whole or not at all.
 
-    The colour is the attention of the summary token in the last block, mean over heads, from where
-    it is weakest in the whole film to where it is strongest; the picture says how strong these are,
-    so that a trifle is not taken for a gaze. An encoder without attention gets the screen alone,
-    and a line says so.
+    The colour is the attention of the CLS token in the last block, averaged over heads, scaled from
+    the weakest to the strongest of the whole film; the picture names both numbers, so that nearly
+    even attention is not mistaken for a focus. For an encoder without attention only the screen is
+    filmed, and a line says so.
     """
     try:
         gaze = attention(encoder, np.stack([moment.screens for moment in moments]))
     except UserError as reason:
         print(f"no attention in the film: {reason}")
         gaze = None
-    # The codec's container is told by the name's ending.
+    # OpenCV chooses the container by the name's ending.
     with replacing(path) as temporary, TemporaryDirectory(dir=path.parent) as draft:
         name = f"{draft}/film.webm"
         written = write(name, pictures(moments, gaze))
         if frames(name) < written:
-            # The writer keeps to itself that the disk is full.
+            # OpenCV's writer does not report a full disk.
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
         os.replace(name, temporary)
 

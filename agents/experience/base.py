@@ -43,6 +43,9 @@ class Task(Protocol):
 class Actor(Protocol):
     """What experience asks of an agent; `fovea.agents.algorithms.base.Agent` is one."""
 
+    schedule_steps: int | None
+    """Updates that schedules are stretched over, where it is not the whole run."""
+
     @property
     def device(self) -> torch.device: ...
 

@@ -253,8 +253,8 @@ def test_the_help_names_every_agent_and_a_short_name_is_enough(
     said = capsys.readouterr().out
     assert all(f".{name}" in said for name in ("DQN", "PPO", "CalQL", "Cloned"))
     fit(["--model", "PPO", "--model.encoder", "LoRA", "--model.encoder.encoder", str(encoder),
-         "--model.num_steps", "16", "--data.game", "pong", "--data.num_envs", "2", "--data.total_steps", "32",
-         "--run", str(tmp_path)])  # fmt: skip
+         "--model.num_steps", "16", "--data.game", "pong", "--data.num_envs", "2",
+         "--data.total_steps", "32", "--run", str(tmp_path)])  # fmt: skip
     assert read_run(tmp_path).title == "PPO in Pong, encoder lora"
     with pytest.raises(UserError, match="unknown class 'LoRa': did you mean 'LoRA'"):
         fit(arguments("ppo_frozen", encoder, tmp_path / "new", "--model.encoder", "LoRa"))

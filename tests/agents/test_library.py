@@ -30,6 +30,7 @@ def weights(agent: Agent) -> dict[str, torch.Tensor]:
     return {name: value.clone() for name, value in agent.state_dict().items()}
 
 
+@pytest.mark.slow
 def test_an_agent_is_trained_and_evaluated_in_five_lines(encoder: Path, tmp_path: Path) -> None:
     task = AtariTask("pong", total_steps=400, num_envs=4)
     agent = DQN(Frozen(str(encoder)), actions=task.action_count, learning_starts=200)
@@ -41,6 +42,7 @@ def test_an_agent_is_trained_and_evaluated_in_five_lines(encoder: Path, tmp_path
     assert returns == evaluate(agent, task, episodes=2, num_envs=2, max_frames=400)
 
 
+@pytest.mark.slow
 @AGENTS
 def test_training_is_a_function_of_the_seeds_and_moves_the_weights(
     kind: type[Agent], encoder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -58,6 +60,7 @@ def test_training_is_a_function_of_the_seeds_and_moves_the_weights(
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.slow
 @AGENTS
 def test_a_plain_trainer_trains_the_same(kind: type[Agent], encoder: Path, tmp_path: Path) -> None:
     """Without a word of how many updates there are, and with rates that fall over the run."""
@@ -80,6 +83,7 @@ def test_a_plain_trainer_trains_the_same(kind: type[Agent], encoder: Path, tmp_p
     assert all(torch.equal(agents[0][name], agents[1][name]) for name in agents[0])
 
 
+@pytest.mark.slow
 @AGENTS
 @pytest.mark.parametrize("adapted", [Frozen, FineTuned])
 def test_agents_learn_in_double_precision(
@@ -103,6 +107,7 @@ def test_agents_learn_in_double_precision(
         torch.testing.assert_close(ours.double(), theirs, rtol=1e-2, atol=1e-3)
 
 
+@pytest.mark.slow
 def test_the_command_learns_in_double_precision(encoder: Path, tmp_path: Path, command) -> None:
     config = next(path for path in CONFIGS if path.stem == "dqn_frozen")
     run = tmp_path / "run"
@@ -149,6 +154,7 @@ def test_configs_name_public_classes(config: Path) -> None:
         assert getattr(fovea.agents, name).__name__ == name
 
 
+@pytest.mark.slow
 def test_a_run_folder_names_them_as_well(encoder: Path, tmp_path: Path, command) -> None:
     config, run = next(path for path in CONFIGS if path.stem == "ppo_lora"), tmp_path / "run"
     flags = ("--data.total_steps", 32, "--model.init_args.num_steps", 4,

@@ -15,6 +15,8 @@ from fovea.agents import DQN, PPO, AtariTask, CalQL, Cloned, FineTuned, Frozen, 
 from fovea.command import UserError
 from fovea.pretrain.encoders.encoder import Encoder, Features
 
+pytestmark = pytest.mark.slow
+
 AGENTS = {agent.__name__: agent for agent in (DQN, PPO, CalQL, Cloned)}
 
 
