@@ -199,8 +199,8 @@ def test_who_is_told_the_game_plays_with_what_belongs_to_it() -> None:
 
 
 def test_games_alone_forget_nothing_and_ewc_held_its_encoder_back(played: Path) -> None:
-    found = read_run(played)["continual"]["methods"]
-    returns = np.array(found["alone"]["returns"])
+    found = read_run(played).continual.methods
+    returns = np.array(found["alone"].returns)
     assert returns[1, 0] == returns[0, 0]
     assert len(json.loads((played / "alone" / "scores.json").read_text())) == 3
     state = weights(ended(played / "ewc" / "2-freeway"))
@@ -222,7 +222,7 @@ def test_a_sequence_that_is_killed_again_and_again_ends_the_same(
     for _ in kills:
         with pytest.raises(KeyboardInterrupt):
             play(path, run)
-        assert read_run(run)["state"] == "failed"
+        assert read_run(run).state == "failed"
     play(path, run)
     for file in ("scores.json", "1-breakout/metrics.csv", "2-freeway/metrics.csv"):
         one, two = ((folder / "ewc" / file).read_text() for folder in (run, played))

@@ -144,9 +144,9 @@ def test_an_interrupt_is_one_and_the_run_goes_on(
         with pytest.raises(KeyboardInterrupt):
             fit(settings)
     signal.signal(signal.SIGINT, handler)
-    assert read_run(tmp_path)["reason"] == "KeyboardInterrupt"
+    assert read_run(tmp_path).reason == "KeyboardInterrupt"
     fit(settings)
-    assert read_run(tmp_path)["state"] == "done"
+    assert read_run(tmp_path).state == "done"
 
 
 def test_other_settings_in_the_same_folder_are_refused(recordings: Path, tmp_path: Path) -> None:
@@ -194,7 +194,7 @@ def test_the_monitor_stops_a_run_that_collapses(
     with pytest.raises(SystemExit):
         fit(arguments("vicreg", recordings, tmp_path, *alone, "--trainer.max_steps", "300"))
     assert "collapsed at step" in capsys.readouterr().err
-    assert "collapsed at step" in read_run(tmp_path)["reason"]
+    assert "collapsed at step" in read_run(tmp_path).reason
 
 
 MISTAKES = {

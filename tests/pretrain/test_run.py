@@ -33,8 +33,8 @@ def test_a_run_goes_on_in_its_record(tmp_path: Path) -> None:
     write_json(tmp_path / "run.json", first.record)
     again = RunWriter(tmp_path, "pretrain", "one")
     again.update(state="done")
-    assert 50 <= read_run(tmp_path)["seconds"] < 60
-    assert read_run(tmp_path)["started"] == first.record["started"]
+    assert 50 <= read_run(tmp_path).seconds < 60
+    assert read_run(tmp_path).started == first.record["started"]
 
 
 def test_another_kind_of_run_is_refused(tmp_path: Path) -> None:

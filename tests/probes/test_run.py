@@ -115,7 +115,7 @@ def test_a_kill_loses_only_the_probe_in_hand(
             time.sleep(0.005)
         process.send_signal(signal.SIGKILL)
     before = stored(into)
-    assert read_run(into)["state"] == "running"
+    assert read_run(into).state == "running"
     finished = {f"{p} of {e}" for p, result in before.items() for e in result["fingerprints"]}
     assert {"attention of mine", "sparsity of mine"} <= finished
     assert len(finished) < 20
@@ -125,7 +125,7 @@ def test_a_kill_loses_only_the_probe_in_hand(
     after = stored(into)
     for probe, result in before.items():
         assert result["encoders"].items() <= after[probe]["encoders"].items()
-    assert read_run(into)["state"] == "done"
+    assert read_run(into).state == "done"
     clean = tmp_path / "clean"
     measure(folder, recordings, clean)
     assert stored(clean) == after
