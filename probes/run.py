@@ -102,9 +102,11 @@ def measure(
     fit the recordings, and where the probe does not apply to the encoder.
     """
     (module,) = _chosen([probe]).values()
+    known = keywords(module, {})
     for name in settings:
-        if name not in (known := keywords(module, {})):
-            raise UserError(f"the probe {probe} has no setting {name!r}{nearest(name, known)}")
+        if name not in known:
+            hint = nearest(name, known) if known else ", nor any other"
+            raise UserError(f"the probe {probe} has no setting {name!r}{hint}")
     measured = encoder if isinstance(encoder, Encoder) else load_encoder(encoder, seed)
     folders = [recordings] if isinstance(recordings, str | Path) else list(recordings)
     frames = Frames.load(folders)
