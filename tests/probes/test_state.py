@@ -92,7 +92,7 @@ def test_tables_have_a_row_for_all_that_varies(encoder: ViT, seen: dict[str, Spl
     categories, overall, each = state.probe(encoder, seen, patience=1).tables
     for game, splits in seen.items():
         names = [row[1] for row in each.rows if row[0] == game]
-        assert names == [variable.name for variable in state.asked_of(game, splits)]
+        assert names == [variable.name for variable in state.scored_variables(game, splits)]
         (mean,) = (row for row in categories.rows if row[:2] == [game, "mean"])
         assert mean[2] == len(names)
     of_games = [row[4] for row in categories.rows if row[1] == "mean"]

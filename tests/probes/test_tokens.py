@@ -42,7 +42,7 @@ def test_tokens_know_what_summary_and_mean_do_not(drawn: dict[str, list[Drawn]])
 
 
 def test_a_reading_is_scored_as_the_state_is(encoder: ViT, seen: dict[str, Splits]) -> None:
-    asked = state.asked_of("pong", seen["pong"])
+    asked = state.scored_variables("pong", seen["pong"])
     of_bytes = [variable.byte for variable in asked]
     given = tokens.choices(encoder, seen["pong"], seed=0)
     ours = tokens.measure(seen["pong"], given["cls_and_mean"], of_bytes)
