@@ -64,7 +64,7 @@ def test_an_evaluation_is_scored_filmed_and_not_done_twice(
     assert found.protocol.startswith("machado: sticky 0.25, ")
     assert "actions sampled" in found.protocol
     assert "trained for  32 agent steps" in said
-    assert f"{found['mean']:.2f} on average" in said
+    assert f"{found.mean:.2f} on average" in said
     assert (record.state, record.step) == ("done", 32)
     assert record.seconds - before.seconds < 1  # of training
 
@@ -135,7 +135,7 @@ def test_folders_without_an_agent_are_refused_in_one_line(
     assert command("evaluate", "--run", tmp_path / "nowhere") == 2
     assert "nowhere is no run folder" in capsys.readouterr().err
     assert not (tmp_path / "nowhere").exists()
-    (tmp_path / "run.json").write_text(json.dumps(read_run(trained)))
+    (tmp_path / "run.json").write_text(json.dumps(read_run(trained).plain()))
     (tmp_path / "config.yaml").write_text((trained / "config.yaml").read_text())
     assert command("evaluate", "--run", tmp_path) == 2
     assert "holds no checkpoint yet" in capsys.readouterr().err

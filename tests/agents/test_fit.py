@@ -89,8 +89,8 @@ def test_every_config_trains_two_updates_and_a_frozen_encoder_does_not_move(
     fit(arguments(config, encoder, run, "--data.total_steps", steps, "--checkpoint_every", 1,
                   "--trainer.log_every_n_steps", 1, *more))  # fmt: skip
     record = read_run(run)
-    assert (record["state"], record["step"], record["steps"]) == ("done", steps, steps)
-    assert (record["kind"], record["game"]) == ("agent", "pong")
+    assert (record.state, record.step, record.steps) == ("done", steps, steps)
+    assert (record.kind, record.game) == ("agent", "pong")
     assert len(text.splitlines()) < 50
     learns = "FineTuned" in text
     before = load_encoder(encoder).state_dict()

@@ -67,8 +67,8 @@ def test_every_config_trains_two_steps_and_exports(
     fit(["-c", str(config), "--data.recordings", f"[{recordings}]", "--run", str(run),
          "--data.batch_size", "4", "--trainer.max_steps", "2"])  # fmt: skip
     record = read_run(run)
-    assert (record["state"], record["step"]) == ("done", 2)
-    assert set(record["data"]) == {"breakout", "pong"}
+    assert (record.state, record.step) == ("done", 2)
+    assert set(record.data) == {"breakout", "pong"}
     shape = yaml.safe_load(config.read_text())["model"]["init_args"]["encoder"]
     assert load_encoder(run).stack == shape["stack"]
     assert len(config.read_text().splitlines()) < 40
@@ -174,8 +174,8 @@ def test_the_monitor_stops_a_run_that_diverges_and_keeps_the_last_good_checkpoin
     assert stopped.value.code == 1
     assert "not finite" in capsys.readouterr().err
     record = read_run(tmp_path)
-    assert record["state"] == "failed"
-    assert " step " in record["reason"]
+    assert record.state == "failed"
+    assert " step " in record.reason
     assert not (tmp_path / "encoder").exists()
     checkpoint = newest(tmp_path / "checkpoints")
     if checkpoint:
