@@ -25,7 +25,7 @@ Scores = dict[str, np.ndarray]
 
 @dataclass(frozen=True)
 class AgentScores:
-    """What the evaluations of a study say.
+    """The evaluations of a study.
 
     Attributes:
         games: rom ids.

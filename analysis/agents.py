@@ -1,4 +1,4 @@
-"""Agents: what their episodes returned while they learned, and what the evaluation says."""
+"""Agents: the returns of their episodes in training and in the evaluation."""
 
 from __future__ import annotations
 
@@ -226,7 +226,7 @@ def _videos(page: Page, runs: list[Run]) -> Html:
             link = page.attach(f"media/{run.slug}-{path.name}", path)
             about = f"{run.name} in {_game(run)}: {path.stem.replace('_', ' ')}"
             if path.suffix in (".webm", ".mp4"):
-                seen = tag(
+                element = tag(
                     "video",
                     src=link,
                     controls=True,
@@ -234,8 +234,8 @@ def _videos(page: Page, runs: list[Run]) -> Html:
                     aria_label=about,
                 )
             else:
-                seen = tag("img", src=link, alt=about)
-            shown.append(tag("figure", seen, tag("figcaption", about)))
+                element = tag("img", src=link, alt=about)
+            shown.append(tag("figure", element, tag("figcaption", about)))
     if not shown:
         return Html("")
     return join(

@@ -18,16 +18,16 @@ LAST = (LR, SAMPLES_PER_SECOND, STEPS_PER_SECOND)
 def view(page: Page, name: str, runs: list[Run], steps: str, without: tuple[str, ...] = ()) -> Html:
     """The curves of all metrics of these runs but `without`, the newest LINES runs drawn.
 
-    `steps` says what the steps of these runs are.
+    `steps` names what the steps of these runs count.
     """
     drawn = [run for run in runs if run.metrics.keys() - set(without)][-LINES:]
     if not drawn:
         return tag("p", "No metrics were logged yet.", class_="empty")
     metrics = sorted({m for run in drawn for m in run.metrics if m not in without}, key=_rank)
     panels = [_panel(page, metric, drawn, steps) for metric in metrics]
-    said = f"the newest {LINES} of {amount(len(runs), 'run')}" if len(runs) > LINES else ""
+    drawn_of = f"the newest {LINES} of {amount(len(runs), 'run')}" if len(runs) > LINES else ""
     return join(
-        tag("p", f"Drawn: {said}.", class_="fine") if said else "",
+        tag("p", f"Drawn: {drawn_of}.", class_="fine") if drawn_of else "",
         page.chart(name, "Learning curves", {"": panels}, [run.name for run in drawn]),
         details(
             f"The curves in numbers ({amount(len(metrics), 'metric')})",

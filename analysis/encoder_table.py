@@ -20,7 +20,7 @@ Scores = dict[str, np.ndarray]
 
 @dataclass(frozen=True)
 class EncoderScores:
-    """What the probes of a study found of its encoders and of the references.
+    """The probe results of a study, for its encoders and the references.
 
     Attributes:
         games: rom ids.

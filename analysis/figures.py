@@ -18,7 +18,7 @@ PALETTE = (
     "#5f7f1e",
 )
 SYMBOLS = ("circle", "square", "diamond", "triangle-up", "pentagon", "star")
-# What trained encoders are held against is grey and hatched on every figure.
+# What trained encoders are compared with is grey and hatched on every figure.
 REFERENCES = {
     "random": ("#7b828d", "/", "x-thin-open", "an untrained encoder of the same shape"),
     "pixels": ("#9aa1ab", ".", "cross-thin-open", "raw pixels"),

@@ -1,4 +1,4 @@
-"""The top of the page: what it says in short, what ran, and where every number comes from."""
+"""The top of the page: the results in short, what ran, and where every number comes from."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ KINDS = {
 
 
 def verdicts(runs: list[Run]) -> Html:
-    """What the runs say in short, computed from them, the troubles first."""
+    """The results in short, computed from the runs, the troubles first."""
     items = [
         _item("Trouble", _trouble(run), "trouble")
         for run in runs
@@ -36,7 +36,7 @@ def verdicts(runs: list[Run]) -> Html:
     items += [_item("Agents", text) for text in agents.verdicts(runs)]
     items += [_item("Continual play", text) for text in continual.verdicts(runs)]
     if not items:
-        return tag("p", "Nothing can be said yet: no probe and no evaluation is finished.")
+        return tag("p", "There are no results yet: no probe and no evaluation is finished.")
     rest = items[SENTENCES:]
     return join(
         tag("ul", *items[:SENTENCES], class_="verdicts"),

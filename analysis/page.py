@@ -1,4 +1,4 @@
-"""The page while it is made: what is shown as HTML, what is drawn as figures, what lies beside."""
+"""The page while it is made: its HTML, its figures, and the files beside it."""
 
 from __future__ import annotations
 

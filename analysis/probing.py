@@ -69,7 +69,7 @@ def view(page: Page, name: str, probe: Probe) -> Html:
 
 
 def verdict(result: ProbeResult) -> str:
-    """What the tables say in short; empty where the probe declares nothing, or nothing is there."""
+    """A probe's result in short; empty where it declares no verdict, or its table is missing."""
     how, tables = result.verdict, result.joined()
     if not how or how.table not in tables:
         return ""

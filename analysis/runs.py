@@ -31,7 +31,7 @@ DAMAGE = (OSError, ValueError, TypeError, KeyError, AttributeError, BadZipFile)
 
 @dataclass(frozen=True)
 class Probe:
-    """What a probe found, its tables and its arrays "ENCODER/ARRAY"."""
+    """The results of a probe: tables, and arrays "ENCODER/ARRAY"."""
 
     result: ProbeResult
     arrays: dict[str, np.ndarray]

@@ -25,7 +25,7 @@ from fovea.runs import read_run
 ABOUT = """\
 Run everything a study file asks for, with several seeds, and write OUT/study.md and OUT/study.csv.
 Seed by seed, so that there is a table after the first. The same command again skips what is
-finished and goes on where it was. The file says its kind:
+finished and goes on where it was. The file's `kind` is one of:
 
   kind: encoders   pretrain every run on the same recordings, then probe each seed's together
   kind: agents     train every run in every game, then evaluate it; a setting may name what
@@ -166,7 +166,7 @@ def _call(commands: list[Command], log: Path | None = None, threads: int = 0) ->
 
 
 def is_done(words: list[str]) -> bool:
-    """Whether the run folder of a command says that just this command has ended well.
+    """Whether run.json of a command's run folder says that just this command has ended well.
 
     It does so in a moment, where the command itself would first import torch. Like make, it takes
     the command to be due again once a file or folder that it names is newer than run.json: a

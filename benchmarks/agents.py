@@ -41,9 +41,10 @@ ROOT = Path(__file__).parents[1]
 GAME, ENVS, STICKY, NOOPS = "breakout", 8, 0.25, 30
 WARM_UP = 1000  # agent steps before the clock starts
 REPLAY = 50_000
-DQN = {"batch": 32, "gamma": 0.99, "lr": 1e-4}
-PPO = {"rollout": 128, "epochs": 4, "num_minibatches": 4, "clip": 0.1, "ent_coef": 0.01,
-       "vf_coef": 0.5, "gamma": 0.99, "gae_lambda": 0.95, "lr": 2.5e-4, "adam_eps": 1e-5}  # fmt: skip
+DQN = {"batch_size": 32, "gamma": 0.99, "lr": 1e-4}
+PPO = {"num_steps": 128, "update_epochs": 4, "num_minibatches": 4, "clip_coef": 0.1,
+       "ent_coef": 0.01, "vf_coef": 0.5, "gamma": 0.99, "gae_lambda": 0.95, "lr": 2.5e-4,
+       "adam_eps": 1e-5}  # fmt: skip
 UPDATE_EVERY = 4  # agent steps between two updates of DQN
 
 
@@ -53,7 +54,7 @@ class Setting:
     seconds: float
     agent: str = "dqn"
     encoder: str = "random:vit_tiny"
-    adapted: str = "fovea.agents.adaptation.base.Frozen"
+    adapted: str = "fovea.agents.Frozen"
     compiled: bool = False
     steps: int = 0
 
@@ -61,13 +62,13 @@ class Setting:
 def fit(at: Setting) -> float:
     """Agent steps a second of `fovea agents fit`, warm-up, logs and progress included."""
     own = {
-        "dqn": {**DQN, "double": False, "n_step": 1, "replay": REPLAY, "learning_starts": WARM_UP,
-                "train_freq": UPDATE_EVERY, "epsilon_steps": 1},
+        "dqn": {**DQN, "double_q": False, "n_step": 1, "buffer_size": REPLAY,
+                "learning_starts": WARM_UP, "train_freq": UPDATE_EVERY, "epsilon_steps": 1},
         "ppo": PPO,
     }[at.agent]  # fmt: skip
     settings = {
         **{f"model.init_args.{name}": value for name, value in own.items()},
-        "model.init_args.features": "flat",
+        "model.init_args.features": "tokens",
         "model.init_args.encoder.init_args.encoder": "random:nature_cnn_orthogonal",
         "data.game": GAME, "data.num_envs": ENVS, "data.sticky": STICKY, "data.noop_max": NOOPS,
         "data.total_steps": 10**8, "checkpoint_every": 10**8, "trainer.log_every_n_steps": 16,
@@ -132,16 +133,17 @@ def _sb3(at: Setting, games: type) -> float:
     if at.agent == "dqn":
         agent = stable_baselines3.DQN(
             "CnnPolicy", envs, buffer_size=REPLAY, learning_starts=WARM_UP, train_freq=1,
-            gradient_steps=ENVS // UPDATE_EVERY, batch_size=DQN["batch"], gamma=DQN["gamma"],
+            gradient_steps=ENVS // UPDATE_EVERY, batch_size=DQN["batch_size"], gamma=DQN["gamma"],
             learning_rate=DQN["lr"], exploration_fraction=1e-6, exploration_final_eps=0.01,
             target_update_interval=10_000, device=at.device,
         )  # fmt: skip
     else:
         agent = stable_baselines3.PPO(
-            "CnnPolicy", envs, n_steps=PPO["rollout"], n_epochs=PPO["epochs"],
-            batch_size=PPO["rollout"] * ENVS // PPO["num_minibatches"], clip_range=PPO["clip"],
-            clip_range_vf=PPO["clip"], ent_coef=PPO["ent_coef"], vf_coef=PPO["vf_coef"],
-            gamma=PPO["gamma"], gae_lambda=PPO["gae_lambda"], learning_rate=PPO["lr"], device=at.device,
+            "CnnPolicy", envs, n_steps=PPO["num_steps"], n_epochs=PPO["update_epochs"],
+            batch_size=PPO["num_steps"] * ENVS // PPO["num_minibatches"],
+            clip_range=PPO["clip_coef"], clip_range_vf=PPO["clip_coef"], ent_coef=PPO["ent_coef"],
+            vf_coef=PPO["vf_coef"], gamma=PPO["gamma"], gae_lambda=PPO["gae_lambda"],
+            learning_rate=PPO["lr"], device=at.device,
         )  # fmt: skip
     clock = Clock()
     agent.learn(10**8, callback=clock)
@@ -178,7 +180,7 @@ def _played(step: Callable[[np.ndarray], object], count: int, at: Setting) -> fl
 def updates(at: Setting) -> float:
     """Updates a second of DQN from a replay, without playing."""
     # So many updates fall between two steps that none is played while the clock runs.
-    agent, experience = experienced(at, learning_starts=512, train_freq=1e-5, replay=1024)
+    agent, experience = experienced(at, learning_starts=512, train_freq=1e-5, buffer_size=1024)
     learnt = [p for p in agent.parameters() if p.requires_grad]
     optimiser = torch.optim.Adam(learnt, lr=1e-4)
     losses = torch.compile(agent.losses) if at.compiled else agent.losses
@@ -203,7 +205,7 @@ def updates(at: Setting) -> float:
 
 def memory(at: Setting) -> float:
     """GB held once a replay of `at.steps` steps is full."""
-    _, experience = experienced(at, learning_starts=at.steps, train_freq=1, replay=at.steps)
+    _, experience = experienced(at, learning_starts=at.steps, train_freq=1, buffer_size=at.steps)
     while experience.played < at.steps:
         experience.advance()
     pages = int(Path("/proc/self/statm").read_text().split()[1])
@@ -217,10 +219,10 @@ def experienced(at: Setting, **settings: float):
     given["encoder"] = {"class_path": at.adapted, "init_args": {"encoder": at.encoder}}
     data = config["data"] | {
         "game": GAME,
-        "envs": ENVS,
-        "steps": int(settings["learning_starts"]) + ENVS,
+        "num_envs": ENVS,
+        "total_steps": int(settings["learning_starts"]) + ENVS,
     }
-    agent, play = build({"model": config["model"] | {"init_args": given}, "data": data})
+    agent, task = build({"model": config["model"] | {"init_args": given}, "data": data})
     task.attach(agent.to(at.device))
     return agent, task.experience
 
@@ -232,7 +234,7 @@ PLAYING = {
     "stable-baselines3, a process a game": sb3_apart,
 }
 ENVIRONMENTS = {"native, nothing around it": (raw_envs, {}), "ours": (own_envs, {})}
-TUNED = {"adapted": "fovea.agents.adaptation.base.FineTuned"}
+TUNED = {"adapted": "fovea.agents.FineTuned"}
 LEARNING = {
     "fine-tuned": (updates, TUNED),
     "frozen": (updates, {}),

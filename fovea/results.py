@@ -1,4 +1,4 @@
-"""What a probe found, in its two files.
+"""The results of a probe, in their two files.
 
 RUN/probes/PROBE.json   title, settings, figures, and the tables of every encoder
 RUN/probes/PROBE.npz    arrays "ENCODER/ARRAY", where the probe returned any
@@ -24,7 +24,7 @@ LAST = 1000
 
 
 class Measured(NamedTuple):
-    """What a probe returns of one encoder."""
+    """What a probe returns for one encoder."""
 
     tables: list[Table]
     arrays: Mapping[str, Any] = {}
@@ -33,7 +33,7 @@ class Measured(NamedTuple):
 
 @dataclass
 class ProbeResult(Record):
-    """What a probe found of all encoders.
+    """The results of a probe for all encoders.
 
     Attributes:
         probe: its name.

@@ -74,7 +74,7 @@ class Windows(lightning.LightningDataModule):
         else:
             self.training, self.validation = split_in_memory(recordings, fractions, memory, seed)
         self.held_out = held_out
-        self.first_batch = 0  # that of a run which goes on is not 0
+        self.first_batch = 0
 
     @property
     def frames(self) -> Frames:
@@ -82,6 +82,7 @@ class Windows(lightning.LightningDataModule):
         return self.training.frames
 
     def setup(self, stage: str) -> None:
+        self.first_batch = 0  # of a resumed run, the checkpoint's: it is loaded after this
         for source in (self.training, self.validation):
             source.to(self.trainer.strategy.root_device)
 
@@ -93,7 +94,7 @@ class Windows(lightning.LightningDataModule):
         return Steps(self, self.validation, HELD_OUT, 0, self.held_out)
 
     def state_dict(self) -> dict[str, int]:
-        # Right only while Lightning fetches no batch ahead, see `Steps`.
+        # The batches that were drawn and trained on, see `Steps`.
         return {"seen": self.trainer.fit_loop.epoch_loop.total_batch_idx + 1}
 
     def load_state_dict(self, state: dict[str, int]) -> None:
@@ -120,11 +121,15 @@ class Steps:
     A batch is a piece of an endless sequence of windows: epoch after epoch, each a pass over all of
     them; in an epoch group after group, and the windows of a group shuffled.
 
-    It relies on Lightning for this: a loader that has a length is not prefetched from, so that when
-    a checkpoint is written, the batches that were drawn are those that were trained on. Then
-    `Windows.state_dict` may take the number of batches that Lightning has fetched so far,
-    `total_batch_idx + 1`, for the number of the batch that a resumed run begins with. Without
-    `__len__` Lightning fetches one batch ahead, and a resumed run would skip it.
+    What it relies on in Lightning, and tests/pretrain/test_library.py holds:
+
+    * A loader that has a length is not prefetched from: when a batch is drawn, all before it were
+      trained on. Without `__len__` one batch is drawn ahead, and lost where an epoch of Lightning's
+      ends before the loader does (`limit_train_batches`), since the next epoch goes on after it.
+    * `total_batch_idx + 1` is the number of batches that were drawn and trained on whenever a
+      checkpoint is written: a resumed run begins with the batch of this number.
+    * Lightning restores how many batches of its epoch are over. So the length is `last`, counted
+      from 0, also where `first` is not 0.
     """
 
     def __init__(
@@ -156,6 +161,8 @@ class Steps:
 
     def __iter__(self) -> Iterator[Batch]:
         for step in range(self.first, self.last):
+            if self.streams is TRAINING:  # validation sees the same batches every time
+                self.first = step + 1
             yield self.draw(step)
 
     def draw(self, step: int) -> Batch:

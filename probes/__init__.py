@@ -1,4 +1,4 @@
-"""What an encoder attends to, how sparse it is, whether it collapsed and what it knows.
+"""What an encoder attends to, how sparse it is, whether it collapsed, what can be read off it.
 
 from fovea import probes
 tables = probes.measure("runs/mine", ["runs/recordings"], probe="state", samples=2000)

@@ -78,9 +78,9 @@ def measure(arguments: list[str]) -> None:
 def ls(arguments: list[str]) -> None:
     parser("fovea probes ls", "List the probes and what they measure.").parse_args(arguments)
 
-    from fovea.probes.run import found
+    from fovea.probes.run import all_probes
 
-    for name, module in found().items():
+    for name, module in all_probes().items():
         print(f"{name:<12} {module.TITLE}\n{'':<12} {module.ABOUT}\n")
 
 

@@ -15,8 +15,8 @@ from fovea.probes.features import (
     Splits,
     evenly_spaced,
     inference,
-    shown,
     stacks,
+    with_progress,
 )
 from fovea.results import Measured
 from fovea.tables import Table
@@ -58,7 +58,7 @@ BATCH = 64  # maps of all blocks are held at once
 
 def probe(
     encoder: Encoder,
-    seen: dict[str, Splits],
+    games: dict[str, Splits],
     *,
     pictures: int = 8,
     stacks_measured: int = 512,
@@ -71,10 +71,10 @@ def probe(
 
     Raises NotMeasured for an encoder without attention or a grid of patches.
     """
-    _check(encoder, next(iter(seen.values())).test)
+    _check(encoder, next(iter(games.values())).test)
     rows, pictured = [], []
-    for game in shown(seen, "looking at attention"):
-        test = seen[game].test
+    for game in with_progress(games, "looking at attention"):
+        test = games[game].test
         rows += [[game, *row] for row in measure(encoder, test, stacks_measured)]
         pictured.append((game, *picture(encoder, test, pictures)))
     games, screens, maps, rollouts = zip(*pictured, strict=True)

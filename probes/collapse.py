@@ -44,13 +44,13 @@ VERDICT = Verdict(
 )
 
 
-def probe(encoder: Encoder, seen: dict[str, Splits]) -> Measured:
+def probe(encoder: Encoder, games: dict[str, Splits]) -> Measured:
     """Std, RankMe, LiDAR and cosines of the summary and of the mean token, game by game.
 
     Raises NotMeasured for an encoder that gives every screen the zero vector.
     """
     rows = []
-    for game, splits in seen.items():
+    for game, splits in games.items():
         test = splits.test
         for place, z in (("summary", test.summary), ("mean token", test.mean_token)):
             if z.shape[1]:

@@ -25,7 +25,7 @@ T = TypeVar("T")
 
 
 class NotMeasured(Exception):
-    """This probe does not apply to this encoder or game; the text says why. No error."""
+    """This probe does not apply to this encoder or game; the text gives the reason."""
 
 
 class Split(NamedTuple):
@@ -82,16 +82,16 @@ def draw(
 def encode(encoder: Encoder, drawn: dict[str, list[Drawn]]) -> dict[str, Splits]:
     """Every drawn stack with the encoder's features of it, by game."""
     total = sum(len(at) for splits in drawn.values() for _, at in splits)
-    seen = {}
+    encoded = {}
     with tqdm(total=total, unit=" stacks", leave=False, position=1, dynamic_ncols=True) as bar:
         for game, splits in drawn.items():
             bar.set_description(f"  encoding: {game}")
             if isinstance(encoder, Pixels):
                 encoder = encoder.fitted(stacks(encoder, *splits[0]))
-            seen[game] = Splits(
+            encoded[game] = Splits(
                 *(Split(*split, *_features(encoder, *split, bar)) for split in splits)
             )
-    return seen
+    return encoded
 
 
 def _of_game(frames: Frames, stack: int, samples: int, seed: int) -> list[Drawn]:
@@ -174,7 +174,7 @@ def fingerprint(encoder: Encoder) -> str:
     return digest.hexdigest()
 
 
-def shown(items: Iterable[T], doing: str) -> Iterator[T]:
+def with_progress(items: Iterable[T], doing: str) -> Iterator[T]:
     """The items, with a line of progress that names the one in hand and is gone afterwards."""
     with tqdm(items, leave=False, position=1, dynamic_ncols=True, unit="game") as bar:
         for item in bar:

@@ -144,10 +144,12 @@ def softmax_head(
     kept, lowest, epoch = None, math.inf, 0
     while kept is None or epoch - kept.epochs < patience:
         for some in torch.randperm(len(x), generator=generator).to(x.device).split(batch):
-            seen = x[some]
-            residual = torch.addmm(bias, seen, weight).softmax(1)  # less the truth: the gradient
+            batch_x = x[some]
+            residual = torch.addmm(bias, batch_x, weight).softmax(
+                1
+            )  # minus the target: the gradient
             residual[torch.arange(len(some), device=x.device), target[some]] -= 1
-            weight.grad, bias.grad = seen.T @ residual / len(some), residual.mean(0)
+            weight.grad, bias.grad = batch_x.T @ residual / len(some), residual.mean(0)
             adam.step()
         epoch += 1
         loss = Head(values, weight, bias, epoch).loss(validation)

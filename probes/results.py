@@ -1,4 +1,4 @@
-"""What a probe found, stored as it comes.
+"""The results of a probe, stored as they come.
 
 A result counts as finished for as long as the encoder's weights, the recordings, the settings and
 the version stay what they were.
@@ -29,7 +29,7 @@ SAME = ("probe", "settings", "recordings", "version")
 
 
 class ResultFile:
-    """What one probe found so far, in its two files (see `fovea.results`).
+    """The results of one probe so far, in its two files (see `fovea.results`).
 
     Encoders that were measured before on the same recordings with the same settings stay.
 

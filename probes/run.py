@@ -26,7 +26,7 @@ from fovea.runs import RunWriter
 from fovea.tables import Table
 
 
-def found() -> dict[str, ModuleType]:
+def all_probes() -> dict[str, ModuleType]:
     """The probes by name: every module of this room that has a function `probe`."""
     names = [module.name for module in pkgutil.iter_modules(probes.__path__)]
     modules = {n: importlib.import_module(f"fovea.probes.{n}") for n in names if n != "__main__"}
@@ -102,21 +102,23 @@ def measure(
     fit the recordings, and where the probe does not apply to the encoder.
     """
     (module,) = _chosen([probe]).values()
+    known = keywords(module, {})
     for name in settings:
-        if name not in (known := keywords(module, {})):
-            raise UserError(f"the probe {probe} has no setting {name!r}{nearest(name, known)}")
+        if name not in known:
+            hint = nearest(name, known) if known else ", nor any other"
+            raise UserError(f"the probe {probe} has no setting {name!r}{hint}")
     measured = encoder if isinstance(encoder, Encoder) else load_encoder(encoder, seed)
     folders = [recordings] if isinstance(recordings, str | Path) else list(recordings)
     frames = Frames.load(folders)
     _check_fit({"given": measured}, frames)
     before = next(measured.parameters()).device
     try:
-        seen = encode(
+        games = encode(
             measured.to(device(accelerator)),
             draw(frames, measured.stack, samples=samples, seed=seed),
         )
         own = keywords(module, {"seed": seed} | settings)
-        found = module.probe(measured, seen, **own)
+        found = module.probe(measured, games, **own)
     except NotMeasured as reason:
         raise UserError(f"the probe {probe} does not apply to this encoder: {reason}") from None
     finally:
@@ -134,15 +136,15 @@ def _measure(
     bar: tqdm,
 ) -> None:
     """One encoder by every probe that has no result for it; all share one pass over the screens."""
-    weights, seen = fingerprint(encoder), None
+    weights, games = fingerprint(encoder), None
     for probe, result in results.items():
         bar.set_description(f"{probe} of {name}")
         if result.holds(name, weights):
             _say(f"{probe} of {name}: finished before, skipped")
         else:
-            seen = seen or encode(encoder, drawn)
+            games = games or encode(encoder, drawn)
             try:
-                result.add(name, weights, chosen[probe].probe(encoder, seen, **result.keywords))
+                result.add(name, weights, chosen[probe].probe(encoder, games, **result.keywords))
             except NotMeasured as reason:
                 _say(f"{probe} of {name}: left out, {reason}")
                 result.leave_out(name, weights, str(reason))
@@ -151,7 +153,7 @@ def _measure(
 
 
 def _chosen(only: list[str] | None) -> dict[str, ModuleType]:
-    known = found()
+    known = all_probes()
     for name in only or ():
         if name not in known:
             raise UserError(f"unknown probe {name!r}: choose from {', '.join(known)}")

@@ -18,8 +18,8 @@ from fovea.probes.features import (
     Splits,
     evenly_spaced,
     inference,
-    shown,
     stacks,
+    with_progress,
 )
 from fovea.results import Measured
 from fovea.tables import Table
@@ -49,7 +49,7 @@ NEAR = 0.1  # of the token's root mean square; a Gaussian has 0.08 of its number
 TAU = 0.025  # Sokar et al. 2023
 
 
-def probe(encoder: Encoder, seen: dict[str, Splits], *, stacks_measured: int = 512) -> Measured:
+def probe(encoder: Encoder, games: dict[str, Splits], *, stacks_measured: int = 512) -> Measured:
     """Hoyer, near-zero and dormant shares of each block, on `stacks_measured` test stacks a game.
 
     Raises NotMeasured for an encoder without transformer blocks.
@@ -57,8 +57,8 @@ def probe(encoder: Encoder, seen: dict[str, Splits], *, stacks_measured: int = 5
     if not isinstance(encoder, ViT):
         raise NotMeasured("it has no transformer blocks")
     rows = []
-    for game in shown(seen, "measuring sparsity"):
-        measured = measure(encoder, seen[game].test, stacks_measured)
+    for game in with_progress(games, "measuring sparsity"):
+        measured = measure(encoder, games[game].test, stacks_measured)
         rows += [[game, block, *row] for block, row in enumerate(measured)]
     table = Table(
         name="blocks",
@@ -77,15 +77,15 @@ def measure(encoder: ViT, split: Split, most: int) -> list[tuple[float, float, f
     sums = [[0.0, 0.0] for _ in blocks]
     sizes: list[Tensor | float] = [0.0] * len(blocks)
     hidden = [block.mlp.act for block in blocks]
-    with inference(encoder), outputs([*blocks, *hidden]) as seen:
+    with inference(encoder), outputs([*blocks, *hidden]) as latest:
         for some in at.split(BATCH):
-            seen.clear()
+            latest.clear()
             encoder(stacks(encoder, split.frames, some))
             for index, block in enumerate(blocks):
-                tokens = seen[block].double()
+                tokens = latest[block].double()
                 sums[index][0] += float(hoyer(tokens).mean()) * len(some)
                 sums[index][1] += float(near_zero(tokens).mean()) * len(some)
-                sizes[index] += seen[block.mlp.act].double().abs().mean((0, 1)) * len(some)
+                sizes[index] += latest[block.mlp.act].double().abs().mean((0, 1)) * len(some)
     return [
         (of_hoyer / len(at), of_zero / len(at), dormant(size))
         for (of_hoyer, of_zero), size in zip(sums, sizes, strict=True)
@@ -112,14 +112,14 @@ def dormant(sizes: Tensor) -> float:
 @contextmanager
 def outputs(modules: list[nn.Module]) -> Iterator[dict[nn.Module, Tensor]]:
     """What each module returned in the latest forward pass inside the block."""
-    seen: dict[nn.Module, Tensor] = {}
+    latest: dict[nn.Module, Tensor] = {}
 
     def see(module: nn.Module, _inputs: tuple, output: Tensor) -> None:
-        seen[module] = output
+        latest[module] = output
 
     handles = [module.register_forward_hook(see) for module in modules]
     try:
-        yield seen
+        yield latest
     finally:
         for handle in handles:
             handle.remove()

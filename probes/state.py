@@ -10,7 +10,7 @@ from torch import Tensor
 from fovea.atari.ram import CATEGORIES, MIN_ENTROPY, Variable, varied
 from fovea.figures import Comparison, Verdict
 from fovea.pretrain.encoders.encoder import Encoder
-from fovea.probes.features import NotMeasured, Splits, shown
+from fovea.probes.features import NotMeasured, Splits, with_progress
 from fovea.probes.linear import VALUES, Axes, Fit, ridge, softmax_head
 from fovea.results import Measured
 from fovea.tables import Table
@@ -45,7 +45,7 @@ VERDICT = Verdict(
 
 
 def probe(
-    encoder: Encoder, seen: dict[str, Splits], *, patience: int = 10, seed: int = 0
+    encoder: Encoder, games: dict[str, Splits], *, patience: int = 10, seed: int = 0
 ) -> Measured:
     """R2, weighted F1 and accuracy of each variable whose byte has an entropy above MIN_ENTROPY.
 
@@ -56,18 +56,20 @@ def probe(
 
     Raises NotMeasured where no game has a table of variables.
     """
-    asked = {game: chosen for game, splits in seen.items() if (chosen := asked_of(game, splits))}
-    if not asked:
-        raise NotMeasured(f"no table names the memory of {', '.join(seen)}")
+    scored = {
+        game: chosen for game, splits in games.items() if (chosen := scored_variables(game, splits))
+    }
+    if not scored:
+        raise NotMeasured(f"no table names the memory of {', '.join(games)}")
     each, categories = [], []
-    for game in shown(asked, "reading state"):
-        scores = measure(seen[game], asked[game], patience, seed)
-        each += [[game, v.name, v.category, *s] for v, s in zip(asked[game], scores, strict=True)]
-        categories += [[game, *row] for row in by_category(asked[game], scores)]
+    for game in with_progress(scored, "reading state"):
+        scores = measure(games[game], scored[game], patience, seed)
+        each += [[game, v.name, v.category, *s] for v, s in zip(scored[game], scores, strict=True)]
+        categories += [[game, *row] for row in by_category(scored[game], scores)]
     return Measured(_tables(categories, each))
 
 
-def asked_of(game: str, splits: Splits) -> list[Variable]:
+def scored_variables(game: str, splits: Splits) -> list[Variable]:
     """The variables of a game whose bytes vary on all its screens."""
     return varied(game, torch.cat([split.frames.labels["ram"] for split in splits]))
 

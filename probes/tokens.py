@@ -8,9 +8,17 @@ from torch import Tensor
 from fovea.figures import Comparison
 from fovea.pretrain.encoders.encoder import Encoder
 from fovea.pretrain.terms.principal import principal
-from fovea.probes.features import BATCH, NotMeasured, Split, Splits, inference, shown, stacks
+from fovea.probes.features import (
+    BATCH,
+    NotMeasured,
+    Split,
+    Splits,
+    inference,
+    stacks,
+    with_progress,
+)
 from fovea.probes.linear import Axes, Fit, ridge
-from fovea.probes.state import asked_of, by_category, r2
+from fovea.probes.state import by_category, r2, scored_variables
 from fovea.results import Measured
 from fovea.seeding import Stream, seeded
 from fovea.tables import Table
@@ -37,24 +45,24 @@ KEPT = 1024  # components; of regressions on more, the axes alone take minutes
 LEAST = 1e-4  # deviation along a component, beside that of the first; the rest is rounding
 
 
-def probe(encoder: Encoder, seen: dict[str, Splits], *, seed: int = 0) -> Measured:
+def probe(encoder: Encoder, games: dict[str, Splits], *, seed: int = 0) -> Measured:
     """R2 of the state from each choice of features, by game.
 
     `seed` is that of the sketch of the components.
 
     Raises NotMeasured for an encoder without tokens, and where no game has a table of variables.
     """
-    if not all(split.mean_token.shape[1] for splits in seen.values() for split in splits):
+    if not all(split.mean_token.shape[1] for splits in games.values() for split in splits):
         raise NotMeasured("it has no tokens")
     rows = []
-    for game in shown(seen, "reading tokens"):
-        if asked := asked_of(game, seen[game]):
+    for game in with_progress(games, "reading tokens"):
+        if asked := scored_variables(game, games[game]):
             of_bytes = [variable.byte for variable in asked]
-            for choice, features in choices(encoder, seen[game], seed).items():
-                scores = measure(seen[game], features, of_bytes)
+            for choice, features in choices(encoder, games[game], seed).items():
+                scores = measure(games[game], features, of_bytes)
                 rows.append([game, choice, by_category(asked, scores)[-1][2]])
     if not rows:
-        raise NotMeasured(f"no table names the memory of {', '.join(seen)}")
+        raise NotMeasured(f"no table names the memory of {', '.join(games)}")
     table = Table(
         name="r2",
         title="R² of the state",

@@ -10,7 +10,7 @@ import pytest
 import torch
 import yaml
 
-from fovea.agents.loading import load
+from fovea.agents.loading import load_agent
 from fovea.command import UserError
 from fovea.old_names import is_old, read_config, renamed_checkpoint, renamed_config
 from fovea.pretrain.encoders.folder import load_encoder
@@ -158,7 +158,7 @@ def test_an_old_pretraining_is_done_and_cannot_go_on(
     record.write_text(record.read_text().replace('"done"', '"failed"'))
     with pytest.raises(UserError, match=r"begun by version 0\.1, whose random draws were others"):
         fit(old_settings(old / "pretrain"))
-    assert read_run(old / "pretrain")["state"] == "failed"
+    assert read_run(old / "pretrain").state == "failed"
 
 
 @torch.no_grad()
@@ -170,7 +170,7 @@ def test_an_old_encoder_gives_the_features_that_it_gave() -> None:
 
 @torch.no_grad()
 def test_an_old_dqn_evaluates_as_it_did(old: Path) -> None:
-    agent, _, checkpoint, played = load(old / "dqn")
+    agent, _, checkpoint, played = load_agent(old / "dqn")
     assert (checkpoint.name, played) == (EXPECTED["dqn"]["checkpoint"], EXPECTED["dqn"]["played"])
     outputs = agent.head(agent.extractor(agent.extractor.observe(SCREENS)))
     values = agent.value_head.value(agent.by_action(outputs))
@@ -179,7 +179,7 @@ def test_an_old_dqn_evaluates_as_it_did(old: Path) -> None:
 
 @torch.no_grad()
 def test_an_old_ppo_evaluates_as_it_did(old: Path) -> None:
-    agent, _, checkpoint, played = load(old / "ppo_lora")
+    agent, _, checkpoint, played = load_agent(old / "ppo_lora")
     expected = EXPECTED["ppo_lora"]
     assert (checkpoint.name, played) == (expected["checkpoint"], expected["played"])
     logp, value = agent.policy_and_value(agent.extractor.observe(SCREENS))

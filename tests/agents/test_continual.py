@@ -24,6 +24,7 @@ from fovea.atari.games import find
 from fovea.command import UserError
 from fovea.pretrain.training.checkpoint import VerifiedCheckpointIO
 from fovea.runs import read_run
+from fovea.schema import RunRecord
 
 CONFIGS = Path(__file__).parents[2] / "agents" / "configs"
 SMALL = (
@@ -65,7 +66,7 @@ def config(
     return path
 
 
-def play(path: Path, run: Path, *more: str) -> dict:
+def play(path: Path, run: Path, *more: str) -> RunRecord:
     """Run the command; what run.json says of it."""
     continual(["-c", str(path), "--run", str(run), *SMALL, *more])
     return read_run(run)
@@ -103,8 +104,8 @@ def test_agents_are_told_of_the_next_game_and_can_be_loaded(
 ) -> None:
     only = {"games": ["freeway"], "methods": ["l2m"], "reference": None}
     record = play(config(tmp_path / "c.yaml", encoder, recordings, **only), tmp_path / "run")
-    assert (record["state"], record["step"]) == ("done", 60)
-    assert record["continual"]["high"] == [find("freeway").human]
+    assert (record.state, record.step) == ("done", 60)
+    assert record.continual.high == [find("freeway").human]
     loaded = load_agent(tmp_path / "run" / "l2m" / "1-freeway")
     assert loaded.played == 60
     choice = loaded.agent.extractor.encoder.pool.choice
@@ -117,20 +118,20 @@ def test_agents_are_told_of_the_next_game_and_can_be_loaded(
 @pytest.mark.slow
 def test_the_tables_hold_every_game_after_every_game(played: Path) -> None:
     record = read_run(played)
-    found = record["continual"]
-    assert (record["kind"], record["step"], record["steps"]) == ("continual", 240, 240)
-    assert found["games"] == GAMES
-    assert found["low"] == [find(game).random for game in GAMES]
-    assert found["high"] == np.diagonal(found["methods"]["alone"]["returns"]).tolist()
+    found = record.continual
+    assert (record.kind, record.step, record.steps) == ("continual", 240, 240)
+    assert found.games == GAMES
+    assert found.low == [find(game).random for game in GAMES]
+    assert found.high == np.diagonal(found.methods["alone"].returns).tolist()
     rows = table(played / "scores.csv")
     assert len(rows) == 2 * 2 * 2
     for row in rows:
         after, game = GAMES.index(row["after"]), GAMES.index(row["game"])
-        assert float(row["return"]) == found["methods"][row["method"]]["returns"][after][game]
-    assert [row["method"] for row in table(played / "summary.csv")] == list(found["methods"])
+        assert float(row["return"]) == found.methods[row["method"]].returns[after][game]
+    assert [row["method"] for row in table(played / "summary.csv")] == list(found.methods)
     ends = [int(row["step"]) for row in table(played / "metrics.csv")]
     assert 60 < max(ends) <= 120
-    for name in found["methods"]:
+    for name in found.methods:
         files = {path.suffix for path in (played / name / "2-freeway" / "checkpoints").iterdir()}
         assert files == {".ckpt", ".sha256"}
 
@@ -199,8 +200,8 @@ def test_who_is_told_the_game_plays_with_what_belongs_to_it() -> None:
 
 
 def test_games_alone_forget_nothing_and_ewc_held_its_encoder_back(played: Path) -> None:
-    found = read_run(played)["continual"]["methods"]
-    returns = np.array(found["alone"]["returns"])
+    found = read_run(played).continual.methods
+    returns = np.array(found["alone"].returns)
     assert returns[1, 0] == returns[0, 0]
     assert len(json.loads((played / "alone" / "scores.json").read_text())) == 3
     state = weights(ended(played / "ewc" / "2-freeway"))
@@ -222,7 +223,7 @@ def test_a_sequence_that_is_killed_again_and_again_ends_the_same(
     for _ in kills:
         with pytest.raises(KeyboardInterrupt):
             play(path, run)
-        assert read_run(run)["state"] == "failed"
+        assert read_run(run).state == "failed"
     play(path, run)
     for file in ("scores.json", "1-breakout/metrics.csv", "2-freeway/metrics.csv"):
         one, two = ((folder / "ewc" / file).read_text() for folder in (run, played))
@@ -334,9 +335,9 @@ def test_a_game_that_was_killed_as_it_ended_is_not_learned_again(
     end, record = ended(folder), read_run(folder)
     for name in ("step-000000004.ckpt", "step-000000004.ckpt.sha256"):
         (folder / "checkpoints" / name).write_bytes(b"of before")
-    (folder / "run.json").write_text(json.dumps(record | {"state": "running", "step": 16}))
+    (folder / "run.json").write_text(json.dumps(record.plain() | {"state": "running", "step": 16}))
 
     assert train({}, folder, begin=pytest.fail) == end
     assert {path.name for path in end.parent.iterdir()} == {end.name, f"{end.name}.sha256"}
     after = read_run(folder)
-    assert (after["state"], after["step"]) == ("done", record["step"])
+    assert (after.state, after.step) == ("done", record.step)

@@ -56,19 +56,19 @@ def test_an_evaluation_is_scored_filmed_and_not_done_twice(
     asked = ("evaluate", "--run", trained, "--episodes", "3", "--envs", "2", "--seed", "7")
     assert command(*asked, "--video", "--seconds", "2") == 0
     said, record = capsys.readouterr().out, read_run(trained)
-    found = record["evaluation"]
-    assert len(found["returns"]) == len(found["lengths"]) == found["episodes"] == 3
-    assert found["mean"] == np.mean(found["returns"])
-    assert found["hns"] == hns("breakout", found["mean"])
-    assert (found["game"], found["random"], found["human"]) == ("breakout", 1.7, 30.5)
-    assert found["protocol"].startswith("machado: sticky 0.25, ")
-    assert "actions sampled" in found["protocol"]
+    found = record.evaluation
+    assert len(found.returns) == len(found.lengths) == found.episodes == 3
+    assert found.mean == np.mean(found.returns)
+    assert found.hns == hns("breakout", found.mean)
+    assert (found.game, found.random, found.human) == ("breakout", 1.7, 30.5)
+    assert found.protocol.startswith("machado: sticky 0.25, ")
+    assert "actions sampled" in found.protocol
     assert "trained for  32 agent steps" in said
-    assert f"{found['mean']:.2f} on average" in said
-    assert (record["state"], record["step"]) == ("done", 32)
-    assert record["seconds"] - before["seconds"] < 1  # of training
+    assert f"{found.mean:.2f} on average" in said
+    assert (record.state, record.step) == ("done", 32)
+    assert record.seconds - before.seconds < 1  # of training
 
-    film = trained / found["video"]
+    film = trained / found.video
     pictures = frames(film)
     assert len(pictures) == 30
     assert pictures[0].shape == (336 + 32, 336 + 8 + 336, 3)
@@ -79,12 +79,12 @@ def test_an_evaluation_is_scored_filmed_and_not_done_twice(
         assert "evaluated before, skipped" in capsys.readouterr().out
         assert read_run(trained) == record
     assert command(*asked[:-1], "8", "--max-frames", "80") == 0
-    other = read_run(trained)["evaluation"]
-    assert other["lengths"] == [20, 20, 20]
-    assert other["video"] is None
+    other = read_run(trained).evaluation
+    assert other.lengths == [20, 20, 20]
+    assert other.video is None
     assert not film.exists()
     assert command("evaluate", "--run", trained, "--max-frames", "40") == 0
-    assert len(read_run(trained)["evaluation"]["returns"]) == PROTOCOLS["machado"].episodes
+    assert len(read_run(trained).evaluation.returns) == PROTOCOLS["machado"].episodes
 
 
 @pytest.mark.slow
@@ -135,7 +135,7 @@ def test_folders_without_an_agent_are_refused_in_one_line(
     assert command("evaluate", "--run", tmp_path / "nowhere") == 2
     assert "nowhere is no run folder" in capsys.readouterr().err
     assert not (tmp_path / "nowhere").exists()
-    (tmp_path / "run.json").write_text(json.dumps(read_run(trained)))
+    (tmp_path / "run.json").write_text(json.dumps(read_run(trained).plain()))
     (tmp_path / "config.yaml").write_text((trained / "config.yaml").read_text())
     assert command("evaluate", "--run", tmp_path) == 2
     assert "holds no checkpoint yet" in capsys.readouterr().err

@@ -89,8 +89,8 @@ def test_every_config_trains_two_updates_and_a_frozen_encoder_does_not_move(
     fit(arguments(config, encoder, run, "--data.total_steps", steps, "--checkpoint_every", 1,
                   "--trainer.log_every_n_steps", 1, *more))  # fmt: skip
     record = read_run(run)
-    assert (record["state"], record["step"], record["steps"]) == ("done", steps, steps)
-    assert (record["kind"], record["game"]) == ("agent", "pong")
+    assert (record.state, record.step, record.steps) == ("done", steps, steps)
+    assert (record.kind, record.game) == ("agent", "pong")
     assert len(text.splitlines()) < 50
     learns = "FineTuned" in text
     before = load_encoder(encoder).state_dict()
@@ -137,14 +137,14 @@ def test_a_killed_run_ends_as_the_run_that_was_never_killed(
         time.sleep(0.02)
     process.send_signal(signal.SIGKILL)
     assert process.wait() == -signal.SIGKILL
-    assert read_run(killed)["state"] == "running"
+    assert read_run(killed).state == "running"
     fit(arguments(config, encoder, killed, *more))
     ours, theirs = saved(whole), saved(killed)
     for part in ("state_dict", "optimizer_states", "lr_schedulers", "global_step", "AtariTask"):
         assert same(ours[part], theirs[part]), part
     assert rows(whole) == rows(killed)
     assert sum(name == "return" for _, name in rows(whole)) > 3
-    assert read_run(killed)["step"] == ours["AtariTask"]["played"]
+    assert read_run(killed).step == ours["AtariTask"]["played"]
 
 
 def test_run_json_is_not_written_at_every_log_and_ends_with_the_last_step(tmp_path: Path) -> None:
@@ -152,9 +152,9 @@ def test_run_json_is_not_written_at_every_log_and_ends_with_the_last_step(tmp_pa
     logger = StepLogger(run)
     for step in (8, 16, 24):
         logger.log_metrics({"loss": 0.5}, step)
-    assert read_run(tmp_path)["step"] == 8
+    assert read_run(tmp_path).step == 8
     run.update(state="failed")
-    assert read_run(tmp_path)["step"] == 24
+    assert read_run(tmp_path).step == 24
     assert [step for step, _ in rows(tmp_path)] == ["8", "16", "24"]
 
 

@@ -61,9 +61,3 @@ def test_an_area_lies_between_the_lowest_and_the_highest_score(ends: list[int], 
     scores = np.array(data.draw(st.lists(SHARES, min_size=len(ends), max_size=len(ends))))
     found = metrics.area(np.array(sorted(ends)), scores, 1000)
     assert scores.min() - 1e-9 <= found <= scores.max() + 1e-9
-
-
-@given(arrays(float, st.integers(1, 60), elements=st.floats(-100, 100)))
-def test_the_running_mean_is_that_of_the_last_values(values: np.ndarray) -> None:
-    plain = [values[max(0, k - 3) : k].mean() for k in range(1, len(values) + 1)]
-    np.testing.assert_allclose(metrics.running_mean(values, 3), plain, atol=1e-9)

@@ -76,7 +76,7 @@ def test_environments_that_die_end_the_run_in_one_line_and_it_goes_on(
     said = capsys.readouterr().err.splitlines()[-1]
     said_of = f"the environments of pong died after {played} agent steps (the thread is gone): run"
     assert said_of in said
-    assert not played or read_run(tmp_path / "dies")["state"] == "failed"
+    assert not played or read_run(tmp_path / "dies").state == "failed"
     assert fit(tmp_path / "dies") == fit(tmp_path / "whole") == 0
     ours, theirs = (
         torch.load(newest(tmp_path / name / "checkpoints"), weights_only=True)["state_dict"]

@@ -16,6 +16,7 @@ from selenium.webdriver.support.ui import Select, WebDriverWait
 
 import report_samples as samples
 from fovea.analysis import report
+from fovea.probes import attention, collapse, sparsity, state
 
 pytestmark = pytest.mark.browser
 
@@ -103,12 +104,9 @@ def test_every_view_has_drawn_marks(page):
     assert empty == []
     assert len(page.find_elements(By.CSS_SELECTOR, ".chart")) > 20
     sections = page.find_elements(By.CSS_SELECTOR, "main > section")
-    titles = ["In short", "What ran", "Pretraining", "State", "Attention", "Sparsity"]
-    assert text_of(s.find_element(By.TAG_NAME, "h2") for s in sections) == [
-        *titles,
-        "Collapse",
-        "Agents",
-    ]
+    probes = [module.TITLE for module in (state, attention, sparsity, collapse)]
+    titles = text_of(section.find_element(By.TAG_NAME, "h2") for section in sections)
+    assert titles == ["In short", "What ran", "Pretraining", *probes, "Agents"]
     for section in sections:
         assert section.size["height"] > 150
 
@@ -125,12 +123,12 @@ def test_the_map_selector_changes_the_encoders_pictures_and_not_the_screen(page)
     root = page.find_element(By.CSS_SELECTOR, ".attention")
     pictures = root.find_elements(By.CSS_SELECTOR, ".pictures .picture")
     assert len(pictures) == 4
-    before, told = shots(page, pictures), pictures[1].get_attribute("aria-label")
+    before, label = shots(page, pictures), pictures[1].get_attribute("aria-label")
     Select(root.find_element(By.CSS_SELECTOR, ".map")).select_by_value("block 2, head 1")
     after = wait(lambda: (now := shots(page, pictures)) != before and now, page)
     assert after[0] == before[0]
     assert all(new != old for new, old in zip(after[1:], before[1:], strict=True))
-    assert "rollout" in told
+    assert "rollout" in label
     assert "block 2, head 1, on a screen of Pong" in pictures[1].get_attribute("aria-label")
 
 
@@ -206,7 +204,7 @@ def test_nothing_of_all_this_was_an_error_or_asked_for_anything_outside_the_fold
 
 
 def shots(browser, elements):
-    """What each element looks like, as pixels."""
+    """What each element looks like, as pixels, without its rounded edge."""
     taken = []
     for element in elements:
         middle(browser, element)
@@ -216,5 +214,6 @@ def shots(browser, elements):
         )
         left, top, right, bottom = (round(box[k]) for k in ("left", "top", "right", "bottom"))
         assert 0 <= top < bottom <= len(screen)
-        taken.append(screen[top:bottom, left:right].tobytes())
+        # The edge depends on where between two pixels the element came to lie.
+        taken.append(screen[top + 4 : bottom - 4, left + 4 : right - 4].tobytes())
     return taken

@@ -99,14 +99,20 @@ def test_the_button_is_pressed_first_only_if_asked():
 
 
 def test_a_lost_life_is_terminal_only_if_asked_and_the_game_goes_on():
-    plain = Envs("breakout", 2, seed=3)
-    asking = Envs("breakout", 2, seed=3, life_loss_terminal=True)
-    theirs, lost, over = Envs("breakout", 2, seed=3), 0, 0
-    lives = np.full(2, 5)
-    for chosen in actions(plain, 170):
+    same = {"seed": 3, "sticky": 0, "noop_max": 1}
+    plain = Envs("breakout", 2, **same)
+    asking = Envs("breakout", 2, **same, life_loss_terminal=True)
+    theirs, lost, over = [gymnasium_env("breakout") for _ in range(2)], 0, 0
+    lives = np.array([env.reset()[1]["lives"] for env in theirs])
+    for chosen in actions(plain, 220):
         step, asked = plain.step(chosen), asking.step(chosen)
-        now = theirs._games.step(chosen)[4]["lives"]  # what the console says
+        now = np.array([
+            env.step(int(action))[4]["lives"]  # what the console says
+            for env, action in zip(theirs, chosen, strict=True)
+        ])  # fmt: skip
         loses = (now < lives) & (now > 0)
+        for env in np.flatnonzero(step.ended):
+            now[env] = theirs[env].reset()[1]["lives"]
         lives = now
         np.testing.assert_array_equal(step.screens, asked.screens)
         np.testing.assert_array_equal(step.returns, asked.returns)

@@ -36,7 +36,7 @@ def test_a_logger_of_the_user_logs_beside_the_runs_own_and_goes_on(
     asked = ("--trainer.logger", "TensorBoardLogger", "--trainer.log_every_n_steps", 1)
     for steps in (2, 4):
         fit(arguments(recordings, tmp_path, *asked, "--trainer.max_steps", steps))
-    assert read_run(tmp_path)["loggers"] == ["TensorBoardLogger"]
+    assert read_run(tmp_path).loggers == ["TensorBoardLogger"]
     assert [int(step) for step, name, _ in rows(tmp_path) if name == "loss"] == [0, 1, 2, 3]
     seen = []
     for folder in sorted((tmp_path / "lightning_logs").iterdir()):
@@ -50,7 +50,7 @@ def test_several_loggers_and_a_save_dir_of_the_users(recordings: Path, tmp_path:
     fit(arguments(recordings, tmp_path / "mine", "--trainer.log_every_n_steps", 1,
                   "--trainer.logger+=TensorBoardLogger", "--trainer.logger+=CSVLogger",
                   f"--trainer.logger.save_dir={elsewhere}"))  # fmt: skip
-    assert read_run(tmp_path / "mine")["loggers"] == ["TensorBoardLogger", "CSVLogger"]
+    assert read_run(tmp_path / "mine").loggers == ["TensorBoardLogger", "CSVLogger"]
     assert (tmp_path / "mine" / "lightning_logs").exists()
     assert list(elsewhere.rglob("metrics.csv"))
 
@@ -61,7 +61,7 @@ def test_without_a_logger_of_the_users_the_run_has_its_own(
 ) -> None:
     fit(arguments(recordings, tmp_path, "--trainer.logger", asked,
                   "--trainer.log_every_n_steps", 1))  # fmt: skip
-    assert read_run(tmp_path)["loggers"] == []
+    assert read_run(tmp_path).loggers == []
     assert "loss" in {name for _, name, _ in rows(tmp_path)}
 
 

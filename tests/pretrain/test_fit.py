@@ -67,8 +67,8 @@ def test_every_config_trains_two_steps_and_exports(
     fit(["-c", str(config), "--data.recordings", f"[{recordings}]", "--run", str(run),
          "--data.batch_size", "4", "--trainer.max_steps", "2"])  # fmt: skip
     record = read_run(run)
-    assert (record["state"], record["step"]) == ("done", 2)
-    assert set(record["data"]) == {"breakout", "pong"}
+    assert (record.state, record.step) == ("done", 2)
+    assert set(record.data) == {"breakout", "pong"}
     shape = yaml.safe_load(config.read_text())["model"]["init_args"]["encoder"]
     assert load_encoder(run).stack == shape["stack"]
     assert len(config.read_text().splitlines()) < 40
@@ -144,9 +144,9 @@ def test_an_interrupt_is_one_and_the_run_goes_on(
         with pytest.raises(KeyboardInterrupt):
             fit(settings)
     signal.signal(signal.SIGINT, handler)
-    assert read_run(tmp_path)["reason"] == "KeyboardInterrupt"
+    assert read_run(tmp_path).reason == "KeyboardInterrupt"
     fit(settings)
-    assert read_run(tmp_path)["state"] == "done"
+    assert read_run(tmp_path).state == "done"
 
 
 def test_other_settings_in_the_same_folder_are_refused(recordings: Path, tmp_path: Path) -> None:
@@ -174,8 +174,8 @@ def test_the_monitor_stops_a_run_that_diverges_and_keeps_the_last_good_checkpoin
     assert stopped.value.code == 1
     assert "not finite" in capsys.readouterr().err
     record = read_run(tmp_path)
-    assert record["state"] == "failed"
-    assert " step " in record["reason"]
+    assert record.state == "failed"
+    assert " step " in record.reason
     assert not (tmp_path / "encoder").exists()
     checkpoint = newest(tmp_path / "checkpoints")
     if checkpoint:
@@ -194,7 +194,7 @@ def test_the_monitor_stops_a_run_that_collapses(
     with pytest.raises(SystemExit):
         fit(arguments("vicreg", recordings, tmp_path, *alone, "--trainer.max_steps", "300"))
     assert "collapsed at step" in capsys.readouterr().err
-    assert "collapsed at step" in read_run(tmp_path)["reason"]
+    assert "collapsed at step" in read_run(tmp_path).reason
 
 
 MISTAKES = {

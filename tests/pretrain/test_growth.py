@@ -74,7 +74,7 @@ def test_a_finished_run_goes_on_to_a_new_length_and_remembers_what_was_asked(
     assert newest(run / "checkpoints").name == "step-000000005.ckpt"
     fit(arguments(recordings, run, 5, "--checkpoint_every", 2))
     assert f"{run}: already done (5 steps)" in capsys.readouterr().out
-    assert len(read_run(run)["history"]) == 2
+    assert len(read_run(run).history) == 2
 
 
 def test_a_run_that_was_killed_while_it_grew_ends_as_one_that_was_not(
@@ -132,7 +132,7 @@ def test_what_a_run_is_cannot_change(case: str, recordings: Path, run: Path) -> 
     with pytest.raises(UserError, match=message):
         fit(arguments(recordings, run, steps, *more))
     assert (run / "config.yaml").read_text() == before
-    assert read_run(run)["state"] == "done"
+    assert read_run(run).state == "done"
 
 
 def test_a_run_without_checkpoints_cannot_grow(recordings: Path, run: Path) -> None:
@@ -149,7 +149,7 @@ def test_a_new_run_begins_with_the_encoder_of_another(
     fit(arguments(recordings, tmp_path / "mine", 1, *still))
     assert f" weights of {finished}; the rest of the model is new" in capsys.readouterr().out
     assert same(weights(finished), weights(tmp_path / "mine"))
-    assert read_run(tmp_path / "mine")["init_from"] == str(finished)
+    assert read_run(tmp_path / "mine").init_from == str(finished)
     assert read_config(tmp_path / "mine" / "encoder")["fovea"]["init_from"] == str(finished)
     assert f"| init from | {finished} |" in (tmp_path / "mine/encoder/README.md").read_text()
 

@@ -136,7 +136,7 @@ def test_a_run_of_two_ranks_is_that_of_one_and_goes_on_as_one(
     assert done.returncode == 0, done.stderr
     assert done.stdout.splitlines() == [f"encoder: {tmp_path / 'two' / 'encoder'}"]
     record = read_run(tmp_path / "two")
-    assert (record["state"], record["step"]) == ("done", 4)
+    assert (record.state, record.step) == ("done", 4)
     lines = (tmp_path / "two" / "metrics.csv").read_text().splitlines()
     rows = [line.rpartition(",")[0] for line in lines]
     assert len(rows) == len(set(rows)) > 4

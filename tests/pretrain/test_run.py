@@ -12,6 +12,7 @@ import pytest
 from fovea.command import UserError
 from fovea.files import exclusive, replacing, write_json
 from fovea.runs import RunWriter, read_run
+from fovea.schema import Evaluation, RunRecord
 
 
 def test_a_record_says_what_runs(tmp_path: Path) -> None:
@@ -19,22 +20,49 @@ def test_a_record_says_what_runs(tmp_path: Path) -> None:
     run.begin(seed=3, steps=10)
     run.update(state="done", step=10)
     record = read_run(tmp_path / "mine")
-    assert (record["name"], record["kind"], record["title"]) == (
+    assert (record.name, record.kind, record.title) == (
         "mine", "pretrain", "VICReg on pong",
     )  # fmt: skip
-    assert (record["state"], record["step"], record["seed"]) == ("done", 10, 3)
-    assert record["versions"]["torch"]
+    assert (record.state, record.step, record.seed) == ("done", 10, 3)
+    assert record.versions["torch"]
 
 
 def test_a_run_goes_on_in_its_record(tmp_path: Path) -> None:
     first = RunWriter(tmp_path, "pretrain", "one")
-    first.update(state="running", seconds_before=1)
-    first.record["seconds"] = 50.0
-    write_json(tmp_path / "run.json", first.record)
+    first.update(state="running", seconds=50.0)
     again = RunWriter(tmp_path, "pretrain", "one")
     again.update(state="done")
-    assert 50 <= read_run(tmp_path)["seconds"] < 60
-    assert read_run(tmp_path)["started"] == first.record["started"]
+    assert 50 <= read_run(tmp_path).seconds < 60
+    assert read_run(tmp_path).started == first.record.started
+
+
+def test_what_a_newer_version_wrote_is_kept(tmp_path: Path) -> None:
+    run = RunWriter(tmp_path, "agent", "DQN")
+    run.update(evaluation=Evaluation(mean=3.0))
+    newer = json.loads((tmp_path / "run.json").read_text())
+    newer["node"], newer["evaluation"]["entropy"] = "a", 0.5
+    write_json(tmp_path / "run.json", newer)
+    RunWriter(tmp_path, "agent", "DQN").update(state="done")
+    written = json.loads((tmp_path / "run.json").read_text())
+    assert (written["node"], written["evaluation"]["entropy"]) == ("a", 0.5)
+    assert read_run(tmp_path).evaluation.mean == 3.0
+
+
+def test_a_key_that_no_reader_knows_cannot_be_written(tmp_path: Path) -> None:
+    with pytest.raises(TypeError, match="stepps"):
+        RunWriter(tmp_path, "agent", "DQN").update(stepps=3)
+
+
+@pytest.mark.parametrize("name", ["pretrain", "dqn", "ppo_lora", "probes"])
+def test_records_of_version_0_1_are_read(name: str) -> None:
+    folder = Path(__file__).parents[1] / "before_0_2" / name
+    written = json.loads((folder / "run.json").read_text())
+    record = read_run(folder)
+    assert record.plain().items() >= {k: v for k, v in written.items() if k != "evaluation"}.items()
+    assert record.history == []
+    if "evaluation" in written:
+        assert record.evaluation.plain().items() >= written["evaluation"].items()
+    assert RunRecord.read(record.plain()) == record
 
 
 def test_another_kind_of_run_is_refused(tmp_path: Path) -> None:
@@ -44,9 +72,10 @@ def test_another_kind_of_run_is_refused(tmp_path: Path) -> None:
 
 
 def test_a_damaged_record_is_named(tmp_path: Path) -> None:
-    (tmp_path / "run.json").write_text('{"name": ')
-    with pytest.raises(UserError, match=r"run\.json is damaged"):
-        read_run(tmp_path)
+    for text in ('{"name": ', "[1]", '{"evaluation": 3}'):
+        (tmp_path / "run.json").write_text(text)
+        with pytest.raises(UserError, match=r"run\.json is damaged"):
+            read_run(tmp_path)
 
 
 def test_metrics_are_appended_and_survive_a_torn_line(tmp_path: Path) -> None:

@@ -32,7 +32,7 @@ def run(config: str, recordings: Path, folder: Path, *more: str) -> list[str]:
 def test_bf16_trains(config: str, recordings: Path, tmp_path: Path) -> None:
     fit(run(config, recordings, tmp_path, "--trainer.max_steps", "2",
             "--trainer.precision", "bf16-mixed"))  # fmt: skip
-    assert read_run(tmp_path)["state"] == "done"
+    assert read_run(tmp_path).state == "done"
     lines = (tmp_path / "metrics.csv").read_text().splitlines()[1:]
     losses = [float(line.split(",")[2]) for line in lines if ",loss" in line]
     assert len(losses) >= 2

@@ -85,10 +85,10 @@ def test_where_nothing_moves_the_share_on_motion_is_left_open(
 
 def test_all_blocks_heads_and_games_are_told(encoder: ViT, seen: dict[str, Splits]) -> None:
     found = attention.probe(encoder, seen, pictures=3, stacks_measured=16)
-    heads = [tuple(row[:3]) for row in found["tables"][0]["rows"]]
+    heads = [tuple(row[:3]) for row in found.tables[0].rows]
     assert heads == [(g, b, h) for g in ("breakout", "pong") for b in (0, 1) for h in (0, 1)]
-    assert found["arrays"]["game"] == ["breakout"] * 3 + ["pong"] * 3
-    assert found["arrays"]["maps"].shape == (2, 2, 6, 3, 3)
+    assert found.arrays["game"] == ["breakout"] * 3 + ["pong"] * 3
+    assert found.arrays["maps"].shape == (2, 2, 6, 3, 3)
 
 
 def test_an_encoder_without_patches_is_left_out(seen: dict[str, Splits]) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 import torch
@@ -67,7 +66,7 @@ def test_features_are_those_of_the_encoder(encoder: ViT, seen: dict[str, Splits]
     split = seen["breakout"].validation
     with torch.inference_mode():
         summary, tokens = encoder(split.frames.windows(split.at, 2)[:, 0])
-    torch.testing.assert_close(split.both, torch.cat([summary, tokens.mean(1)], dim=1))
+    torch.testing.assert_close(split.summary_and_mean, torch.cat([summary, tokens.mean(1)], dim=1))
     assert torch.equal(split.ram, split.frames.labels["ram"][split.at].long())
 
 
@@ -122,11 +121,10 @@ def test_pixels_are_the_principal_components_of_the_screens(drawn: dict[str, lis
 
 def test_blind_features_are_the_same_for_every_screen(drawn: dict[str, list[Drawn]]) -> None:
     test = encode(Blind(2, (84, 84)), drawn)["pong"].test
-    assert test.both.tolist() == [[0.0]] * len(test.at)
+    assert test.summary_and_mean.tolist() == [[0.0]] * len(test.at)
 
 
-def test_a_game_with_too_few_episodes_is_named(recordings: Path) -> None:
-    pong = Frames.load([recordings], ["pong"])
-    first = pong._take(pong.episode == pong.episode[0], pong.anchor)
-    with pytest.raises(UserError, match="pong has 1 episodes, too few"):
-        draw(first, 2, samples=10)
+def test_a_game_with_too_few_episodes_is_named(frames: Frames) -> None:
+    episodes = frames.of("breakout").split([0.25] * 4)
+    with pytest.raises(UserError, match=r"breakout has \d episodes, too few"):
+        draw(min(episodes, key=len), 2, samples=10)

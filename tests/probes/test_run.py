@@ -8,17 +8,19 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from fovea import command, probes
+import report_samples
+from fovea import analysis, command, probes
 from fovea.command import UserError
 from fovea.files import exclusive
 from fovea.pretrain.encoders.folder import export_encoder
 from fovea.pretrain.encoders.vit import Shape, ViT, build
-from fovea.probes.__main__ import parse
+from fovea.probes.__main__ import run as run_command
 from fovea.probes.references import untrained
 from fovea.probes.run import run
 from fovea.runs import read_run
@@ -50,7 +52,7 @@ def test_every_probe_of_every_encoder_is_stored_and_then_skipped(
     into = tmp_path / "run"
     measure(folder, recordings, into)
     assert not skipped(capsys)
-    found = stored(into)
+    found, sample = stored(into), report_samples.probes(tmp_path / "sample")
     assert set(found) == {"attention", "collapse", "sparsity", "state", "tokens"}
     for name, result in found.items():
         assert result["probe"] == name
@@ -61,6 +63,9 @@ def test_every_probe_of_every_encoder_is_stored_and_then_skipped(
             for encoder in result["encoders"].values()
             for table in encoder["tables"]
         }
+        if name != "tokens":  # of which the report's tests have no sample
+            written = json.loads((sample / "probes" / f"{name}.json").read_text())["encoders"]
+            assert columns == {t["name"]: t["columns"] for t in written["random"]["tables"]}
         for encoder in result["encoders"].values():
             for table in encoder["tables"]:
                 assert table["columns"] == columns[table["name"]]
@@ -74,10 +79,8 @@ def test_every_probe_of_every_encoder_is_stored_and_then_skipped(
         assert arrays["mine/maps"].shape == (2, 2, 16, 3, 3)
         assert set(arrays["random/game"]) == {"breakout", "pong"}
     record = read_run(into)
-    assert (record["kind"], record["state"], record["step"], record["steps"]) == (
-        "probes", "done", 20, 20,
-    )  # fmt: skip
-    assert set(record["data"]) == {"breakout", "pong"}
+    assert (record.kind, record.state, record.step, record.steps) == ("probes", "done", 20, 20)
+    assert set(record.data) == {"breakout", "pong"}
 
     measure(folder, recordings, into)
     assert len(skipped(capsys)) == 20
@@ -115,7 +118,7 @@ def test_a_kill_loses_only_the_probe_in_hand(
             time.sleep(0.005)
         process.send_signal(signal.SIGKILL)
     before = stored(into)
-    assert read_run(into)["state"] == "running"
+    assert read_run(into).state == "running"
     finished = {f"{p} of {e}" for p, result in before.items() for e in result["fingerprints"]}
     assert {"attention of mine", "sparsity of mine"} <= finished
     assert len(finished) < 20
@@ -125,36 +128,59 @@ def test_a_kill_loses_only_the_probe_in_hand(
     after = stored(into)
     for probe, result in before.items():
         assert result["encoders"].items() <= after[probe]["encoders"].items()
-    assert read_run(into)["state"] == "done"
+    assert read_run(into).state == "done"
     clean = tmp_path / "clean"
     measure(folder, recordings, clean)
     assert stored(clean) == after
 
 
-def test_a_new_probe_is_one_file(
-    folder: Path, recordings: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys
+@pytest.fixture
+def new_probe(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str, str], None]:
+    """Adds a file to the probes, with this name and text."""
+    more = tmp_path / "more"
+    monkeypatch.setattr(probes, "__path__", [*probes.__path__, str(more)])
+
+    def add(name: str, text: str) -> None:
+        more.mkdir(exist_ok=True)
+        (more / f"{name}.py").write_text(text)
+        monkeypatch.delitem(sys.modules, f"fovea.probes.{name}", raising=False)
+
+    return add
+
+
+BRIGHTNESS = '''
+"""Brightness."""
+from fovea.figures import Comparison, Verdict
+from fovea.results import Measured
+from fovea.tables import Table
+
+TITLE = "Brightness"
+ABOUT = "How bright the screens are."
+FIGURES = [Comparison(table="screens", along="game", choice="split",
+                      measures={"brightness": "Brightness, 0 black"})]
+VERDICT = Verdict(table="screens", measure="brightness", sentence="mean brightness of {games}")
+
+
+def probe(encoder, seen, *, scale=2):
+    rows = [[game, "test", float(of.test.frames.screens.double().mean()) * scale]
+            for game, of in seen.items()]
+    return Measured([Table("screens", "Screens", ["game", "split", "brightness"], rows)])
+'''
+
+
+def test_a_new_probe_is_one_file_with_its_figure_in_the_report(
+    folder: Path, recordings: Path, tmp_path: Path, new_probe, capsys: pytest.CaptureFixture
 ) -> None:
-    (tmp_path / "brightness.py").write_text(
-        '"""Brightness."""\n'
-        'TITLE = "Brightness"\n'
-        'ABOUT = "How bright the screens are."\n'
-        "def probe(encoder, seen, *, scale=2):\n"
-        "    rows = [[g, float(p.test.frames.screens.double().mean()) * scale]\n"
-        "            for g, p in seen.items()]\n"
-        '    return {"tables": [{"name": "screens", "title": "Screens", "note": "",\n'
-        '                        "columns": ["game", "brightness"], "rows": rows}]}\n'
-    )
-    monkeypatch.setattr(probes, "__path__", [*probes.__path__, str(tmp_path)])
-    try:
-        listing = parse(["ls"])
-        listing.command(listing)
-        assert "How bright the screens are." in capsys.readouterr().out
-        measure(folder, recordings, tmp_path / "run", only=["brightness"])
-    finally:
-        sys.modules.pop("probes.brightness", None)
+    new_probe("brightness", BRIGHTNESS)
+    run_command(["ls"])
+    assert "How bright the screens are." in capsys.readouterr().out
+    measure(folder, recordings, tmp_path / "run", only=["brightness"])
     result = stored(tmp_path / "run")["brightness"]
     assert result["settings"] == {"samples": 200, "seed": 0, "scale": 2}
     assert set(result["encoders"]) == set(NAMES)
+    index, _ = analysis.report([tmp_path / "run"], tmp_path / "page")
+    assert "mean brightness of 2 games: mine " in index.read_text()
+    assert "Brightness, 0 black" in (tmp_path / "page" / "assets" / "data.js").read_text()
 
 
 @pytest.mark.parametrize(("encoders", "only", "message"), [
@@ -207,25 +233,22 @@ def test_damaged_results_are_named(folder: Path, recordings: Path, tmp_path: Pat
 
 
 def test_a_fault_is_kept_in_the_record(
-    folder: Path, recordings: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    folder: Path, recordings: Path, tmp_path: Path, new_probe
 ) -> None:
-    def broken(*_: object) -> None:
-        raise RuntimeError("out of luck")
-
-    monkeypatch.setattr("fovea.probes.collapse.measure", broken)
-    with pytest.raises(RuntimeError):
-        measure(folder, recordings, tmp_path / "run", only=["collapse"])
+    new_probe("luckless", "TITLE = ABOUT = 'Luck'\ndef probe(encoder, seen): 1 / 0\n")
+    with pytest.raises(ZeroDivisionError):
+        measure(folder, recordings, tmp_path / "run", only=["luckless"])
     record = read_run(tmp_path / "run")
-    assert (record["state"], record["reason"]) == ("failed", "out of luck")
+    assert (record.state, record.reason) == ("failed", "division by zero")
 
 
 def test_the_command_ends_with_one_line_and_exit_code_2(
     tmp_path: Path, capsys: pytest.CaptureFixture
 ) -> None:
-    args = parse(["run", "--encoder", "a=random:vit_micro", "--run", str(tmp_path / "run"),
-                  "--recordings", str(tmp_path / "none")])  # fmt: skip
+    asked = ["run", "--encoder", "a=random:vit_micro", "--run", str(tmp_path / "run"),
+             "--recordings", str(tmp_path / "none")]  # fmt: skip
     with pytest.raises(SystemExit) as ended:
-        command.main(lambda: args.command(args))
+        command.main(lambda: run_command(asked))
     assert ended.value.code == 2
     printed = capsys.readouterr().err
     assert printed.startswith("error: ")

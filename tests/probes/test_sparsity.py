@@ -53,10 +53,9 @@ def test_measures_are_means_over_all_tokens(encoder: ViT, seen: dict[str, Splits
     split = seen["pong"].test
     hoyer, near_zero, _ = sparsity.measure(encoder, split, 100)[0]
     with torch.inference_mode():
-        x = encoder.scale(
-            split.frames.windows(sparsity.evenly_spaced(split.at, 100), encoder.stack)[:, 0]
-        )
-        tokens = encoder.vit.blocks[0](encoder.vit._pos_embed(encoder.vit.patch_embed(x)))
+        at = sparsity.evenly_spaced(split.at, 100)
+        pixels = encoder.scale(split.frames.windows(at, encoder.stack)[:, 0])
+        tokens = encoder.vit.blocks[0](encoder.embed(pixels))
     root = math.sqrt(tokens.shape[-1])
     by_hand = (root - tokens.abs().sum(-1) / tokens.square().sum(-1).sqrt()) / (root - 1)
     assert hoyer == pytest.approx(float(by_hand.mean()), rel=1e-5)

@@ -89,15 +89,15 @@ def test_a_score_is_the_mean_of_categories_of_means() -> None:
 
 
 def test_tables_have_a_row_for_all_that_varies(encoder: ViT, seen: dict[str, Splits]) -> None:
-    categories, overall, each = state.probe(encoder, seen, patience=1)["tables"]
+    categories, overall, each = state.probe(encoder, seen, patience=1).tables
     for game, splits in seen.items():
-        names = [row[1] for row in each["rows"] if row[0] == game]
-        assert names == [variable.name for variable in state.asked_of(game, splits)]
-        (mean,) = (row for row in categories["rows"] if row[:2] == [game, "mean"])
+        names = [row[1] for row in each.rows if row[0] == game]
+        assert names == [variable.name for variable in state.scored_variables(game, splits)]
+        (mean,) = (row for row in categories.rows if row[:2] == [game, "mean"])
         assert mean[2] == len(names)
-    of_games = [row[4] for row in categories["rows"] if row[1] == "mean"]
-    assert overall["rows"][-1][:2] == ["mean", 2]
-    assert overall["rows"][-1][3] == pytest.approx(sum(of_games) / 2)
+    of_games = [row[4] for row in categories.rows if row[1] == "mean"]
+    assert overall.rows[-1][:2] == ["mean", 2]
+    assert overall.rows[-1][3] == pytest.approx(sum(of_games) / 2)
 
 
 def test_a_game_without_a_table_is_left_out(encoder: ViT, seen: dict[str, Splits]) -> None:

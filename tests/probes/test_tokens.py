@@ -30,22 +30,22 @@ class Patches(Encoder):
 def test_tokens_know_what_summary_and_mean_do_not(drawn: dict[str, list[Drawn]]) -> None:
     encoder = Patches()
     seen = encode(encoder, drawn)
-    (table,) = tokens.probe(encoder, seen)["tables"]
-    assert table["columns"] == ["game", "features", "r2"]
-    assert [row[0] for row in table["rows"]] == [game for game in seen for _ in range(4)]
-    of_pong = {features: r2 for game, features, r2 in table["rows"] if game == "pong"}
+    (table,) = tokens.probe(encoder, seen).tables
+    assert table.columns == ["game", "features", "r2"]
+    assert [row[0] for row in table.rows] == [game for game in seen for _ in range(4)]
+    of_pong = {features: r2 for game, features, r2 in table.rows if game == "pong"}
     summary, mean, both, every = of_pong.values()
-    assert list(of_pong) == ["summary", "tokens_mean", "summary_and_mean", "tokens"]
+    assert list(of_pong) == ["cls", "mean", "cls_and_mean", "tokens"]
     assert summary <= 0
     assert mean == pytest.approx(both)
     assert every > both + 0.1
 
 
 def test_a_reading_is_scored_as_the_state_is(encoder: ViT, seen: dict[str, Splits]) -> None:
-    asked = state.asked_of("pong", seen["pong"])
+    asked = state.scored_variables("pong", seen["pong"])
     of_bytes = [variable.byte for variable in asked]
-    given = tokens.given(encoder, seen["pong"], seed=0)
-    ours = tokens.measure(seen["pong"], given["summary_and_mean"], of_bytes)
+    given = tokens.choices(encoder, seen["pong"], seed=0)
+    ours = tokens.measure(seen["pong"], given["cls_and_mean"], of_bytes)
     theirs = state.measure(seen["pong"], asked, patience=1, seed=0)
     assert [row[0] for row in ours] == pytest.approx([row[0] for row in theirs], nan_ok=True)
 
