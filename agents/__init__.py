@@ -1,5 +1,7 @@
 """Agents that learn to play on top of an encoder, frozen or adapted.
 
+In a few lines, without a run folder:
+
     from fovea.agents import DQN, AtariTask, Frozen, evaluate, train
 
     task = AtariTask("pong", total_steps=5000)
