@@ -1,4 +1,4 @@
-"""Is the order of windows told in episodes that were not trained on? By game, of finished runs.
+"""How well is the order of windows predicted in held-out episodes? By game, of finished runs.
 
     python -m benchmarks.held_out_order runs/quickstart/tov_vicreg
 
@@ -30,7 +30,7 @@ BATCH = 250
 def trained(run: Path) -> Objective:
     """The objective of a run folder with its encoder and order head as they were last saved.
 
-    Raises UserError where there is none, or one that asks for no order.
+    Raises UserError where there is none, or one without an order task.
     """
     checkpoint = newest(run / "checkpoints")
     if not checkpoint:
@@ -40,7 +40,7 @@ def trained(run: Path) -> Objective:
     parsed = parser.parse_object({"model": config(run)["model"]})
     objective = parser.instantiate(parsed).model
     if not isinstance(getattr(objective, "task", None), OrderTask):
-        raise UserError(f"{run} was trained on no order: give a run of tov_vicreg, say")
+        raise UserError(f"{run} was not trained on order: give a run of tov_vicreg, say")
     weights = torch.load(checkpoint, map_location="cpu", weights_only=True, mmap=True)["state_dict"]
     for part in ("encoder", "task"):
         head = f"{part}."
@@ -54,8 +54,10 @@ def config(run: Path) -> dict:
 
 
 @torch.no_grad()
-def told(objective: Objective, frames: Frames, game: int, samples: int) -> tuple[float, float]:
-    """The share of orders told right in a game, and of samples whose windows all differ."""
+def order_accuracy(
+    objective: Objective, frames: Frames, game: int, samples: int
+) -> tuple[float, float]:
+    """The accuracy in a game, and the share of samples whose windows all differ."""
     stack = objective.encoder.stack
     starts = frames.starts(stack, objective.offsets)
     starts = starts[frames.game[starts] == game]
@@ -85,14 +87,14 @@ def run() -> None:
     parser.add_argument("runs", nargs="+", type=Path, metavar="RUN", help="run folders")
     parser.add_argument("--samples", type=int, default=2000, help="of each game (2000)")
     args = parser.parse_args()
-    print(f"{'run':<24}{'game':<16}{'told right':>11}{'with motion':>13}")
+    print(f"{'run':<24}{'game':<16}{'accuracy':>11}{'with motion':>13}")
     for folder in args.runs:
         objective = trained(folder)
         settings = config(folder)
         data, seed = settings["data"], settings["seed_everything"]
         frames = Frames.load(data["recordings"]).split(data["fractions"], seed)[2]
         for game, name in enumerate(frames.games):
-            right, moving = told(objective, frames, game, args.samples)
+            right, moving = order_accuracy(objective, frames, game, args.samples)
             print(f"{folder.name:<24}{name:<16}{right:>11.3f}{moving:>13.2f}", flush=True)
 
 

@@ -3,8 +3,8 @@
     python -m benchmarks.order runs/quickstart/recordings [--samples 12800]
 
 Trains a vit_micro on the order term of TOV-VICReg alone, from the same weights and on the same
-windows, with the head given the windows' features as they are or what sets them apart. Prints the
-share of orders that are told right, over the samples since the line before; 0.50 is chance.
+windows, with the head given the windows' features as they are or less their mean over the sample.
+Prints the accuracy, over the samples since the line before; 0.50 is chance.
 """
 
 from __future__ import annotations
@@ -66,9 +66,9 @@ def main() -> None:
     args = parser.parse_args()
     frames = Frames.load(args.recordings, games=args.games)
     columns = [learn(frames, way, args.samples, args.batch, tuple(args.gaps)) for way in WAYS]
-    print(f"{'samples':>8}" + "".join(f"{way:>14}" for way in WAYS))
+    print(f"{'samples':>8}" + "".join(f"{way:>20}" for way in WAYS))
     for line, row in enumerate(zip(*columns, strict=True), start=1):
-        print(f"{line * args.samples // LINES:>8}" + "".join(f"{value:>14.2f}" for value in row))
+        print(f"{line * args.samples // LINES:>8}" + "".join(f"{value:>20.2f}" for value in row))
 
 
 if __name__ == "__main__":
