@@ -7,14 +7,13 @@ from torch import Tensor
 
 from fovea.command import UserError
 from fovea.figures import AttentionMaps, Comparison, Verdict
-from fovea.pretrain.encoders.encoder import Encoder
+from fovea.pretrain.encoders.encoder import Encoder, inference
 from fovea.pretrain.encoders.vit import ViT
 from fovea.probes.features import (
     NotMeasured,
     Split,
     Splits,
     evenly_spaced,
-    inference,
     stacks,
     with_progress,
 )

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
 from typing import NamedTuple, TypeVar
 
 import torch
@@ -13,7 +12,7 @@ from tqdm import tqdm
 
 from fovea.atari.frames import Frames
 from fovea.command import UserError
-from fovea.pretrain.encoders.encoder import Encoder
+from fovea.pretrain.encoders.encoder import Encoder, inference
 from fovea.probes.references import Pixels
 from fovea.results import Measured
 from fovea.seeding import Stream, keyed
@@ -148,19 +147,6 @@ def _features(encoder: Encoder, frames: Frames, at: Tensor, bar: tqdm) -> tuple[
             means.append(mean.float())
             bar.update(len(some))
     return torch.cat(summaries), torch.cat(means)
-
-
-@contextmanager
-def inference(encoder: Encoder) -> Iterator[None]:
-    """Evaluation mode without gradients; afterwards every module is in the mode it was in."""
-    training = [module for module in encoder.modules() if module.training]
-    encoder.eval()
-    try:
-        with torch.inference_mode():
-            yield
-    finally:
-        for module in training:
-            module.training = True
 
 
 def fingerprint(encoder: Encoder) -> str:

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from torch import Tensor, nn
 
 from fovea.figures import Comparison
-from fovea.pretrain.encoders.encoder import Encoder
+from fovea.pretrain.encoders.encoder import Encoder, inference
 from fovea.pretrain.encoders.vit import ViT
 from fovea.probes.features import (
     BATCH,
@@ -17,7 +17,6 @@ from fovea.probes.features import (
     Split,
     Splits,
     evenly_spaced,
-    inference,
     stacks,
     with_progress,
 )

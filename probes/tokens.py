@@ -6,14 +6,13 @@ import torch
 from torch import Tensor
 
 from fovea.figures import Comparison
-from fovea.pretrain.encoders.encoder import Encoder
+from fovea.pretrain.encoders.encoder import Encoder, inference
 from fovea.pretrain.terms.principal import principal
 from fovea.probes.features import (
     BATCH,
     NotMeasured,
     Split,
     Splits,
-    inference,
     stacks,
     with_progress,
 )

@@ -40,7 +40,7 @@ def on_screen(encoder: Encoder, maps: np.ndarray) -> np.ndarray:
 
     0 where it does not look.
     """
-    (top, left), (height, width) = encoder.margin, encoder.seen
+    (top, left), (height, width) = encoder.margin, encoder.input_size
     whole = np.zeros((len(maps), *encoder.screen), np.float32)
     for place, small in zip(whole, maps, strict=True):
         place[top : top + height, left : left + width] = cv2.resize(

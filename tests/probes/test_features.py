@@ -9,8 +9,9 @@ import torch
 
 from fovea.atari.frames import Frames
 from fovea.command import UserError
+from fovea.pretrain.encoders.encoder import inference
 from fovea.pretrain.encoders.vit import ViT
-from fovea.probes.features import Drawn, Splits, draw, encode, fingerprint, inference, neighbours
+from fovea.probes.features import Drawn, Splits, draw, encode, fingerprint, neighbours
 from fovea.probes.references import Blind, Pixels, references, untrained
 
 
