@@ -135,7 +135,7 @@ def test_a_run_begins_with_the_weights_of_another_and_plays_with_them_at_once(
     assert ours["eyes.standard.screens"] > 0
     kept = [key for key in ours if not key.startswith("target.")]
     assert all(torch.equal(ours[key], theirs[key]) for key in kept)
-    assert yaml.safe_load((online / "config.yaml").read_text())["start"] == str(offline)
+    assert yaml.safe_load((online / "config.yaml").read_text())["init_from"] == str(offline)
     agent = load(online).agent
     state = torch.load(load(online).checkpoint, weights_only=True)["Play"]["replay"]
     seen, action = (state[name].flatten(0, 1) for name in ("observed", "action"))
