@@ -267,12 +267,13 @@ class FitCLI(LightningCLI):
                 logger.log_hyperparams(yaml.safe_load(self.resolved))
         self.run.begin(
             config="config.yaml",
-            history=self.history,
             loggers=[type(logger).__name__ for logger in self.loggers],
             init_from=self.config.init_from,
             seed=self.config.seed_everything,
             **{"steps": self.trainer.max_steps} | self.facts(),
         )
+        self.history[-1].setdefault("command", self.run.record["command"])
+        self.run.update(history=self.history)
         try:
             self.trainer.fit(self.model, datamodule=self.datamodule, ckpt_path=checkpoint)
             if save:

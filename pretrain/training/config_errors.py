@@ -60,7 +60,8 @@ def _after(beginning: str, text: str) -> str:
 
 
 def _unknown(what: str, name: str, known: Iterable[str]) -> UserError:
-    close = get_close_matches(name.rpartition(".")[2], set(known), n=3)
+    many = 3 if what == "class" else 1
+    close = get_close_matches(name.rpartition(".")[2], set(known), n=many)
     meant = f"did you mean {' or '.join(map(repr, close))}?" if close else "see --help"
     return UserError(f"unknown {what} {name!r}: {meant}")
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
-import sys
 import time
 from collections.abc import Mapping
 from contextlib import suppress
@@ -73,7 +71,7 @@ def changes(
 
 
 def grown(history: list[dict], step: int, changed: Changed, schedule: int) -> list[dict]:
-    """The history of a run, with what is asked for now if that is new.
+    """The history of a run, with what is asked for now if that is new; the command is to be added.
 
     Args:
         history: of run.json; empty at first.
@@ -86,7 +84,6 @@ def grown(history: list[dict], step: int, changed: Changed, schedule: int) -> li
     asked = {
         "at": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
         "step": step,
-        "command": shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]]),
         "changed": changed,
         "schedule": schedule,
     }
