@@ -7,7 +7,7 @@ import errno
 import importlib
 import os
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from difflib import get_close_matches
 from typing import NamedTuple, NoReturn
 
@@ -55,18 +55,21 @@ def dispatch(
     return getattr(importlib.import_module(module), function)(rest)
 
 
-def nearest(name: object, known: Sequence[str] | Mapping[str, object]) -> str:
+def nearest(name: object, known: Iterable[str], most: int = 3) -> str:
     """The end of a message about an unknown name: the nearest known ones, or all of them."""
-    close = get_close_matches(str(name), list(known), n=3)
+    close = get_close_matches(str(name), list(known), n=most)
     if close:
         return f": did you mean {' or '.join(map(repr, close))}?"
     return f": known are {', '.join(sorted(known))}"
 
 
 def parser(prog: str, description: str) -> argparse.ArgumentParser:
-    """A parser of one command, whose description keeps its lines."""
+    """A parser of one command, whose description keeps its lines; it takes no shortened names."""
     return argparse.ArgumentParser(
-        prog, description=description, formatter_class=argparse.RawDescriptionHelpFormatter
+        prog,
+        description=description,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
     )
 
 

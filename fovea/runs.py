@@ -24,11 +24,12 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from fovea import __version__
 from fovea.command import UserError
 from fovea.files import write_json
 from fovea.schema import RunRecord
 
-PACKAGES = ("fovea-rl", "torch", "lightning", "timm", "ale-py", "numpy")
+PACKAGES = ("torch", "lightning", "timm", "ale-py", "numpy")
 
 
 class RunWriter:
@@ -67,7 +68,7 @@ class RunWriter:
 
     def begin(self, **fields: Any) -> None:
         """Mark the run as running, with the command and the versions that run it."""
-        versions = {name: version(name) for name in PACKAGES}
+        versions = {"fovea-rl": __version__} | {name: version(name) for name in PACKAGES}
         self.update(state="running", reason=None, command=typed(), versions=versions, **fields)
 
     def log(self, step: int, metrics: Mapping[str, float]) -> None:

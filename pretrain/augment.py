@@ -8,14 +8,13 @@ the share of samples an augmentation is applied to, is handled by `augment`.
 from __future__ import annotations
 
 import inspect
-from difflib import get_close_matches
 
 import torch
 import torch.nn.functional as F
 from einops import rearrange
 from torch import Tensor
 
-from fovea.command import UserError
+from fovea.command import UserError, nearest
 from fovea.seeding import Draws
 
 Chain = list[dict]
@@ -44,12 +43,12 @@ def check(chain: Chain) -> Chain:
     for link in chain:
         name = link.get("name")
         if name not in AUGMENTATIONS:
-            raise UserError(f"unknown augmentation {name!r}{_nearest(name, AUGMENTATIONS)}")
+            raise UserError(f"unknown augmentation {name!r}{nearest(name, AUGMENTATIONS, 1)}")
         known = {"name", "p", *inspect.signature(AUGMENTATIONS[name]).parameters}
         known -= {"screens", "draws"}
         for key in link:
             if key not in known:
-                raise UserError(f"augmentation {name} has no {key!r}{_nearest(key, known)}")
+                raise UserError(f"augmentation {name} has no {key!r}{nearest(key, known, 1)}")
     return chain
 
 
@@ -270,8 +269,3 @@ def _rounded(screens: Tensor) -> Tensor:
     """Uint8 of float screens, which are overwritten: allocating costs more than the arithmetic."""
     # Two conversions, since CPUs have no fast one from float to uint8.
     return screens.round_().clamp_(0, 255).to(torch.int16).to(torch.uint8)
-
-
-def _nearest(name: object, known) -> str:
-    close = get_close_matches(str(name), known, n=1)
-    return f": did you mean {close[0]!r}?" if close else f": known are {', '.join(sorted(known))}"

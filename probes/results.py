@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import inspect
 import zipfile
-from importlib.metadata import version
 from pathlib import Path
 from types import ModuleType
 
 import numpy as np
 
+from fovea import __version__
 from fovea.command import UserError
 from fovea.results import (
     LAST,
@@ -53,7 +53,7 @@ class ResultFile:
             verdict=getattr(module, "VERDICT", None),
             settings=settings | self.keywords,
             recordings=data,
-            version=version("fovea-rl"),
+            version=__version__,
         )
         self.arrays: dict[str, np.ndarray] = {}
         stored = self._stored()

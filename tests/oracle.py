@@ -120,7 +120,7 @@ def gae(case: Case) -> Pairs:
 
     names = ("rewards", "values", "dones", "next_value", "next_done")
     arguments = {name: torch.tensor(case[name]) for name in names}
-    advantages = gae(**arguments, gamma=float(case["gamma"]), lam=float(case["lam"]))
+    advantages = gae(**arguments, gamma=float(case["gamma"]), gae_lambda=float(case["lam"]))
     return {"advantages": (advantages, case["advantages"])}
 
 

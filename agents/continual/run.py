@@ -60,7 +60,12 @@ def parsed(args: list[str]) -> tuple[Path, TaskSequence, str]:
 
     Raises UserError for what cannot be parsed, and where the folder holds a run of other settings.
     """
-    parser = ArgumentParser("fovea agents continual", description=DESCRIPTION, exit_on_error=False)
+    parser = ArgumentParser(
+        "fovea agents continual",
+        description=DESCRIPTION,
+        exit_on_error=False,
+        allow_abbrev=False,
+    )
     import_all("fovea.agents.algorithms")
     import_all("fovea.agents.adaptation")
     parser.add_argument("-c", "--config", action=NamedConfig, room="fovea.agents")

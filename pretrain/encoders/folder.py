@@ -13,13 +13,13 @@ from __future__ import annotations
 
 import os
 import shutil
-from importlib.metadata import version
 from pathlib import Path
 
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 
+from fovea import __version__
 from fovea.command import UserError
 from fovea.files import replacing, sha256, sync_folder, write_json, write_text
 from fovea.pretrain.encoders.card import card
@@ -148,7 +148,7 @@ def _config(encoder: Encoder, facts: dict) -> dict:
         "fovea": {
             "format_version": FORMAT,
             "screen": list(encoder.screen),
-            "code_version": version("fovea-rl"),
+            "code_version": __version__,
             **facts,
         },
     }

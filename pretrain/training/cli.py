@@ -84,6 +84,7 @@ class FitCLI(LightningCLI):
                 parser_class=FitParser,
                 parser_kwargs={
                     "exit_on_error": False,
+                    "allow_abbrev": False,
                     "prog": prog,
                     "usage": f"{prog} -c CONFIG --run RUN [--SETTING VALUE ...]",
                     "description": description,
@@ -272,7 +273,7 @@ class FitCLI(LightningCLI):
             seed=self.config.seed_everything,
             **{"steps": self.trainer.max_steps} | self.facts(),
         )
-        self.history[-1].setdefault("command", self.run.record["command"])
+        self.history[-1].setdefault("command", self.run.record.command)
         self.run.update(history=self.history)
         try:
             self.trainer.fit(self.model, datamodule=self.datamodule, ckpt_path=checkpoint)

@@ -161,7 +161,8 @@ def test_what_goes_on_to_the_next_game(
     VerifiedCheckpointIO().save_checkpoint({"state_dict": before}, tmp_path / "end.ckpt")
     go_on(new, task_aware, [tmp_path / "end.ckpt"])
     for key, value in new.state_dict().items():
-        seen = key.startswith(("extractor.", "target.0.")) and ".norm." not in key
+        norm = key.startswith(("extractor.norm.", "target.0.norm."))
+        seen = key.startswith(("extractor.", "target.0.")) and not norm
         goes_on = extractor if seen else heads
         assert torch.equal(value, (before if goes_on else fresh)[key]), key
     assert len(fresh) == len(before) > 100
@@ -293,7 +294,7 @@ MISTAKES = {
     "an unknown setting of the agent": (["--agent.init_args.gama", "1"], "did you mean 'gamma'"),
     "an unknown setting of an encoder": (
         ["--methods.alone.encoder.init_args.lr_scal", "1"],
-        "unknown setting 'lr_scal': did you mean 'lr_scale'?",
+        "unknown setting 'lr_scal': did you mean 'lr_scale'",
     ),
     "a wrong type": (["--episodes", "many"], "episodes"),
     "no run folder": (["--run", ""], "say where to with --run"),

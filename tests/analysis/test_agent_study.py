@@ -27,13 +27,13 @@ def test_every_run_of_a_seed_is_trained_on_the_seeds_encoder_and_evaluated() -> 
         "out/seed-2/pong/ppo_tokens",
     ]
     fit, evaluate = jobs[Path("out/seed-2/pong/dqn_summary")]
-    assert fit[:4] == ["agents", "fit", "-c", "agents/configs/dqn_frozen.yaml"]
+    assert fit[:4] == ["agents", "fit", "-c", "dqn_frozen"]
     given = dict(zip(fit[4::2], map(str, fit[5::2]), strict=True))
     assert given == {
         "--run": "out/seed-2/pong/dqn_summary", "--seed_everything": "2", "--data.game": "pong",
         "--data.total_steps": "100000", "--trainer.accelerator": "cpu",
         f"--{ENCODER}": "runs/objectives/seed-2/recipe", "--checkpoint_every": "10000",
-        "--data.protocol": "atari_100k", "--model.init_args.features": "summary",
+        "--data.protocol": "atari_100k", "--model.init_args.features": "cls",
     }  # fmt: skip
     assert list(map(str, evaluate)) == [
         *("agents", "evaluate", "--run", "out/seed-2/pong/dqn_summary"),

@@ -20,7 +20,7 @@ from fovea.pretrain.training.fit import begin_with, fit
 from fovea.pretrain.training.validate import validate
 from fovea.runs import read_run
 
-SMALL = ["--model.encoder.patch", "42", "--model.expander", "16", "--data.batch", "8"]
+SMALL = ["--model.encoder.patch", "42", "--model.expander", "16", "--data.batch_size", "8"]
 
 
 def arguments(recordings: Path, run: Path, steps: int, *more: object) -> list[str]:
@@ -118,7 +118,11 @@ def test_other_intervals_alone_do_not_wake_a_finished_run(
 
 REFUSED = {
     "less than is done": (1, [], r"trainer.max_steps 1: .* has done 2 steps already; give as many"),
-    "another batch": (4, ["--data.batch", "4"], r"data.batch = 8, not 4: give another --run"),
+    "another batch": (
+        4,
+        ["--data.batch_size", "4"],
+        r"data.batch_size = 8, not 4: give another --run",
+    ),
     "another objective": (4, ["--model", "BYOL"], "holds a run with model.class_path = "),
     "another setting": (4, ["--model.variance", "3"], r"variance = 25.0, not 3.0"),
     "other precision": (4, ["--trainer.precision", "bf16-mixed"], "trainer.precision = None, not"),
@@ -181,8 +185,12 @@ def test_a_checkpoint_of_another_run_is_gone_on_from(
     fit(arguments(recordings, run, 4))
     fit(arguments(recordings, tmp_path / "mine", 4, "--ckpt_path", given))
     assert same(weights(run), weights(tmp_path / "mine"))
-    with pytest.raises(UserError, match=r"a run with data.batch = 8, not 4: give the settings"):
-        fit(arguments(recordings, tmp_path / "new", 4, "--ckpt_path", given, "--data.batch", 4))
+    with pytest.raises(
+        UserError, match=r"a run with data.batch_size = 8, not 4: give the settings"
+    ):
+        fit(
+            arguments(recordings, tmp_path / "new", 4, "--ckpt_path", given, "--data.batch_size", 4)
+        )
     with open(given, "ab") as file:
         file.write(b"x")
     with pytest.raises(UserError, match=r"does not match .*\.sha256: take another checkpoint"):
@@ -205,7 +213,7 @@ def test_validate_prints_the_held_out_numbers_of_a_run(
     """DINO's depend on how far the run is."""
     run = tmp_path / "run"
     fit(["-c", objective, "--data.recordings", f"[{recordings}]", "--run", str(run),
-         "--data.batch", "8", "--data.held_out", "2", "--trainer.max_steps", "3",
+         "--data.batch_size", "8", "--data.held_out", "2", "--trainer.max_steps", "3",
          "--trainer.val_check_interval", "3"])  # fmt: skip
     before = sorted(path for path in run.rglob("*"))
     capsys.readouterr()
