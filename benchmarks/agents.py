@@ -36,6 +36,7 @@ from fovea.atari.env import Envs
 from fovea.command import UserError
 from fovea.command import main as command
 from fovea.files import write_text
+from fovea.metrics import NOTHING, read_metrics
 
 ROOT = Path(__file__).parents[1]
 GAME, ENVS, STICKY, NOOPS = "breakout", 8, 0.25, 30
@@ -80,12 +81,11 @@ def fit(at: Setting) -> float:
                    "-c", str(ROOT / "agents" / "configs" / f"{at.agent}.yaml")]  # fmt: skip
         command += itertools.chain(*((f"--{name}", str(value)) for name, value in settings.items()))
         subprocess.run(command, cwd=ROOT, check=True, capture_output=True)
-        rows = (Path(folder) / "run" / "metrics.csv").read_text().splitlines()
-    rates = [row.split(",") for row in rows if ",steps_per_second," in row]
-    if len(rates) < 2:
+        rates = read_metrics(Path(folder) / "run" / "metrics.csv").get("steps_per_second", NOTHING)
+    if len(rates.steps) < 2:
         raise UserError(f"{at.seconds:g} seconds hold no two logged rates: give more --seconds")
-    steps = np.diff([float(step) for step, _, _ in rates])
-    return steps.sum() / (steps / [float(rate) for _, _, rate in rates[1:]]).sum()
+    steps = np.diff(rates.steps)
+    return steps.sum() / (steps / rates.values[1:]).sum()
 
 
 def sb3_together(at: Setting) -> float:
