@@ -36,7 +36,7 @@ from fovea.atari.env import Envs
 from fovea.command import UserError
 from fovea.command import main as command
 from fovea.files import write_text
-from fovea.metrics import NOTHING, read_metrics
+from fovea.metrics import NOTHING, STEPS_PER_SECOND, read_metrics
 
 ROOT = Path(__file__).parents[1]
 GAME, ENVS, STICKY, NOOPS = "breakout", 8, 0.25, 30
@@ -81,7 +81,7 @@ def fit(at: Setting) -> float:
                    "-c", str(ROOT / "agents" / "configs" / f"{at.agent}.yaml")]  # fmt: skip
         command += itertools.chain(*((f"--{name}", str(value)) for name, value in settings.items()))
         subprocess.run(command, cwd=ROOT, check=True, capture_output=True)
-        rates = read_metrics(Path(folder) / "run" / "metrics.csv").get("steps_per_second", NOTHING)
+        rates = read_metrics(Path(folder) / "run" / "metrics.csv").get(STEPS_PER_SECOND, NOTHING)
     if len(rates.steps) < 2:
         raise UserError(f"{at.seconds:g} seconds hold no two logged rates: give more --seconds")
     steps = np.diff(rates.steps)
