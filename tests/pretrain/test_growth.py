@@ -61,11 +61,11 @@ def test_a_finished_run_goes_on_to_a_new_length_and_remembers_what_was_asked(
     assert "goes on with learning rate 0.00015, not 0.0001 (--keep_schedule true keeps" in said
     assert "going on from step-000000002.ckpt" in said
     record = read_run(run)
-    assert (record["state"], record["step"], record["steps"]) == ("done", 5, 5)
-    first, second = record["history"]
+    assert (record.state, record.step, record.steps) == ("done", 5, 5)
+    first, second = record.history
     assert (first["step"], first["changed"]) == (0, {})
     assert second["step"] == 2
-    assert second["command"] == record["command"]
+    assert second["command"] == record.command
     assert second["changed"] == {"checkpoint_every": [100, 2], "trainer.max_steps": [2, 5]}
     assert yaml.safe_load((run / "config.yaml").read_text())["trainer"]["max_steps"] == 5
     assert not same(before, weights(run))
