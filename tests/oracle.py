@@ -175,8 +175,8 @@ def l2m(case: Case) -> Pairs:
     with torch.no_grad():
         pool.keys.copy_(keys)
     pool.choice.usage.copy_(torch.tensor(case["usage"]))
-    pool.next_task()
-    pool.settle()
+    pool.on_task_start()
+    pool.on_collect_start()
     weights, similar = pool.choice.weights, cosines(queries, keys)
     return {
         "cosine": (similar, case["cosine"]),
