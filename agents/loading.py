@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import torch
-from jsonargparse import ArgumentParser
+from jsonargparse import ArgumentParser, Namespace
 
 from fovea.agents.algorithms.base import Agent, check_weights
 from fovea.agents.task import AtariTask
@@ -66,15 +66,29 @@ def build(config: dict) -> tuple[Agent, AtariTask]:
 
     Raises UserError for what the config names and is not there, such as an encoder folder.
     """
+    task = build_task(config["data"])
+    return build_agent(config["model"], task.action_count), task
+
+
+def build_task(data: dict) -> AtariTask:
+    """The game of a resolved config's `data`."""
+    parser = ArgumentParser(exit_on_error=False)
+    parser.add_class_arguments(AtariTask, "data")
+    return _built(parser, {"data": data}).data
+
+
+def build_agent(model: dict, actions: int) -> Agent:
+    """The untrained agent of a resolved config's `model`, for so many actions."""
     parser = ArgumentParser(exit_on_error=False)
     parser.add_subclass_arguments(Agent, "model")
-    parser.add_class_arguments(AtariTask, "data")
-    parser.link_arguments("data.action_count", "model.init_args.actions", apply_on="instantiate")
+    settings = model["init_args"] | {"actions": actions}
+    return _built(parser, {"model": model | {"init_args": settings}}).model
+
+
+def _built(parser: ArgumentParser, config: dict) -> Namespace:
     try:
-        parsed = parser.parse_object({name: config[name] for name in ("model", "data")})
-        built = parser.instantiate(parsed)
+        return parser.instantiate(parser.parse_object(config))
     except FAULTS as fault:
         if mistake := explain(fault, (Agent, AtariTask)):
             raise mistake from None
         raise
-    return built.model, built.data

@@ -10,7 +10,7 @@ from jsonargparse.typing import PositiveInt
 
 from fovea.agents.adaptation.base import Adapted
 from fovea.agents.algorithms.base import Agent
-from fovea.agents.loading import build
+from fovea.agents.loading import build_agent, build_task
 from fovea.agents.task import AtariTask
 from fovea.atari.games import find
 from fovea.command import UserError
@@ -84,18 +84,17 @@ class TaskSequence:
     @cached_property
     def agents(self) -> dict[str, Agent]:
         """By method, as they are before they have learned anything."""
-        return {method: self._build(method, self.games[0])[0] for method in self.methods}
+        actions = self.tasks[self.games[0]].action_count
+        models = {method: self.settings(method, self.games[0])["model"] for method in self.methods}
+        for model in models.values():
+            model["init_args"]["seed"] = self.seed_everything
+        return {method: build_agent(model, actions) for method, model in models.items()}
 
     @cached_property
     def tasks(self) -> dict[str, AtariTask]:
         """The games by name."""
-        first = next(iter(self.methods))
-        return {game: self._build(first, game)[1] for game in self.games}
-
-    def _build(self, method: str, game: str) -> tuple[Agent, AtariTask]:
-        settings = self.settings(method, game)
-        settings["model"]["init_args"]["seed"] = settings["data"]["seed"] = self.seed_everything
-        return build(settings)
+        played = {"total_steps": self.steps_per_game, "seed": self.seed_everything}
+        return {game: build_task(self.task | played | {"game": game}) for game in self.games}
 
     def check(self) -> None:
         """Raise UserError for what would end the sequence later than now."""

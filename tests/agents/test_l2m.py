@@ -258,8 +258,9 @@ def test_queries_are_centred_with_recordings_once(recordings: Path, tmp_path: Pa
 def arguments(encoder: Path, run: Path) -> list[str]:
     settings = {
         "model.init_args.encoder.init_args": {"encoder": encoder, "size": 4},
-        "model.init_args": {"hidden": 8, "batch_size": 8, "buffer_size": 200, "learning_starts": 64,
-                            "train_freq": 4, "epsilon_initial": 0.5},
+        "model.init_args": {"hidden": 8, "feature_norm_samples": 64, "batch_size": 8,
+                            "buffer_size": 200, "learning_starts": 64, "train_freq": 4,
+                            "epsilon_initial": 0.5},
         "data": {"num_envs": 2, "total_steps": 144},
     }  # fmt: skip
     pairs = [
@@ -332,7 +333,7 @@ def test_an_interrupted_run_ends_as_the_run_that_was_not_usage_and_keys_included
     """Three updates after its checkpoint, with 74 of its 144 steps played."""
     whole, broken = tmp_path / "whole", tmp_path / "broken"
     fit(arguments(encoder, whole))
-    measured = 2048 // 2  # steps of the emulator for the feature norm; then two agent steps each
+    measured = 64 // 2  # steps of the emulator for the feature norm; then two agent steps each
     failing(KeyboardInterrupt(), measured + 53)
     with pytest.raises((KeyboardInterrupt, SystemExit)):
         fit(arguments(encoder, broken))
