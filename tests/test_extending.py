@@ -63,5 +63,6 @@ def test_the_pages_commands_run_on_the_pages_files(clone: Path) -> None:
     assert '"brightness-probes"' in (clone / "report" / "assets" / "data.js").read_text()
 
 
+@pytest.mark.slow
 def test_the_pages_test_passes(clone: Path) -> None:
     assert "1 passed" in run(clone, "pytest", "-q", "tests/pretrain/test_slowness.py")

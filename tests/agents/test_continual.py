@@ -136,6 +136,7 @@ def test_the_tables_hold_every_game_after_every_game(played: Path) -> None:
         assert files == {".ckpt", ".sha256"}
 
 
+@pytest.mark.slow
 def test_a_game_begins_where_the_one_before_ended(played: Path) -> None:
     one, two = (weights(ended(played / "ewc" / f"{k + 1}-{game}")) for k, game in enumerate(GAMES))
     extractor = [key for key in one if key.startswith("extractor.encoder.encoder.")]
@@ -200,6 +201,7 @@ def test_who_is_told_the_game_plays_with_what_belongs_to_it() -> None:
     assert source("agent", 0, 1) == Source(None, None)
 
 
+@pytest.mark.slow
 def test_games_alone_forget_nothing_and_ewc_held_its_encoder_back(played: Path) -> None:
     found = read_run(played).continual.methods
     returns = np.array(found["alone"].returns)
@@ -253,6 +255,7 @@ def test_a_finished_sequence_says_so(
         play(path, played, "--steps_per_game", "80")
 
 
+@pytest.mark.slow
 def test_a_default_is_the_same_setting_whether_it_is_written_out_or_not(
     played: Path, encoder: Path, tmp_path: Path
 ) -> None:
@@ -328,6 +331,7 @@ def test_missing_files_are_refused_before_anything_is_learned(
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.slow
 def test_a_game_that_was_killed_as_it_ended_is_not_learned_again(
     played: Path, tmp_path: Path
 ) -> None:

@@ -129,6 +129,7 @@ def test_every_environment_plays_a_share_that_is_fixed_before() -> None:
     assert quotas(3, 3) == [1, 1, 1]
 
 
+@pytest.mark.slow
 def test_folders_without_an_agent_are_refused_in_one_line(
     tmp_path: Path, trained: Path, command: Callable[..., int], capsys: pytest.CaptureFixture
 ) -> None:
@@ -198,6 +199,7 @@ def test_a_film_that_fails_leaves_the_older_one(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == [path]
 
 
+@pytest.mark.slow
 def test_an_encoder_that_is_gone_is_named(trained: Path, tmp_path: Path) -> None:
     config = (trained / "config.yaml").read_text()
     where = next(line.split(": ")[1] for line in config.splitlines() if "/encoder" in line)

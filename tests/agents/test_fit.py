@@ -158,6 +158,7 @@ def test_run_json_is_not_written_at_every_log_and_ends_with_the_last_step(tmp_pa
     assert [step for step, _ in rows(tmp_path)] == ["8", "16", "24"]
 
 
+@pytest.mark.slow
 def test_a_finished_run_says_so_and_other_settings_are_refused(
     encoder: Path, tmp_path: Path, capsys: pytest.CaptureFixture
 ) -> None:
@@ -260,6 +261,7 @@ def test_the_help_names_every_agent_and_a_short_name_is_enough(
         fit(arguments("ppo_frozen", encoder, tmp_path / "new", "--model.encoder", "LoRa"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("config", "first", "last", "every"),
     [("dqn_frozen", 104, 140, 20), ("ppo_frozen", 64, 128, 32)],
@@ -284,6 +286,7 @@ def test_a_finished_run_goes_on_as_one_that_was_longer_from_the_start(
     assert read_run(tmp_path / "grown").history[1]["changed"] == {"data.total_steps": [first, last]}
 
 
+@pytest.mark.slow
 def test_growing_says_what_it_does_to_the_schedules_of_an_agent(
     encoder: Path, tmp_path: Path, capsys: pytest.CaptureFixture
 ) -> None:

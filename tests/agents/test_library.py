@@ -123,6 +123,7 @@ def test_the_command_learns_in_double_precision(encoder: Path, tmp_path: Path, c
     assert len(evaluate(loaded.agent, loaded.task, 1, max_frames=100)) == 1
 
 
+@pytest.mark.slow
 def test_public_names_are_light_until_they_are_used() -> None:
     code = (
         "import sys, fovea.agents\n"

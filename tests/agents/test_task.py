@@ -56,6 +56,7 @@ def test_the_example_of_an_agent_is_one() -> None:
     assert [loss.shape for loss in mine.losses(batch).values()] == [()]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("step", "played"), [(3, 0), (34, 58)])
 def test_environments_that_die_end_the_run_in_one_line_and_it_goes_on(
     step: int, played: int, tmp_path: Path, command: Callable[..., int],

@@ -41,6 +41,7 @@ def test_every_run_of_a_seed_is_trained_on_the_seeds_encoder_and_evaluated() -> 
     ]
 
 
+@pytest.mark.slow
 def test_a_study_of_agents_from_file_to_table(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -35,6 +35,7 @@ def test_every_study_names_configs_that_exist(path: Path) -> None:
     assert {name for pair in asked.differences for name in pair} <= set(asked.runs)
 
 
+@pytest.mark.slow
 def test_a_study_from_games_to_table_and_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture
 ) -> None:

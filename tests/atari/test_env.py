@@ -81,6 +81,7 @@ def test_agents_see_what_gymnasiums_wrappers_show(game, steps, settings):
     assert ended > 1 or game != "breakout"
 
 
+@pytest.mark.slow
 def test_an_episode_starts_with_fewer_than_noop_max_idle_frames():
     """Of Freeway's frames, whose cars always move, each env shows one of the first three."""
     shown = Envs("freeway", 6, seed=0, sticky=0, noop_max=3, stack=1).reset()
@@ -98,6 +99,7 @@ def test_the_button_is_pressed_first_only_if_asked():
         assert moved == asked
 
 
+@pytest.mark.slow
 def test_a_lost_life_is_terminal_only_if_asked_and_the_game_goes_on():
     same = {"seed": 3, "sticky": 0, "noop_max": 1}
     plain = Envs("breakout", 2, **same)
@@ -130,6 +132,7 @@ def test_rewards_are_raw():
     assert steps[0].reward.dtype == np.float32
 
 
+@pytest.mark.slow
 def test_episodes_are_cut_at_max_frames_with_their_own_last_screens():
     """A cut changes nothing but where episodes end: before it and in its last screens."""
     uncut = Envs("pong", 3, seed=1)
@@ -187,6 +190,7 @@ def test_one_env_that_ends_leaves_the_others_as_they_are():
         np.testing.assert_array_equal(step.screens, copy)
 
 
+@pytest.mark.slow
 def test_what_happens_is_a_function_of_the_seed_and_the_actions():
     envs = Envs("breakout", 2, seed=5)
     once = play(envs, 60)

@@ -30,6 +30,7 @@ def rows(run: Path) -> list[list[str]]:
     return [line.split(",") for line in (run / "metrics.csv").read_text().splitlines()[1:]]
 
 
+@pytest.mark.slow
 def test_a_logger_of_the_user_logs_beside_the_runs_own_and_goes_on(
     recordings: Path, tmp_path: Path
 ) -> None:
@@ -138,6 +139,7 @@ def test_configs_are_listed_each_with_a_line(room: str, capsys: pytest.CaptureFi
         assert about.endswith((".", "?")), name
 
 
+@pytest.mark.slow
 def test_a_class_is_found_by_its_short_name(recordings: Path, tmp_path: Path) -> None:
     """In a process that has imported no objective before."""
     asked = ["--model", "VICReg", "--model.expander", "8", "--data.recordings", "[x]"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 import torch
 
 from fovea.atari.frames import Frames
@@ -72,6 +73,7 @@ def test_each_screen_has_the_components_of_its_own_game() -> None:
         assert torch.allclose(target[row], alone[0], atol=1e-4)
 
 
+@pytest.mark.slow
 def test_what_moves_is_told_after_few_steps() -> None:
     objective, data = Components(count=8, width=32, encoder=SHAPE), frames()
     objective.prepare(data)

@@ -108,6 +108,7 @@ def test_a_killed_run_ends_as_the_run_that_was_never_killed(
     assert whole == killed
 
 
+@pytest.mark.slow
 def test_a_damaged_checkpoint_falls_back_to_the_one_before(
     recordings: Path, tmp_path: Path, capsys: pytest.CaptureFixture
 ) -> None:

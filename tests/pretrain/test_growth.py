@@ -50,6 +50,7 @@ def same(a: dict[str, torch.Tensor], b: dict[str, torch.Tensor]) -> bool:
     return a.keys() == b.keys() and all(torch.equal(a[key], b[key]) for key in a)
 
 
+@pytest.mark.slow
 def test_a_finished_run_goes_on_to_a_new_length_and_remembers_what_was_asked(
     recordings: Path, run: Path, tmp_path: Path, capsys: pytest.CaptureFixture
 ) -> None:
@@ -78,6 +79,7 @@ def test_a_finished_run_goes_on_to_a_new_length_and_remembers_what_was_asked(
     assert len(read_run(run).history) == 2
 
 
+@pytest.mark.slow
 def test_a_run_that_was_killed_while_it_grew_ends_as_one_that_was_not(
     recordings: Path, run: Path
 ) -> None:
@@ -91,6 +93,7 @@ def test_a_run_that_was_killed_while_it_grew_ends_as_one_that_was_not(
     assert same(whole, weights(run))
 
 
+@pytest.mark.slow
 def test_the_schedule_is_kept_where_that_is_asked_for(
     recordings: Path, run: Path, tmp_path: Path, capsys: pytest.CaptureFixture
 ) -> None:
@@ -176,6 +179,7 @@ def test_an_encoder_of_another_shape_is_refused(
     assert not (tmp_path / "mine").exists()
 
 
+@pytest.mark.slow
 def test_a_checkpoint_of_another_run_is_gone_on_from(
     recordings: Path, run: Path, tmp_path: Path
 ) -> None:
@@ -206,6 +210,7 @@ def test_an_older_checkpoint_of_the_same_run_is_refused(recordings: Path, run: P
         fit(arguments(recordings, run, 4, "--ckpt_path", older))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("objective", ["vicreg", "dino"])
 def test_validate_prints_the_held_out_numbers_of_a_run(
     objective: str, recordings: Path, tmp_path: Path, capsys: pytest.CaptureFixture

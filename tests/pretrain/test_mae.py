@@ -82,6 +82,7 @@ def test_a_token_is_put_in_its_place_whatever_the_order() -> None:
     torch.testing.assert_close(back.flip(1), prediction)
 
 
+@pytest.mark.slow
 def test_patches_are_told_against_the_mean_screen_of_their_game(recordings: Path) -> None:
     frames = Frames.load([recordings])
     means, stds = mean_screens(frames)

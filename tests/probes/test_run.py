@@ -46,6 +46,7 @@ def skipped(capsys: pytest.CaptureFixture) -> set[str]:
     return set(re.findall(r"(\w+ of \w+): finished before, skipped", capsys.readouterr().err))
 
 
+@pytest.mark.slow
 def test_every_probe_of_every_encoder_is_stored_and_then_skipped(
     folder: Path, recordings: Path, tmp_path: Path, capsys: pytest.CaptureFixture
 ) -> None:
@@ -105,6 +106,7 @@ def test_changed_weights_or_settings_are_measured_again(
     assert stored(into)["collapse"]["settings"]["samples"] == 220
 
 
+@pytest.mark.slow
 def test_a_kill_loses_only_the_probe_in_hand(
     folder: Path, recordings: Path, tmp_path: Path, capsys: pytest.CaptureFixture
 ) -> None:
