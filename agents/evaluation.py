@@ -229,7 +229,11 @@ def _print(found: Evaluation) -> None:
         "episodes": f"{len(returns)}, of {np.mean(found.lengths):,.0f} agent steps on average",
         "return": f"{found.mean:.2f} on average, {returns.min():g} to {returns.max():g}",
         "reference": f"{found.random:g} the random agent, {found.human:g} a human tester",
-        "HNS": f"{found.hns:.3f} (0 is the random agent, 1 the human tester)",
+        "HNS": (
+            f"none: episodes were cut at {found.max_frames:,} frames"
+            if found.cut_short
+            else f"{found.hns:.3f} (0 is the random agent, 1 the human tester)"
+        ),
         "video": found.video or "none (--video)",
     }
     for name, value in rows.items():

@@ -63,6 +63,7 @@ def verdicts(runs: list[Run]) -> list[str]:
             f"The random agent: {number(found.random)}. "
             f"The human tester: {number(found.human)}."
         )
+    sentences += [caution for run in playing if (caution := _caution(run))]
     steps = {run.name: run.record.step or 0 for run in playing}
     short = [
         f"{name} ({amount(count, 'step')})" for name, count in steps.items() if count < SMALLEST
@@ -77,6 +78,21 @@ def verdicts(runs: list[Run]) -> list[str]:
 
 def _result(run: Run) -> str:
     return f"{run.name} {number(float(np.mean(evaluation(run).returns)))}"
+
+
+def _caution(run: Run) -> str:
+    """What makes a run's evaluation other than that of the whole run in whole episodes."""
+    found, step = evaluation(run), run.record.step
+    if not found:
+        return ""
+    faults = []
+    if found.trained is not None and step is not None and found.trained < step:
+        faults.append(f"after {found.trained:,} of the {amount(step, 'step')} it has learned for")
+    if found.cut_short:
+        faults.append(f"in episodes cut at {found.max_frames:,} frames, which have no HNS")
+    if not faults:
+        return ""
+    return f"{run.name} was evaluated {words(faults)}: fovea agents evaluate does it anew."
 
 
 def _game(run: Run) -> str:
@@ -185,7 +201,12 @@ def _evaluations(page: Page, runs: list[Run]) -> Html:
 
 def _scored(run: Run) -> str:
     found = evaluation(run)
-    return f"{number(float(np.mean(found.returns)))}, HNS {number(found.hns)}"
+    score = number(float(np.mean(found.returns)))
+    return f"{score}, HNS {number(_hns(found))}"
+
+
+def _hns(found: Evaluation | None) -> float | None:
+    return found.hns if found and not found.cut_short else None
 
 
 def mean_interval(returns: np.ndarray) -> tuple[float, float]:
@@ -205,12 +226,12 @@ def _rows(runs: list[Run]) -> tuple[list[str], list[list]]:
             [
                 run.name,
                 _game(run),
-                run.record.step,
+                found.trained,
                 len(returns),
                 float(returns.mean()),
                 low,
                 high,
-                found.hns,
+                _hns(found),
                 found.random,
                 found.human,
                 found.protocol,

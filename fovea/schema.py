@@ -88,6 +88,11 @@ class Evaluation(Record):
     human: float | None = None
     video: str | None = None
 
+    @property
+    def cut_short(self) -> bool:
+        """Whether episodes were cut before half an hour, where those of the references ended."""
+        return self.max_frames is not None and self.max_frames < 108_000
+
 
 @dataclass
 class ContinualMethod(Record):

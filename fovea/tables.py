@@ -24,14 +24,14 @@ class Table(Record):
         name: what programs find it by, unique among the tables of a result.
         title: for people.
         columns: their names.
-        rows: each as long as `columns`.
+        rows: of cells, each as long as `columns`.
         note: what a reader has to know, for below the table.
     """
 
     name: str = ""
     title: str = ""
     columns: list[str] = field(default_factory=list)
-    rows: list[list[Cell]] = field(default_factory=list)
+    rows: list[list[Any]] = field(default_factory=list)
     note: str = ""
 
     @classmethod

@@ -27,10 +27,22 @@ from fovea.tables import Table
 
 
 def all_probes() -> dict[str, ModuleType]:
-    """The probes by name: every module of this room that has a function `probe`."""
+    """The probes by name: every module of this room that has a function `probe`.
+
+    Raises UserError for a file that cannot be imported.
+    """
     names = [module.name for module in pkgutil.iter_modules(probes.__path__)]
-    modules = {n: importlib.import_module(f"fovea.probes.{n}") for n in names if n != "__main__"}
+    modules = {name: _import(name) for name in names if name != "__main__"}
     return {name: module for name, module in modules.items() if hasattr(module, "probe")}
+
+
+def _import(name: str) -> ModuleType:
+    try:
+        return importlib.import_module(f"fovea.probes.{name}")
+    except Exception as fault:  # whatever somebody's new file does wrong
+        raise UserError(
+            f"probes/{name}.py cannot be imported: {type(fault).__name__}: {fault}"
+        ) from fault
 
 
 def run(

@@ -58,9 +58,9 @@ def test_the_pages_commands_run_on_the_pages_files(clone: Path) -> None:
             words[place + 1] = SMALLER.get(word, words[place + 1])
         said += run(clone, *words)
     assert "Brightness of the screen" in said
-    page = (clone / "report" / "index.html").read_text(encoding="utf-8")
+    page = (clone / "runs" / "report" / "index.html").read_text(encoding="utf-8")
     assert page.count("Brightness of the screen") >= 2  # its section, and the sentence on top
-    assert '"brightness-probes"' in (clone / "report" / "assets" / "data.js").read_text()
+    assert '"brightness-probes"' in (clone / "runs" / "report" / "assets" / "data.js").read_text()
 
 
 @pytest.mark.slow

@@ -75,6 +75,11 @@ def test_the_way_goes_through_as_it_is_written(tmp_path: Path) -> None:
         run(tmp_path, "-c", block)
 
 
+def test_nothing_was_left_to_fill_in() -> None:
+    pages = [ROOT / "README.md", *(ROOT / "docs").rglob("*.md")]
+    assert not [page.name for page in pages if re.search(r"@@|TODO|TBD|XXX", page.read_text())]
+
+
 def test_the_quickstart_chains_the_commands_of_the_readme() -> None:
     made = subprocess.run(
         ["make", "--dry-run", "quickstart"], cwd=ROOT, capture_output=True, text=True, check=True

@@ -26,6 +26,7 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Callable
+from typing import Any
 
 import lightning
 import torch
@@ -95,11 +96,14 @@ class Objective(lightning.LightningModule):
         """
         return at[:, None] + torch.tensor(self.offsets, device=at.device)
 
-    def views(self, windows: Tensor, draws: Draws, **labels: Tensor) -> tuple[Tensor, ...]:
-        """What `losses` takes, made of windows (B, K, stack, H, W) uint8 and their `labels`."""
+    def views(self, windows: Tensor, draws: Draws, *args: Any, **labels: Any) -> tuple[Tensor, ...]:
+        """What `losses` takes, made of windows (B, K, stack, H, W) uint8 and their `labels`.
+
+        Each label that the class names is handed over by keyword, (B, K, ...).
+        """
         raise NotImplementedError
 
-    def losses(self, *views: Tensor) -> dict[str, Tensor]:
+    def losses(self, *views: Any, **named: Any) -> dict[str, Tensor]:
         """Named, weighted scalar losses; a function of the views and the parameters alone."""
         raise NotImplementedError
 

@@ -10,13 +10,19 @@ from torch import Tensor
 
 
 def full_precision(function: Callable) -> Callable:
-    """Keep a loss of tensors out of autocast: sums over a batch need more than 8 bits."""
+    """Keep a loss out of autocast: sums over a batch need more than 8 bits.
+
+    Its first argument is a tensor; those by position are widened, numbers pass as they are.
+    """
 
     @functools.wraps(function)
-    def outside(first: Tensor, *rest: Tensor, **named):
+    def outside(first: Tensor, *rest, **named):
         with torch.autocast(first.device.type, enabled=False):
-            narrow = (torch.bfloat16, torch.float16)
-            wide = (x.float() if x.dtype in narrow else x for x in (first, *rest))
-            return function(*wide, **named)
+            return function(*map(_wide, (first, *rest)), **named)
 
     return outside
+
+
+def _wide(value):
+    narrow = isinstance(value, Tensor) and value.dtype in (torch.bfloat16, torch.float16)
+    return value.float() if narrow else value

@@ -71,6 +71,8 @@ class FitCLI(LightningCLI):
         for family in self.families:
             import_all(family)
         prog = f"{self.room.replace('.', ' ')} fit"
+        if isinstance(args, list):  # it prints what holds where it stands: last, that is all
+            args = sorted(args, key=lambda word: word.startswith("--print_config"))
         try:
             super().__init__(
                 model,

@@ -60,8 +60,12 @@ def _after(beginning: str, text: str) -> str:
 
 
 def _unknown(what: str, name: str, known: Iterable[str]) -> UserError:
-    many = 3 if what == "class" else 1
-    close = get_close_matches(name.rpartition(".")[2], set(known), n=many)
+    many, known = (3 if what == "class" else 1), set(known)
+    if name in known:
+        return UserError(
+            f"{what} {name!r} does not belong there: --print_config shows where it stands"
+        )
+    close = get_close_matches(name.rpartition(".")[2], known, n=many)
     meant = f"did you mean {' or '.join(map(repr, close))}?" if close else "see --help"
     return UserError(f"unknown {what} {name!r}: {meant}")
 

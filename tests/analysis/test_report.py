@@ -134,6 +134,22 @@ def test_the_evaluation_table_gives_hns_and_an_interval_around_the_mean(quicksta
         assert row["game"] == "Pong"
 
 
+def test_an_evaluation_is_of_the_steps_it_was_made_after_and_whole_episodes_alone_have_hns(
+    tmp_path,
+):
+    dqn = samples.agent(tmp_path / "dqn", "dqn", 0)
+    record = json.loads((dqn / "run.json").read_text())
+    record["step"] = 9000
+    record["evaluation"]["max_frames"] = 600
+    (dqn / "run.json").write_text(json.dumps(record))
+    text, _ = page(tmp_path, tmp_path / "out")
+    with open(tmp_path / "out" / "data" / "evaluation.csv") as file:
+        (row,) = csv.DictReader(file)
+    assert (row["steps"], row["HNS"]) == ("4000", "")
+    assert "dqn was evaluated after 4,000 of the 9,000 steps it has learned for and in" in text.text
+    assert "episodes cut at 600 frames, which have no HNS" in text.text
+
+
 def test_the_videos_are_copied_and_shown(quickstart):
     text, _, out = quickstart
     shown = [a["src"] for tag, a in text.tags if tag == "video"]

@@ -114,7 +114,7 @@ def test_a_shipped_config_is_found_by_name_from_any_folder(
     assert locate("vicreg", "fovea.pretrain").read_text().startswith("# VICReg")
     (tmp_path / "mine.yaml").write_text("data: {recordings: [mine]}\n")
     with pytest.raises(SystemExit):  # as Lightning: what comes later wins
-        fit(["-c", "vicreg", "-c", "mine.yaml", "--data.held_out", "3", "--print_config"])
+        fit(["--print_config", "-c", "vicreg", "-c", "mine.yaml", "--data.held_out", "3"])
     printed = yaml.safe_load(capsys.readouterr().out)
     assert printed["data"]["recordings"] == ["mine"]
     assert printed["data"]["held_out"] == 3
@@ -164,6 +164,7 @@ def test_a_class_is_found_by_its_short_name(recordings: Path, tmp_path: Path) ->
     (["--model", "VICRegg"], r"unknown class 'VICRegg': did you mean 'VICReg'"),
     (["--model", "pretrain.vicreg.VICReg"], r"unknown class 'pretrain.vicreg.VICReg': did you"),
     (["--model.expandr", "3"], r"unknown setting 'expandr': did you mean 'expander'"),
+    (["--data.expander", "3"], r"setting 'expander' does not belong there: --print_config"),
     (["--model.encoder.ptch", "3"], r"unknown setting 'ptch': did you mean 'patch'"),
     (["--model.expander", "many"], r"setting expander: Expected int. Got value: many"),
     (["--data.memory", "many"], r"setting data.memory: Expected float. Got value: many"),
