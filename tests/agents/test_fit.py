@@ -184,6 +184,7 @@ def other(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     return {name: export_encoder(build(shape), folder / name, {}) for name, shape in shapes.items()}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "message"), [
     ("stack", "takes stacks of 3 screens of 84x84 and the game gives stacks of 4 screens of 84x"),
     ("screen", "takes stacks of 4 screens of 64x64 and the game gives stacks of 4 screens of 84x"),
@@ -246,6 +247,7 @@ def test_rollouts_longer_than_the_run_are_refused(encoder: Path, tmp_path: Path)
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.slow
 def test_the_help_names_every_agent_and_a_short_name_is_enough(
     encoder: Path, tmp_path: Path, capsys: pytest.CaptureFixture
 ) -> None:

@@ -134,6 +134,7 @@ def test_the_target_network_picks_as_the_online_one() -> None:
         online.penalties()
 
 
+@pytest.mark.slow
 def test_ppo_learns_with_the_choice_that_it_played_with() -> None:
     task = AtariTask("breakout", num_envs=2, total_steps=16)
     ppo = PPO(encoder=small(), actions=task.action_count, hidden=8, num_steps=8)
@@ -301,6 +302,7 @@ def test_a_mistake_is_refused_before_anything_is_played_and_leaves_nothing_behin
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.slow
 def test_damaged_recordings_are_refused_by_name(
     encoder: Path, recordings: Path, tmp_path: Path
 ) -> None:

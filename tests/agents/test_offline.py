@@ -171,6 +171,7 @@ MISTAKES = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mistake", MISTAKES)
 def test_what_cannot_be_begun_from_gets_one_line(
     mistake: str, cloned: Path, encoder: Path, tmp_path: Path, command: Callable[..., int],

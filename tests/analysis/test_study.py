@@ -75,6 +75,7 @@ def test_a_study_from_games_to_table_and_again(
     assert (tmp_path / "out" / "study.md").read_text() == table
 
 
+@pytest.mark.slow
 def test_runs_side_by_side_write_logs_and_a_fault_names_its_own(
     tmp_path: Path, capfd: pytest.CaptureFixture
 ) -> None:

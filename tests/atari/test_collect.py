@@ -56,6 +56,7 @@ def test_any_number_of_workers_records_the_same_bytes(tmp_path: Path):
     assert everything(tmp_path / "1") == everything(tmp_path / "2")
 
 
+@pytest.mark.slow
 def test_seeds_games_and_shards_are_played_in_other_ways(recordings: Path, tmp_path: Path):
     collect(["breakout"], tmp_path, steps=1, shard_steps=750, seed=1, workers=1)
     played = [
@@ -66,6 +67,7 @@ def test_seeds_games_and_shards_are_played_in_other_ways(recordings: Path, tmp_p
         assert len(set(parts)) == 6
 
 
+@pytest.mark.slow
 def test_more_steps_add_shards_to_those_that_are_there(recordings: Path, tmp_path: Path, capfd):
     shorter = shutil.copytree(recordings / "breakout", tmp_path / "breakout")
     (shorter / "shard-00001.parquet").unlink()
@@ -164,6 +166,7 @@ def test_a_mistake_is_named_and_nothing_is_written(tmp_path: Path, arguments, sa
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.slow
 def test_a_full_disk_is_said_in_one_line_and_leaves_nothing_partial(tmp_path: Path):
     def small_files() -> None:
         signal.signal(signal.SIGXFSZ, signal.SIG_IGN)

@@ -8,6 +8,7 @@ from fovea.atari import ram
 from fovea.atari.emulator import Emulator, Settings
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("game", "settings", "steps"),
     [

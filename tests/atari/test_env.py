@@ -46,6 +46,7 @@ def play(envs: Envs, steps: int) -> list[Step]:
     return [envs.step(chosen) for chosen in actions(envs, steps)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("game", "steps", "settings"),
     [
@@ -153,6 +154,7 @@ def test_episodes_are_cut_at_max_frames_with_their_own_last_screens():
             assert step.screens[:, -1].any(axis=(1, 2)).all()
 
 
+@pytest.mark.slow
 def test_one_env_that_ends_leaves_the_others_as_they_are():
     """Final screens of the rest are their screens; what is kept is not overwritten later."""
     envs = Envs("breakout", 3, seed=1, max_frames=600)

@@ -46,6 +46,7 @@ def test_a_logger_of_the_user_logs_beside_the_runs_own_and_goes_on(
     assert seen == [0, 1, 2, 3]
 
 
+@pytest.mark.slow
 def test_several_loggers_and_a_save_dir_of_the_users(recordings: Path, tmp_path: Path) -> None:
     elsewhere = tmp_path / "elsewhere"
     fit(arguments(recordings, tmp_path / "mine", "--trainer.log_every_n_steps", 1,
@@ -56,6 +57,7 @@ def test_several_loggers_and_a_save_dir_of_the_users(recordings: Path, tmp_path:
     assert list(elsewhere.rglob("metrics.csv"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("asked", ["true", "false", "null"])
 def test_without_a_logger_of_the_users_the_run_has_its_own(
     asked: str, recordings: Path, tmp_path: Path

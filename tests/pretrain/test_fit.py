@@ -74,6 +74,7 @@ def test_every_config_trains_two_steps_and_exports(
     assert len(config.read_text().splitlines()) < 40
 
 
+@pytest.mark.slow
 def test_what_was_learned_is_measured_on_held_out_episodes(
     recordings: Path, tmp_path: Path
 ) -> None:
@@ -124,6 +125,7 @@ def test_a_damaged_checkpoint_falls_back_to_the_one_before(
     assert same(first, weights(run))
 
 
+@pytest.mark.slow
 def test_a_finished_run_says_so_and_is_left_alone(
     recordings: Path, tmp_path: Path, capsys: pytest.CaptureFixture
 ) -> None:
@@ -132,6 +134,7 @@ def test_a_finished_run_says_so_and_is_left_alone(
     assert f"{tmp_path}: already done (2 steps)" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_an_interrupt_is_one_and_the_run_goes_on(
     recordings: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -203,6 +203,7 @@ def test_a_checkpoint_of_another_run_is_gone_on_from(
         fit(arguments(recordings, tmp_path / "new", 4, "--ckpt_path", "nowhere"))
 
 
+@pytest.mark.slow
 def test_an_older_checkpoint_of_the_same_run_is_refused(recordings: Path, run: Path) -> None:
     older = newest(run / "checkpoints")
     fit(arguments(recordings, run, 3))

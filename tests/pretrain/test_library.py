@@ -45,6 +45,7 @@ def vicreg() -> VICReg:
     return VICReg(expander=16, encoder=SHAPE)
 
 
+@pytest.mark.slow
 def test_a_plain_trainer_trains_what_the_command_trains(recordings: Path, tmp_path: Path) -> None:
     objective, data = vicreg(), Windows([str(recordings)], batch_size=8)
     trainer(tmp_path, 3).fit(objective, data)
@@ -56,6 +57,7 @@ def test_a_plain_trainer_trains_what_the_command_trains(recordings: Path, tmp_pa
     assert not same(objective.encoder, vicreg().encoder)
 
 
+@pytest.mark.slow
 def test_a_plain_trainer_goes_on_from_its_own_checkpoint(data: Windows, tmp_path: Path) -> None:
     whole, half, rest = vicreg(), vicreg(), vicreg()
     trainer(tmp_path, 4).fit(whole, data)

@@ -95,6 +95,7 @@ def test_what_fits_is_not_touched(cut: Path) -> None:
     assert torch.equal(held.validation.frames.anchor, turning.validation.frames.anchor)
 
 
+@pytest.mark.slow
 def test_a_pass_has_all_windows_once_and_shows_what_they_are(cut: Path) -> None:
     whole = windows(cut, None).frames
     loader = steps(windows(cut))

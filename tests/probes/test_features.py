@@ -103,6 +103,7 @@ def test_the_untrained_reference_has_the_shape_and_its_own_weights(encoder: ViT)
     assert not torch.equal(mine["vit.patch_embed.proj.weight"], its["vit.patch_embed.proj.weight"])
 
 
+@pytest.mark.slow
 def test_pixels_are_the_principal_components_of_the_screens(drawn: dict[str, list[Drawn]]) -> None:
     frames, at = drawn["pong"][0]
     screens = frames.windows(at, 2)[:, 0]

@@ -88,6 +88,7 @@ def test_every_probe_of_every_encoder_is_stored_and_then_skipped(
     assert stored(into) == found
 
 
+@pytest.mark.slow
 def test_changed_weights_or_settings_are_measured_again(
     encoder: ViT, folder: Path, recordings: Path, tmp_path: Path, capsys: pytest.CaptureFixture
 ) -> None:
