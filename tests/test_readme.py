@@ -20,9 +20,26 @@ SMALLER = {
     "--trainer.max_steps": "2",
     "--samples": "120",
     "--episodes": "1",
-    "--data.total_steps": {"dqn_frozen": "1640", "ppo_frozen": "1024"},
+    "--data.total_steps": {"dqn_frozen": "240", "ppo_frozen": "1024"},
 }
-ALSO = {"evaluate": ["--max-frames", "400", "--seconds", "1"], "collect": ["--shard-steps", "500"]}
+PRETRAINING = ["--data.batch_size", "8", "--data.held_out", "16"]
+FEW = ["--model.init_args.feature_norm_samples", "64"]
+ALSO = {
+    "collect": ["--shard-steps", "500"],
+    "tov_vicreg": PRETRAINING,
+    "vicreg": PRETRAINING,
+    "dqn_frozen": [*FEW, "--model.init_args.learning_starts", "200"],
+    "ppo_frozen": FEW,
+    "evaluate": ["--max-frames", "400", "--seconds", "1"],
+}
+NOTEBOOK = {
+    "max_steps=20": "max_steps=2",
+    "batch_size=64": "batch_size=8, held_out=16",
+    "samples=400": "samples=120",
+    "total_steps=1500": "total_steps=240",
+    "learning_starts=1000": "learning_starts=200, feature_norm_samples=64",
+    "max_frames=2000": "max_frames=400",
+}
 
 
 def blocks(language: str) -> list[str]:
@@ -70,8 +87,11 @@ def test_the_way_goes_through_as_it_is_written(tmp_path: Path) -> None:
         assert program == "fovea", command
         run(tmp_path, "-m", "fovea", *arguments)
     assert (tmp_path / "runs/quickstart/report/index.html").exists()
-    assert blocks("python")
-    for block in blocks("python"):
+    *others, notebook = blocks("python")
+    for shown, fewer in NOTEBOOK.items():
+        assert shown in notebook
+        notebook = notebook.replace(shown, fewer)
+    for block in (*others, notebook):
         run(tmp_path, "-c", block)
 
 
