@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from typing import NoReturn
 
-from fovea import command
+from fovea import __version__, command
 from fovea.command import Command, dispatch
 
 ABOUT = """Better eyes for agents that learn from pixels: pretrain vision encoders on what an Atari
@@ -29,6 +29,9 @@ COMMANDS = {
 
 def run(arguments: list[str]) -> int | None:
     """Run `fovea ARGUMENTS`."""
+    if arguments == ["--version"]:
+        print(f"fovea {__version__}")
+        return None
     return dispatch("fovea", ABOUT, COMMANDS, arguments)
 
 

@@ -14,6 +14,8 @@ from shutil import copytree, ignore_patterns
 
 import pytest
 
+from fovea import __version__
+
 pytestmark = pytest.mark.slow
 
 ROOT = Path(__file__).parent.parent
@@ -127,6 +129,7 @@ def test_from_an_empty_folder_the_whole_way_can_be_walked(python: Path, tmp_path
     assert Path(where.strip()).is_relative_to(python.parents[1])
     fovea = python.with_name("fovea")
     assert run(fovea, "--help", cwd=tmp_path).startswith("usage: fovea COMMAND")
+    assert run(fovea, "--version", cwd=tmp_path) == f"fovea {__version__}\n"
     for command in WALK:
         run(fovea, *command.split(), cwd=tmp_path)
     assert (tmp_path / "report" / "index.html").exists()
