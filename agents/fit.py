@@ -97,7 +97,7 @@ class AgentCLI(FitCLI):
         self.datamodule.folder = self.folder
         self.set_schedule()
         self.datamodule.attach(self.model)
-        if not self.checkpoint():
+        if not self.checkpoint:
             if self.config.init_from:
                 init_from(self.model, Path(self.config.init_from))
             self.begin(self.model)

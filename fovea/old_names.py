@@ -1,7 +1,8 @@
 """What version 0.1 called things, so that its run folders go on loading.
 
-Everything that reads a config.yaml or a checkpoint of a run folder reads it here. This is the one
-place that knows the names of 0.1; nothing here is a second spelling of a setting in a new config.
+Everything that reads a config.yaml or a checkpoint of a run folder reads it here. This is the
+place that knows the names of 0.1 (`fovea.schema` knows one key of run.json); nothing here is a
+second spelling of a setting in a new config.
 """
 
 from __future__ import annotations

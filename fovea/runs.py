@@ -49,7 +49,7 @@ class RunWriter:
         self.folder, self.writes = Path(folder), writes
         self.folder.mkdir(parents=True, exist_ok=True)
         self.record = read_run(self.folder) or RunRecord(
-            name=self.folder.name, kind=kind, title=title, started=_now()
+            name=self.folder.name, kind=kind, title=title, started=timestamp()
         )
         if self.record.kind != kind:
             raise UserError(
@@ -61,7 +61,7 @@ class RunWriter:
     def update(self, **fields: Any) -> None:
         """Set fields of the record (state, step, evaluation ...) and write run.json."""
         seconds = round(time.monotonic() - self._began, 3)
-        changes: dict[str, Any] = {"updated": _now(), "seconds": seconds} | fields
+        changes: dict[str, Any] = {"updated": timestamp(), "seconds": seconds} | fields
         self.record = replace(self.record, **changes)
         if self.writes:
             write_json(self.folder / "run.json", self.record.plain())
@@ -108,5 +108,6 @@ def typed() -> str:
     return shlex.join([*program, *sys.argv[1:]])
 
 
-def _now() -> str:
+def timestamp() -> str:
+    """This moment, in ISO 8601."""
     return time.strftime("%Y-%m-%dT%H:%M:%S%z")

@@ -32,7 +32,7 @@ class VerifiedCheckpointIO(TorchCheckpointIO):
                     # torch covers what a full disk says with a complaint of its own.
                     raise fault.__context__ or fault from None
             digest = sha256(temporary)
-        write_text(f"{path}.sha256", f"{digest}  {Path(path).name}\n")
+        write_text(_sums(path), f"{digest}  {Path(path).name}\n")
 
     def load_checkpoint(self, path, map_location=None, weights_only=None) -> dict[str, Any]:
         # Mapped, not read: a replay lies beside the weights and may be larger than memory.
@@ -40,7 +40,7 @@ class VerifiedCheckpointIO(TorchCheckpointIO):
 
     def remove_checkpoint(self, path) -> None:
         # The hash goes first: what is left half-removed does not verify.
-        Path(f"{path}.sha256").unlink(missing_ok=True)
+        _sums(path).unlink(missing_ok=True)
         Path(path).unlink(missing_ok=True)
 
 
@@ -50,8 +50,7 @@ def newest(folder: str | Path) -> Path | None:
     One that does not is left alone and named in a warning.
     """
     for path in sorted(Path(folder).glob("step-*.ckpt"), reverse=True):
-        sums = Path(f"{path}.sha256")
-        if sums.exists() and sums.read_text().split()[:1] == [sha256(path)]:
+        if _sums(path).exists() and _matches(path):
             return path
         log.warning("%s does not match its SHA-256 and is passed over for an older one", path)
     return None
@@ -79,10 +78,19 @@ def verified(path: str | Path) -> Path:
     path = Path(path)
     if not path.is_file():
         raise UserError(f"ckpt_path {path}: there is no such file")
-    sums = Path(f"{path}.sha256")
-    if sums.exists() and sums.read_text().split()[:1] != [sha256(path)]:
-        raise UserError(f"ckpt_path {path} does not match {sums.name}: take another checkpoint")
+    if _sums(path).exists() and not _matches(path):
+        raise UserError(
+            f"ckpt_path {path} does not match {_sums(path).name}: take another checkpoint"
+        )
     return path
+
+
+def _sums(path: str | Path) -> Path:
+    return Path(f"{path}.sha256")
+
+
+def _matches(path: Path) -> bool:
+    return _sums(path).read_text().split()[:1] == [sha256(path)]
 
 
 def remove_older(folder: str | Path, keep: int = 2) -> None:

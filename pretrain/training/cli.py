@@ -7,6 +7,7 @@ import sys
 import warnings
 from collections.abc import Iterable
 from contextlib import ExitStack
+from functools import cached_property
 from pathlib import Path
 
 import yaml
@@ -173,7 +174,7 @@ class FitCLI(LightningCLI):
                     f"{self.length} {length}: {self.folder} has done {step:,} steps already; give "
                     "as many or more, or another --run"
                 )
-            if record.state == "done" and not newest(self.folder / "checkpoints"):
+            if record.state == "done" and not self.last:
                 raise UserError(
                     f"{self.folder} holds no checkpoint to go on from, so that {self.length} "
                     f"cannot become {length}: give another --run (--init_from {self.folder} begins "
@@ -188,7 +189,7 @@ class FitCLI(LightningCLI):
         if self.config.ckpt_path in (None, "last"):
             return None
         given = verified(self.config.ckpt_path)
-        origin, last = given.absolute().parents[1], newest(self.folder / "checkpoints")
+        origin, last = given.absolute().parents[1], self.last
         if origin == self.folder.absolute() and last and not last.samefile(given):
             raise UserError(
                 f"ckpt_path {given}: {self.folder} goes on from its newest checkpoint, "
@@ -200,9 +201,15 @@ class FitCLI(LightningCLI):
         changes(origin, self.resolved, self.parser, self.length, "init_from", fix=fix)
         return given
 
+    @cached_property
+    def last(self) -> Path | None:
+        """The run's newest checkpoint that verifies; found once, as a replay is long to hash."""
+        return newest(self.folder / "checkpoints")
+
+    @property
     def checkpoint(self) -> Path | None:
-        """What is gone on from: the run's newest checkpoint that verifies, or --ckpt_path's."""
-        return newest(self.folder / "checkpoints") or self.given
+        """What is gone on from: the run's own last checkpoint, or --ckpt_path's."""
+        return self.last or self.given
 
     def set_schedule(self) -> None:
         """Tell the model how long its schedules are; where that is new, say what it does."""
@@ -211,8 +218,7 @@ class FitCLI(LightningCLI):
             self.model.schedule_steps = self.updates(self.schedule)
         if self.length in self.changed:
             before, now = self.changed[self.length]
-            checkpoint = newest(self.folder / "checkpoints")
-            step = int(checkpoint.stem.removeprefix("step-")) if checkpoint else 0
+            step = int(self.last.stem.removeprefix("step-")) if self.last else 0
             lengths = self.kept, self.schedule
             values = [self.model.schedules(step, self.updates(n)) for n in lengths]
             what = effect(*lengths, *values)
@@ -260,7 +266,7 @@ class FitCLI(LightningCLI):
             return False
         if is_old(self.folder):
             raise UserError(f"{self.folder} {OLD}")
-        checkpoint = self.checkpoint()
+        checkpoint = self.checkpoint
         if checkpoint:
             name = checkpoint if checkpoint == self.given else checkpoint.name
             say(f"{self.folder}: going on from {name}")

@@ -49,7 +49,7 @@ class PretrainCLI(FitCLI):
 
     def instantiate_trainer(self, **kwargs) -> Trainer:
         self.set_schedule()
-        if self.config.init_from and not self.checkpoint():
+        if self.config.init_from and not self.checkpoint:
             begin_with(self.model, self.config.init_from)
         return super().instantiate_trainer(**kwargs)
 

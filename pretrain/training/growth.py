@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -13,6 +12,7 @@ from jsonargparse import ArgumentError, ArgumentParser
 
 from fovea.command import UserError
 from fovea.old_names import read_config
+from fovea.runs import timestamp
 
 WATCHING = tuple(
     f"trainer.{name}"
@@ -82,7 +82,7 @@ def grown(history: list[dict], step: int, changed: Changed, schedule: int) -> li
     if history and not changed:
         return history
     asked = {
-        "at": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
+        "at": timestamp(),
         "step": step,
         "changed": changed,
         "schedule": schedule,

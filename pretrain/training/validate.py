@@ -12,7 +12,7 @@ from lightning.pytorch.cli import LightningCLI
 
 from fovea.command import UserError, parser
 from fovea.old_names import read_config
-from fovea.pretrain.training.checkpoint import VerifiedCheckpointIO, newest, verified
+from fovea.pretrain.training.checkpoint import VerifiedCheckpointIO, verified
 from fovea.pretrain.training.fit import PretrainCLI
 from fovea.runs import read_run
 
@@ -27,7 +27,7 @@ class ValidateCLI(PretrainCLI):
     def before_instantiate_classes(self) -> None:
         self.folder = Path(self.config.run)
         asked = self.config.ckpt_path
-        path = newest(self.folder / "checkpoints") if asked in (None, "last") else verified(asked)
+        path = self.last if asked in (None, "last") else verified(asked)
         if not path:
             raise UserError(f"{self.folder} holds no checkpoint to validate: train it first")
         self.given = path
