@@ -59,6 +59,7 @@ def files(*folders: str) -> list[Path]:
 RUNTIME = declared("options", "install_requires")
 
 
+@pytest.mark.slow
 def test_the_package_declares_what_it_imports_and_nothing_else() -> None:
     used = imported([*(ROOT / "fovea").glob("*.py"), *files(*PACKAGE)])
     assert used - RUNTIME == set(), "imported, and not in install_requires"
@@ -72,6 +73,7 @@ def test_what_is_declared_for_another_is_imported_by_it(module: str) -> None:
     assert module in imported([source])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("folder", "extras"), [("tests", ("dev", "tensorboard")), ("benchmarks", ("bench",))]
 )

@@ -320,6 +320,7 @@ def test_a_mistake_gets_one_line_and_leaves_nothing_behind(
     assert not run.exists()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("missing", ["encoder", "recordings"])
 def test_missing_files_are_refused_before_anything_is_learned(
     missing: str, encoder: Path, tmp_path: Path

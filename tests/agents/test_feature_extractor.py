@@ -67,6 +67,7 @@ def test_one_learnt_layer_projects_all_tokens_also_stored_ones(
     torch.testing.assert_close(tuned(screens()), frozen(held), rtol=1e-2, atol=1e-2)
 
 
+@pytest.mark.slow
 def test_features_are_normalised_by_the_screens_that_were_measured(inner: Encoder) -> None:
     for kind in SELECTIONS:
         extractor = FeatureExtractor(FineTuned(inner), kind)

@@ -80,6 +80,7 @@ def test_a_lost_life_ends_an_episode_where_the_protocol_says_so(recordings: Path
     assert lives == 5 * whole  # Breakout has five
 
 
+@pytest.mark.slow
 def test_a_frozen_encoder_sees_recordings_once(recordings: Path) -> None:
     torch.manual_seed(0)
     screens, agent, _ = memory(recordings)

@@ -110,6 +110,7 @@ def test_a_kill_loses_no_sealed_shard_and_changes_nothing(tmp_path: Path):
     assert {path: path.stat().st_ino for path in shards(out)} == before
 
 
+@pytest.mark.slow
 def test_a_worker_that_is_killed_is_said_with_the_fix(tmp_path: Path):
     arguments = "pong", "--steps", "4000", "--workers", "1"
     playing = subprocess.Popen(

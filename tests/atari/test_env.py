@@ -206,6 +206,7 @@ def test_what_happens_is_a_function_of_the_seed_and_the_actions():
         np.testing.assert_array_equal(step.reward, same.reward)
 
 
+@pytest.mark.slow
 def test_restart_forgets_the_episodes_under_way():
     envs = Envs("pong", 2, seed=0, max_frames=360)
     assert sum(step.reward for step in play(envs, 89)).any()
@@ -221,6 +222,7 @@ def test_actions_are_the_minimal_set():
     assert envs.action_count == 3
 
 
+@pytest.mark.slow
 def test_all_actions_are_the_same_in_every_game_and_lead_where_the_games_own_do():
     """Of Freeway's three actions the whole set holds each at another place."""
     whole, own = Envs("freeway", 1, seed=0, full_actions=True), Envs("freeway", 1, seed=0)

@@ -172,6 +172,7 @@ def test_a_held_out_screen_of_a_real_game_was_never_seen(recordings: Path):
         seen |= {screen.tobytes() for screen in part.screens.numpy()}
 
 
+@pytest.mark.slow
 def test_labels_are_those_of_the_row_of_the_screen(recordings: Path):
     loaded = Frames.load([recordings])
     assert loaded.games == ("breakout", "pong")

@@ -68,6 +68,7 @@ def test_without_a_logger_of_the_users_the_run_has_its_own(
     assert "loss" in {name for _, name, _ in rows(tmp_path)}
 
 
+@pytest.mark.slow
 def test_callbacks_and_plugins_of_the_user_are_beside_the_runs_own(
     recordings: Path, tmp_path: Path
 ) -> None:

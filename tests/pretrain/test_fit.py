@@ -153,6 +153,7 @@ def test_an_interrupt_is_one_and_the_run_goes_on(
     assert read_run(tmp_path).state == "done"
 
 
+@pytest.mark.slow
 def test_other_settings_in_the_same_folder_are_refused(recordings: Path, tmp_path: Path) -> None:
     fit(arguments("vicreg", recordings, tmp_path, "--trainer.max_steps", "2"))
     with pytest.raises(UserError, match=r"holds a run with seed_everything = 0, not 1: give anoth"):

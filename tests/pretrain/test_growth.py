@@ -112,6 +112,7 @@ def test_the_schedule_is_kept_where_that_is_asked_for(
     assert rates == {1e-3 * 2 / 20}
 
 
+@pytest.mark.slow
 def test_other_intervals_alone_do_not_wake_a_finished_run(
     recordings: Path, run: Path, capsys: pytest.CaptureFixture
 ) -> None:

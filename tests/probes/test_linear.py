@@ -135,6 +135,7 @@ def test_the_loss_of_a_byte_that_training_never_showed_is_left_out() -> None:
     softmax_head(separable(50, 0), Fit(separable(5, 1).features, torch.full((5,), 8)))  # ends
 
 
+@pytest.mark.slow
 def test_the_same_seed_gives_the_same_head() -> None:
     one, other = (softmax_head(separable(300, 0), separable(50, 1), seed=4) for _ in range(2))
     assert torch.equal(one.weight, other.weight)
