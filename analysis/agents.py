@@ -59,7 +59,8 @@ def verdicts(runs: list[Run]) -> list[str]:
     for game, group in _by_game([run for run in playing if evaluation(run)]).items():
         found = evaluation(group[0])
         sentences.append(
-            f"mean return of the evaluation in {game}: {words([_result(run) for run in group])}. "
+            f"mean return of the evaluation in {game_name(game)}: "
+            f"{words([_result(run) for run in group])}. "
             f"The random agent: {number(found.random)}. "
             f"The human tester: {number(found.human)}."
         )
@@ -96,8 +97,9 @@ def _caution(run: Run) -> str:
 
 
 def _game(run: Run) -> str:
+    """Rom id; version 0.1 said it with an evaluation alone."""
     found = evaluation(run)
-    return game_name(found.game) if found else ""
+    return run.record.game or (found.game if found else "")
 
 
 def _by_game(runs: list[Run]) -> dict[str, list[Run]]:
@@ -109,7 +111,7 @@ def _by_game(runs: list[Run]) -> dict[str, list[Run]]:
 
 def _levels(game: str) -> dict:
     """Layout with the random agent's and the human tester's return as dashed lines."""
-    known = next((g for g in GAMES.values() if g.name == game), None)
+    known = GAMES.get(game)
     if known is None:
         return {}
     marks = [
@@ -134,7 +136,13 @@ def _training(page: Page, runs: list[Run]) -> Html:
             traces.append(points(run.name, steps.tolist(), values, colour))
             traces.append(line(run.name, smooth[0].tolist(), smooth[1], colour))
         panels.append(
-            panel(f"{game or 'Returns'}, return", traces, x=STEPS, height=320, **_levels(game))
+            panel(
+                f"{game_name(game) or 'Returns'}, return",
+                traces,
+                x=STEPS,
+                height=320,
+                **_levels(game),
+            )
         )
     return join(
         tag(
@@ -193,7 +201,11 @@ def _evaluations(page: Page, runs: list[Run]) -> Html:
         }
         panels.append(
             panel(
-                f"{game}, return of each episode", traces, height=320, xaxis=ticks, **_levels(game)
+                f"{game_name(game)}, return of each episode",
+                traces,
+                height=320,
+                xaxis=ticks,
+                **_levels(game),
             )
         )
     return page.chart("evaluations", "Evaluation returns", {"": panels}, [run.name for run in runs])
@@ -225,7 +237,7 @@ def _rows(runs: list[Run]) -> tuple[list[str], list[list]]:
         rows.append(
             [
                 run.name,
-                _game(run),
+                game_name(_game(run)),
                 found.trained,
                 len(returns),
                 float(returns.mean()),
@@ -245,7 +257,7 @@ def _videos(page: Page, runs: list[Run]) -> Html:
     for run in runs:
         for path in run.media:
             link = page.attach(f"media/{run.slug}-{path.name}", path)
-            about = f"{run.name} in {_game(run)}: {path.stem.replace('_', ' ')}"
+            about = f"{run.name} in {game_name(_game(run))}: {path.stem.replace('_', ' ')}"
             if path.suffix in (".webm", ".mp4"):
                 element = tag(
                     "video",

@@ -8,12 +8,13 @@ from pathlib import Path
 
 import numpy as np
 
+from fovea.analysis.compare import means
+from fovea.analysis.figures import REFERENCES
 from fovea.analysis.tables import differences, estimate, known_mean, over
 from fovea.metrics import NOTHING, ORDER_ACCURACY, held_out, read_metrics
 from fovea.results import ProbeResult, read_result
 from fovea.tables import Table, markdown
 
-REFERENCES = ("random", "pixels", "majority")
 Scores = dict[str, np.ndarray]
 """By encoder, (seeds, games)."""
 
@@ -145,13 +146,8 @@ def _probe(out: Path, seed: int, probe: str) -> ProbeResult:
 
 def _scores(tables: list[Table], games: list[str], column: str, **where: str) -> np.ndarray:
     """(seeds, games) of one column, of the rows where other columns have a value."""
-    scores = np.full((len(tables), len(games)), np.nan)
-    for seed, table in enumerate(tables):
-        for row in table.records():
-            if row["game"] in games and all(row[key] == value for key, value in where.items()):
-                value = row[column]
-                scores[seed, games.index(row["game"])] = np.nan if value is None else value
-    return scores
+    found = [means(table, column, "game", *where) for table in tables]
+    return np.array([[one.get((game, *where.values()), np.nan) for game in games] for one in found])
 
 
 def _categories(tables: list[Table]) -> dict[str, np.ndarray]:

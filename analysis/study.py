@@ -7,6 +7,7 @@ import os
 import shlex
 import subprocess
 import sys
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import nullcontext
 from dataclasses import fields, replace
@@ -17,7 +18,7 @@ from tqdm import tqdm
 
 from fovea import command
 from fovea.analysis.study_kinds import KINDS, Command, Study
-from fovea.command import ACCELERATORS, UserError, positive
+from fovea.command import ACCELERATORS, UserError, nearest, positive
 from fovea.configs import locate, shipped
 from fovea.files import write_text
 from fovea.runs import read_run
@@ -87,11 +88,9 @@ def run(arguments: list[str]) -> None:
 
 
 def read(path: Path) -> Study:
-    """A study file. Raises UserError where it is missing or lacks or has an unknown key or kind."""
+    """A study file. Raises UserError where it lacks or has an unknown key or kind."""
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except OSError as fault:
-        raise UserError(f"no study file {path}: {fault.strerror}") from None
+        content = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
     except yaml.YAMLError as fault:
         raise UserError(f"the study {path} is no YAML: {' '.join(str(fault).split())}") from None
     kind = content.pop("kind", None)
@@ -148,8 +147,8 @@ def _call(commands: list[Command], log: Path | None = None, threads: int = 0) ->
     if log:
         log.parent.mkdir(parents=True, exist_ok=True)
     with open(log, "ab") if log else nullcontext() as output:
-        for command in commands:
-            words = ["fovea", *map(str, command)]
+        for one in commands:
+            words = ["fovea", *map(str, one)]
             if is_done(words):
                 if not log:
                     print(f"already done: {shlex.join(words[:3])}", flush=True)
@@ -170,7 +169,8 @@ def is_done(words: list[str]) -> bool:
 
     It does so in a moment, where the command itself would first import torch. Like make, it takes
     the command to be due again once a file or folder that it names is newer than run.json: a
-    config, or the run of an encoder. What is due runs, and finds out itself what is left to do.
+    config, a recording, or the run of an encoder. What is due runs, and finds out itself what is
+    left to do.
     """
     if "--run" not in words:
         return False
@@ -182,15 +182,19 @@ def is_done(words: list[str]) -> bool:
     if evaluation and evaluation.command == typed:
         return evaluation.trained == record.step
     written = os.path.getmtime(folder / "run.json")
-    given = [word.partition("=")[2] or word for word in words if word != str(folder)]
-    changed = [os.path.getmtime(path) > written for path in given if os.path.exists(path)]
+    given = [word.partition("=")[2] or word.strip("[]") for word in words[3:]]
+    paths = [path for word in given if word != str(folder) for path in (word, *_recorded(word))]
+    changed = [os.path.getmtime(path) > written for path in paths if os.path.exists(path)]
     return record.command == typed and not any(changed)
+
+
+def _recorded(folder: str) -> Iterator[Path]:
+    """The shards of a folder of recordings; collecting them once more leaves them as they are."""
+    return Path(folder).glob("*/*.parquet")
 
 
 def _chosen(what: str, asked: list | None, known: list) -> list:
     for one in asked or ():
         if one not in known:
-            raise UserError(
-                f"the study has no {what} {one}: choose from {', '.join(map(str, known))}"
-            )
+            raise UserError(f"the study has no {what} {one}{nearest(one, map(str, known))}")
     return [one for one in known if asked is None or one in asked]

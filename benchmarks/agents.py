@@ -31,12 +31,14 @@ from torch import Tensor
 from tqdm import tqdm
 
 from benchmarks.turns import alone, wait
+from fovea import command
 from fovea.agents.loading import build
 from fovea.atari.env import Envs
 from fovea.command import UserError
-from fovea.command import main as command
+from fovea.configs import locate
 from fovea.files import write_text
 from fovea.metrics import NOTHING, STEPS_PER_SECOND, read_metrics
+from fovea.tables import markdown
 
 ROOT = Path(__file__).parents[1]
 GAME, ENVS, STICKY, NOOPS = "breakout", 8, 0.25, 30
@@ -77,10 +79,10 @@ def fit(at: Setting) -> float:
         "trainer.max_time": time.strftime("00:%H:%M:%S", time.gmtime(at.seconds + 5)),
     }  # fmt: skip
     with tempfile.TemporaryDirectory() as folder:
-        command = [sys.executable, "-m", "fovea", "agents", "fit", "--run", f"{folder}/run",
-                   "-c", str(ROOT / "agents" / "configs" / f"{at.agent}.yaml")]  # fmt: skip
-        command += itertools.chain(*((f"--{name}", str(value)) for name, value in settings.items()))
-        subprocess.run(command, cwd=ROOT, check=True, capture_output=True)
+        words = [sys.executable, "-m", "fovea", "agents", "fit", "--run", f"{folder}/run",
+                 "-c", at.agent]  # fmt: skip
+        words += itertools.chain(*((f"--{name}", str(value)) for name, value in settings.items()))
+        subprocess.run(words, cwd=ROOT, check=True, capture_output=True)
         rates = read_metrics(Path(folder) / "run" / "metrics.csv").get(STEPS_PER_SECOND, NOTHING)
     if len(rates.steps) < 2:
         raise UserError(f"{at.seconds:g} seconds hold no two logged rates: give more --seconds")
@@ -214,7 +216,7 @@ def memory(at: Setting) -> float:
 
 def experienced(at: Setting, **settings: float):
     """A DQN with the encoder of `at`, and what it learns from, not yet played."""
-    config = yaml.safe_load((ROOT / "agents" / "configs" / "dqn.yaml").read_text())
+    config = yaml.safe_load(locate("dqn", "fovea.agents").read_text())
     given = config["model"]["init_args"] | DQN | settings
     given["encoder"] = {"class_path": at.adapted, "init_args": {"encoder": at.encoder}}
     data = config["data"] | {
@@ -256,8 +258,7 @@ def turns(at: Setting, ways: dict[str, tuple], rounds: int, title: str) -> dict[
 
 
 def playing(at: Setting, rounds: int) -> list[str]:
-    lines = ["| agent | way | agent steps/s | to the faster of stable-baselines3's |",
-             "|---|---|---|---|"]  # fmt: skip
+    rows = []
     installed = find_spec("stable_baselines3")
     if not installed:
         print("stable-baselines3 is not installed (pip install -e '.[bench]'): left out")
@@ -269,28 +270,33 @@ def playing(at: Setting, rounds: int) -> list[str]:
         }
         rates = {name: rate for name, (rate, _) in turns(at, ways, rounds, agent).items()}
         theirs = max((rate for name, rate in rates.items() if name != "fit"), default=np.nan)
-        lines += [
-            f"| {agent.upper()} | {name} | {rate:.0f} | {rate / theirs:.2f} |"
+        rows += [
+            [agent.upper(), name, f"{rate:.0f}", f"{rate / theirs:.2f}"]
             for name, rate in rates.items()
         ]
-    return lines
+    columns = ["agent", "way", "agent steps/s", "to the faster of stable-baselines3's"]
+    return markdown(columns, rows)
 
 
 def environments(at: Setting, rounds: int) -> list[str]:
     found = turns(at, ENVIRONMENTS, rounds, "environments")
     native = found["native, nothing around it"][0]
-    return ["| environments | agent steps/s | to the native ones |", "|---|---|---|"] + [
-        f"| {name} | {rate:.0f} | {rate / native:.2f} |" for name, (rate, _) in found.items()
-    ]
+    return markdown(
+        ["environments", "agent steps/s", "to the native ones"],
+        [[name, f"{rate:.0f}", f"{rate / native:.2f}"] for name, (rate, _) in found.items()],
+    )
 
 
 def learning(at: Setting, rounds: int) -> list[str]:
     found = turns(at, LEARNING, rounds, "updates")
     plain = found["fine-tuned"][0]
-    return [f"| DQN on {at.encoder} | updates/s | to fine-tuned | GiB |", "|---|---|---|---|"] + [
-        f"| {name} | {rate:.1f} | {rate / plain:.1f} | {held:.2f} |"
-        for name, (rate, held) in found.items()
-    ]
+    return markdown(
+        [f"DQN on {at.encoder}", "updates/s", "to fine-tuned", "GiB"],
+        [
+            [name, f"{rate:.1f}", f"{rate / plain:.1f}", f"{held:.2f}"]
+            for name, (rate, held) in found.items()
+        ],
+    )
 
 
 def remembering(at: Setting, rounds: int) -> list[str]:
@@ -299,13 +305,10 @@ def remembering(at: Setting, rounds: int) -> list[str]:
     held = [alone(memory, replace(own, steps=steps))[0] for steps in tqdm(sizes, unit="replay")]
     slope, base = np.polyfit(sizes, held, 1)
     told = f"1,000,000, at the measured {1e9 * slope:,.0f} bytes a step"
-    return ["| steps in the replay | GB held |", "|---|---|"] + [
-        f"| {name} | {gigabytes:.2f} |"
-        for name, gigabytes in [
-            *((f"{steps:,}", each) for steps, each in zip(sizes, held, strict=True)),
-            (told, base + 1e6 * slope),
-        ]
-    ]
+    rows = [[f"{steps:,}", f"{each:.2f}"] for steps, each in zip(sizes, held, strict=True)]
+    return markdown(
+        ["steps in the replay", "GB held"], [*rows, [told, f"{base + 1e6 * slope:.2f}"]]
+    )
 
 
 PARTS = {

@@ -17,6 +17,7 @@ from statistics import median
 import numpy as np
 from ale_py.vector_env import AtariVectorEnv
 
+from fovea import command
 from fovea.atari.collect import ALE_V5, origin, record
 from fovea.atari.games import find
 
@@ -107,4 +108,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    command.main(main)

@@ -13,12 +13,12 @@ import argparse
 from pathlib import Path
 
 import torch
-import yaml
 from jsonargparse import ArgumentParser
 from tqdm import tqdm
 
 from fovea.atari.frames import Frames
 from fovea.command import UserError, main
+from fovea.old_names import read_config
 from fovea.pretrain.objectives.base import Objective
 from fovea.pretrain.terms.order import OrderTask
 from fovea.pretrain.training.checkpoint import newest
@@ -27,8 +27,12 @@ from fovea.seeding import Draws, Stream, keyed
 BATCH = 250
 
 
-def trained(run: Path) -> Objective:
-    """The objective of a run folder with its encoder and order head as they were last saved.
+def trained(run: Path, model: dict) -> Objective:
+    """The objective of a run folder, with its encoder and order head as they were last saved.
+
+    Args:
+        run: the folder.
+        model: how its config describes the objective.
 
     Raises UserError where there is none, or one without an order task.
     """
@@ -37,7 +41,7 @@ def trained(run: Path) -> Objective:
         raise UserError(f"{run} holds no checkpoint: train it with fovea pretrain fit")
     parser = ArgumentParser(exit_on_error=False)
     parser.add_subclass_arguments(Objective, "model")
-    parsed = parser.parse_object({"model": config(run)["model"]})
+    parsed = parser.parse_object({"model": model})
     objective = parser.instantiate(parsed).model
     if not isinstance(getattr(objective, "task", None), OrderTask):
         raise UserError(f"{run} was not trained on order: give a run of tov_vicreg, say")
@@ -47,10 +51,6 @@ def trained(run: Path) -> Objective:
         of_it = {k.removeprefix(head): v for k, v in weights.items() if k.startswith(head)}
         getattr(objective, part).load_state_dict(of_it)
     return objective.eval()
-
-
-def config(run: Path) -> dict:
-    return yaml.safe_load((run / "config.yaml").read_text(encoding="utf-8"))
 
 
 @torch.no_grad()
@@ -89,8 +89,8 @@ def run() -> None:
     args = parser.parse_args()
     print(f"{'run':<24}{'game':<16}{'accuracy':>11}{'with motion':>13}")
     for folder in args.runs:
-        objective = trained(folder)
-        settings = config(folder)
+        settings = read_config(folder)
+        objective = trained(folder, settings["model"])
         data, seed = settings["data"], settings["seed_everything"]
         frames = Frames.load(data["recordings"]).split(data["fractions"], seed)[2]
         for game, name in enumerate(frames.games):

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
+from fovea import command
 from fovea.atari.frames import Frames
 from fovea.pretrain.objectives.temporal_order import TemporalOrder
 from fovea.pretrain.terms.centering import center_per_sample
@@ -72,4 +73,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    command.main(main)

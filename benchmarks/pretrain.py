@@ -27,9 +27,11 @@ from torch.utils.data import DataLoader, Dataset, RandomSampler
 from torchvision.transforms import v2
 
 from benchmarks.turns import WARM_UP, Way, clock, compare, cost, machine, ratio, take_turns, timed
+from fovea import command
 from fovea.atari.collect import collect
 from fovea.atari.frames import Frames
 from fovea.command import positive
+from fovea.configs import locate
 from fovea.files import write_json, write_text
 from fovea.pretrain.data import Windows
 from fovea.pretrain.encoders.vit import Shape
@@ -40,7 +42,6 @@ from fovea.pretrain.optim import Optimisation, configure
 from fovea.pretrain.training.fit import DESCRIPTION, PretrainCLI
 from fovea.seeding import Draws, Stream
 
-CONFIGS = Path(__file__).parents[1] / "pretrain" / "configs"
 OBJECTIVES = {
     "vicreg": vicreg_file.VICReg,
     "dino": dino_file.DINO,
@@ -104,7 +105,7 @@ def fit(at: Setting, pipe: Connection) -> None:
 
     with tempfile.TemporaryDirectory() as folder:
         arguments = {
-            "config": CONFIGS / "vicreg.yaml",
+            "config": locate("vicreg", "fovea.pretrain"),
             "run": f"{folder}/run",
             "data.recordings": f"[{at.recordings}]",
             "data.batch_size": at.batch,
@@ -207,7 +208,7 @@ def loss_alone(at: Setting, pipe: Connection) -> None:
 
 def built(at: Setting) -> Objective:
     """The objective of its config, in the size of the setting."""
-    given = yaml.safe_load((CONFIGS / f"{at.objective}.yaml").read_text())["model"]["init_args"]
+    given = yaml.safe_load(locate(at.objective, "fovea.pretrain").read_text())["model"]["init_args"]
     given["encoder"] = Shape(**given["encoder"] | {"size": at.size, "stack": STACKS[at.chain]})
     given["optimisation"] = Optimisation(**given["optimisation"])
     objective = OBJECTIVES[at.objective](**given).to(at.device)
@@ -328,4 +329,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    command.main(main)

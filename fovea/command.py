@@ -57,10 +57,10 @@ def dispatch(
 
 def nearest(name: object, known: Iterable[str], most: int = 3) -> str:
     """The end of a message about an unknown name: the nearest known ones, or all of them."""
-    close = get_close_matches(str(name), list(known), n=most)
-    if close:
+    known = sorted(known)
+    if close := get_close_matches(str(name), known, n=most):
         return f": did you mean {' or '.join(map(repr, close))}?"
-    return f": known are {', '.join(sorted(known))}"
+    return f": known are {', '.join(known)}" if known else ": there are none"
 
 
 def parser(prog: str, description: str) -> argparse.ArgumentParser:

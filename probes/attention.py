@@ -76,7 +76,7 @@ def probe(
         test = games[game].test
         rows += [[game, *row] for row in measure(encoder, test, stacks_measured)]
         pictured.append((game, *picture(encoder, test, pictures)))
-    games, screens, maps, rollouts = zip(*pictured, strict=True)
+    names, screens, maps, rollouts = zip(*pictured, strict=True)
     table = Table(
         name="heads",
         title="Heads",
@@ -89,7 +89,7 @@ def probe(
         "screens": torch.cat(screens).numpy(),
         "maps": torch.cat(maps, dim=2).numpy(),
         "rollout": torch.cat(rollouts).numpy(),
-        "game": [g for g, of in zip(games, screens, strict=True) for _ in of],
+        "game": [name for name, of in zip(names, screens, strict=True) for _ in of],
     }
     return Measured([table], arrays)
 

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import math
-
 import torch
 from torch import Tensor
 from torch.nn.functional import normalize
 
 from fovea.figures import Comparison, Verdict
 from fovea.pretrain.encoders.encoder import Encoder
+from fovea.pretrain.terms.feature_std import feature_std
 from fovea.probes.features import NotMeasured, Splits, neighbours
 from fovea.results import Measured
 from fovea.tables import Table
@@ -85,17 +84,12 @@ def measure(z: Tensor, first: Tensor) -> tuple[float, float, float, float, float
     unit = normalize(z.double(), dim=1)
     pairs = torch.stack([first, first + 1], 1).flatten()
     return (
-        feature_std(z),
+        float(feature_std(z.double())),
         rankme(z),
         lidar(z[pairs], views=2),
         cosine_of_pairs(z),
         _mean_cosine(unit[first], unit[first + 1]),
     )
-
-
-def feature_std(z: Tensor) -> float:
-    """Mean over dimensions of the std of the l2-normalised features (n, D), times sqrt(D)."""
-    return float(normalize(z.double(), dim=1).std(0).mean() * math.sqrt(z.shape[1]))
 
 
 def rankme(z: Tensor, eps: float = 1e-7) -> float:

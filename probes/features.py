@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from typing import NamedTuple, TypeVar
 
 import torch
@@ -14,7 +14,6 @@ from fovea.atari.frames import Frames
 from fovea.command import UserError
 from fovea.pretrain.encoders.encoder import Encoder, inference
 from fovea.probes.references import Pixels
-from fovea.results import Measured
 from fovea.seeding import Stream, keyed
 
 SHARES = (0.7, 0.1, 0.2)  # of the episodes, and of the samples: training, validation, test
@@ -59,11 +58,6 @@ class Splits(NamedTuple):
     training: Split
     validation: Split
     test: Split
-
-
-Probe = Callable[[Encoder, dict[str, Splits]], Measured]
-"""A function `probe` with keyword settings: an encoder, and each game's screens with its features
-of them, to tables and arrays."""
 
 
 def draw(

@@ -117,8 +117,7 @@ def measure(
     known = keywords(module, {})
     for name in settings:
         if name not in known:
-            hint = nearest(name, known) if known else ", nor any other"
-            raise UserError(f"the probe {probe} has no setting {name!r}{hint}")
+            raise UserError(f"the probe {probe} has no setting {name!r}{nearest(name, known)}")
     measured = encoder if isinstance(encoder, Encoder) else load_encoder(encoder, seed)
     folders = [recordings] if isinstance(recordings, str | Path) else list(recordings)
     frames = Frames.load(folders)
@@ -168,7 +167,7 @@ def _chosen(only: list[str] | None) -> dict[str, ModuleType]:
     known = all_probes()
     for name in only or ():
         if name not in known:
-            raise UserError(f"unknown probe {name!r}: choose from {', '.join(known)}")
+            raise UserError(f"unknown probe {name!r}{nearest(name, known)}")
     return {name: module for name, module in known.items() if not only or name in only}
 
 

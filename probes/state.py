@@ -82,12 +82,10 @@ def measure(
     The test split is looked at only after both models are fixed.
     """
     of_bytes = [variable.byte for variable in asked]
-    axes = Axes.of(splits.training.summary_and_mean)
-    raw, white, truth = [], [], []
-    for split in splits:
-        truth.append(split.ram[:, of_bytes].to(split.summary.device))
-        raw.append(split.summary_and_mean)
-        white.append(axes.whiten(split.summary_and_mean))
+    raw = [split.summary_and_mean for split in splits]
+    truth = [split.ram[:, of_bytes].to(split.summary.device) for split in splits]
+    axes = Axes.of(raw[0])
+    white = [axes.whiten(features) for features in raw]
     predictions = []
     for training, validation in zip(truth[0].T.contiguous(), truth[1].T.contiguous(), strict=True):
         fits = Fit(white[0], training), Fit(white[1], validation)

@@ -11,5 +11,6 @@ def feature_std(features: Tensor) -> Tensor:
 
     0 where all are the same, about 1 where they point everywhere alike.
     """
-    unit = torch.nn.functional.normalize(features.float(), dim=1)
+    wide = features.to(torch.promote_types(features.dtype, torch.float32))
+    unit = torch.nn.functional.normalize(wide, dim=1)
     return unit.std(dim=0).mean() * features.shape[1] ** 0.5

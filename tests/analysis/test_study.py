@@ -96,7 +96,12 @@ def test_a_command_is_done_until_something_that_it_names_changes(
     config, folder = tmp_path / "vicreg.yaml", tmp_path / "run"
     config.write_text("seed_everything: 0")
     asked = ["fovea", "pretrain", "fit", "-c", str(config), "--run", str(folder), "--x", "1"]
+    shard = tmp_path / "recordings" / "pong" / "shard-00000.parquet"
+    shard.parent.mkdir(parents=True)
+    shard.touch()
+    asked[5:5] = ["--data.recordings", f"[{shard.parent.parent}]"]
     assert not study.is_done(asked)
+    monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("sys.argv", asked)
     run = RunWriter(folder, "pretrain", "VICReg")
     run.begin()
@@ -105,9 +110,15 @@ def test_a_command_is_done_until_something_that_it_names_changes(
     assert study.is_done(asked)
     assert not study.is_done([*asked[:-1], "2"])
     assert not study.is_done(["fovea", "atari", "collect", "pong", "--out", str(folder)])
-    later = (folder / "run.json").stat().st_mtime + 1
-    os.utime(config, (later, later))
-    assert not study.is_done(asked)
+    written = (folder / "run.json").stat().st_mtime
+    (tmp_path / "pretrain").mkdir()  # a command's own words name no files
+    os.utime(tmp_path / "pretrain", (written + 1, written + 1))
+    assert study.is_done(asked)
+    for named in (config, shard):
+        os.utime(named, (written + 1, written + 1))
+        assert not study.is_done(asked)
+        os.utime(named, (written - 1, written - 1))
+        assert study.is_done(asked)
 
 
 def test_an_evaluation_is_done_until_the_agent_has_learned_more(tmp_path: Path) -> None:
@@ -172,7 +183,7 @@ def test_a_mistake_in_a_study_is_named(change: dict, message: str, tmp_path: Pat
 
 
 def test_an_unknown_run_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="the study has no run nothing"):
+    with pytest.raises(UserError, match="the study has no run nothing: known are atc, "):
         study.run([str(OBJECTIVES), "--out", str(tmp_path), "--only", "nothing"])
 
 

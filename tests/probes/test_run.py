@@ -192,7 +192,7 @@ def test_a_new_probe_is_one_file_with_its_figure_in_the_report(
     (["a=random:vit_micro", "a=random:vit_tiny"], None, "the encoder name 'a' is taken"),
     (["a=nowhere"], None, "nowhere"),
     (["a=random:vit_huge"], None, "unknown encoder size 'vit_huge'"),
-    (["a=random:vit_micro"], ["vision"], "unknown probe 'vision': choose from attention, collapse"),
+    (["a=random:vit_micro"], ["vision"], "unknown probe 'vision': known are attention, collapse"),
 ])  # fmt: skip
 def test_a_mistake_is_named_before_anything_is_written(
     encoders: list[str], only: list[str] | None, message: str, recordings: Path, tmp_path: Path
