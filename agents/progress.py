@@ -9,7 +9,7 @@ from lightning import Callback, LightningModule, Trainer
 
 from fovea.agents.experience.base import Experience
 from fovea.metrics import LENGTH, RETURN, STEPS_PER_SECOND, WINDOW
-from fovea.progress import bar
+from fovea.progress import bar, interval
 
 
 class PlayProgress(Callback):
@@ -28,6 +28,7 @@ class PlayProgress(Callback):
         total = self.experience.task.total_steps
         self.bar = bar(self.title, "steps", total, played)
         self.shown = self.since = time.monotonic()
+        self.interval = interval()
         self.from_step = played
         self.experience.watch = lambda played: self.bar.update(min(played, total) - self.bar.n)
 
@@ -43,7 +44,7 @@ class PlayProgress(Callback):
                 numbers[STEPS_PER_SECOND] = (played - self.from_step) / (now - self.since)
                 self.from_step, self.since = played, now
             write(trainer, numbers, played)
-        if now - self.shown >= self.bar.mininterval:
+        if now - self.shown >= self.interval:
             shown = {k: float(module.notes[k]) for k in ("loss", "epsilon") if k in module.notes}
             if self.returns:
                 shown[RETURN] = sum(self.returns) / len(self.returns)

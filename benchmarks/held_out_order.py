@@ -21,7 +21,7 @@ from fovea.command import UserError, main
 from fovea.old_names import read_config
 from fovea.pretrain.objectives.base import Objective
 from fovea.pretrain.terms.order import OrderTask
-from fovea.pretrain.training.checkpoint import newest
+from fovea.pretrain.training.checkpoint import newest, read
 from fovea.seeding import Draws, Stream, keyed
 
 BATCH = 250
@@ -45,7 +45,7 @@ def trained(run: Path, model: dict) -> Objective:
     objective = parser.instantiate(parsed).model
     if not isinstance(getattr(objective, "task", None), OrderTask):
         raise UserError(f"{run} was not trained on order: give a run of tov_vicreg, say")
-    weights = torch.load(checkpoint, map_location="cpu", weights_only=True, mmap=True)["state_dict"]
+    weights = read(checkpoint)["state_dict"]
     for part in ("encoder", "task"):
         head = f"{part}."
         of_it = {k.removeprefix(head): v for k, v in weights.items() if k.startswith(head)}

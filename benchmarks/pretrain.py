@@ -33,13 +33,12 @@ from fovea.atari.frames import Frames
 from fovea.command import positive
 from fovea.configs import locate
 from fovea.files import write_json, write_text
-from fovea.pretrain.data import Windows
 from fovea.pretrain.encoders.vit import Shape
 from fovea.pretrain.objectives import dino as dino_file
 from fovea.pretrain.objectives import vicreg as vicreg_file
 from fovea.pretrain.objectives.base import Objective
 from fovea.pretrain.optim import Optimisation, configure
-from fovea.pretrain.training.fit import DESCRIPTION, PretrainCLI
+from fovea.pretrain.training.fit import PretrainCLI
 from fovea.seeding import Draws, Stream
 
 OBJECTIVES = {
@@ -118,12 +117,7 @@ def fit(at: Setting, pipe: Connection) -> None:
             "trainer.devices": 1,
             "trainer.max_steps": 10**6,
         }
-        cli = CLI(
-            Objective,
-            Windows,
-            [f"--{name}={value}" for name, value in arguments.items()],
-            DESCRIPTION,
-        )
+        cli = CLI([f"--{name}={value}" for name, value in arguments.items()])
         with cli.stack, redirect_stderr(io.StringIO()):  # its bar would cross that of the turns
             cli.fit()
 

@@ -55,12 +55,15 @@ def dispatch(
     return getattr(importlib.import_module(module), function)(rest)
 
 
-def nearest(name: object, known: Iterable[str], most: int = 3) -> str:
-    """The end of a message about an unknown name: the nearest known ones, or all of them."""
+def nearest(name: object, known: Iterable[str], most: int = 3, otherwise: str = "") -> str:
+    """The end of a message about an unknown name: the nearest known ones.
+
+    Where none is near it is `otherwise`, or all of them.
+    """
     known = sorted(known)
     if close := get_close_matches(str(name), known, n=most):
         return f": did you mean {' or '.join(map(repr, close))}?"
-    return f": known are {', '.join(known)}" if known else ": there are none"
+    return otherwise or (f": known are {', '.join(known)}" if known else ": there are none")
 
 
 def parser(prog: str, description: str) -> argparse.ArgumentParser:

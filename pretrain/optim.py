@@ -112,6 +112,11 @@ def cosine(first: float, last: float, progress: float) -> float:
     return last + (first - last) * 0.5 * (1 + math.cos(math.pi * progress))
 
 
+def share(step: int, steps: int) -> float:
+    """The share of so many steps that is over at a step, counted from 0; less than 1."""
+    return min(step, steps - 1) / steps
+
+
 def rate(step: int, warmup: int, steps: int) -> float:
     """The share of the peak rate at `step`, counted from 0."""
     if step < warmup:

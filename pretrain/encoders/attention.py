@@ -10,12 +10,11 @@ import torch
 from torch import Tensor
 
 from fovea import heat
-from fovea.pretrain.encoders.encoder import Encoder
+from fovea.pretrain.encoders.encoder import Encoder, inference
 
 BATCH = 64
 
 
-@torch.no_grad()
 def attention_map(encoder: Encoder, screens: np.ndarray | Tensor) -> np.ndarray:
     """Attention of the CLS token over the patches in the last block, mean over heads.
 
@@ -28,10 +27,11 @@ def attention_map(encoder: Encoder, screens: np.ndarray | Tensor) -> np.ndarray:
     Raises UserError where the encoder has no attention, or takes other screens.
     """
     device, places = next(encoder.parameters()).device, math.prod(encoder.grid or ())
-    rows = [
-        encoder.attention(some.to(device))[-1, :, :, 0, -places:].mean(dim=1).float().cpu()
-        for some in torch.as_tensor(screens).split(BATCH)
-    ]
+    with inference(encoder):
+        rows = [
+            encoder.attention(some.to(device))[-1, :, :, 0, -places:].mean(dim=1).float().cpu()
+            for some in torch.as_tensor(screens).split(BATCH)
+        ]
     return torch.cat(rows).unflatten(1, encoder.grid).numpy()
 
 

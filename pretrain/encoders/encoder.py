@@ -76,11 +76,11 @@ class Encoder(nn.Module):
         device = next(self.parameters()).device
         with inference(self):
             batches = [
-                self(torch.as_tensor(screens[at : at + batch_size]).to(device))
+                [part.cpu() for part in self(torch.as_tensor(some).to(device))]
                 for at in range(0, max(1, len(screens)), batch_size)
+                for some in [screens[at : at + batch_size]]
             ]
-        summaries, tokens = zip(*batches, strict=True)
-        return Features(*(torch.cat([x.cpu() for x in xs]) for xs in (summaries, tokens)))
+        return Features(*map(torch.cat, zip(*batches, strict=True)))
 
     def scale(self, screens: Tensor) -> Tensor:
         """(B, stack, H, W) uint8 to the float pixels in [0, 1] that `encode` takes."""

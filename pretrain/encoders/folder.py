@@ -26,7 +26,7 @@ from fovea.pretrain.encoders.card import card
 from fovea.pretrain.encoders.cnn import BODIES, CNN, CNNS, build_cnn
 from fovea.pretrain.encoders.encoder import Encoder
 from fovea.pretrain.encoders.vit import SIZES, Shape, ViT, build
-from fovea.pretrain.hub import FILES, FORMAT, locate, read_config, verify
+from fovea.pretrain.hub import FILES, FORMAT, SUMS, locate, read_config, verify
 from fovea.weights import check_shapes
 
 # What builds an encoder of an architecture from its name, its arguments and the screen.
@@ -62,7 +62,7 @@ def export_encoder(encoder: Encoder, folder: str | Path, facts: dict) -> Path:
             temporary.write_bytes(save(weights, metadata={"format": "pt"}))
         write_text(building / "README.md", card(folder.name, config, encoder.library))
         sums = "".join(f"{sha256(building / name)}  {name}\n" for name in FILES)
-        write_text(building / "SHA256SUMS", sums)
+        write_text(building / SUMS, sums)
         if folder.exists():
             os.replace(folder, older)
         os.replace(building, folder)
@@ -87,9 +87,9 @@ def load_encoder(ref: str | Path, seed: int = 0) -> Encoder:
 
     Raises UserError where the folder is missing, unfinished, damaged, or of another format.
     """
-    kind, _, size = str(ref).partition(":")
+    kind, _, name = str(ref).partition(":")
     if kind == "random":
-        return _untrained(size, seed).eval()
+        return _untrained(name, seed).eval()
     folder = locate(ref)
     verify(folder)
     config = read_config(folder)

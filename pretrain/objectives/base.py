@@ -34,11 +34,11 @@ from torch import Tensor
 
 from fovea.atari.frames import Frames
 from fovea.command import UserError
-from fovea.metrics import held_out
+from fovea.metrics import FEATURE_STD, LOSS, held_out
 from fovea.pretrain.data import Batch, Windows
 from fovea.pretrain.encoders.encoder import Encoder, Features
 from fovea.pretrain.encoders.vit import Shape, build
-from fovea.pretrain.optim import Optimisation, configure, cosine, decay, rate
+from fovea.pretrain.optim import Optimisation, configure, cosine, decay, rate, share
 from fovea.pretrain.terms.all_gather import all_gather
 from fovea.pretrain.terms.feature_std import feature_std
 from fovea.seeding import Draws, Stream
@@ -124,7 +124,7 @@ class Objective(lightning.LightningModule):
             for one, many in zip(summary.split(sizes), tokens.split(sizes), strict=True)
         ]
         if by is None:
-            self.note(feature_std=feature_std(features[0].summary.detach()))
+            self.note(**{FEATURE_STD: feature_std(features[0].summary.detach())})
         return features
 
     def gather(self, *parts: Tensor) -> tuple[Tensor, ...]:
@@ -170,7 +170,7 @@ class Objective(lightning.LightningModule):
         # Lightning takes hundreds of Python calls for a number, and would drop most of them.
         if (self.trainer.global_step + 1) % self.trainer.log_every_n_steps == 0:
             named = {f"loss/{name}": value for name, value in losses.items()}
-            self.log_dict({"loss": loss} | named | self.notes)
+            self.log_dict({LOSS: loss} | named | self.notes)
         return loss
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
@@ -209,17 +209,15 @@ class Objective(lightning.LightningModule):
 
     def share(self, step: int) -> float:
         """The share of the schedules that is over at a step, counted from 0; less than 1."""
-        steps = self.schedule_steps or self.trainer.max_steps
-        return min(step, steps - 1) / steps
+        return share(step, self.schedule_steps or self.trainer.max_steps)
 
     def schedules(self, step: int, steps: int) -> dict[str, float]:
         """What depends on the length of a run, at a step of one of so many.
 
         A subclass that has more of it than the learning rate and the weight decay adds it.
         """
-        how, step = self.optimisation, min(step, steps - 1)
-        values = {"learning rate": how.lr * rate(step, how.warmup, steps)}
+        how, over = self.optimisation, share(step, steps)
+        values = {"learning rate": how.lr * rate(min(step, steps - 1), how.warmup, steps)}
         if how.last_weight_decay is not None:
-            share = step / steps
-            values["weight decay"] = cosine(how.weight_decay, how.last_weight_decay, share)
+            values["weight decay"] = cosine(how.weight_decay, how.last_weight_decay, over)
         return values

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from fovea.pretrain.encoders.vit import Shape
 from fovea.pretrain.objectives.two_views import SHIFT_AND_INTENSITY, TwoViews
-from fovea.pretrain.optim import Optimisation, cosine
+from fovea.pretrain.optim import Optimisation, cosine, share
 from fovea.pretrain.terms.mlp import mlp
 from fovea.pretrain.terms.precision import full_precision
 from fovea.pretrain.terms.teacher import ema_update, make_teacher
@@ -61,7 +61,7 @@ class BYOL(TwoViews):
         return {"prediction": byol_loss(*predictions, *targets)}
 
     def schedules(self, step: int, steps: int) -> dict[str, float]:
-        momentum = cosine(self.momentum, 1.0, min(step, steps - 1) / steps)
+        momentum = cosine(self.momentum, 1.0, share(step, steps))
         return super().schedules(step, steps) | {"the teacher's momentum": momentum}
 
     def after_optimizer_step(self) -> None:

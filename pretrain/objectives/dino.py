@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from fovea.pretrain.augment import Chain, augment, check
 from fovea.pretrain.encoders.vit import Shape
 from fovea.pretrain.objectives.two_views import TwoViews
-from fovea.pretrain.optim import Optimisation, cosine
+from fovea.pretrain.optim import Optimisation, cosine, share
 from fovea.pretrain.terms.precision import full_precision
 from fovea.pretrain.terms.teacher import ema_update, make_teacher
 from fovea.seeding import Draws, Stream, seeded
@@ -85,7 +85,7 @@ class DINO(TwoViews):
         return first + (last - first) * share
 
     def schedules(self, step: int, steps: int) -> dict[str, float]:
-        progress = min(step, steps - 1) / steps
+        progress = share(step, steps)
         return super().schedules(step, steps) | {
             "the teacher's momentum": cosine(self.momentum, 1.0, progress),
             "the teacher's temperature": self._temperature(progress),

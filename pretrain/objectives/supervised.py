@@ -25,8 +25,8 @@ from fovea.pretrain.objectives.base import Objective
 from fovea.pretrain.optim import Optimisation
 from fovea.pretrain.terms.centering import center_per_game
 from fovea.pretrain.terms.cls_and_mean import cls_and_mean
-from fovea.pretrain.terms.order import weighted_mean
 from fovea.pretrain.terms.precision import full_precision
+from fovea.pretrain.terms.weighted_mean import weighted_mean
 from fovea.seeding import Draws, Stream, seeded, uniform_by_index
 
 VALUES = 256  # of a byte

@@ -5,6 +5,7 @@ from __future__ import annotations
 from torch import Tensor
 
 from fovea.atari.frames import Frames
+from fovea.metrics import ORDER_ACCURACY
 from fovea.pretrain.encoders.vit import Shape
 from fovea.pretrain.objectives.base import Objective
 from fovea.pretrain.optim import Optimisation
@@ -50,5 +51,5 @@ class TemporalOrder(Objective):
     def losses(self, three, order, moved) -> dict[str, Tensor]:
         three = self.encode(*three.unbind(1))
         loss, accuracy = self.task(three, *self.gather(order, moved))
-        self.note(order_accuracy=accuracy)
+        self.note(**{ORDER_ACCURACY: accuracy})
         return {"order": loss}

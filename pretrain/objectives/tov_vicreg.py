@@ -18,6 +18,7 @@ from __future__ import annotations
 from torch import Tensor
 
 from fovea.atari.frames import Frames
+from fovea.metrics import ORDER_ACCURACY
 from fovea.pretrain.encoders.vit import Shape
 from fovea.pretrain.objectives.two_views import SHIFT_AND_INTENSITY
 from fovea.pretrain.objectives.vicreg import VICReg
@@ -87,5 +88,5 @@ class TOVVICReg(VICReg):
     def losses(self, first, second, three, order, moved) -> dict[str, Tensor]:
         first, second, *three = self.encode(first, second, *three.unbind(1))
         loss, accuracy = self.task(three, *self.gather(order, moved))
-        self.note(order_accuracy=accuracy)
+        self.note(**{ORDER_ACCURACY: accuracy})
         return {**self.terms(first.summary, second.summary), "order": self.order * loss}

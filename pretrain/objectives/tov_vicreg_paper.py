@@ -11,6 +11,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from fovea.metrics import ORDER_ACCURACY
 from fovea.pretrain.augment import augment, check
 from fovea.pretrain.encoders.vit import Shape
 from fovea.pretrain.objectives.two_views import SHIFT_AND_INTENSITY
@@ -78,6 +79,6 @@ class PaperTOVVICReg(VICReg):
         slots = torch.stack([view.summary for view in (first, before, after)], 1)
         logits = order_logits(self.head, slots, order)
         shuffled = (order != torch.arange(3, device=order.device)).any(1)
-        self.note(order_accuracy=accuracy(logits, shuffled))
+        self.note(**{ORDER_ACCURACY: accuracy(logits, shuffled)})
         loss = self.order * order_loss(logits, shuffled)
         return {**self.terms(first.summary, second.summary), "order": loss}

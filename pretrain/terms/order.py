@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from fovea.pretrain.encoders.encoder import Features
 from fovea.pretrain.terms.centering import center_per_sample
 from fovea.pretrain.terms.cls_and_mean import cls_and_mean
+from fovea.pretrain.terms.weighted_mean import weighted_mean
 from fovea.seeding import Draws, Stream, seeded
 
 # All orders of three windows; row 0 is the true one.
@@ -97,10 +98,3 @@ def order_loss(logits: Tensor, shuffled: Tensor, weight: Tensor | None = None) -
 def accuracy(logits: Tensor, shuffled: Tensor, weight: Tensor | None = None) -> Tensor:
     """The share of samples whose logit (B,) has the right sign."""
     return weighted_mean(((logits > 0) == shuffled.bool()).float(), weight)
-
-
-def weighted_mean(values: Tensor, weight: Tensor | None) -> Tensor:
-    """The mean of values (B,) where weight (B,) is 1; 0 where it is 0 everywhere."""
-    if weight is None:
-        return values.mean()
-    return (values * weight).sum() / weight.sum().clamp(min=1)

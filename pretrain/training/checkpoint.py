@@ -19,6 +19,9 @@ from fovea.files import replacing, sha256, write_text
 
 log = logging.getLogger("fovea")
 
+NAME = "step-{step:09d}"
+KEPT = 2  # newest checkpoints of a run
+
 
 class VerifiedCheckpointIO(TorchCheckpointIO):
     """Write beside the target, sync, rename, then write the hash; load only what plain data is."""
@@ -35,13 +38,20 @@ class VerifiedCheckpointIO(TorchCheckpointIO):
         write_text(_sums(path), f"{digest}  {Path(path).name}\n")
 
     def load_checkpoint(self, path, map_location=None, weights_only=None) -> dict[str, Any]:
-        # Mapped, not read: a replay lies beside the weights and may be larger than memory.
-        return torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+        return read(path)
 
     def remove_checkpoint(self, path) -> None:
         # The hash goes first: what is left half-removed does not verify.
         _sums(path).unlink(missing_ok=True)
         Path(path).unlink(missing_ok=True)
+
+
+def read(path: str | Path) -> dict[str, Any]:
+    """What a checkpoint holds, on the CPU.
+
+    Mapped, not read: a replay lies beside the weights and may be larger than memory.
+    """
+    return torch.load(path, map_location="cpu", weights_only=True, mmap=True)
 
 
 def newest(folder: str | Path) -> Path | None:
@@ -56,16 +66,16 @@ def newest(folder: str | Path) -> Path | None:
     return None
 
 
-def keep_newest(folder: str | Path, every: int, keep: int = 2) -> ModelCheckpoint:
-    """A callback that saves every `every` steps into `folder` and keeps the newest `keep`."""
+def keep_newest(folder: str | Path, every: int) -> ModelCheckpoint:
+    """A callback that saves every `every` steps into `folder` and keeps the newest."""
     return ModelCheckpoint(
         dirpath=folder,
-        filename="step-{step:09d}",
+        filename=NAME,
         auto_insert_metric_name=False,
         every_n_train_steps=every,
         monitor="step",
         mode="max",
-        save_top_k=keep,
+        save_top_k=KEPT,
         enable_version_counter=False,
     )
 
@@ -93,7 +103,7 @@ def _matches(path: Path) -> bool:
     return _sums(path).read_text().split()[:1] == [sha256(path)]
 
 
-def remove_older(folder: str | Path, keep: int = 2) -> None:
+def remove_older(folder: str | Path, keep: int = KEPT) -> None:
     """Remove all checkpoints of a run but the newest `keep`."""
     for path in sorted(Path(folder).glob("step-*.ckpt"))[:-keep]:
         VerifiedCheckpointIO().remove_checkpoint(path)

@@ -23,6 +23,7 @@ from fovea.files import exclusive, write_text
 from fovea.lazy import import_all
 from fovea.old_names import is_old
 from fovea.pretrain.training.checkpoint import (
+    NAME,
     VerifiedCheckpointIO,
     keep_newest,
     newest,
@@ -113,8 +114,8 @@ class FitCLI(LightningCLI):
         raise NotImplementedError
 
     def facts(self) -> dict:
-        """More for run.json, such as the hashes of the data."""
-        return {}
+        """More for run.json: how far it goes, and such as the hashes of the data."""
+        raise NotImplementedError
 
     def run_logger(self) -> RunLogger:
         """What writes metrics.csv."""
@@ -203,8 +204,12 @@ class FitCLI(LightningCLI):
 
     @cached_property
     def last(self) -> Path | None:
-        """The run's newest checkpoint that verifies; found once, as a replay is long to hash."""
-        return newest(self.folder / "checkpoints")
+        """The run's newest checkpoint that verifies; found once, as a replay is long to hash.
+
+        None where it holds the weights of an end alone, as the games of a sequence do.
+        """
+        path = newest(self.folder / "checkpoints")
+        return path if path and path.stem.removeprefix("step-").isdecimal() else None
 
     @property
     def checkpoint(self) -> Path | None:
@@ -279,7 +284,7 @@ class FitCLI(LightningCLI):
             loggers=[type(logger).__name__ for logger in self.loggers],
             init_from=self.config.init_from,
             seed=self.config.seed_everything,
-            **{"steps": self.trainer.max_steps} | self.facts(),
+            **self.facts(),
         )
         self.history[-1].setdefault("command", self.run.record.command)
         self.run.update(history=self.history)
@@ -307,7 +312,7 @@ class FitCLI(LightningCLI):
         folder = self.folder / "checkpoints"
         step = self.trainer.global_step
         if step % self.config.checkpoint_every or not self.trainer.checkpoint_callbacks:
-            self.trainer.save_checkpoint(folder / f"step-{step:09d}.ckpt")
+            self.trainer.save_checkpoint(folder / f"{NAME.format(step=step)}.ckpt")
         if self.first:
             remove_older(folder)
 

@@ -6,7 +6,6 @@ import inspect
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from dataclasses import is_dataclass
-from difflib import get_close_matches
 from typing import get_args, get_type_hints
 
 from jsonargparse import ArgumentError
@@ -15,7 +14,7 @@ from lightning.pytorch.loggers import Logger
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
 from torch.nn import Module
 
-from fovea.command import UserError
+from fovea.command import UserError, nearest
 
 FAULTS = (ArgumentError, ValueError, MisconfigurationException, ModuleNotFoundError)
 """What parsing and building raise where a config is wrong, among others."""
@@ -65,9 +64,8 @@ def _unknown(what: str, name: str, known: Iterable[str]) -> UserError:
         return UserError(
             f"{what} {name!r} does not belong there: --print_config shows where it stands"
         )
-    close = get_close_matches(name.rpartition(".")[2], known, n=many)
-    meant = f"did you mean {' or '.join(map(repr, close))}?" if close else "see --help"
-    return UserError(f"unknown {what} {name!r}: {meant}")
+    near = nearest(name.rpartition(".")[2], known, many, otherwise=": see --help")
+    return UserError(f"unknown {what} {name!r}{near}")
 
 
 def _causes(fault: BaseException | None) -> Iterator[BaseException]:

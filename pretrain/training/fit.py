@@ -32,10 +32,14 @@ class PretrainCLI(FitCLI):
         return f"{type(self.model).__name__} on {', '.join(self.datamodule.frames.games)}"
 
     def facts(self) -> dict:
-        return {"data": self.datamodule.frames.data, "batch": self.datamodule.batch_size}
+        return {
+            "data": self.datamodule.frames.data,
+            "batch": self.datamodule.batch_size,
+            "steps": self.trainer.max_steps,
+        }
 
     def own_callbacks(self) -> list[Callback]:
-        progress = Progress(self.folder.name, "samples", self.datamodule.batch_size)
+        progress = Progress(self.folder.name, self.datamodule.batch_size)
         return [CollapseMonitor(), progress]
 
     def add_arguments_to_parser(self, parser) -> None:

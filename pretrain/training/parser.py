@@ -55,7 +55,8 @@ class FitParser(LightningArgumentParser):
         for logger in loggers if isinstance(loggers, list) else [loggers]:
             if isinstance(logger, Namespace):
                 settings = inspect.signature(imported(logger.class_path)).parameters
-                needed = "save_dir" in settings and settings["save_dir"].default is inspect._empty
+                save_dir = settings.get("save_dir")
+                needed = save_dir and save_dir.default is inspect.Parameter.empty
                 if needed and logger.get("init_args.save_dir") is None:
                     logger["init_args.save_dir"] = namespace.get("run")
         super().validate(namespace, *args, **kwargs)

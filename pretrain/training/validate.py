@@ -5,14 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 from tempfile import NamedTemporaryFile
 
-import torch
 import yaml
 from lightning import Trainer
 from lightning.pytorch.cli import LightningCLI
 
 from fovea.command import UserError, parser
 from fovea.old_names import read_config
-from fovea.pretrain.training.checkpoint import VerifiedCheckpointIO, verified
+from fovea.pretrain.training.checkpoint import VerifiedCheckpointIO, read, verified
 from fovea.pretrain.training.fit import PretrainCLI
 from fovea.runs import read_run
 
@@ -54,11 +53,11 @@ def validate(args: list[str]) -> None:
         file.flush()
         where = ["--run", str(known.run), "--ckpt_path", known.ckpt_path or "last"]
         cli = ValidateCLI(["-c", file.name, *settings, *where])
-    step = torch.load(cli.given, map_location="cpu", weights_only=True, mmap=True)["global_step"]
+    step = read(cli.given)["global_step"]
     record = read_run(known.run)
     history = record.history if record else []
-    schedule = history[-1]["schedule"] if history else cli.trainer.max_steps
-    cli.model.progress = (min(step, schedule) - 1) / schedule  # as it was at that step
+    cli.model.schedule_steps = history[-1]["schedule"] if history else cli.trainer.max_steps
+    cli.model.progress = cli.model.share(step - 1)  # as it was at that step
     (numbers,) = cli.trainer.validate(
         cli.model, datamodule=cli.datamodule, ckpt_path=cli.given, verbose=False
     )
