@@ -180,7 +180,7 @@ def play_episodes(
     returns: list[list[float]] = [[] for _ in quota]
     lengths: list[list[int]] = [[] for _ in quota]
     film_to = [] if film_to is None else film_to
-    score, screens = 0.0, envs.reset()
+    score, screens = 0.0, envs.screens
     with bar(title, "steps", None) as shown:
         while any(len(ended) < asked for ended, asked in zip(returns, quota, strict=True)):
             if not returns[0] and len(film_to) < film_steps:

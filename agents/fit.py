@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from copy import copy
 from pathlib import Path
 
 from lightning import Callback
@@ -87,10 +88,9 @@ class AgentCLI(FitCLI):
         super().before_instantiate_classes()
 
     def updates(self, length: int) -> int:
-        task = self.datamodule
-        asked, task.total_steps = task.total_steps, length
+        task = copy(self.datamodule)
+        task.total_steps = length
         task.attach(self.model)
-        task.total_steps = asked
         return task.experience.updates
 
     def instantiate_trainer(self, **kwargs):

@@ -5,14 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 from typing import NamedTuple
 
-import torch
 from jsonargparse import ArgumentParser, Namespace
+from torch import Tensor
 
 from fovea.agents.algorithms.base import Agent, check_weights
 from fovea.agents.task import AtariTask
 from fovea.command import UserError
 from fovea.old_names import is_old, read_config, renamed_checkpoint
-from fovea.pretrain.training.checkpoint import newest
+from fovea.pretrain.training.checkpoint import newest, read
 from fovea.pretrain.training.config_errors import FAULTS, explain
 
 
@@ -34,8 +34,7 @@ def load_agent(run: str | Path) -> LoadedAgent:
     run = Path(run)
     checkpoint, state = _read(run)
     agent, task = build(read_config(run))
-    check_weights(agent, state["state_dict"])
-    agent.load_state_dict(state["state_dict"])
+    _give(agent, state["state_dict"])
     return LoadedAgent(agent.eval(), task, checkpoint, state["AtariTask"]["played"])
 
 
@@ -45,8 +44,12 @@ def init_from(agent: Agent, run: Path) -> None:
     Raises UserError where `run` holds no agent, no checkpoint, or one of other weights.
     """
     _, state = _read(run)
-    check_weights(agent, state["state_dict"])
-    agent.load_state_dict(state["state_dict"])
+    _give(agent, state["state_dict"])
+
+
+def _give(agent: Agent, weights: dict[str, Tensor]) -> None:
+    check_weights(agent, weights)
+    agent.load_state_dict(weights)
 
 
 def _read(run: Path) -> tuple[Path, dict]:
@@ -56,8 +59,7 @@ def _read(run: Path) -> tuple[Path, dict]:
     checkpoint = newest(run / "checkpoints")
     if not checkpoint:
         raise UserError(f"{run} holds no checkpoint yet: train on with fovea agents fit")
-    # Mapped, not read: a replay lies beside the weights and may be larger than memory.
-    state = torch.load(checkpoint, map_location="cpu", weights_only=True, mmap=True)
+    state = read(checkpoint)
     return checkpoint, renamed_checkpoint(state) if is_old(run) else state
 
 

@@ -9,14 +9,13 @@ import lightning
 from jsonargparse.typing import ClosedUnitInterval, NonNegativeInt, PositiveInt
 
 from fovea.agents.experience.base import Experience
+from fovea.atari.emulator import SCREEN
 from fovea.atari.env import Envs
 from fovea.atari.games import find
 from fovea.command import UserError
 
 if TYPE_CHECKING:
     from fovea.agents.algorithms.base import Agent
-
-SCREEN = (84, 84)
 
 
 class EnvSettings(NamedTuple):

@@ -119,8 +119,9 @@ class Envs:
         self._lengths = np.zeros(self.num_envs, np.int64)
         return self._screens
 
-    def reset(self) -> np.ndarray:
-        """The screens to act on now: (N, stack, 84, 84) uint8."""
+    @property
+    def screens(self) -> np.ndarray:
+        """What to act on now: (N, stack, 84, 84) uint8."""
         return self._screens
 
     def step(self, actions: np.ndarray) -> Step:
@@ -155,6 +156,3 @@ class Envs:
             lengths=lengths,
             ended=ended,
         )
-
-    def close(self) -> None:
-        self._games.close()

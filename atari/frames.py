@@ -16,7 +16,7 @@ from torch.nn.functional import pad
 
 from fovea.atari.emulator import SCREEN
 from fovea.atari.games import find
-from fovea.atari.recordings import SCREEN_BYTES
+from fovea.atari.recordings import RAM_BYTES, SCREEN_BYTES
 from fovea.atari.shards import Shards
 from fovea.command import UserError
 
@@ -71,7 +71,7 @@ class Frames:
         episode = torch.empty(len(rows), dtype=torch.int64)
         game = torch.empty(len(rows), dtype=torch.int64)
         labels = {
-            name: torch.empty((len(rows), 128) if name == "ram" else len(rows), dtype=dtype)
+            name: torch.empty((len(rows), RAM_BYTES) if name == "ram" else len(rows), dtype=dtype)
             for name, dtype in LABELS.items()
         }
         for part in shards.read(rows):

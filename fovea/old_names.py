@@ -17,6 +17,12 @@ import yaml
 from fovea.command import UserError
 from fovea.runs import read_run
 
+OLD = (
+    "was begun by version 0.1, whose random draws were others, so that it cannot go on: end it "
+    "with that version, or begin another --run"
+)
+"""What is said of a run that would go on, after its folder."""
+
 ROOMS = ("pretrain", "agents")
 """Whose classes a config names; 0.1 had them at the top: pretrain.vicreg.VICReg."""
 

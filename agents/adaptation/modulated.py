@@ -13,7 +13,7 @@ from fovea.seeding import Stream, seeded
 
 
 class Modulator(nn.Module):
-    """Changes the outputs of a layer, in one of several ways for each sample of a batch.
+    """Changes the outputs of a layer, by one of its entries for each sample of a batch.
 
     It is a forward hook of the layer: the encoder's weights keep their names, whatever reads the
     layer's outputs reads the changed ones, and in a deep copy of both the copy is hooked.
@@ -22,8 +22,8 @@ class Modulator(nn.Module):
         layer: a module from tokens (B, T, D) to tokens.
 
     Attributes:
-        entry: which of its ways each sample uses: (B,) int64, or one for all samples; None leaves
-            the layer as it is.
+        entry: which of its entries each sample uses: (B,) int64, or one for all; None leaves the
+            layer as it is.
     """
 
     def __init__(self, layer: nn.Module):

@@ -41,7 +41,6 @@ class ActorCriticAgent(Agent):
             features=features,
             token_projection_dim=token_projection_dim,
             feature_norm_samples=feature_norm_samples,
-            hidden=hidden,
             lr=lr,
             adam_eps=adam_eps,
             anneal_lr=anneal_lr,
@@ -51,10 +50,10 @@ class ActorCriticAgent(Agent):
         with seeded(Stream.AGENT_HEAD, self.seed):
             make_heads, width = self.extractor.make_heads, self.extractor.width
             self.hidden_layer = make_heads(
-                lambda: orthogonal(nn.Linear(width, self.hidden), 2**0.5), keep_head_index=True
+                lambda: orthogonal(nn.Linear(width, hidden), 2**0.5), keep_head_index=True
             )
-            self.policy = make_heads(lambda: orthogonal(nn.Linear(self.hidden, self.actions), 0.01))
-            self.value = make_heads(lambda: orthogonal(nn.Linear(self.hidden, 1), 1.0))
+            self.policy = make_heads(lambda: orthogonal(nn.Linear(hidden, self.actions), 0.01))
+            self.value = make_heads(lambda: orthogonal(nn.Linear(hidden, 1), 1.0))
 
     def policy_and_value(self, obs: Tensor) -> tuple[Tensor, Tensor]:
         """Log-probabilities (B, actions) and values (B,) of observations."""

@@ -54,7 +54,6 @@ class Agent(lightning.LightningModule, ABC):
         feature_norm_samples: screens that the features' mean and standard deviations are taken from
             before training (see `networks.feature_norm`): of random play, of the recordings that it
             learns from, or of all games of a sequence; 0 leaves features as they are.
-        hidden: units of the hidden layer between features and outputs.
         lr: Adam's learning rate of the heads; the encoder's is scaled by its `lr_scale`.
         adam_eps: Adam's epsilon.
         anneal_lr: whether learning rates fall linearly to 0 over the run.
@@ -76,7 +75,6 @@ class Agent(lightning.LightningModule, ABC):
         features: FeatureKind = "cls_and_mean",
         token_projection_dim: int = 16,
         feature_norm_samples: NonNegativeInt = 0,
-        hidden: int = 512,
         lr: float = 2.5e-4,
         adam_eps: float = 1e-5,
         anneal_lr: bool = False,
@@ -85,7 +83,7 @@ class Agent(lightning.LightningModule, ABC):
         super().__init__()
         encoder.reset_parameters(seed)
         self.extractor = FeatureExtractor(encoder, features, token_projection_dim, seed)
-        self.actions, self.hidden, self.seed = actions, hidden, seed
+        self.actions, self.seed = actions, seed
         self.feature_norm_samples = feature_norm_samples
         self.lr, self.adam_eps, self.anneal_lr = lr, adam_eps, anneal_lr
         self.notes: dict[str, Tensor | float] = {}

@@ -10,6 +10,7 @@ from fovea.agents.adaptation.base import Adapted
 from fovea.agents.algorithms.q_learning import QAgent
 from fovea.agents.experience.base import Task
 from fovea.agents.experience.off_policy import OffPolicy
+from fovea.agents.experience.priorities import annealed
 from fovea.agents.experience.replay import Transitions
 from fovea.agents.networks.feature_extractor import FeatureKind
 from fovea.agents.networks.value_heads import ValueHeadKind
@@ -135,8 +136,7 @@ class DQN(QAgent):
     def schedules(self, step: int, steps: int) -> dict[str, float]:
         values = super().schedules(step, steps)
         if self.per_alpha:
-            share = min(1, step / steps)
-            values["per_beta"] = self.per_beta + (1 - self.per_beta) * share
+            values["per_beta"] = annealed(self.per_beta, step, steps)
         return values
 
     def epsilon(self, step: int, envs: int = 1) -> Tensor:

@@ -59,7 +59,6 @@ class QAgent(Agent):
             features=features,
             token_projection_dim=token_projection_dim,
             feature_norm_samples=feature_norm_samples,
-            hidden=hidden,
             lr=lr,
             adam_eps=adam_eps,
             anneal_lr=anneal_lr,
@@ -80,7 +79,7 @@ class QAgent(Agent):
             self.head = self.extractor.make_heads(
                 lambda: head(
                     self.extractor.width,
-                    self.hidden,
+                    hidden,
                     self.actions,
                     self.value_head.outputs,
                     dueling=dueling,

@@ -85,8 +85,8 @@ class Scores:
     def _evaluate(self, parts: Source, game: str, ends: list[Path]) -> tuple[list, list]:
         new = self._new  # before anything is loaded into the agent
         agent, task = self.sequence.agents[self.method], self.sequence.tasks[game]
-        states = [new if part is None else weights(ends[part]) for part in parts]
-        agent.load_state_dict(joined(agent, *states))
+        held = {part: new if part is None else weights(ends[part]) for part in set(parts)}
+        agent.load_state_dict(joined(agent, held[parts.extractor], held[parts.heads]))
         agent.eval().to(device())
         count = min(self.sequence.evaluation_envs, self.sequence.episodes)
         return play_episodes(

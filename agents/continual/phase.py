@@ -14,7 +14,7 @@ from fovea.agents.algorithms.base import Agent
 from fovea.agents.experience.base import Experience
 from fovea.agents.fit import AgentCLI
 from fovea.agents.task import AtariTask
-from fovea.pretrain.training.checkpoint import VerifiedCheckpointIO, newest
+from fovea.pretrain.training.checkpoint import VerifiedCheckpointIO, newest, read, remove_older
 from fovea.runs import RunWriter
 
 END = ".end.ckpt"  # sorts after the checkpoint of the same step
@@ -22,13 +22,16 @@ END = ".end.ckpt"  # sorts after the checkpoint of the same step
 
 def ended(folder: Path) -> Path | None:
     """The checkpoint of an agent that has ended this game, or None."""
-    path = newest(folder / "checkpoints")
+    checkpoints = folder / "checkpoints"
+    if not any(checkpoints.glob(f"*{END}")):  # by name first: a replay is long to hash
+        return None
+    path = newest(checkpoints)
     return path if path and path.name.endswith(END) else None
 
 
 def weights(end: Path) -> dict[str, Tensor]:
     """The agent's state at the end of a game."""
-    return torch.load(end, map_location="cpu", weights_only=True)["state_dict"]
+    return read(end)["state_dict"]
 
 
 def train(
@@ -51,12 +54,10 @@ def train(
         _learn(settings, folder, begin, norm_tasks)
         gc.collect()  # the next game's replay may not fit beside this one's
     end = ended(folder)
-    for path in end.parent.glob("step-*"):
-        if not path.name.startswith(end.name):
-            path.unlink()
+    remove_older(end.parent, keep=1)
     run = RunWriter(folder, "agent", "")
     if run.record.state != "done":
-        played = torch.load(end, weights_only=True, mmap=True)["AtariTask"]["played"]
+        played = read(end)["AtariTask"]["played"]
         run.update(state="done", step=played)
     return end
 

@@ -15,11 +15,12 @@ from fovea.agents.algorithms.base import Agent
 from fovea.agents.continual.evaluation import Scores, joined
 from fovea.agents.continual.phase import ended, train, weights
 from fovea.agents.continual.sequence import Method, ParsedMethod, TaskSequence
-from fovea.agents.continual.tables import NUMBERS, phase, tables
+from fovea.agents.continual.tables import NUMBERS, tables
 from fovea.agents.task import AtariTask
 from fovea.command import UserError
 from fovea.files import exclusive, write_text
 from fovea.lazy import import_all
+from fovea.old_names import OLD, is_old
 from fovea.pretrain.training.config_errors import FAULTS, explain
 from fovea.pretrain.training.growth import changes
 from fovea.pretrain.training.parser import NamedConfig
@@ -42,6 +43,8 @@ def continual(args: list[str]) -> None:
         if run.record.state == "done":
             print(f"{folder}: already done")
         else:
+            if is_old(folder):
+                raise UserError(f"{folder} {OLD}")
             write_text(folder / "config.yaml", resolved)
             total = len(sequence.methods) * len(sequence.games) * sequence.steps_per_game
             run.begin(config="config.yaml", seed=sequence.seed_everything, steps=total)
@@ -102,7 +105,7 @@ def _play(run: RunWriter, sequence: TaskSequence) -> None:
     scores = {name: Scores(run.folder, sequence, name) for name in methods}
     began, learned = time.monotonic(), 0
     for number, (name, place) in enumerate(legs):
-        folders = [phase(run.folder, sequence, name, before) for before in range(place + 1)]
+        folders = [sequence.folder(run.folder, name, before) for before in range(place + 1)]
         left = (time.monotonic() - began) / max(learned, 1) * (len(legs) - number)
         about = f", about {tqdm.format_interval(left)} left" if learned else ""
         print(
@@ -121,7 +124,8 @@ def _play(run: RunWriter, sequence: TaskSequence) -> None:
         )
         scores[name].play(place, ends)
         run.update(
-            step=(number + 1) * sequence.steps_per_game, continual=tables(run.folder, sequence)
+            step=(number + 1) * sequence.steps_per_game,
+            continual=tables(run.folder, sequence, scores),
         )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
 from typing import Any, Literal
 
 from jsonargparse.typing import PositiveInt
@@ -69,6 +70,10 @@ class TaskSequence:
     episodes: PositiveInt
     evaluation_envs: PositiveInt
     seed_everything: int = 0
+
+    def folder(self, run: Path, method: str, place: int) -> Path:
+        """The run folder of a method in the game at `place`."""
+        return run / method / f"{place + 1}-{self.games[place]}"
 
     def settings(self, method: str, game: str) -> dict[str, Any]:
         """The config of `fovea agents fit` with which a method learns a game."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +19,7 @@ from fovea.tables import Table
 NUMBERS = ("average_performance", "forgetting", "forward_transfer")
 
 
-def tables(folder: Path, sequence: TaskSequence) -> ContinualRecord:
+def tables(folder: Path, sequence: TaskSequence, scores: Mapping[str, Scores]) -> ContinualRecord:
     """Write scores.csv, summary.csv and metrics.csv; returns what run.json is to hold of them.
 
     A table of scores has a row for each game that was learned and a column for each that was then
@@ -26,7 +27,7 @@ def tables(folder: Path, sequence: TaskSequence) -> ContinualRecord:
     """
     games = [find(game) for game in sequence.games]
     low = np.array([game.random for game in games])
-    returns = {name: _returns(folder, sequence, name) for name in sequence.methods}
+    returns = {name: _returns(of) for name, of in scores.items()}
     curves = {name: _curves(folder, sequence, name) for name in sequence.methods}
     high = np.array([game.human for game in games])
     if sequence.reference:
@@ -34,14 +35,14 @@ def tables(folder: Path, sequence: TaskSequence) -> ContinualRecord:
     areas = {name: _areas(sequence, curves[name], low, high) for name in sequence.methods}
     found = {}
     for name in sequence.methods:
-        scores = metrics.normalised(returns[name], low, high)
+        normal = metrics.normalised(returns[name], low, high)
         alone = areas[sequence.reference] if sequence.reference else np.full(len(games), np.nan)
         found[name] = ContinualMethod(
             task_aware=sequence.methods[name].task_aware,
             returns=plain(returns[name]),
-            scores=plain(scores),
-            average_performance=plain(metrics.average_performance(scores)),
-            forgetting=plain(metrics.forgetting(scores)),
+            scores=plain(normal),
+            average_performance=plain(metrics.average_performance(normal)),
+            forgetting=plain(metrics.forgetting(normal)),
             forward_transfer=plain(metrics.forward_transfer(areas[name], alone)),
             areas=plain(areas[name]),
         )
@@ -57,15 +58,9 @@ def tables(folder: Path, sequence: TaskSequence) -> ContinualRecord:
     )
 
 
-def phase(folder: Path, sequence: TaskSequence, method: str, place: int) -> Path:
-    """The run folder of a method in the game at `place`."""
-    return folder / method / f"{place + 1}-{sequence.games[place]}"
-
-
-def _returns(folder: Path, sequence: TaskSequence, method: str) -> np.ndarray:
+def _returns(scores: Scores) -> np.ndarray:
     """(N, N) mean raw returns: after which game, in which game. NaN where not yet played."""
-    scores = Scores(folder, sequence, method)
-    count = range(len(sequence.games))
+    count = range(len(scores.sequence.games))
     table = np.full((len(count), len(count)), np.nan)
     for after in count:
         if scores.returns(after, after):  # else only of an agent that has not learned it
@@ -75,7 +70,7 @@ def _returns(folder: Path, sequence: TaskSequence, method: str) -> np.ndarray:
 
 def _curves(folder: Path, sequence: TaskSequence, method: str) -> list[Curve]:
     """For each game: at which of its steps episodes ended, and their raw returns."""
-    folders = [phase(folder, sequence, method, place) for place in range(len(sequence.games))]
+    folders = [sequence.folder(folder, method, place) for place in range(len(sequence.games))]
     return [read_metrics(own / "metrics.csv").get(RETURN, NOTHING) for own in folders]
 
 

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from fovea.agents.experience.base import Actor, Experience, Task
-from fovea.agents.experience.priorities import Priorities
+from fovea.agents.experience.priorities import Priorities, annealed
 from fovea.agents.experience.replay import Replay, Transitions
 from fovea.command import UserError
 from fovea.seeding import Stream, keyed
@@ -59,7 +59,7 @@ class OffPolicy(Experience):
                 "learning_starts and an update: play longer, or start to learn earlier"
             )
         self.updates = int((task.total_steps - learning_starts) / train_freq)
-        seen = agent.observe(torch.from_numpy(self.envs.reset()[:1]).to(agent.device))[0].cpu()
+        seen = self.observe(self.envs.screens[:1])[0]
         row, stack = (seen, 0) if agent.stores_features else (seen[-1], task.stack)
         folder = task.folder if on_disk else None
         self.replay = Replay(buffer_size, self.envs.num_envs, row, stack, folder)
@@ -77,8 +77,7 @@ class OffPolicy(Experience):
         generator = keyed("cpu", Stream.BATCHES, self.task.seed, update)
         if not self.priorities:
             return self.replay.sample(self.batch_size, self.n_step, self.gamma, generator)
-        share = min(1, update / (self.agent.schedule_steps or self.updates))
-        beta = self.per_beta + (1 - self.per_beta) * share
+        beta = annealed(self.per_beta, update, self.agent.schedule_steps or self.updates)
         *self.sampled, weight = self.priorities.sample(self.batch_size, beta, generator)
         transitions = self.replay.transitions(*self.sampled, self.n_step, self.gamma)
         return transitions._replace(weight=weight)

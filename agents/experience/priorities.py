@@ -11,6 +11,11 @@ from fovea.agents.experience.replay import Replay
 EPSILON = 1e-6  # is added to every error, so that every transition can be sampled again
 
 
+def annealed(beta: float, update: int, updates: int) -> float:
+    """The exponent of the importance weights at an update: from `beta` to 1 at the last."""
+    return beta + (1 - beta) * min(1, update / updates)
+
+
 class Priorities:
     """Samples from a replay in proportion to error^alpha (Schaul et al. 2016, arXiv 1511.05952).
 
@@ -19,7 +24,7 @@ class Priorities:
     Args:
         replay: what is sampled from; call `appended` after every row that is appended to it.
         steps: of a transition (see `Replay.transitions`).
-        alpha: exponent; 0 samples uniformly.
+        alpha: exponent, above 0.
     """
 
     def __init__(self, replay: Replay, steps: int, alpha: float):

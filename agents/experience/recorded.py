@@ -76,9 +76,8 @@ class Recorded(Experience):
     def memory(self) -> tuple[Replay, Tensor]:
         """The recordings as a replay of one environment, and the return-to-go of each step."""
         frames = Frames.read(self.shards)
-        last = torch.ones_like(frames.episode, dtype=torch.bool)
-        last[:-1] = frames.episode[1:] != frames.episode[:-1]
-        terminal, reward = frames.labels["terminal"], frames.labels["reward"]
+        terminal, truncated = frames.labels["terminal"], frames.labels["truncated"]
+        last, reward = terminal | truncated, frames.labels["reward"]
         if self.task.life_loss_terminal:
             lives = frames.labels["lives"]
             lost = (lives[1:] < lives[:-1]) & (lives[1:] > 0) & ~last[:-1]
@@ -91,7 +90,7 @@ class Recorded(Experience):
             "action": self.actions[frames.labels["action"]],
             "reward": reward,
             "terminal": terminal,
-            "truncated": last & ~terminal,
+            "truncated": truncated,
             "episode_start": last.roll(1),
         }
         replay = Replay(0, 1, frames.screens[0], self.task.stack)

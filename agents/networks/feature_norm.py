@@ -9,9 +9,9 @@ MIN_STD = 0.1  # as a share of the mean std: features that hardly vary are not b
 
 
 class FeatureNorm(nn.Module):
-    """Centres features and divides them by their standard deviations in random play.
+    """Centres features and divides them by their standard deviations over given screens.
 
-    Features of an encoder differ little between moments of one game: those of a recipe encoder in
+    Features of an encoder differ little between moments of one game: those of a pretrained one in
     Pong have a mean of about 0.9 and a standard deviation of 0.005, so that heads would start from
     nearly constant inputs. RND (Burda et al. 2018, 1810.12894) likewise scales its observations
     once, by random play.

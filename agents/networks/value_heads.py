@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import partial
 from typing import Literal, NamedTuple
 
 import torch
@@ -104,7 +103,7 @@ class HLGauss(nn.Module):
 VALUE_HEADS: dict[ValueHeadKind, Callable[[float, float, int], nn.Module]] = {
     "regression": lambda low, high, bins: Regression(),
     "c51": C51,
-    "hl_gauss": partial(HLGauss, sigma=0.75),
+    "hl_gauss": HLGauss,
 }
 
 

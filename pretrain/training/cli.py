@@ -21,7 +21,7 @@ from torch.optim.lr_scheduler import LambdaLR
 from fovea.command import UserError
 from fovea.files import exclusive, write_text
 from fovea.lazy import import_all
-from fovea.old_names import is_old
+from fovea.old_names import OLD, is_old
 from fovea.pretrain.training.checkpoint import (
     NAME,
     VerifiedCheckpointIO,
@@ -37,11 +37,6 @@ from fovea.pretrain.training.monitor import Collapsed
 from fovea.pretrain.training.parser import FitParser, NamedConfig
 from fovea.runs import RunWriter, read_run
 from fovea.schema import RunRecord
-
-OLD = (
-    "was begun by version 0.1, whose random draws were others, so that it cannot go on: end it "
-    "with that version, or begin another --run (--init_from gives it old weights)"
-)
 
 say = rank_zero_only(print)
 
@@ -197,7 +192,7 @@ class FitCLI(LightningCLI):
                 f"{last.name}; to go on from an older one give another --run"
             )
         if is_old(origin):
-            raise UserError(f"ckpt_path {given} {OLD}")
+            raise UserError(f"ckpt_path {given} {OLD} (--init_from gives it old weights)")
         fix = "give the settings that the checkpoint was made with"
         changes(origin, self.resolved, self.parser, self.length, "init_from", fix=fix)
         return given
@@ -270,7 +265,7 @@ class FitCLI(LightningCLI):
             say(f"{self.folder}: already done ({self.run.record.step:,} steps)")
             return False
         if is_old(self.folder):
-            raise UserError(f"{self.folder} {OLD}")
+            raise UserError(f"{self.folder} {OLD} (--init_from gives it old weights)")
         checkpoint = self.checkpoint
         if checkpoint:
             name = checkpoint if checkpoint == self.given else checkpoint.name

@@ -49,7 +49,7 @@ def test_the_example_of_an_agent_is_one() -> None:
     task = AtariTask("pong", num_envs=2, total_steps=2000)
     mine = names["Mine"](encoder=Frozen(build(Shape(patch=42))), actions=task.action_count)
     task.attach(mine)
-    seen = mine.observe(torch.from_numpy(task.envs.reset()))
+    seen = mine.observe(torch.from_numpy(task.envs.screens))
     action = mine.act(seen, torch.Generator(), step=0)
     assert task.envs.step(action.numpy()).reward.shape == (2,)
     batch = Transitions(seen, action, torch.ones(2), torch.ones(2), seen)

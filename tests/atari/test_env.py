@@ -62,7 +62,7 @@ def test_agents_see_what_gymnasiums_wrappers_show(game, steps, settings):
     envs = Envs(game, 2, seed=0, noop_max=1, **({"sticky": 0} | settings))
     theirs = [gymnasium_env(game, **settings) for _ in range(2)]
     first = np.stack([env.reset()[0] for env in theirs])
-    np.testing.assert_array_equal(envs.reset(), first)
+    np.testing.assert_array_equal(envs.screens, first)
     returns = np.zeros(2)
     ended = 0
     for chosen in actions(envs, steps):
@@ -85,7 +85,7 @@ def test_agents_see_what_gymnasiums_wrappers_show(game, steps, settings):
 @pytest.mark.slow
 def test_an_episode_starts_with_fewer_than_noop_max_idle_frames():
     """Of Freeway's frames, whose cars always move, each env shows one of the first three."""
-    shown = Envs("freeway", 6, seed=0, sticky=0, noop_max=3, stack=1).reset()
+    shown = Envs("freeway", 6, seed=0, sticky=0, noop_max=3, stack=1).screens
     frames = [gymnasium_env("freeway", stack=1, noops=noops).reset()[0] for noops in range(3)]
     idle = [[np.array_equal(screens, frame) for frame in frames].index(True) for screens in shown]
     assert set(idle) == {0, 1, 2}
@@ -95,7 +95,7 @@ def test_the_button_is_pressed_first_only_if_asked():
     # Breakout's ball waits for the button.
     for asked in (False, True):
         envs = Envs("breakout", 1, seed=0, sticky=0.0, noop_max=0, fire_reset=asked)
-        start = envs.reset().copy()
+        start = envs.screens.copy()
         moved = any((envs.step(np.zeros(1)).screens[0, -1] != start[0, -1]).any() for _ in range(8))
         assert moved == asked
 
@@ -199,7 +199,7 @@ def test_what_happens_is_a_function_of_the_seed_and_the_actions():
     assert not np.array_equal(once[-1].screens[0], once[-1].screens[1])
     other = Envs("breakout", 2, seed=6, sticky=0.25, num_threads=1)
     assert not np.array_equal(play(other, 60)[-1].screens, once[-1].screens)
-    np.testing.assert_array_equal(other.restart(5), other.reset())
+    np.testing.assert_array_equal(other.restart(5), other.screens)
     again = play(other, 60)
     for step, same in zip(once, again, strict=True):
         np.testing.assert_array_equal(step.screens, same.screens)
