@@ -17,7 +17,7 @@ import yaml
 from tqdm import tqdm
 
 from fovea import command
-from fovea.analysis.study_kinds import KINDS, Command, Study
+from fovea.analysis.study_kinds import KINDS, Command, EncoderStudy, Study
 from fovea.command import ACCELERATORS, UserError, nearest, positive
 from fovea.configs import locate, shipped
 from fovea.files import write_text
@@ -95,8 +95,8 @@ def read(path: Path) -> Study:
         raise UserError(f"the study {path} is no YAML: {' '.join(str(fault).split())}") from None
     kind = content.pop("kind", None)
     if kind not in KINDS:
-        known = " or ".join(f"`kind: {name}`" for name in KINDS)
-        raise UserError(f"the study {path} is of kind {kind!r}: write {known} into it")
+        kinds = " or ".join(f"`kind: {name}`" for name in KINDS)
+        raise UserError(f"the study {path} is of kind {kind!r}: write {kinds} into it")
     known = {field.name for field in fields(KINDS[kind])}
     for key in sorted(known ^ content.keys()):
         what = "lacks" if key in known else "has an unknown key"
@@ -106,7 +106,7 @@ def read(path: Path) -> Study:
 
 
 def _with_samples(study: Study, samples: int) -> Study:
-    if not hasattr(study, "samples"):
+    if not isinstance(study, EncoderStudy):
         raise UserError(
             f"--samples {samples} is of encoders and this is a study of agents: leave it out, "
             "and set steps in the file"
@@ -181,16 +181,17 @@ def is_done(words: list[str]) -> bool:
     evaluation = record.evaluation
     if evaluation and evaluation.command == typed:
         return evaluation.trained == record.step
-    written = os.path.getmtime(folder / "run.json")
+    written = (folder / "run.json").stat().st_mtime
     given = [word.partition("=")[2] or word.strip("[]") for word in words[3:]]
-    paths = [path for word in given if word != str(folder) for path in (word, *_recorded(word))]
-    changed = [os.path.getmtime(path) > written for path in paths if os.path.exists(path)]
+    named = [Path(word) for word in given if word != str(folder)]
+    paths = [path for name in named for path in (name, *_recorded(name))]
+    changed = [path.stat().st_mtime > written for path in paths if path.exists()]
     return record.command == typed and not any(changed)
 
 
-def _recorded(folder: str) -> Iterator[Path]:
+def _recorded(folder: Path) -> Iterator[Path]:
     """The shards of a folder of recordings; collecting them once more leaves them as they are."""
-    return Path(folder).glob("*/*.parquet")
+    return folder.glob("*/*.parquet")
 
 
 def _chosen(what: str, asked: list | None, known: list) -> list:

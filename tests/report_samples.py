@@ -1,8 +1,10 @@
-"""Run folders of realistic size, written by what writes the real ones."""
+"""Run folders of realistic size, written by what writes the real ones, and pages as read."""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable
+from html.parser import HTMLParser
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
 
@@ -10,6 +12,7 @@ import cv2
 import numpy as np
 
 from fovea import metrics
+from fovea.analysis import report
 from fovea.files import write_text
 from fovea.probes import attention as attention_probe
 from fovea.probes import collapse as collapse_probe
@@ -242,3 +245,31 @@ def film(path: Path, shown: np.ndarray) -> None:
     for screen in shown:
         writer.write(cv2.cvtColor(cv2.resize(screen, size), cv2.COLOR_GRAY2BGR))
     writer.release()
+
+
+class Text(HTMLParser):
+    """What a reader sees, the cells of each row apart, and every attribute."""
+
+    def __init__(self, source: str):
+        super().__init__()
+        self.seen, self.tags, self.rows = [], [], []
+        self.feed(source)
+        self.text = " ".join(" ".join(self.seen).split())
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.append((tag, dict(attrs)))
+        if tag == "tr":
+            self.rows.append([])
+
+    def handle_data(self, data):
+        self.seen.append(data)
+        if self.rows and data.strip():
+            self.rows[-1].append(data)
+
+
+def page(folder: Path, out: Path) -> tuple[Text, dict]:
+    """The page of a report on `folder`, which is made in `out`, and the data of its charts."""
+    index, _ = report([folder], out)
+    script = (out / "assets" / "data.js").read_text()
+    data = json.loads(script.removeprefix("window.fovea = ").removesuffix(";\n"))
+    return Text(index.read_text()), data

@@ -7,17 +7,9 @@ from pathlib import Path
 import pytest
 
 from fovea.agents.continual.run import parsed
-from fovea.analysis.study import STUDIES, read, run
+from fovea.analysis.study import run
 from fovea.command import UserError
-from fovea.configs import locate, shipped
-
-
-@pytest.mark.parametrize("name", shipped(*STUDIES))
-def test_a_shipped_study_names_shipped_configs(name: str, tmp_path: Path, monkeypatch) -> None:
-    monkeypatch.chdir(tmp_path)
-    study = read(locate(name, *STUDIES))
-    known = shipped("fovea.agents") | shipped("fovea.pretrain")
-    assert {settings["config"] for settings in study.runs.values()} <= known.keys()
+from fovea.configs import locate
 
 
 def test_a_wrong_name_of_a_study_lists_the_near_ones(tmp_path: Path) -> None:

@@ -15,8 +15,11 @@ from fovea.lazy import import_all
 from fovea.pretrain.objectives.base import Objective
 from fovea.pretrain.training.fit import PretrainCLI
 
-FAMILIES = {Objective: ["pretrain.objectives"], Agent: ["agents.algorithms"],
-            Adapted: ["agents.adaptation"]}  # fmt: skip
+FAMILIES = {
+    Objective: "pretrain.objectives",
+    Agent: "agents.algorithms",
+    Adapted: "agents.adaptation",
+}
 ROOMS = {"pretrain": PretrainCLI, "agents": AgentCLI}
 
 
@@ -73,8 +76,7 @@ def test_every_setting_of_a_command_has_a_help_text(room: str) -> None:
 
 @pytest.mark.parametrize("base", FAMILIES, ids=lambda kind: kind.__name__)
 def test_every_setting_of_a_class_has_a_help_text(base: type) -> None:
-    for package in FAMILIES[base]:
-        import_all(f"fovea.{package}")
+    import_all(f"fovea.{FAMILIES[base]}")
     kinds = [
         kind
         for kind in family(base)

@@ -150,6 +150,17 @@ def test_importing_fovea_imports_next_to_nothing() -> None:
     assert len(new) < 20
 
 
+@pytest.mark.parametrize("room", ROOMS)
+def test_importing_a_room_imports_nothing_heavy_and_lists_its_names(room: str) -> None:
+    heavy = HEAVY | ({"numpy"} if room in ("probes", "analysis") else set())
+    run(
+        f"import sys, pathlib, fovea.{room} as room\n"
+        "from fovea.lazy import public\n"
+        "assert public(pathlib.Path(room.__file__)).keys() <= {*dir(room)}\n"
+        f"assert not {heavy!r} & {{*sys.modules}}, {heavy!r} & {{*sys.modules}}\n"
+    )
+
+
 @pytest.mark.parametrize(
     "command",
     ["", "atari", "atari collect", "atari ls", "atari doctor", "pretrain", "hub", "hub ls",

@@ -96,8 +96,14 @@ def test_the_way_goes_through_as_it_is_written(tmp_path: Path) -> None:
 
 
 def test_nothing_was_left_to_fill_in() -> None:
-    pages = [ROOT / "README.md", *(ROOT / "docs").rglob("*.md")]
-    assert not [page.name for page in pages if re.search(r"@@|TODO|TBD|XXX", page.read_text())]
+    pages = [*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")]
+    left = re.compile(r"@@|\b(TODO|TBD|XXX)\b")
+    assert not [
+        f"{page.relative_to(ROOT)}: {line}"
+        for page in pages
+        for line in page.read_text(encoding="utf-8").splitlines()
+        if left.search(line)
+    ]
 
 
 def test_the_quickstart_chains_the_commands_of_the_readme() -> None:

@@ -53,6 +53,7 @@ def validate(args: list[str]) -> None:
         file.flush()
         where = ["--run", str(known.run), "--ckpt_path", known.ckpt_path or "last"]
         cli = ValidateCLI(["-c", file.name, *settings, *where])
+    assert cli.given, "a checkpoint is asked for above"
     step = read(cli.given)["global_step"]
     record = read_run(known.run)
     history = record.history if record else []

@@ -13,6 +13,7 @@ import yaml
 
 import fovea.agents
 from fovea.agents import DQN, PPO, Agent, AtariTask, FineTuned, Frozen, evaluate, load_agent, train
+from fovea.pretrain.training.checkpoint import read
 
 CONFIGS = sorted((Path(__file__).parents[2] / "agents" / "configs").glob("*.yaml"))
 SMALL = {
@@ -109,7 +110,6 @@ def test_agents_learn_in_double_precision(
 
 @pytest.mark.slow
 def test_the_command_learns_in_double_precision(encoder: Path, tmp_path: Path, command) -> None:
-    config = next(path for path in CONFIGS if path.stem == "dqn_frozen")
     run = tmp_path / "run"
     settings = {
         "trainer.precision": "64-true", "data.total_steps": 68, "data.num_envs": 2,
@@ -118,8 +118,10 @@ def test_the_command_learns_in_double_precision(encoder: Path, tmp_path: Path, c
         "model.init_args.feature_norm_samples": 8,
     }  # fmt: skip
     flags = [word for name, value in settings.items() for word in (f"--{name}", value)]
-    assert command("fit", "-c", config, "--run", run, *flags) == 0
+    assert command("fit", "-c", "dqn_frozen", "--run", run, *flags) == 0
     loaded = load_agent(run)
+    weights = read(loaded.checkpoint)["state_dict"].values()
+    assert {w.dtype for w in weights if w.is_floating_point()} == {torch.float64}
     assert len(evaluate(loaded.agent, loaded.task, 1, max_frames=100)) == 1
 
 
@@ -157,10 +159,10 @@ def test_configs_name_public_classes(config: Path) -> None:
 
 @pytest.mark.slow
 def test_a_run_folder_names_them_as_well(encoder: Path, tmp_path: Path, command) -> None:
-    config, run = next(path for path in CONFIGS if path.stem == "ppo_lora"), tmp_path / "run"
+    run = tmp_path / "run"
     flags = ("--data.total_steps", 32, "--model.init_args.num_steps", 4,
              "--model.init_args.feature_norm_samples", 8,
              "--model.init_args.encoder.init_args.encoder", encoder)  # fmt: skip
-    assert command("fit", "-c", config, "--run", run, *flags) == 0
+    assert command("fit", "-c", "ppo_lora", "--run", run, *flags) == 0
     paths = class_paths(yaml.safe_load((run / "config.yaml").read_text()))
     assert paths == ["fovea.agents.PPO", "fovea.agents.LoRA"]

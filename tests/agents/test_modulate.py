@@ -119,7 +119,7 @@ def test_attention_is_that_of_the_changed_encoder(way: str) -> None:
     found = stirred(adapted).attention(screens())
     assert found.shape[:3] == plain.shape[:3]
     torch.testing.assert_close(found.sum(dim=-1), torch.ones(found.shape[:-1]))
-    assert not torch.allclose(found[-1, :, :, 0, -9:], plain[-1, :, :, 0, -9:], atol=1e-4)
+    assert not torch.allclose(found[-1, :, :, 0, -9:], plain[-1, :, :, 0, -9:], atol=5e-4)
 
 
 @pytest.fixture(scope="module")

@@ -150,6 +150,8 @@ def test_a_replay_that_does_not_fit_is_refused_and_the_size_that_it_names_fits(
     size = int(re.search(r"set model.init_args.buffer_size to (\d+) or less", str(fault.value))[1])
     assert size > 1000
     assert Replay(size // 2, 8, screen, stack=4, folder=folder).length == size // 2 // 8
+    with pytest.raises(UserError, match="are free"):
+        Replay(2 * size, 8, screen, stack=4, folder=folder)
     assert list(tmp_path.iterdir()) == []  # room is taken with the first step
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import json
-import re
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +11,6 @@ import plotly.graph_objects
 import pytest
 
 import report_samples as samples
-from fovea.analysis import report
 from fovea.schema import ContinualMethod, ContinualRecord
 
 GAMES = ["pong", "breakout"]
@@ -53,13 +51,6 @@ def sequence(folder: Path, shift: float = 0.0, **fields: object) -> Path:
     return samples.run(folder, "continual", logged, continual=record, **fields)
 
 
-def page(place: Path, out: Path) -> tuple[str, dict]:
-    index, _ = report([place], out)
-    script = (out / "assets" / "data.js").read_text()
-    text = re.sub(r"\s+", " ", re.sub(r"<[^>]+>", " ", index.read_text()))
-    return text, json.loads(script.removeprefix("window.fovea = ").removesuffix(";\n"))
-
-
 def rows(path: Path) -> list[dict[str, str]]:
     with path.open() as file:
         return list(csv.DictReader(file))
@@ -69,7 +60,8 @@ def rows(path: Path) -> list[dict[str, str]]:
 def shown(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, dict, Path]:
     folder = tmp_path_factory.mktemp("shown")
     sequence(folder / "runs" / "games")
-    return *page(folder / "runs", folder / "out"), folder / "out"
+    text, data = samples.page(folder / "runs", folder / "out")
+    return text.text, data, folder / "out"
 
 
 def test_the_table_holds_the_three_numbers_of_each_method(shown: tuple) -> None:
@@ -114,21 +106,21 @@ def test_a_game_without_a_finished_episode_has_no_empty_figure_but_a_sentence(
     head, *lines = (place / "metrics.csv").read_text().splitlines()
     metrics = [head, *(line for line in lines if int(line.split(",")[0]) <= 1000)]
     (place / "metrics.csv").write_text("\n".join(metrics) + "\n")
-    text, data = page(tmp_path / "runs", tmp_path / "out")
+    text, data = samples.page(tmp_path / "runs", tmp_path / "out")
     (figure,) = data["charts"]["continual-games-curves"][""]
     assert figure["layout"]["title"]["text"] == "Pong, mean return of 20 episodes"
-    assert "No episode of Breakout has ended in training." in text
+    assert "No episode of Breakout has ended in training." in text.text
     (place / "metrics.csv").write_text(metrics[0] + "\n")
-    text, data = page(tmp_path / "runs", tmp_path / "out")
+    text, data = samples.page(tmp_path / "runs", tmp_path / "out")
     assert "continual-games-curves" not in data["charts"]
-    assert "No episode of Pong and Breakout has ended in training." in text
+    assert "No episode of Pong and Breakout has ended in training." in text.text
 
 
 def test_runs_of_one_sequence_are_put_together_with_intervals(tmp_path: Path) -> None:
     for seed, shift in enumerate([0.0, 0.02, 0.04]):
         sequence(tmp_path / "runs" / f"seed-{seed}", shift)
-    text, _ = page(tmp_path / "runs", tmp_path / "out")
-    assert "3 runs of the same sequence" in text
+    text, _ = samples.page(tmp_path / "runs", tmp_path / "out")
+    assert "3 runs of the same sequence" in text.text
     (path,) = (tmp_path / "out" / "data").glob("*-together.csv")
     found = {row["method"]: row for row in rows(path)}
     l2m = found["l2m"]
@@ -146,14 +138,14 @@ def test_a_record_of_version_0_1_is_read(tmp_path: Path) -> None:
     for one in record["continual"]["methods"].values():
         one["per_game"] = {"none": "nothing"}.get(way := one.pop("task_aware"), way)
     (place / "run.json").write_text(json.dumps(record))
-    page(tmp_path / "runs", tmp_path / "out")
+    samples.page(tmp_path / "runs", tmp_path / "out")
     found = {row["method"]: row for row in rows(tmp_path / "out" / "data" / "continual-games.csv")}
     assert [found[name]["task-aware"] for name in FINAL] == ["the whole agent", "no", "no"]
 
 
 def test_a_sequence_that_has_just_begun_says_so(tmp_path: Path) -> None:
     samples.run(tmp_path / "runs" / "new", "continual", state="running", step=0, steps=900)
-    text, data = page(tmp_path / "runs", tmp_path / "out")
-    assert "No game has been learned yet." in text
-    assert "Still running: new (step 0 of 900)" in text
+    text, data = samples.page(tmp_path / "runs", tmp_path / "out")
+    assert "No game has been learned yet." in text.text
+    assert "Still running: new (step 0 of 900)" in text.text
     assert data["charts"] == {}

@@ -138,13 +138,13 @@ def test_a_finished_run_says_so_and_is_left_alone(
 def test_an_interrupt_is_one_and_the_run_goes_on(
     recordings: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def interrupted(self) -> None:
+    def interrupted(*_, **__) -> None:
         raise KeyboardInterrupt
 
     settings = arguments("vicreg", recordings, tmp_path, "--trainer.max_steps", "2")
     handler = signal.getsignal(signal.SIGINT)  # Lightning turns it off for the shutdown
     with monkeypatch.context() as patch:
-        patch.setattr("fovea.pretrain.objectives.vicreg.VICReg.after_optimizer_step", interrupted)
+        patch.setattr("torch.optim.AdamW.step", interrupted)
         with pytest.raises(KeyboardInterrupt):
             fit(settings)
     signal.signal(signal.SIGINT, handler)

@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -138,17 +138,22 @@ def test_a_kill_loses_only_the_probe_in_hand(
 
 
 @pytest.fixture
-def new_probe(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str, str], None]:
-    """Adds a file to the probes, with this name and text."""
-    more = tmp_path / "more"
+def new_probe(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Callable[[str, str], None]]:
+    """Adds a file to the probes, with this name and text, for the test alone."""
+    more, names = tmp_path / "more", []
     monkeypatch.setattr(probes, "__path__", [*probes.__path__, str(more)])
 
     def add(name: str, text: str) -> None:
         more.mkdir(exist_ok=True)
         (more / f"{name}.py").write_text(text)
-        monkeypatch.delitem(sys.modules, f"fovea.probes.{name}", raising=False)
+        names.append(name)
 
-    return add
+    yield add
+    for name in names:
+        sys.modules.pop(f"fovea.probes.{name}", None)
+        vars(probes).pop(name, None)
 
 
 BRIGHTNESS = '''
