@@ -1,16 +1,18 @@
-"""One game played step by step, with the console's memory; recordings are made with it.
+"""One game played step by step, whose state can be saved at any moment.
 
-Its screens are byte for byte those of `ale_py.vector_env.AtariVectorEnv`, which shows no RAM.
+Its screens are byte for byte those of `ale_py.vector_env.AtariVectorEnv`, which shows no RAM and
+cannot be saved.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import cv2
 import numpy as np
-from ale_py import ALEInterface, LoggerMode, roms
+from ale_py import Action, ALEInterface, ALEState, LoggerMode, roms
 
 from fovea.atari.games import find
 from fovea.command import UserError
@@ -20,6 +22,40 @@ BANDS = 42  # of a frame, each resized by itself
 
 cv2.setNumThreads(1)  # collection is parallel over processes
 ALEInterface.setLoggerMode(LoggerMode.Error)
+
+
+def mt19937(seed: int) -> np.random.MT19937:
+    """The generator that C++ calls std::mt19937 and ALE draws from."""
+    generator = np.random.MT19937()
+    generator.state = np.random.RandomState(seed).get_state(legacy=False)
+    return generator
+
+
+def mt19937_state(generator: np.random.MT19937) -> np.ndarray:
+    """(625,) int64, what `load_mt19937` sets it back to."""
+    state = generator.state["state"]
+    return np.append(state["key"].astype(np.int64), state["pos"])
+
+
+def load_mt19937(generator: np.random.MT19937, state: np.ndarray) -> None:
+    """Set a generator to what `mt19937_state` returned."""
+    held = {"key": state[:-1].astype(np.uint32), "pos": int(state[-1])}
+    generator.state = {"bit_generator": "MT19937", "state": held}
+
+
+class EmulatorState(NamedTuple):
+    """A moment of an `Emulator`, within an episode."""
+
+    console: np.ndarray
+    """(C,) uint8, ALE's own state."""
+    random: np.ndarray
+    """(625,) int64, of the generator that makes actions stick."""
+    last: int
+    """The action that would stick."""
+    frame: int
+    """Frames of the episode so far, without idle ones."""
+    screen: np.ndarray
+    """(84, 84) uint8, what is seen."""
 
 
 @dataclass(frozen=True)
@@ -53,26 +89,36 @@ class Emulator:
     Args:
         game: see `games.find`.
         settings: how it is played.
-        seed: of the emulator.
+        seed: of its randomness.
+        full_actions: offer all 18 actions of the console in place of the game's own.
 
     Attributes:
-        actions: names of the minimal action set; `step` takes an index into it.
+        actions: names of the action set; `step` takes an index into it.
         screen: (84, 84) uint8 grey, what an agent sees now. It is stale after the last step of an
             episode, which nobody acts on.
     """
 
-    def __init__(self, game: str, settings: Settings, seed: int):
+    def __init__(self, game: str, settings: Settings, seed: int, full_actions: bool = False):
         self.settings = settings
+        self._rom = rom_path(game)
         self._ale = ALEInterface()
-        self._ale.setFloat("repeat_action_probability", settings.sticky)
-        self._ale.setInt("random_seed", seed)
-        self._ale.loadROM(rom_path(game))
-        self._actions = self._ale.getMinimalActionSet()
+        # Actions stick here and not in ALE, whose saved states lack the action that sticks.
+        self._ale.setFloat("repeat_action_probability", 0.0)
+        self.seed(seed)
+        choices = self._ale.getLegalActionSet if full_actions else self._ale.getMinimalActionSet
+        self._actions = choices()
         self._frames = np.zeros((2, *self._ale.getScreenDims()), np.uint8)
-        self._seen = np.zeros((BANDS, self._frames[0].size // BANDS // 8), np.int64)
+        self._seen: np.ndarray | None = None
         self.screen = np.zeros(SCREEN, np.uint8)
         self._frame = 0
         self.actions = [action.name for action in self._actions]
+
+    def seed(self, seed: int) -> None:
+        """Be as if made with `seed`; `reset` comes next."""
+        self._ale.setInt("random_seed", seed)
+        self._ale.loadROM(self._rom)
+        self._random = mt19937(seed)
+        self._last = Action.NOOP
 
     @property
     def ram(self) -> np.ndarray:
@@ -83,13 +129,15 @@ class Emulator:
     def lives(self) -> int:
         return self._ale.lives()
 
-    def reset(self, noops: int) -> None:
-        """Start an episode and do nothing for `noops` frames."""
-        self._ale.reset_game()
+    def reset(self, noops: int, fire: bool = False) -> None:
+        """Start an episode, press FIRE for a frame if asked, and do nothing for `noops` frames."""
+        self._reset_game()
+        if fire:
+            self._act(Action.FIRE)
         for _ in range(noops):
-            self._ale.act(0)
+            self._act(Action.NOOP)
             if self._ale.game_over():
-                self._ale.reset_game()
+                self._reset_game()
         self._frame = 0
         self._ale.getScreenGrayscale(self._frames[0])
         self._see()
@@ -99,7 +147,7 @@ class Emulator:
         ale, held, skip = self._ale, self._actions[action], self.settings.frame_skip
         reward = 0
         for frame in range(skip):
-            reward += ale.act(held)
+            reward += self._act(held)
             self._frame += 1
             terminal = ale.game_over()
             if terminal or self._frame >= self.settings.max_frames:
@@ -110,6 +158,33 @@ class Emulator:
         self._see()
         return reward, False, False
 
+    def state(self) -> EmulatorState:
+        """All that the future depends on."""
+        console = np.frombuffer(self._ale.cloneState(include_rng=True).serialize(), np.uint8)
+        random = mt19937_state(self._random)
+        return EmulatorState(console, random, self._last.value, self._frame, self.screen)
+
+    def load_state(self, state: EmulatorState) -> None:
+        """Go on from what `state` returned, of this game under these settings."""
+        self._ale.reset_game()  # a console that was never reset takes no state
+        self._ale.restoreState(ALEState(state.console.tobytes()))
+        load_mt19937(self._random, state.random)
+        self._last, self._frame, self.screen = Action(state.last), state.frame, state.screen
+        self._seen = None  # the console's own screen is no part of its state
+
+    def _reset_game(self) -> None:
+        self._ale.reset_game()
+        self._last = Action.NOOP
+
+    def _act(self, action: Action) -> int:
+        """One frame, in which the last action may stick; the draws are those ALE would make."""
+        if self.settings.sticky:
+            draw, _ = self._random.random_raw(2)  # the second is the other player's
+            if draw < self.settings.sticky * 2**32:
+                action = self._last
+            self._last = action
+        return self._ale.act(action)
+
     def _see(self) -> None:
         """Resize the frame into `screen`, but only the bands that changed since the last time.
 
@@ -117,12 +192,12 @@ class Emulator:
         on no other row. In most games this makes a step a tenth faster.
         """
         bands = self._frames[0].view(np.int64).reshape(BANDS, -1)
-        changed = (bands != self._seen).any(1).nonzero()[0]
+        seen, self._seen = self._seen, bands.copy()
+        changed = np.arange(BANDS) if seen is None else (bands != seen).any(1).nonzero()[0]
         if len(changed):
-            self._seen[changed] = tall = bands[changed]
             self.screen = self.screen.copy()
             self.screen.reshape(BANDS, -1)[changed] = cv2.resize(
-                tall.view(np.uint8).reshape(-1, self._frames.shape[2]),
+                bands[changed].view(np.uint8).reshape(-1, self._frames.shape[2]),
                 (SCREEN[1], len(changed) * SCREEN[0] // BANDS),
                 interpolation=cv2.INTER_AREA,
             ).reshape(len(changed), -1)

@@ -1,12 +1,20 @@
-"""Environments for agents: ale-py's vector environment, with exact final screens and returns."""
+"""Environments for agents: several games at once, whose state can be saved at any moment."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
 import numpy as np
-from ale_py.vector_env import AtariVectorEnv
 
+from fovea.atari.emulator import (
+    SCREEN,
+    Emulator,
+    EmulatorState,
+    Settings,
+    load_mt19937,
+    mt19937,
+    mt19937_state,
+)
 from fovea.atari.games import find
 
 UNCUT = 2**30  # frames; `Envs` cuts episodes itself
@@ -24,7 +32,7 @@ class Step:
         truncated: (N,) bool, the episode was cut short: bootstrap from `final_screens`.
         final_screens: like `screens`, but the last ones of an episode that ended; None where none
             ended. They are exact where an episode was cut short; those of a game that is over
-            are stale, and are not to be learned from.
+            are the ones before its last action, and are not to be learned from.
         returns: (E,) sum of raw rewards of each episode that ended, in the order of environments.
         lengths: (E,) int64, their agent steps.
         ended: (N,) bool, the environments in which they ended.
@@ -41,7 +49,7 @@ class Step:
 
 
 class Envs:
-    """Copies of a game, stepped together by native threads.
+    """Copies of a game, stepped together.
 
     Args:
         game: see `games.find`.
@@ -56,7 +64,9 @@ class Envs:
         max_frames: an episode is cut after this many frames.
         frame_skip: frames an action is held for; a screen is the maximum of the last two of them.
         full_actions: whether to offer all 18 actions of the console instead of the minimal set.
-        num_threads: native threads; 0 means one per core.
+
+    Attributes:
+        screens: what to act on now: (N, stack, 84, 84) uint8. It is never written to again.
     """
 
     def __init__(
@@ -73,38 +83,16 @@ class Envs:
         max_frames: int = 108_000,
         frame_skip: int = 4,
         full_actions: bool = False,
-        num_threads: int = 0,
     ):
-        self.num_envs = num_envs
+        self.num_envs, self._stack, self._noop_max = num_envs, stack, noop_max
         self._life_loss_terminal = life_loss_terminal
         self._max_steps = -(-max_frames // frame_skip)
-        # Cuts and lost lives are handled here: the native cut leaves the last screens stale, and
-        # the native life loss starts a new game.
-        self._games = AtariVectorEnv(
-            find(game).rom_id,
-            num_envs,
-            batch_size=num_envs,
-            num_threads=num_threads,
-            thread_affinity_offset=-1,
-            max_num_frames_per_episode=UNCUT,
-            repeat_action_probability=sticky,
-            full_action_space=full_actions,
-            continuous=False,
-            autoreset_mode="SameStep",
-            img_height=84,
-            img_width=84,
-            grayscale=True,
-            stack_num=stack,
-            frameskip=frame_skip,
-            maxpool=True,
-            noop_max=noop_max,
-            episodic_life=False,
-            life_loss_info=False,
-            reward_clipping=False,
-            use_fire_reset=fire_reset,
-        )
-        self.action_meanings = [action.name for action in self._games.ale.get_action_set()]
+        settings = Settings(sticky, frame_skip, noop_max, UNCUT)
+        game = find(game).rom_id
+        self._emulators = [Emulator(game, settings, 0, full_actions) for _ in range(num_envs)]
+        self.action_meanings = self._emulators[0].actions
         self.action_count = len(self.action_meanings)
+        self._fire = fire_reset and "FIRE" in self.action_meanings
         self.restart(seed)
 
     def restart(self, seed: int) -> np.ndarray:
@@ -113,42 +101,54 @@ class Envs:
         Returns the first screens (N, stack, 84, 84) uint8.
         """
         seeds = np.random.SeedSequence(seed).generate_state(self.num_envs) >> 1
-        self._screens, infos = self._games.reset(seed=seeds.astype(np.int64))
-        self._lives = infos["lives"]
+        self._noops = [mt19937(int(each)) for each in seeds]
+        self.screens = np.zeros((self.num_envs, self._stack, *SCREEN), np.uint8)
+        self._lives = np.zeros(self.num_envs, np.int64)
         self._returns = np.zeros(self.num_envs)
         self._lengths = np.zeros(self.num_envs, np.int64)
-        return self._screens
+        for env, each in enumerate(seeds):
+            self._emulators[env].seed(int(each))
+            self._start(env)
+        return self.screens
 
-    @property
-    def screens(self) -> np.ndarray:
-        """What to act on now: (N, stack, 84, 84) uint8."""
-        return self._screens
+    def _start(self, env: int) -> None:
+        """Start an episode in an environment; its screens are written in place."""
+        # A draw below noop_max as C++ makes it, so that seeds mean what they do to ale-py's own
+        # vector environment.
+        noops = int(self._noops[env].random_raw()) * max(self._noop_max, 1) >> 32
+        emulator = self._emulators[env]
+        emulator.reset(noops - self._fire, self._fire)
+        self.screens[env, :-1] = 0
+        self.screens[env, -1] = emulator.screen
+        self._lives[env] = emulator.lives
+        self._returns[env] = self._lengths[env] = 0
 
     def step(self, actions: np.ndarray) -> Step:
         """Act once in every environment; `actions` (N,) are integers below `action_count`."""
-        screens, reward, over, _, infos = self._games.step(np.asarray(actions, np.int64))
+        before = self.screens
+        self.screens = screens = np.empty_like(before)
+        screens[:, :-1] = before[:, 1:]
+        reward, over = np.zeros(self.num_envs, np.float32), np.zeros(self.num_envs, bool)
+        for env, emulator in enumerate(self._emulators):
+            reward[env], over[env], _ = emulator.step(int(actions[env]))
+            screens[env, -1] = emulator.screen
         self._returns += reward
         self._lengths += 1
         truncated = ~over & (self._lengths >= self._max_steps)
         ended = over | truncated
-        final, lives = None, infos["lives"]
         terminal = over.copy()
         if self._life_loss_terminal:
+            lives = np.array([emulator.lives for emulator in self._emulators])
             # Some games show zero lives for a while before they are over.
             terminal |= ~over & (lives < self._lives) & (lives > 0)
-        if over.any():
-            final = np.where(over[:, None, None, None], infos["final_obs"], screens)
-        if truncated.any():
-            final = screens if final is None else final
-            screens, infos = self._games.reset(options={"reset_mask": truncated})
-            lives = infos["lives"]
-        self._screens, self._lives = screens, lives
+            self._lives = lives
         returns, lengths = self._returns[ended], self._lengths[ended]
-        self._returns[ended] = 0
-        self._lengths[ended] = 0
+        final = screens.copy() if ended.any() else None
+        for env in np.flatnonzero(ended):
+            self._start(env)
         return Step(
             screens=screens,
-            reward=reward.astype(np.float32),
+            reward=reward,
             terminal=terminal,
             truncated=truncated,
             final_screens=final,
@@ -156,3 +156,37 @@ class Envs:
             lengths=lengths,
             ended=ended,
         )
+
+    def state(self) -> dict[str, np.ndarray]:
+        """All that the future depends on, as arrays by name."""
+        each = [emulator.state() for emulator in self._emulators]
+        return {
+            "console": np.concatenate([state.console for state in each]),
+            "console_size": np.array([len(state.console) for state in each]),
+            "sticky": np.stack([state.random for state in each]),
+            "last_action": np.array([state.last for state in each]),
+            "frame": np.array([state.frame for state in each]),
+            "noops": np.stack([mt19937_state(generator) for generator in self._noops]),
+            "screens": self.screens,
+            "lives": self._lives.copy(),
+            "returns": self._returns.copy(),
+            "lengths": self._lengths.copy(),
+        }
+
+    def load_state(self, state: dict[str, np.ndarray]) -> None:
+        """Go on from what `state` returned, of as many copies of this game, played alike."""
+        consoles = np.split(state["console"], np.cumsum(state["console_size"])[:-1])
+        for env, emulator in enumerate(self._emulators):
+            emulator.load_state(
+                EmulatorState(
+                    consoles[env],
+                    state["sticky"][env],
+                    int(state["last_action"][env]),
+                    int(state["frame"][env]),
+                    state["screens"][env, -1],
+                )
+            )
+            load_mt19937(self._noops[env], state["noops"][env])
+        self.screens = state["screens"].copy()
+        self._lives, self._returns = state["lives"].copy(), state["returns"].copy()
+        self._lengths = state["lengths"].copy()

@@ -70,7 +70,7 @@ def _learn(
         cli.fit(save=False)
         agent, experience = cli.model, cli.datamodule.experience
         played = experience.played
-        experience.fresh = True  # its last observations may lie on the device it has left
+        experience.forget_observations()  # they may lie on the device that the agent has left
         encoder = agent.extractor.encoder
         encoder.on_task_end(_losses(agent, experience))
         encoder.on_task_start()

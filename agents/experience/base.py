@@ -1,8 +1,8 @@
 """What an agent learns from: a sized loader that plays as it goes.
 
-A batch is a function of (seed, step) and of the agents that played before. Whenever a checkpoint
-is written every environment starts a fresh episode, so that no emulator's state needs saving and a
-run that goes on from the checkpoint is the run that was never stopped.
+A batch is a function of (seed, step) and of the agents that played before. A checkpoint holds the
+state of every emulator, so that a run that goes on from it is the run that was never stopped, and
+how often one is written changes nothing.
 """
 
 from __future__ import annotations
@@ -96,7 +96,6 @@ class Experience:
     Attributes:
         played: agent steps so far, over all environments.
         done: updates so far.
-        obs: the observations to act on next, N rows of what the agent's `observe` returned.
         episodes: those that ended and that nobody has taken out yet.
         watch: called with `played` after every step of the environments.
     """
@@ -106,7 +105,7 @@ class Experience:
     def __init__(self, task: Task, agent: Actor):
         self.task, self.agent, self.envs = task, agent, task.envs
         self.played = self.done = 0
-        self.fresh = True
+        self._obs: Tensor | None = None
         self.episodes: list[Episode] = []
         self.watch: Callable[[int], None] = lambda played: None
 
@@ -123,11 +122,18 @@ class Experience:
             self.done = update + 1
             yield batch
 
-    def start_episodes(self) -> None:
-        """Start fresh episodes everywhere, as a function of the seed and the steps played."""
-        episodes = key(Stream.EPISODES, self.task.seed, self.played)
-        self.obs = self.observe(self.envs.restart(episodes))
-        self.fresh = False
+    @property
+    def obs(self) -> Tensor:
+        """The observations to act on next, N rows of what the agent's `observe` returned."""
+        if self._obs is None:
+            if not self.played:
+                self.envs.restart(key(Stream.EPISODES, self.task.seed, self.played))
+            self._obs = self.observe(self.envs.screens)
+        return self._obs
+
+    def forget_observations(self) -> None:
+        """Observe again what is seen now: the agent has moved to another device."""
+        self._obs = None
 
     def random_observations(self, screens: int) -> Iterator[Tensor]:
         """At least so many screens (N, stack, 84, 84) uint8 of random play, as batches.
@@ -168,7 +174,7 @@ class Experience:
         ):
             self.episodes.append(Episode(self.played + int(env) + 1, float(total), int(length)))
         self.played += self.envs.num_envs
-        self.obs = self.observe(step.screens)
+        self._obs = self.observe(step.screens)
         self.watch(self.played)
         return step
 
@@ -181,10 +187,12 @@ class Experience:
         return torch.from_numpy(step.reward.clip(-1, 1) if self.task.clip_rewards else step.reward)
 
     def state_dict(self) -> dict:
-        """What a checkpoint holds. From here on the run is as if it had been loaded."""
-        self.fresh = True
-        return {"played": self.played, "done": self.done}
+        """What a checkpoint holds."""
+        envs = {name: torch.from_numpy(array) for name, array in self.envs.state().items()}
+        return {"played": self.played, "done": self.done, "envs": envs}
 
     def load_state_dict(self, state: dict) -> None:
         self.played, self.done = state["played"], state["done"]
-        self.fresh = True
+        if self.played:
+            self.envs.load_state({name: array.numpy() for name, array in state["envs"].items()})
+        self._obs = None

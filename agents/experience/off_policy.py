@@ -65,6 +65,7 @@ class OffPolicy(Experience):
         self.replay = Replay(buffer_size, self.envs.num_envs, row, stack, folder)
         self.priorities = Priorities(self.replay, n_step, per_alpha) if per_alpha else None
         self.per_beta = per_beta
+        self.episode_start = torch.ones(self.envs.num_envs, dtype=torch.bool)
         self.sampled: tuple[Tensor, Tensor] | None = None
         self.td_errors: Tensor | None = None
 
@@ -97,11 +98,6 @@ class OffPolicy(Experience):
 
     def advance(self) -> None:
         """Act once in every environment and store it."""
-        if self.fresh:
-            self.start_episodes()
-            if self.replay.rows:
-                self.replay.truncate()
-            self.episode_start = torch.ones(self.envs.num_envs, dtype=torch.bool)
         obs = self.obs
         action = self.agent.act(obs, self.action_generator(), self.played)
         step = self.step(action)
@@ -119,11 +115,15 @@ class OffPolicy(Experience):
 
     def state_dict(self) -> dict:
         self.set_priorities()
-        state = super().state_dict() | {"replay": self.replay.state_dict()}
+        state = super().state_dict() | {
+            "replay": self.replay.state_dict(),
+            "episode_start": self.episode_start,
+        }
         return state | ({"priorities": self.priorities.state_dict()} if self.priorities else {})
 
     def load_state_dict(self, state: dict) -> None:
         super().load_state_dict(state)
         self.replay.load_state_dict(state["replay"])
+        self.episode_start = state["episode_start"]
         if self.priorities:
             self.priorities.load_state_dict(state["priorities"])

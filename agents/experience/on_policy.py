@@ -83,8 +83,6 @@ class OnPolicy(Experience):
     def collect(self) -> Samples:
         """Play T steps everywhere; (T * N, ...), the steps of all environments in turn."""
         self.agent.on_collect_start()
-        if self.fresh:
-            self.start_episodes()
         obs, logps, values, actions, rewards, ends = [], [], [], [], [], []
         for _ in range(self.num_steps):
             obs.append(self.obs)

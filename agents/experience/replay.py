@@ -122,11 +122,6 @@ class Replay:
         self.held = held
         self.length = self.rows = len(held["action"])
 
-    def truncate(self) -> None:
-        """Note that every episode was cut off after the last step."""
-        last = (self.rows - 1) % self.length
-        self.held["truncated"][last] |= ~self.held["terminal"][last]
-
     def sample(
         self, batch: int, steps: int, gamma: float, generator: torch.Generator
     ) -> Transitions:

@@ -264,15 +264,30 @@ def test_the_help_names_every_agent_and_a_short_name_is_enough(
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("config", ["dqn_frozen", "ppo_nature"])
+def test_how_often_a_run_is_saved_does_not_change_it(
+    config: str, encoder: Path, tmp_path: Path
+) -> None:
+    """Its weights, its replay, and its episodes, which are longer than what lies between."""
+    for every in (3, 1000):
+        more = ("--data.total_steps", 192, "--checkpoint_every", every, "--data.max_frames", 120)
+        fit(arguments(config, encoder, tmp_path / str(every), *more))
+    ours, theirs = (saved(tmp_path / each) for each in ("3", "1000"))
+    for part in ("state_dict", "optimizer_states", "global_step", "AtariTask"):
+        assert same(ours[part], theirs[part]), part
+    assert rows(tmp_path / "3") == rows(tmp_path / "1000")
+    assert any(name == "return" for _, name in rows(tmp_path / "3"))
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize(
-    ("config", "first", "last", "every"),
-    [("dqn_frozen", 104, 140, 20), ("ppo_frozen", 64, 128, 32)],
+    ("config", "first", "last"), [("dqn_frozen", 104, 140), ("ppo_frozen", 64, 128)]
 )
 def test_a_finished_run_goes_on_as_one_that_was_longer_from_the_start(
-    config: str, first: int, last: int, every: int, encoder: Path, tmp_path: Path,
+    config: str, first: int, last: int, encoder: Path, tmp_path: Path,
     capsys: pytest.CaptureFixture,
 ) -> None:  # fmt: skip
-    """Where no schedule depends on the length; with a checkpoint at the same update."""
+    """Where no schedule depends on the length."""
     same_rate = ("--model.init_args.anneal_lr", "false", "--data.max_frames", 40)
     if config == "dqn_frozen":
         same_rate += ("--model.init_args.per_alpha", 0)
@@ -280,8 +295,7 @@ def test_a_finished_run_goes_on_as_one_that_was_longer_from_the_start(
         fit(arguments(config, encoder, tmp_path / "grown", *same_rate, "--data.total_steps", steps))
     assert "data.total_steps was" in (said := capsys.readouterr().out)
     assert "nothing in it depends on its length" in said
-    fit(arguments(config, encoder, tmp_path / "straight", *same_rate, "--data.total_steps", last,
-                  "--checkpoint_every", every))  # fmt: skip
+    fit(arguments(config, encoder, tmp_path / "straight", *same_rate, "--data.total_steps", last))
     ours, theirs = saved(tmp_path / "grown"), saved(tmp_path / "straight")
     for part in ("state_dict", "optimizer_states", "lr_schedulers", "global_step", "AtariTask"):
         assert same(ours[part], theirs[part]), part

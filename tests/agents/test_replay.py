@@ -23,11 +23,9 @@ GAMMA = 0.5
 
 rows = st.integers(1, 3).flatmap(
     lambda envs: st.lists(
-        st.tuples(st.lists(st.sampled_from(THEN), min_size=envs, max_size=envs),
-                  st.sampled_from((False, False, False, True))),
-        min_size=2, max_size=40,
+        st.lists(st.sampled_from(THEN), min_size=envs, max_size=envs), min_size=2, max_size=40
     )
-)  # fmt: skip
+)
 
 
 def filled(
@@ -42,7 +40,7 @@ def filled(
     steps: list[dict] = []
     episode = [[] for _ in range(envs)]
     start = torch.ones(envs, dtype=torch.bool)
-    for row, (then, checkpoint) in enumerate(played):
+    for row, then in enumerate(played):
         number = torch.arange(envs) + row * envs + 1
         terminal, cut, ended = (
             torch.tensor([what in values for what in then])
@@ -66,12 +64,6 @@ def filled(
             if ended[env]:
                 episode[env] = []
         start = ended
-        if checkpoint:
-            memory.truncate()
-            for step in steps[-envs:]:
-                step["then"] = "cut" if step["then"] == "goes on" else step["then"]
-            episode = [[] for _ in range(envs)]
-            start = torch.ones(envs, dtype=torch.bool)
     return memory, steps, priorities
 
 
@@ -81,7 +73,7 @@ def filled(
 def test_samples_never_cross_episodes_and_every_step_can_be_sampled(
     played: list, length: int, stack: int, n: int
 ) -> None:
-    envs = len(played[0][0])
+    envs = len(played[0])
     memory, steps, priorities = filled(length, envs, stack, played, n)
     oldest = max(0, len(played) - length)
     oldest += stack - 1 if len(played) > length else 0

@@ -8,6 +8,7 @@ import ale_py
 import gymnasium
 import numpy as np
 import pytest
+from ale_py.vector_env import AtariVectorEnv
 from gymnasium.wrappers import AtariPreprocessing, FrameStackObservation
 
 from fovea.atari.env import Envs, Step
@@ -197,7 +198,7 @@ def test_what_happens_is_a_function_of_the_seed_and_the_actions():
     envs = Envs("breakout", 2, seed=5)
     once = play(envs, 60)
     assert not np.array_equal(once[-1].screens[0], once[-1].screens[1])
-    other = Envs("breakout", 2, seed=6, sticky=0.25, num_threads=1)
+    other = Envs("breakout", 2, seed=6, sticky=0.25)
     assert not np.array_equal(play(other, 60)[-1].screens, once[-1].screens)
     np.testing.assert_array_equal(other.restart(5), other.screens)
     again = play(other, 60)
@@ -232,3 +233,58 @@ def test_all_actions_are_the_same_in_every_game_and_lead_where_the_games_own_do(
         named = [whole.action_meanings.index(own.action_meanings[a]) for a in chosen]
         ours, theirs = own.step(chosen), whole.step(np.array(named))
         np.testing.assert_array_equal(ours.screens, theirs.screens)
+
+
+@pytest.mark.parametrize(
+    ("game", "settings"),
+    [
+        ("breakout", {"fire_reset": True, "life_loss_terminal": True, "max_frames": 600}),
+        ("pong", {"stack": 2, "sticky": 0.9, "max_frames": 160}),  # what sticks is old
+        ("ms_pacman", {"sticky": 0.0, "full_actions": True}),
+    ],
+)
+def test_a_saved_state_goes_on_as_if_nothing_had_been_saved(game: str, settings: dict) -> None:
+    """Also in other environments, past the ends of episodes, and saving changes nothing."""
+    envs, never_saved, other = (Envs(game, 2, seed=seed, **settings) for seed in (5, 5, 8))
+    chosen = actions(envs, 230)
+    play(other, 30)
+    for action in chosen[:130]:
+        envs.step(action)
+        never_saved.step(action)
+        saved = envs.state()
+    other.load_state(saved)
+    ended = 0
+    for action in chosen[130:]:
+        steps = [each.step(action) for each in (never_saved, envs, other)]
+        for one, same in pairwise(steps):
+            for name, value in vars(one).items():
+                np.testing.assert_array_equal(value, getattr(same, name), name)
+        ended += steps[0].ended.sum()
+    assert ended or game == "ms_pacman"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("settings", [{"sticky": 0.25}, {"sticky": 0.1, "fire_reset": True}])
+def test_seeds_mean_what_they_do_to_ale_pys_own_environments(settings: dict) -> None:
+    """Idle frames, sticky actions and the button, through several games."""
+    ours = Envs("breakout", 3, seed=7, **settings)
+    seeds = np.random.SeedSequence(7).generate_state(3) >> 1
+    theirs = AtariVectorEnv(
+        "breakout",
+        3,
+        noop_max=30,
+        autoreset_mode="SameStep",
+        reward_clipping=False,
+        repeat_action_probability=settings["sticky"],
+        use_fire_reset=settings.get("fire_reset", False),
+    )
+    np.testing.assert_array_equal(ours.screens, theirs.reset(seed=seeds.astype(np.int64))[0])
+    ended = 0
+    for chosen in actions(ours, 250):
+        step = ours.step(chosen)
+        screens, reward, over, _, _ = theirs.step(chosen)
+        np.testing.assert_array_equal(step.screens, screens)
+        np.testing.assert_array_equal(step.reward, reward)
+        np.testing.assert_array_equal(step.ended, over)
+        ended += over.sum()
+    assert ended > 1
