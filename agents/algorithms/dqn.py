@@ -194,10 +194,8 @@ class DQN(QAgent):
         return n_step, gamma
 
     def training_step(self, batch: Transitions, batch_idx: int) -> Tensor:
-        update, updates = (
-            self.global_step,
-            self.schedule_steps or len(self.trainer.train_dataloader),
-        )
+        update = self.global_step
+        updates = self.schedule_steps or len(self.trainer.train_dataloader)
         if update and update == last_reset(update, self.reset_interval, updates):
             self.reset_heads(update // self.reset_interval)
         if self.n_step_final is not None or self.gamma_final is not None:
@@ -206,9 +204,9 @@ class DQN(QAgent):
         return super().training_step(batch, batch_idx)
 
     def reset_heads(self, number: int) -> None:
-        """Draw all that learns beside the encoder anew; `number` counts the resets of a run, from 1.
+        """Reset all that learns beside the encoder; the run's resets are counted from 1.
 
-        The target network gets the same weights, as at the start of a run.
+        The target network is given the same fresh weights, as at the start of a run.
         """
         seed = key(Stream.HEAD_RESETS, self.seed, number)
         fresh = nn.ModuleList([self.extractor.make_projection(seed), self.make_head(seed)])
