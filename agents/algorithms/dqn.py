@@ -164,7 +164,9 @@ class DQN(QAgent):
             anneal_lr=anneal_lr,
             seed=seed,
         )
-        self.act_with_target, self.weight_decay = act_with_target, weight_decay
+        self.act_with_target = act_with_target
+        # Plain: checkpoints hold it, and are loaded as plain data.
+        self.weight_decay = float(weight_decay)
         self.gamma_final, self.n_step_final = gamma_final, n_step_final
         self.anneal_updates = anneal_updates
         self.reset_interval, self.reset_shrink = reset_interval, reset_shrink
