@@ -42,7 +42,7 @@ RICH = {
             "features": "projected_tokens", "feature_norm_samples": 8, "value_head": "c51",
             "n_step": 3, "n_step_final": 1, "gamma_final": 0.9, "anneal_updates": 3,
             "reset_interval": 4, "tau": 0.5, "epsilon_initial": 0.9, "epsilon_final": 0.5,
-            "epsilon_spread": 4.0, "epsilon_evaluation": 0.5, "lr": 0.02},
+            "epsilon_spread": 4.0, "epsilon_evaluation": 0.5, "lr": 0.05},
     "CalQL": {"batch_size": 4, "target_update_interval": 3, "hidden": 8, "n_step": 2, "lr": 0.02,
               "features": "projected_tokens", "feature_norm_samples": 8, "value_head": "c51",
               "epsilon_evaluation": 0.5},
