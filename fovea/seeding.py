@@ -59,6 +59,8 @@ class Stream(IntEnum):
     PROBE_SCREENS = auto()
     PROBE_SKETCH = auto()
     PROBE_BATCHES = auto()
+    # Agents, later
+    HEAD_RESETS = auto()
 
 
 def key(stream: Stream, *numbers: int) -> int:

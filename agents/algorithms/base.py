@@ -62,11 +62,14 @@ class Agent(lightning.LightningModule, ABC):
     Attributes:
         schedule_steps: updates that schedules are stretched over, where it is not the whole run;
             after them their last values hold.
+        weight_decay: AdamW's, of the matrices of the heads and the projection; biases, norms and
+            the encoder are not decayed.
     """
 
     evaluation: str
     """How it acts in an evaluation, for the name of the protocol."""
     schedule_steps: int | None = None
+    weight_decay = 0.0
 
     def __init__(
         self,
@@ -158,11 +161,19 @@ class Agent(lightning.LightningModule, ABC):
         encoder_ids = {id(p) for p in encoder}
         heads = [p for p in self.parameters() if p.requires_grad and id(p) not in encoder_ids]
         groups = [{"params": heads, "lr": self.lr}]
+        if self.weight_decay:
+            groups = [
+                {"params": [p for p in heads if p.ndim <= 1], "lr": self.lr},
+                {"params": [p for p in heads if p.ndim > 1], "lr": self.lr,
+                 "weight_decay": self.weight_decay},
+            ]  # fmt: skip
         if encoder:
             groups.insert(0, {"params": encoder, "lr": self.lr * self.extractor.encoder.lr_scale})
         # One kernel a step; Lightning does not clip gradients for it in mixed precision.
         fused = self.trainer.precision == "32-true"
-        optimiser = torch.optim.Adam(groups, eps=self.adam_eps, fused=fused)
+        optimiser = torch.optim.Adam(
+            groups, eps=self.adam_eps, fused=fused, decoupled_weight_decay=bool(self.weight_decay)
+        )
         steps = self.schedule_steps
         if self.anneal_lr and not steps:
             steps = int(self.trainer.estimated_stepping_batches)

@@ -3,17 +3,25 @@
 from __future__ import annotations
 
 import torch
-from jsonargparse.typing import NonNegativeInt
-from torch import Tensor
+from jsonargparse.typing import (
+    ClosedUnitInterval,
+    NonNegativeFloat,
+    NonNegativeInt,
+    PositiveFloat,
+    PositiveInt,
+)
+from torch import Tensor, nn
 
 from fovea.agents.adaptation.base import Adapted
 from fovea.agents.algorithms.q_learning import QAgent
+from fovea.agents.algorithms.resets import geometric, last_reset, shrink_and_perturb
 from fovea.agents.experience.base import Task
 from fovea.agents.experience.off_policy import OffPolicy
 from fovea.agents.experience.priorities import annealed
 from fovea.agents.experience.replay import Transitions
 from fovea.agents.networks.feature_extractor import FeatureKind
 from fovea.agents.networks.value_heads import ValueHeadKind
+from fovea.seeding import Stream, key
 
 
 class DQN(QAgent):
@@ -36,10 +44,27 @@ class DQN(QAgent):
             over bins (`c51`, `hl_gauss`).
         value_range: smallest and largest return of the bins.
         bins: number of bins.
-        target_update_interval: updates between two updates of the target network.
-        tau: share by which it then moves to the online network; 1 copies it.
+        target_update_interval: updates, and not agent steps, between two updates of the target
+            network.
+        tau: share by which it then moves to the online network; 1 copies it. An interval of 1 with
+            0.005 makes it the exponential moving average of BBF (Schwarzer et al. 2023,
+            2305.19452).
+        act_with_target: the target network chooses the actions, in training and in evaluations, as
+            in BBF.
         gamma: discount.
+        gamma_final: the discount at the end of `anneal_updates`, 1 - gamma falling by equal factors
+            (BBF: from 0.97 to 0.997); None keeps `gamma`.
         n_step: steps of reward before the value of the next observation.
+        n_step_final: the steps at the end of `anneal_updates`, reached by equal factors (BBF: from
+            10 to 3); None keeps `n_step`.
+        anneal_updates: updates over which gamma and n_step go to their final values, from the first
+            update and again from every reset.
+        reset_interval: updates between two resets of all that learns beside the encoder, in the
+            online and the target network; 0 for none. There is no reset where fewer updates than
+            that are left. An encoder that learns is left as it is, since fresh weights would throw
+            its pretraining away. Meant for a `train_freq` of 1 or less.
+        reset_shrink: share of the old weights that a reset keeps (shrink and perturb); 0 draws them
+            all anew.
         batch_size: transitions per update.
         buffer_size: agent steps that the replay holds.
         buffer_on_disk: hold what was observed in a file in the run folder, not in memory.
@@ -47,7 +72,10 @@ class DQN(QAgent):
         per_beta: initial exponent of its importance weights; it grows to 1 over the run.
         shift: pixels by which replayed screens are randomly shifted at most.
         learning_starts: agent steps before the first update.
-        train_freq: agent steps between two updates; below 1, several updates a step.
+        train_freq: agent steps between two updates; below 1, several updates a step: 0.5 is a
+            replay ratio of two updates an agent step, 0.125 one of eight. All environments are
+            stepped together and the updates that are due then follow: with 8 of them and 0.5,
+            sixteen.
         epsilon_initial: chance of a random action before learning starts; 1 plays at random, a
             small one plays with the agent's initial weights.
         epsilon_final: the chance once it has fallen.
@@ -57,6 +85,8 @@ class DQN(QAgent):
         epsilon_evaluation: chance of a random action in an evaluation.
         lr: Adam's learning rate of the head; the encoder's is scaled by its `lr_scale`.
         adam_eps: Adam's epsilon.
+        weight_decay: AdamW's (0.1 in BBF), of the matrices of the head and of the token projection;
+            biases and the encoder are not decayed.
         anneal_lr: whether learning rates fall linearly to 0 over the run.
         seed: of the initial head.
 
@@ -82,8 +112,14 @@ class DQN(QAgent):
         bins: int = 51,
         target_update_interval: int = 2000,
         tau: float = 1.0,
+        act_with_target: bool = False,
         gamma: float = 0.99,
+        gamma_final: ClosedUnitInterval | None = None,
         n_step: int = 1,
+        n_step_final: PositiveInt | None = None,
+        anneal_updates: PositiveInt = 10_000,
+        reset_interval: NonNegativeInt = 0,
+        reset_shrink: ClosedUnitInterval = 0.0,
         batch_size: int = 32,
         buffer_size: int = 1_000_000,
         buffer_on_disk: bool = False,
@@ -91,7 +127,7 @@ class DQN(QAgent):
         per_beta: float = 0.4,
         shift: int = 0,
         learning_starts: int = 20_000,
-        train_freq: float = 4,
+        train_freq: PositiveFloat = 4,
         epsilon_initial: float = 1.0,
         epsilon_final: float = 0.01,
         epsilon_spread: float = 0.0,
@@ -99,6 +135,7 @@ class DQN(QAgent):
         epsilon_evaluation: float = 0.001,
         lr: float = 2.5e-4,
         adam_eps: float = 1e-5,
+        weight_decay: NonNegativeFloat = 0.0,
         anneal_lr: bool = False,
         seed: int = 0,
     ):
@@ -127,6 +164,12 @@ class DQN(QAgent):
             anneal_lr=anneal_lr,
             seed=seed,
         )
+        self.act_with_target = act_with_target
+        # Plain: checkpoints hold it, and are loaded as plain data.
+        self.weight_decay = float(weight_decay)
+        self.gamma_final, self.n_step_final = gamma_final, n_step_final
+        self.anneal_updates = anneal_updates
+        self.reset_interval, self.reset_shrink = reset_interval, reset_shrink
         self.buffer_size, self.buffer_on_disk = buffer_size, buffer_on_disk
         self.per_alpha, self.per_beta = per_alpha, per_beta
         self.learning_starts, self.train_freq = learning_starts, train_freq
@@ -137,7 +180,41 @@ class DQN(QAgent):
         values = super().schedules(step, steps)
         if self.per_alpha:
             values["per_beta"] = annealed(self.per_beta, step, steps)
+        if self.reset_interval:
+            values["updates since a reset"] = step - last_reset(step, self.reset_interval, steps)
         return values
+
+    def horizon(self, update: int, updates: int) -> tuple[int, float]:
+        """n_step and gamma at an update of one of so many, counted from 0."""
+        since = update - last_reset(update, self.reset_interval, updates)
+        share = min(1.0, since / self.anneal_updates)
+        n_step, gamma = self.n_step, self.gamma
+        if self.n_step_final is not None:
+            n_step = round(geometric(n_step, self.n_step_final, share))
+        if self.gamma_final is not None:
+            gamma = 1 - geometric(1 - gamma, 1 - self.gamma_final, share)
+        return n_step, gamma
+
+    def training_step(self, batch: Transitions, batch_idx: int) -> Tensor:
+        update = self.global_step
+        updates = self.schedule_steps or len(self.trainer.train_dataloader)
+        if update and update == last_reset(update, self.reset_interval, updates):
+            self.reset_heads(update // self.reset_interval)
+        if self.n_step_final is not None or self.gamma_final is not None:
+            n_step, gamma = self.horizon(update, updates)
+            self.note(n_step=n_step, gamma=gamma)
+        return super().training_step(batch, batch_idx)
+
+    def reset_heads(self, number: int) -> None:
+        """Reset all that learns beside the encoder; the run's resets are counted from 1.
+
+        The target network is given the same fresh weights, as at the start of a run.
+        """
+        seed = key(Stream.HEAD_RESETS, self.seed, number)
+        fresh = nn.ModuleList([self.extractor.make_projection(seed), self.make_head(seed)])
+        for extractor, head in ((self.extractor, self.head), self.target):
+            heads = nn.ModuleList([extractor.projection, head])
+            shrink_and_perturb(heads, fresh, self.reset_shrink, self.optimizers().optimizer)
 
     def epsilon(self, step: int, envs: int = 1) -> Tensor:
         """(envs,) chances of a random action after `step` agent steps."""
@@ -168,11 +245,12 @@ class DQN(QAgent):
             self,
             buffer_size=self.buffer_size,
             batch_size=self.batch_size,
-            n_step=self.n_step,
+            n_step=max(self.n_step, self.n_step_final or 0),
             gamma=self.gamma,
             learning_starts=self.learning_starts,
             train_freq=self.train_freq,
             per_alpha=self.per_alpha,
             per_beta=self.per_beta,
             on_disk=self.buffer_on_disk,
+            horizon=self.horizon,
         )

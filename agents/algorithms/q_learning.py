@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import nullcontext
+from functools import partial
 
 import torch
 from jsonargparse.typing import NonNegativeInt
@@ -25,7 +26,12 @@ class QAgent(Agent):
     """Learns the values of actions from transitions, wherever they come from.
 
     Its arguments are those of `DQN` and `CalQL`, which explain them.
+
+    Attributes:
+        act_with_target: whether the target network chooses actions, in place of the online one.
     """
+
+    act_with_target = False
 
     def __init__(
         self,
@@ -75,18 +81,22 @@ class QAgent(Agent):
                 "only features are stored: set it to 0, or let the encoder learn"
             )
         self.value_head = make_value_head(value_head, *value_range, bins)
-        with seeded(Stream.AGENT_HEAD, self.seed):
-            self.head = self.extractor.make_heads(
-                lambda: head(
-                    self.extractor.width,
-                    hidden,
-                    self.actions,
-                    self.value_head.outputs,
-                    dueling=dueling,
-                    noisy=noisy,
-                )
-            )
+        self.new_head = partial(
+            head,
+            self.extractor.width,
+            hidden,
+            self.actions,
+            self.value_head.outputs,
+            dueling=dueling,
+            noisy=noisy,
+        )
+        self.head = self.make_head(seed)
         self.target = make_teacher(nn.Sequential(self.extractor, self.head))
+
+    def make_head(self, seed: int) -> nn.Module:
+        """A head with initial weights drawn from `seed`."""
+        with seeded(Stream.AGENT_HEAD, seed):
+            return self.extractor.make_heads(self.new_head)
 
     @torch.no_grad()
     def act(self, obs: Tensor, generator: torch.Generator, step: int | None = None) -> Tensor:
@@ -108,8 +118,10 @@ class QAgent(Agent):
         random = torch.randint(self.actions, (count,), generator=generator)
         if at_random.all():
             return random
-        with noise(self.head, generator, count) if with_noise else nullcontext():
-            best = self.best(self.head(self.extractor(obs)))
+        online = (self.extractor, self.head)
+        extractor, head = self.target if self.act_with_target else online
+        with noise(head, generator, count) if with_noise else nullcontext():
+            best = self.best(head(extractor(obs)))
         return torch.where(at_random.to(best.device), random.to(best.device), best)
 
     def best(self, outputs: Tensor) -> Tensor:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
 
@@ -23,10 +25,12 @@ class OffPolicy(Experience):
         n_step: steps of reward before the value of the next observation.
         gamma: discount.
         learning_starts: agent steps before the first update.
-        train_freq: agent steps between two updates.
+        train_freq: agent steps between two updates; below 1, several updates a step.
         per_alpha: exponent of prioritised replay; 0 samples uniformly.
         per_beta: initial exponent of its importance weights; it grows to 1 over the run.
         on_disk: hold what was observed in a file in the run folder.
+        horizon: from an update and the number of updates to its n_step and gamma, where they
+            change; `n_step` is then the largest.
     """
 
     def __init__(
@@ -42,9 +46,11 @@ class OffPolicy(Experience):
         per_alpha: float = 0.0,
         per_beta: float = 0.4,
         on_disk: bool = False,
+        horizon: Callable[[int, int], tuple[int, float]] | None = None,
     ):
         super().__init__(task, agent)
-        self.batch_size, self.n_step, self.gamma = batch_size, n_step, gamma
+        self.batch_size = batch_size
+        self.horizon = horizon or (lambda update, updates: (n_step, gamma))
         self.learning_starts, self.train_freq = learning_starts, train_freq
         least = self.envs.num_envs * (n_step + task.stack + 1)
         if min(learning_starts, buffer_size) < least:
@@ -76,11 +82,13 @@ class OffPolicy(Experience):
         while self.played < due:
             self.advance()
         generator = keyed("cpu", Stream.BATCHES, self.task.seed, update)
+        updates = self.agent.schedule_steps or self.updates
+        n_step, gamma = self.horizon(update, updates)
         if not self.priorities:
-            return self.replay.sample(self.batch_size, self.n_step, self.gamma, generator)
-        beta = annealed(self.per_beta, update, self.agent.schedule_steps or self.updates)
+            return self.replay.sample(self.batch_size, n_step, gamma, generator)
+        beta = annealed(self.per_beta, update, updates)
         *self.sampled, weight = self.priorities.sample(self.batch_size, beta, generator)
-        transitions = self.replay.transitions(*self.sampled, self.n_step, self.gamma)
+        transitions = self.replay.transitions(*self.sampled, n_step, gamma)
         return transitions._replace(weight=weight)
 
     def update_priorities(self, td_errors: Tensor) -> None:

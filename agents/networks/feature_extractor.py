@@ -64,16 +64,19 @@ class FeatureExtractor(nn.Module):
     ):
         super().__init__()
         self.encoder, self.selection = encoder, SELECTIONS[features]
-        self.projection = nn.Identity()
-        if features == "projected_tokens":
-            with seeded(Stream.TOKEN_PROJECTION, seed):
-                self.projection = nn.Sequential(
-                    nn.Linear(encoder.dim, token_projection_dim), nn.Flatten()
-                )
+        self.projection_dim = token_projection_dim if features == "projected_tokens" else None
+        self.projection = self.make_projection(seed)
         tokens = torch.zeros(1, prod(encoder.grid or ()), encoder.dim)
         selected = self.selection.select(Features(torch.zeros(1, encoder.dim), tokens))
         self.norm = FeatureNorm(selected.shape[1:])
         self.width = self.projection(selected).shape[1]
+
+    def make_projection(self, seed: int) -> nn.Module:
+        """What learns between the encoder and the heads, with initial weights drawn from `seed`."""
+        if self.projection_dim is None:
+            return nn.Identity()
+        with seeded(Stream.TOKEN_PROJECTION, seed):
+            return nn.Sequential(nn.Linear(self.encoder.dim, self.projection_dim), nn.Flatten())
 
     def make_heads(self, make: Callable[[], nn.Module], keep_head_index: bool = False) -> nn.Module:
         """The head that `make` makes, or a pool of as many as the encoder chooses from.

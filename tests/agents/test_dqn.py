@@ -89,6 +89,7 @@ VARIANTS = {
     "noisy": {"noisy": 0.5},
     "c51": {"value_head": "c51", "value_range": (-2.0, 2.0), "bins": 41},
     "hl_gauss": {"value_head": "hl_gauss", "value_range": (-2.0, 2.0), "bins": 41},
+    "reset": {"reset_interval": 200, "target_update_interval": 1, "tau": 0.1},
 }
 
 

@@ -147,6 +147,29 @@ def test_a_killed_run_ends_as_the_run_that_was_never_killed(
     assert read_run(killed).step == ours["AtariTask"]["played"]
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize(("updates", "kept"), [(7, 6), (11, 9), (14, 12)])
+def test_a_run_killed_between_or_at_resets_ends_as_the_run_that_was_never_killed(
+    updates: int, kept: int, encoder: Path, tmp_path: Path, failing: Callable[..., None]
+) -> None:
+    """A reset every six updates; what is gone on from is the checkpoint after `kept`."""
+    more = ("--data.num_envs", 1, "--data.total_steps", 84, "--data.max_frames", 40,
+            "--checkpoint_every", 3, "--model.init_args.train_freq", 1,
+            "--model.init_args.reset_interval", 6, "--model.init_args.anneal_updates", 4,
+            "--model.init_args.per_alpha", 0.5)  # fmt: skip
+    whole, killed = tmp_path / "whole", tmp_path / "killed"
+    fit(arguments("frozen_100k", encoder, whole, *more))
+    failing(KeyboardInterrupt(), 32 + 64 + updates)  # of the norm, of the warm-up, and one each
+    with pytest.raises(KeyboardInterrupt):
+        fit(arguments("frozen_100k", encoder, killed, *more))
+    assert saved(killed)["global_step"] == kept
+    fit(arguments("frozen_100k", encoder, killed, *more))
+    ours, theirs = saved(whole), saved(killed)
+    for part in ("state_dict", "optimizer_states", "lr_schedulers", "global_step", "AtariTask"):
+        assert same(ours[part], theirs[part]), part
+    assert rows(whole) == rows(killed)
+
+
 def test_run_json_is_not_written_at_every_log_and_ends_with_the_last_step(tmp_path: Path) -> None:
     run = RunWriter(tmp_path, "agent", "DQN in Pong")
     logger = StepLogger(run)
@@ -226,6 +249,7 @@ MISTAKES = {
     ),
     "updates counted": (["--trainer.max_steps", "9"], "leave it out and set data.total_steps"),
     "no environments": (["--data.num_envs", "0"], "data.num_envs"),
+    "no steps between updates": (["--model.init_args.train_freq", "0"], "train_freq"),
 }
 
 
