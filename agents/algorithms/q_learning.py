@@ -156,7 +156,8 @@ class QAgent(Agent):
         if self.shift:
             batch = shifted(batch, self.shift, self.seed, self.global_step)
         generator = keyed(self.device, Stream.NOISE, self.seed, self.global_step)
-        with noise(self.head, generator), noise(self.target, generator):
+        _, target_head = self.target
+        with noise(self.head, generator), noise(target_head, generator):
             return super().training_step(batch, batch_idx)
 
     @torch.no_grad()
