@@ -10,7 +10,7 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-from ale_py import ALEInterface, LoggerMode, roms
+from ale_py import Action, ALEInterface, LoggerMode, roms
 
 from fovea.atari.games import find
 from fovea.command import UserError
@@ -31,12 +31,17 @@ class Settings:
         frame_skip: frames an action is held for; a step shows the maximum of the last two of them.
         noop_max: an episode starts with 0 to noop_max - 1 frames of doing nothing, drawn uniformly.
         max_frames: an episode is cut after this many frames.
+        fire_reset: whether the last of those first frames, of which there is then one at least,
+            presses FIRE, in games that have it.
+        full_actions: whether to offer all 18 actions of the console instead of the minimal set.
     """
 
     sticky: float = 0.25
     frame_skip: int = 4
     noop_max: int = 30
     max_frames: int = 108_000
+    fire_reset: bool = False
+    full_actions: bool = False
 
 
 def rom_path(game: str) -> Path:
@@ -56,7 +61,7 @@ class Emulator:
         seed: of the emulator.
 
     Attributes:
-        actions: names of the minimal action set; `step` takes an index into it.
+        actions: names of the action set; `step` takes an index into it.
         screen: (84, 84) uint8 grey, what an agent sees now. It is stale after the last step of an
             episode, which nobody acts on.
     """
@@ -67,7 +72,8 @@ class Emulator:
         self._ale.setFloat("repeat_action_probability", settings.sticky)
         self._ale.setInt("random_seed", seed)
         self._ale.loadROM(rom_path(game))
-        self._actions = self._ale.getMinimalActionSet()
+        minimal, full = self._ale.getMinimalActionSet, self._ale.getLegalActionSet
+        self._actions = full() if settings.full_actions else minimal()
         self._frames = np.zeros((2, *self._ale.getScreenDims()), np.uint8)
         self._seen = np.zeros((BANDS, self._frames[0].size // BANDS // 8), np.int64)
         self.screen = np.zeros(SCREEN, np.uint8)
@@ -86,10 +92,13 @@ class Emulator:
     def reset(self, noops: int) -> None:
         """Start an episode and do nothing for `noops` frames."""
         self._ale.reset_game()
-        for _ in range(noops):
-            self._ale.act(0)
+        fire = self.settings.fire_reset and Action.FIRE in self._actions
+        for _ in range(noops - fire):
+            self._ale.act(Action.NOOP)
             if self._ale.game_over():
                 self._ale.reset_game()
+        if fire:
+            self._ale.act(Action.FIRE)
         self._frame = 0
         self._ale.getScreenGrayscale(self._frames[0])
         self._see()
