@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 
 from fovea import command
-from fovea.command import Command, UserError, dispatch, natural, parser, positive
+from fovea.command import Command, UserError, dispatch, natural, parser, positive, probability
 
 ABOUT = """Record Atari games, check recordings, and check that this machine has what is needed.
 
@@ -59,13 +59,6 @@ def run(arguments: list[str]) -> int | None:
     return dispatch("fovea atari", ABOUT, COMMANDS, arguments)
 
 
-def probability(text: str) -> float:
-    value = float(text)
-    if not 0 <= value <= 1:
-        raise ValueError
-    return value
-
-
 def collect(arguments: list[str]) -> None:
     asked = parser("fovea atari collect", COLLECT)
     asked.add_argument("games", nargs="+", metavar="GAME", help="pong, MsPacman, ALE/Pong-v5")
@@ -113,7 +106,7 @@ def collect(arguments: list[str]) -> None:
         workers=args.workers,
     )
     for dataset in datasets:
-        print(f"{args.out / dataset.origin.game}: {_counts(dataset)}")
+        print(f"{args.out / dataset.origin.game}: {dataset.counts}")
 
 
 def verify(arguments: list[str]) -> None:
@@ -130,7 +123,7 @@ def verify(arguments: list[str]) -> None:
         for fault in faults:
             print(f"damaged: {fault}", file=sys.stderr)
         if not faults:
-            print(f"{folder}: whole, {_counts(dataset)}")
+            print(f"{folder}: whole, {dataset.counts}")
     if found:
         raise UserError(f"faults found: {found}, each named above with its fix")
 
@@ -161,7 +154,7 @@ def _ls_recordings(folders: list[Path]) -> None:
 
     found = [(folder, open_dataset(folder)) for folder in find_recordings(folders)]
     for folder, dataset in found:
-        print(f"{folder}: {_counts(dataset)}, seed {dataset.origin.seed}")
+        print(f"{folder}: {dataset.counts}, seed {dataset.origin.seed}")
         print(*map("  {}".format, overview(tiers(folder, dataset))), sep="\n")
     for line in differences(dataset.origin for _, dataset in found):
         print(line)
@@ -185,10 +178,6 @@ def doctor(arguments: list[str]) -> int:
     from fovea.atari.doctor import report
 
     return report()
-
-
-def _counts(dataset) -> str:
-    return f"{dataset.rows} steps in {dataset.episodes} episodes, {len(dataset.shards)} shards"
 
 
 COMMANDS = {

@@ -19,6 +19,8 @@ from fovea.atari.recorder import record_shards
 from fovea.atari.recordings import Dataset
 
 SHARD_STEPS = 5000
+VERSIONS = "ale-py", "numpy", "opencv-python-headless"
+"""The packages that what is recorded depends on."""
 ALE_V5 = Settings()
 
 
@@ -35,7 +37,7 @@ def origin(
         actions=Emulator(rom_id, settings, 0).actions,
         policy=f"random: uniform over the minimal action set{kept}",
         seed=seed,
-        versions={name: version(name) for name in ("ale-py", "numpy", "opencv-python-headless")},
+        versions={name: version(name) for name in VERSIONS},
     )
 
 

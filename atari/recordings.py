@@ -218,6 +218,11 @@ class Dataset:
         return sum(shard["episodes"] for shard in self.shards)
 
     @property
+    def counts(self) -> str:
+        """How much there is, in words."""
+        return f"{self.rows} steps in {self.episodes} episodes, {len(self.shards)} shards"
+
+    @property
     def sha256(self) -> str:
         """One hash of all the data, wherever it lies."""
         return hashlib.sha256("".join(s["sha256"] for s in self.shards).encode()).hexdigest()

@@ -59,6 +59,9 @@ class Stream(IntEnum):
     PROBE_SCREENS = auto()
     PROBE_SKETCH = auto()
     PROBE_BATCHES = auto()
+    # Recordings by agents
+    RECORDING_EPISODES = auto()
+    RECORDING_ACTIONS = auto()
 
 
 def key(stream: Stream, *numbers: int) -> int:
