@@ -25,7 +25,7 @@ from fovea.atari.recorder import record_shards
 from fovea.atari.recordings import EPISODES_PER_SHARD, Dataset
 from fovea.device import device
 from fovea.pretrain.training.checkpoint import digest
-from fovea.seeding import Stream, key, keyed
+from fovea.seeding import Stream, keyed
 
 SHARD_STEPS = 10_000
 
@@ -154,10 +154,11 @@ class Lane:
     """An emulator in which a policy plays, episode after episode.
 
     Args:
-        origin: of the recording.
-        policy: who plays, index into its policies.
+        policy: who plays, index into those of the recording.
+        emulator: of the game.
+        recorded: the numbers that the emulator's actions have in the recording.
         stack: screens that the agent sees.
-        seed: of the emulator and the starts of its episodes.
+        rng: of the starts of episodes.
 
     Attributes:
         obs: (stack, 84, 84) uint8, what the agent sees now, oldest first; at the start of an
@@ -165,18 +166,22 @@ class Lane:
         over: whether no episode is being played.
     """
 
-    def __init__(self, origin: Origin, policy: int, stack: int, seed: int):
-        settings = Settings(**origin.policies[policy].settings)
-        self.policy, self.noop_max = policy, max(1, settings.noop_max)
-        self.rng = np.random.default_rng(seed)
-        self.emulator = Emulator(origin.game, settings, int(self.rng.integers(2**31)))
-        self.recorded = [origin.actions.index(name) for name in self.emulator.actions]
+    def __init__(
+        self,
+        policy: int,
+        emulator: Emulator,
+        recorded: list[int],
+        stack: int,
+        rng: np.random.Generator,
+    ):
+        self.policy, self.emulator, self.recorded, self.rng = policy, emulator, recorded, rng
         self.obs = np.zeros((stack, *SCREEN), np.uint8)
         self.over = True
 
     def start(self) -> Episode:
         """Begin an episode, which is filled while it is played."""
-        self.episode = Episode(self.emulator, int(self.rng.integers(self.noop_max)))
+        noops = self.rng.integers(max(1, self.emulator.settings.noop_max))
+        self.episode = Episode(self.emulator, int(noops))
         self.over = False
         self.obs[:] = 0
         self.obs[-1] = self.emulator.screen
@@ -243,8 +248,11 @@ def _lanes(
     for number, policy in enumerate(origin.policies):
         loaded = _loaded(sources[policy.name], origin.settings["accelerator"])
         for env in range(origin.settings["envs"]):
-            seed = key(Stream.RECORDING_EPISODES, *shard, number, env)
-            lane = Lane(origin, number, loaded.task.stack, seed)
+            rng = np.random.default_rng([Stream.RECORDING_EPISODES, *shard, number, env])
+            settings = Settings(**policy.settings)
+            emulator = Emulator(origin.game, settings, int(rng.integers(2**31)))
+            recorded = [origin.actions.index(name) for name in emulator.actions]
+            lane = Lane(number, emulator, recorded, loaded.task.stack, rng)
             lanes.setdefault(loaded.agent, []).append(lane)
     return lanes
 

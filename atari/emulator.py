@@ -31,8 +31,8 @@ class Settings:
         frame_skip: frames an action is held for; a step shows the maximum of the last two of them.
         noop_max: an episode starts with 0 to noop_max - 1 frames of doing nothing, drawn uniformly.
         max_frames: an episode is cut after this many frames.
-        fire_reset: whether the last of those first frames, of which there is then one at least,
-            presses FIRE, in games that have it.
+        fire_reset: whether the first of those frames, of which there is then one at least, presses
+            FIRE, in games that have it.
         full_actions: whether to offer all 18 actions of the console instead of the minimal set.
     """
 
@@ -93,12 +93,12 @@ class Emulator:
         """Start an episode and do nothing for `noops` frames."""
         self._ale.reset_game()
         fire = self.settings.fire_reset and Action.FIRE in self._actions
+        if fire:
+            self._ale.act(Action.FIRE)
         for _ in range(noops - fire):
             self._ale.act(Action.NOOP)
             if self._ale.game_over():
                 self._ale.reset_game()
-        if fire:
-            self._ale.act(Action.FIRE)
         self._frame = 0
         self._ale.getScreenGrayscale(self._frames[0])
         self._see()

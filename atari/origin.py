@@ -115,5 +115,5 @@ def _flat(origin: Origin) -> dict[str, object]:
             flat |= value if isinstance(value, dict) else {key: value}
     for policy in origin.policies:
         each = IMPLIED | asdict(policy) | policy.settings
-        flat |= {f"{name} of {policy.name}": value for name, value in each.items()}
+        flat |= {f"{key} of {policy.name}": each[key] for key in each if key != "settings"}
     return flat
