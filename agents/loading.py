@@ -64,8 +64,10 @@ def checkpoints_of(run: Path, asked: Sequence[str]) -> list[Path]:
         run: run folder.
         asked: any of `newest`, `all`, and numbers such as 20000 for step-000020000.ckpt.
 
-    Raises UserError for one that is not there or does not match its hash.
+    Raises UserError where `run` holds no agent, and for a checkpoint that is not there or does not
+    match its hash.
     """
+    _check(run)
     folder = run / "checkpoints"
     found: list[Path] = []
     for name in asked:
@@ -88,9 +90,13 @@ def checkpoints_of(run: Path, asked: Sequence[str]) -> list[Path]:
     return [verified(path, "checkpoint") for path in dict.fromkeys(found)]
 
 
-def _newest(run: Path) -> Path:
+def _check(run: Path) -> None:
     if not (run / "config.yaml").exists():
         raise UserError(f"{run} holds no agent: train one with fovea agents fit --run {run}")
+
+
+def _newest(run: Path) -> Path:
+    _check(run)
     checkpoint = newest(run / "checkpoints")
     if not checkpoint:
         raise UserError(f"{run} holds no checkpoint yet: train on with fovea agents fit")

@@ -13,7 +13,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -317,7 +317,7 @@ def _repair(origin: Origin) -> str:
     )
 
 
-def find_recordings(folders: list[str | Path]) -> list[Path]:
+def find_recordings(folders: Sequence[str | Path]) -> list[Path]:
     """The folders of single games: `folders` themselves, or the folders in them.
 
     Raises UserError for a folder without a recording.

@@ -62,7 +62,7 @@ class Shards:
         Raises UserError for a folder without recordings, a game that is not in them, and a
         recording that is unfinished.
         """
-        found = [(path, open_dataset(path)) for path in find_recordings(list(folders))]
+        found = [(path, open_dataset(path)) for path in find_recordings(folders)]
         there = tuple(dict.fromkeys(dataset.origin.game for _, dataset in found))
         asked = there if games is None else (find(name).rom_id for name in games)
         wanted = tuple(dict.fromkeys(asked))
