@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from functools import cache, partial
@@ -70,7 +71,7 @@ def record(
         max_frames: longer episodes are cut; by default as in training.
         workers: processes, by default one per core; what is recorded does not depend on it.
         accelerator: where the agents compute: auto, cpu or cuda. Another rounds differently, so
-            that what is recorded depends on it.
+            that what is recorded depends on it (and may on the kind of processor).
 
     Returns a Dataset for each game. Raises UserError for a run without an agent or that checkpoint,
     a folder in use, or a recording that was made in another way.
@@ -95,11 +96,14 @@ def policies(
 ) -> list[tuple[Policy, Source]]:
     """The policies of a game, in the order of the agents and, for each, of the epsilons."""
     names = run_names(list(dict.fromkeys(source.run for source in agents)))
+    when = Counter((source.run, loaded.played) for source, loaded in agents.items())
     found = []
     for (source, loaded), epsilon in product(agents.items(), epsilons):
         run = names[source.run]
+        # PPO updates several times on what it played, and may have saved in between.
+        which = f" {source.checkpoint.stem}" if when[source.run, loaded.played] > 1 else ""
         policy = Policy(
-            name=f"{run}@{loaded.played} eps {epsilon:g}",
+            name=f"{run}@{loaded.played}{which} eps {epsilon:g}",
             agent=type(loaded.agent).__name__,
             run=run,
             checkpoint=source.checkpoint.name,

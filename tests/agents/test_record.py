@@ -260,6 +260,24 @@ def test_checkpoints_are_found_by_their_numbers(runs: list[Path]) -> None:
     assert load_agent(runs[0], older).played < load_agent(runs[0], newer).played
 
 
+@pytest.mark.slow
+def test_checkpoints_between_which_nothing_was_played_are_policies_of_their_own(
+    runs: list[Path], encoder: Path, tmp_path: Path
+) -> None:
+    run = tmp_path / "ppo"
+    fit([
+        *("-c", str(ROOT / "agents" / "configs" / "ppo_frozen.yaml"), "--run", str(run)),
+        *("--model.init_args.encoder.init_args.encoder", str(encoder)),
+        *("--model.init_args.num_steps", "16", "--data.game", "breakout", "--data.num_envs", "2"),
+        *("--data.total_steps", "32", "--checkpoint_every", "4"),
+    ])  # fmt: skip
+    stems = [path.stem for path in checkpoints_of(run, ["all"])]
+    assert len(stems) == 2
+    (found,) = record([run], tmp_path / "out", **ASKED | {"steps": 1, "epsilons": [0.5]},
+                      checkpoints=["all"])  # fmt: skip
+    assert found.origin.policy_names == [f"ppo@32 {stem} eps 0.5" for stem in stems]
+
+
 def test_runs_are_named_by_as_much_of_their_paths_as_tells_them_apart() -> None:
     paths = [Path("/a/one/seed-0"), Path("/a/two/seed-0")]
     assert list(run_names(paths).values()) == ["one/seed-0", "two/seed-0"]
