@@ -138,6 +138,7 @@ def test_a_recording_made_in_another_way_is_left_as_it_is(runs: list[Path], reco
     assert shards(recorded) == before
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("fire_reset", [False, True])
 def test_an_agent_sees_what_it_saw_in_training(fire_reset: bool) -> None:
     """Screen for screen, with black ones before an episode and none over a lost life."""
