@@ -1,4 +1,4 @@
-"""`fovea agents`: fit, evaluate and continual."""
+"""`fovea agents`: fit, evaluate, record and continual."""
 
 from __future__ import annotations
 
@@ -7,7 +7,15 @@ import sys
 from pathlib import Path
 
 from fovea import command
-from fovea.command import ACCELERATORS, Command, dispatch, parser, positive
+from fovea.command import (
+    ACCELERATORS,
+    Command,
+    dispatch,
+    natural,
+    parser,
+    positive,
+    probability,
+)
 from fovea.configs import show
 from fovea.pretrain.training.malloc import keep_freed
 
@@ -18,13 +26,15 @@ ABOUT = """Train agents in Atari games, on pretrained encoders or their own, and
   fovea agents evaluate --run runs/dqn --episodes 10 --video
   fovea agents fit -c cal_ql --run runs/offline    from recordings
   fovea agents fit -c dqn_frozen --run runs/dqn --init_from runs/offline
+  fovea agents record --run runs/dqn runs/ppo --epsilons 0.02 0.1 0.3 --out runs/by_agents
   fovea agents continual -c continual --run runs/sequence
 
 fit writes a run folder: run.json, config.yaml, metrics.csv and checkpoints/. The same command
 again resumes; with a larger --data.total_steps the run goes on to that. --init_from starts with the
 weights of another run, such as one from recordings.
-evaluate adds the evaluation to run.json, and media/evaluation.webm. continual lets several methods
-learn one game after the other, evaluates them in all games after each, and shows the forgetting."""
+evaluate adds the evaluation to run.json, and media/evaluation.webm. record lets agents play, and
+writes recordings like those of fovea atari collect. continual lets several methods learn one game
+after the other, evaluates them in all games after each, and shows the forgetting."""
 
 EVALUATE = """Play whole episodes with a trained agent; their returns go to run.json.
 
@@ -32,6 +42,26 @@ The protocol is the one the agent was trained under (sticky actions, no-op start
 whole games, raw rewards, and the agent acting as it does when evaluated.
 
     fovea agents evaluate --run runs/dqn --episodes 10 --video"""
+
+RECORD = """Let trained agents play, weak to strong, and record every step as fovea atari collect
+does: what reads its recordings reads these, and mixes of both.
+
+There is a policy for each run, checkpoint and epsilon. It acts as its agent does in an evaluation
+(DQN greedily, PPO sampled), but with chance epsilon takes a random action, under the protocol that
+the agent was trained under, and always plays whole games.
+
+--steps are those of all policies of a game together, at least. They are recorded in shards, each of
+which is divided evenly among the policies: each plays whole episodes, in --envs emulators at once,
+until it has its share, so that long episodes make it more than that. More --shard-steps come nearer
+to even shares, and more --envs are faster, most of all on a GPU.
+
+If the command is killed, run it again: only shards that were not complete are lost. What is
+recorded depends on the agents, --seed, --envs, --shard-steps, --max-frames and --accelerator, never
+on --workers.
+
+    fovea agents record --run runs/dqn --epsilons 0.02 0.1 0.3 --out runs/by_agents --steps 40000
+    fovea agents record --run runs/weak runs/strong --checkpoints all --out runs/by_agents
+    fovea atari stats runs/by_agents            episodes, returns and actions of each policy"""
 
 
 def run(arguments: list[str]) -> int | None:
@@ -77,6 +107,66 @@ def evaluate(arguments: list[str]) -> None:
     )
 
 
+def record(arguments: list[str]) -> None:
+    asked = parser("fovea agents record", RECORD)
+    asked.add_argument(
+        "--run", required=True, nargs="+", type=Path, help="run folders of the agents"
+    )
+    asked.add_argument(
+        "--out", required=True, type=Path, help="folder; each game gets a folder in it"
+    )
+    asked.add_argument(
+        "--epsilons",
+        nargs="+",
+        type=probability,
+        default=[0.02, 0.1, 0.3],
+        help="chances of a random action (0.02 0.1 0.3)",
+    )
+    asked.add_argument(
+        "--checkpoints",
+        nargs="+",
+        default=["newest"],
+        help="of each run: newest, all, or numbers, as 20000 for step-000020000.ckpt (newest)",
+    )
+    asked.add_argument(
+        "--steps", type=positive, default=20_000, help="agent steps per game, at least (20000)"
+    )
+    asked.add_argument("--seed", type=natural, default=0, help="of the games and actions (0)")
+    asked.add_argument(
+        "--envs", type=positive, default=2, help="emulators a policy plays in at once (2)"
+    )
+    asked.add_argument(
+        "--shard-steps", type=positive, default=10_000, help="steps per shard, at least (10000)"
+    )
+    asked.add_argument(
+        "--max-frames", type=positive, help="longer episodes are cut (as in training)"
+    )
+    asked.add_argument("--workers", type=positive, help="processes (one per core)")
+    asked.add_argument("--accelerator", choices=ACCELERATORS, default="auto", help="(auto)")
+    args = asked.parse_args(arguments)
+
+    from fovea.agents.record import record
+    from fovea.atari.stats import overview, tiers
+
+    datasets = record(
+        args.run,
+        args.out,
+        steps=args.steps,
+        epsilons=args.epsilons,
+        checkpoints=args.checkpoints,
+        seed=args.seed,
+        envs=args.envs,
+        shard_steps=args.shard_steps,
+        max_frames=args.max_frames,
+        workers=args.workers,
+        accelerator=args.accelerator,
+    )
+    for dataset in datasets:
+        folder = args.out / dataset.origin.game
+        print(f"{folder}: {dataset.counts}")
+        print(*map("  {}".format, overview(tiers(folder, dataset))), sep="\n")
+
+
 def configs(arguments: list[str]) -> None:
     """Run `fovea agents configs`."""
     show("fovea agents configs", "fovea.agents", arguments)
@@ -85,6 +175,7 @@ def configs(arguments: list[str]) -> None:
 COMMANDS = {
     "fit": Command("fovea.agents.fit:fit", "train an agent in a game"),
     "evaluate": Command(f"{__name__}:evaluate", "play whole episodes with a trained agent"),
+    "record": Command(f"{__name__}:record", "let trained agents play for recordings"),
     "continual": Command("fovea.agents.continual.run:continual", "learn one game after the other"),
     "configs": Command(f"{__name__}:configs", "list the configs that -c finds by name"),
 }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -12,7 +13,7 @@ from fovea.agents.algorithms.base import Agent, check_weights
 from fovea.agents.task import AtariTask
 from fovea.command import UserError
 from fovea.old_names import is_old, read_config, renamed_checkpoint
-from fovea.pretrain.training.checkpoint import newest, read
+from fovea.pretrain.training.checkpoint import newest, read, verified
 from fovea.pretrain.training.config_errors import FAULTS, explain
 
 
@@ -26,13 +27,17 @@ class LoadedAgent(NamedTuple):
     """Agent steps of its training so far."""
 
 
-def load_agent(run: str | Path) -> LoadedAgent:
-    """The agent of the newest checkpoint that verifies, on the CPU, in eval mode.
+def load_agent(run: str | Path, checkpoint: Path | None = None) -> LoadedAgent:
+    """An agent on the CPU, in eval mode.
+
+    Args:
+        run: its run folder.
+        checkpoint: one of the run's; by default the newest that verifies.
 
     Raises UserError where `run` holds no agent or no checkpoint of it.
     """
     run = Path(run)
-    checkpoint, state = _read(run)
+    checkpoint, state = _read(run, checkpoint)
     agent, task = build(read_config(run))
     _give(agent, state["state_dict"])
     return LoadedAgent(agent.eval(), task, checkpoint, state["AtariTask"]["played"])
@@ -52,13 +57,55 @@ def _give(agent: Agent, weights: dict[str, Tensor]) -> None:
     agent.load_state_dict(weights)
 
 
-def _read(run: Path) -> tuple[Path, dict]:
-    """The newest checkpoint of a run folder that verifies, and what it holds."""
+def checkpoints_of(run: Path, asked: Sequence[str]) -> list[Path]:
+    """The checkpoints of a run that are asked for, each once and verified.
+
+    Args:
+        run: run folder.
+        asked: any of `newest`, `all`, and numbers such as 20000 for step-000020000.ckpt.
+
+    Raises UserError where `run` holds no agent, and for a checkpoint that is not there or does not
+    match its hash.
+    """
+    _check(run)
+    folder = run / "checkpoints"
+    found: list[Path] = []
+    for name in asked:
+        if name == "newest":
+            found.append(_newest(run))
+        elif name == "all":
+            found += sorted(folder.glob("*.ckpt")) or [_newest(run)]
+        else:
+            try:
+                found.append(folder / f"step-{int(name):09d}.ckpt")
+            except ValueError:
+                raise UserError(
+                    f"checkpoint {name!r}: give newest, all, or numbers as they are in the names "
+                    f"of {folder}/step-*.ckpt"
+                ) from None
+    there = [path.name for path in sorted(folder.glob("*.ckpt"))]
+    for path in found:
+        if path.name not in there:
+            raise UserError(f"{run} has no {path.name}: there are {', '.join(there) or 'none'}")
+    return [verified(path, "checkpoint") for path in dict.fromkeys(found)]
+
+
+def _check(run: Path) -> None:
     if not (run / "config.yaml").exists():
         raise UserError(f"{run} holds no agent: train one with fovea agents fit --run {run}")
+
+
+def _newest(run: Path) -> Path:
+    _check(run)
     checkpoint = newest(run / "checkpoints")
     if not checkpoint:
         raise UserError(f"{run} holds no checkpoint yet: train on with fovea agents fit")
+    return checkpoint
+
+
+def _read(run: Path, checkpoint: Path | None = None) -> tuple[Path, dict]:
+    """A checkpoint, by default the newest of the run that verifies, and what it holds."""
+    checkpoint = checkpoint or _newest(run)
     state = read(checkpoint)
     return checkpoint, renamed_checkpoint(state) if is_old(run) else state
 

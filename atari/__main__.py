@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 
 from fovea import command
-from fovea.command import Command, UserError, dispatch, parser, positive
+from fovea.command import Command, UserError, dispatch, natural, parser, positive, probability
 
 ABOUT = """Record Atari games, check recordings, and check that this machine has what is needed.
 
@@ -16,7 +16,9 @@ the action, the reward, and the console's 128 bytes of memory.
   fovea atari doctor
   fovea atari collect pong breakout freeway --out runs/recordings --steps 20000
   fovea atari verify runs/recordings
-  fovea atari ls runs/recordings"""
+  fovea atari stats runs/recordings
+
+Agents play for recordings too: fovea agents record."""
 
 COLLECT = """Play games with a random policy and record every step.
 
@@ -25,17 +27,28 @@ agents see: grey, the maximum of the last two frames, 84x84. If the command is k
 only shards that were not complete are lost. What is recorded depends on the games, --seed and the
 settings, never on --workers.
 
-  fovea atari collect pong breakout --out runs/recordings --steps 20000"""
+  fovea atari collect pong breakout --out runs/recordings --steps 20000
+  fovea atari collect pong --out runs/kept --keep 0.8    holds an action for five steps on average
+
+Recordings by trained agents are made with fovea agents record."""
 
 VERIFY = """Read all of some recordings and check hashes, checksums, counts and the order of steps.
 Every damaged shard is named with its fix, and the exit code is then 2.
 
   fovea atari verify runs/recordings"""
 
-LS = """List the games with their scores, or the recordings in a folder.
+LS = """List the games with their scores, or the recordings in folders: a line for each, and under
+it one for each policy that played. Where recordings of a game were played with different settings
+(sticky actions, all 18 actions ...), a last line says so.
 
   fovea atari ls
-  fovea atari ls runs/recordings"""
+  fovea atari ls runs/recordings runs/by_agents"""
+
+STATS = """Show how the policies of some recordings play, by game: episodes, returns, lengths and
+how often each action was taken. Several recordings of a game are put together. Screens are not
+read, and hashes not checked (`fovea atari verify` does that).
+
+  fovea atari stats runs/recordings runs/by_agents"""
 
 DOCTOR = """Check that this machine has what Fovea needs, and print the fix for what is missing.
 The exit code is 1 if something needed is missing."""
@@ -44,13 +57,6 @@ The exit code is 1 if something needed is missing."""
 def run(arguments: list[str]) -> int | None:
     """Run `fovea atari ARGUMENTS`."""
     return dispatch("fovea atari", ABOUT, COMMANDS, arguments)
-
-
-def probability(text: str) -> float:
-    value = float(text)
-    if not 0 <= value <= 1:
-        raise ValueError
-    return value
 
 
 def collect(arguments: list[str]) -> None:
@@ -62,13 +68,21 @@ def collect(arguments: list[str]) -> None:
     asked.add_argument(
         "--steps", type=positive, default=20_000, help="agent steps per game, at least (20000)"
     )
-    asked.add_argument("--seed", type=int, default=0, help="seed of the games and the policy (0)")
+    asked.add_argument(
+        "--seed", type=natural, default=0, help="seed of the games and the policy (0)"
+    )
     asked.add_argument("--workers", type=positive, help="processes (one per core)")
     asked.add_argument(
         "--sticky",
         type=probability,
         default=0.25,
         help="chance that a frame repeats an action (0.25)",
+    )
+    asked.add_argument(
+        "--keep",
+        type=probability,
+        default=0.0,
+        help="chance that the policy takes the action of the step before again (0)",
     )
     asked.add_argument(
         "--shard-steps",
@@ -88,10 +102,11 @@ def collect(arguments: list[str]) -> None:
         seed=args.seed,
         settings=Settings(sticky=args.sticky),
         shard_steps=args.shard_steps,
+        keep=args.keep,
         workers=args.workers,
     )
     for dataset in datasets:
-        print(f"{args.out / dataset.origin.game}: {_counts(dataset)}")
+        print(f"{args.out / dataset.origin.game}: {dataset.counts}")
 
 
 def verify(arguments: list[str]) -> None:
@@ -108,22 +123,18 @@ def verify(arguments: list[str]) -> None:
         for fault in faults:
             print(f"damaged: {fault}", file=sys.stderr)
         if not faults:
-            print(f"{folder}: whole, {_counts(dataset)}")
+            print(f"{folder}: whole, {dataset.counts}")
     if found:
         raise UserError(f"faults found: {found}, each named above with its fix")
 
 
 def ls(arguments: list[str]) -> None:
     asked = parser("fovea atari ls", LS)
-    asked.add_argument("folder", nargs="?", metavar="FOLDER", type=Path)
+    asked.add_argument("folders", nargs="*", metavar="FOLDER", type=Path)
     args = asked.parse_args(arguments)
 
-    if args.folder:
-        from fovea.atari.recordings import find_recordings, open_dataset
-
-        for folder in find_recordings([args.folder]):
-            dataset = open_dataset(folder)
-            print(f"{folder}: {_counts(dataset)}, seed {dataset.origin.seed}")
+    if args.folders:
+        _ls_recordings(args.folders)
         return
     from fovea.atari.games import GAMES
     from fovea.atari.ram import variables
@@ -137,6 +148,30 @@ def ls(arguments: list[str]) -> None:
         )
 
 
+def _ls_recordings(folders: list[Path]) -> None:
+    from fovea.atari.recordings import find_recordings, open_dataset
+    from fovea.atari.stats import differences, overview, tiers
+
+    found = [(folder, open_dataset(folder)) for folder in find_recordings(folders)]
+    for folder, dataset in found:
+        print(f"{folder}: {dataset.counts}, seed {dataset.origin.seed}")
+        print(*map("  {}".format, overview(tiers(folder, dataset))), sep="\n")
+    for line in differences(dataset.origin for _, dataset in found):
+        print(line)
+
+
+def stats(arguments: list[str]) -> None:
+    asked = parser("fovea atari stats", STATS)
+    asked.add_argument("folders", nargs="+", metavar="FOLDER", type=Path)
+    args = asked.parse_args(arguments)
+
+    from fovea.atari.recordings import find_recordings
+    from fovea.atari.stats import by_game, lines
+
+    for game, tiers in by_game(find_recordings(args.folders)).items():
+        print(*lines(game, tiers), sep="\n")
+
+
 def doctor(arguments: list[str]) -> int:
     parser("fovea atari doctor", DOCTOR).parse_args(arguments)
 
@@ -145,14 +180,11 @@ def doctor(arguments: list[str]) -> int:
     return report()
 
 
-def _counts(dataset) -> str:
-    return f"{dataset.rows} steps in {dataset.episodes} episodes, {len(dataset.shards)} shards"
-
-
 COMMANDS = {
     "collect": Command(f"{__name__}:collect", "play games and record them"),
     "verify": Command(f"{__name__}:verify", "check every byte of recordings"),
     "ls": Command(f"{__name__}:ls", "list the games, or what a folder holds"),
+    "stats": Command(f"{__name__}:stats", "show how the policies of recordings play"),
     "doctor": Command(f"{__name__}:doctor", "check Python, packages, games and this machine"),
 }
 

@@ -67,12 +67,17 @@ class Settings:
         frame_skip: frames an action is held for; a step shows the maximum of the last two of them.
         noop_max: an episode starts with 0 to noop_max - 1 frames of doing nothing, drawn uniformly.
         max_frames: an episode is cut after this many frames.
+        fire_reset: whether the first of those frames, of which there is then one at least, presses
+            FIRE, in games that have it.
+        full_actions: whether to offer all 18 actions of the console instead of the minimal set.
     """
 
     sticky: float = 0.25
     frame_skip: int = 4
     noop_max: int = 30
     max_frames: int = 108_000
+    fire_reset: bool = False
+    full_actions: bool = False
 
 
 def rom_path(game: str) -> Path:
@@ -90,7 +95,6 @@ class Emulator:
         game: see `games.find`.
         settings: how it is played.
         seed: of its randomness.
-        full_actions: offer all 18 actions of the console in place of the game's own.
 
     Attributes:
         actions: names of the action set; `step` takes an index into it.
@@ -98,15 +102,15 @@ class Emulator:
             episode, which nobody acts on.
     """
 
-    def __init__(self, game: str, settings: Settings, seed: int, full_actions: bool = False):
+    def __init__(self, game: str, settings: Settings, seed: int):
         self.settings = settings
         self._rom = rom_path(game)
         self._ale = ALEInterface()
         # Actions stick here and not in ALE, whose saved states lack the action that sticks.
         self._ale.setFloat("repeat_action_probability", 0.0)
         self.seed(seed)
-        choices = self._ale.getLegalActionSet if full_actions else self._ale.getMinimalActionSet
-        self._actions = choices()
+        minimal, full = self._ale.getMinimalActionSet, self._ale.getLegalActionSet
+        self._actions = full() if settings.full_actions else minimal()
         self._frames = np.zeros((2, *self._ale.getScreenDims()), np.uint8)
         self._seen: np.ndarray | None = None
         self.screen = np.zeros(SCREEN, np.uint8)
@@ -129,12 +133,13 @@ class Emulator:
     def lives(self) -> int:
         return self._ale.lives()
 
-    def reset(self, noops: int, fire: bool = False) -> None:
-        """Start an episode, press FIRE for a frame if asked, and do nothing for `noops` frames."""
+    def reset(self, noops: int) -> None:
+        """Start an episode and do nothing for `noops` frames."""
         self._reset_game()
+        fire = self.settings.fire_reset and Action.FIRE in self._actions
         if fire:
             self._act(Action.FIRE)
-        for _ in range(noops):
+        for _ in range(noops - fire):
             self._act(Action.NOOP)
             if self._ale.game_over():
                 self._reset_game()

@@ -87,12 +87,13 @@ class Envs:
         self.num_envs, self._stack, self._noop_max = num_envs, stack, noop_max
         self._life_loss_terminal = life_loss_terminal
         self._max_steps = -(-max_frames // frame_skip)
-        settings = Settings(sticky, frame_skip, noop_max, UNCUT)
+        settings = Settings(
+            sticky, frame_skip, noop_max, UNCUT, fire_reset=fire_reset, full_actions=full_actions
+        )
         game = find(game).rom_id
-        self._emulators = [Emulator(game, settings, 0, full_actions) for _ in range(num_envs)]
+        self._emulators = [Emulator(game, settings, 0) for _ in range(num_envs)]
         self.action_meanings = self._emulators[0].actions
         self.action_count = len(self.action_meanings)
-        self._fire = fire_reset and "FIRE" in self.action_meanings
         self.restart(seed)
 
     def restart(self, seed: int) -> np.ndarray:
@@ -117,7 +118,7 @@ class Envs:
         # vector environment.
         noops = int(self._noops[env].random_raw()) * max(self._noop_max, 1) >> 32
         emulator = self._emulators[env]
-        emulator.reset(noops - self._fire, self._fire)
+        emulator.reset(noops)
         self.screens[env, :-1] = 0
         self.screens[env, -1] = emulator.screen
         self._lives[env] = emulator.lives

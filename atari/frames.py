@@ -40,7 +40,8 @@ class Frames:
         episode: (N,) int64, ascending: the number of each screen's episode, among all episodes of
             the recordings.
         game: (N,) int64, index into `games`.
-        labels: a tensor (N,) for each of LABELS, but ram (N, 128); rewards are raw.
+        labels: a tensor (N,) for each of LABELS, but ram (N, 128); rewards are raw, and actions
+            are numbered alike in all recordings of a game (see `Shards.actions`).
         games: rom ids.
         anchor: (N,) bool, the screens that windows may be placed at (see `split`).
         data: SHA-256 of each game's recording; those of several are joined with "+".
@@ -79,7 +80,8 @@ class Frames:
             into = screens.numpy()[part.into].reshape(-1, SCREEN_BYTES)
             np.take(part.shard.column("screen"), part.rows, 0, out=into, mode="clip")
             for name, label in labels.items():
-                label.numpy()[part.into] = part.shard.column(name)[part.rows]
+                column = part.shard.column(name)[part.rows]
+                label.numpy()[part.into] = part.action[column] if name == "action" else column
             place = np.unique(part.shard.column("episode"), return_inverse=True)[1]
             episode.numpy()[part.into] = part.episode + place[part.rows]
             game[part.into] = int(part.game)

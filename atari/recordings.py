@@ -4,6 +4,8 @@
     OUT/GAME/dataset.json              their rows and SHA-256, written when all are complete
 
 A shard's schema metadata holds its `Origin`, so that dataset.json can be rebuilt from the shards.
+Where agents played, each row names its `policy` too, which is the same throughout an episode.
+Without that column all rows are of the one random policy that the metadata names.
 """
 
 from __future__ import annotations
@@ -11,18 +13,19 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Iterator
-from dataclasses import asdict, dataclass, field
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from fovea.atari.origin import Origin
 from fovea.command import UserError
 from fovea.files import replacing, write_json
 
-FORMAT = 1
 KEY = b"recording"
 ROW_GROUP = 512
 DATASET = "dataset.json"
@@ -41,37 +44,11 @@ COLUMNS = pa.schema(
         pa.field("ram", pa.binary(RAM_BYTES), nullable=False),  # at the moment of the screen
     ]
 )
+FORMATS = {
+    1: COLUMNS,  # one random policy played all episodes
+    2: COLUMNS.append(pa.field("policy", pa.string(), nullable=False)),  # agents did
+}
 EPISODES_PER_SHARD = 1_000_000
-
-
-@dataclass(frozen=True)
-class Origin:
-    """Everything that determines what a shard holds, except its index."""
-
-    game: str
-    rom_md5: str
-    settings: dict
-    actions: list[str]
-    policy: str
-    seed: int
-    versions: dict[str, str]
-    screen: str = "84x84 grey, maximum of the last two frames, area resize"
-    format: int = FORMAT
-
-    def difference(self, other: Origin) -> tuple[str, object, object] | None:
-        """The first field that differs: its name, its value here, its value there. Else None."""
-        mine, theirs = _flat(asdict(self)), _flat(asdict(other))
-        for key in mine | theirs:
-            if mine.get(key) != theirs.get(key):
-                return key, mine.get(key), theirs.get(key)
-        return None
-
-
-def _flat(record: dict) -> dict:
-    flat: dict[str, object] = {}
-    for key, value in record.items():
-        flat |= value if isinstance(value, dict) else {key: value}
-    return flat
 
 
 class Damaged(Exception):
@@ -100,6 +77,21 @@ class Shard:
     def episodes(self) -> int:
         return len(np.unique(self.column("episode")))
 
+    @cached_property
+    def policy(self) -> np.ndarray:
+        """(rows,) int64, who played: an index into `origin.policy_names`.
+
+        Raises Damaged where the metadata does not have the name.
+        """
+        names = self.origin.policy_names
+        if "policy" not in self.table.column_names:
+            return np.zeros(self.table.num_rows, np.int64)
+        found = self.table.column("policy").combine_chunks().dictionary_encode()
+        if unknown := [name for name in found.dictionary.to_pylist() if name not in names]:
+            raise Damaged(f"its metadata has no policy {unknown[0]!r}")
+        number = np.array([names.index(name) for name in found.dictionary.to_pylist()], np.int64)
+        return number[found.indices.to_numpy()]
+
 
 def shard_path(folder: Path, index: int) -> Path:
     return folder / f"shard-{index:05d}.parquet"
@@ -120,22 +112,23 @@ def write_shard(path: Path, columns: dict[str, np.ndarray], origin: Origin) -> N
 
     Equal rows make equal bytes.
     """
-    metadata = {KEY: json.dumps(asdict(origin), sort_keys=True).encode()}
+    metadata = {KEY: json.dumps(origin.record(), sort_keys=True).encode()}
+    schema = FORMATS[origin.format]
     arrays = [
         pa.FixedSizeBinaryArray.from_buffers(
             field.type, len(columns[field.name]), [None, pa.py_buffer(columns[field.name])]
         )
         if pa.types.is_fixed_size_binary(field.type)
         else pa.array(columns[field.name], field.type)
-        for field in COLUMNS
+        for field in schema
     ]
     encoded = pa.BufferOutputStream()
     pq.write_table(
-        pa.Table.from_arrays(arrays, schema=COLUMNS.with_metadata(metadata)),
+        pa.Table.from_arrays(arrays, schema=schema.with_metadata(metadata)),
         encoded,
         row_group_size=ROW_GROUP,
         compression="zstd",
-        use_dictionary=False,
+        use_dictionary=["policy"] if "policy" in schema.names else False,
         write_statistics=["action", "reward", "episode", "step"],
         data_page_size=ROW_GROUP * SCREEN_BYTES,  # one page a group: zstd sees all its screens
         write_page_checksum=True,
@@ -150,24 +143,39 @@ def read_shard(path: Path) -> Shard:
         content = path.read_bytes()
     except FileNotFoundError:
         raise Damaged("it is missing") from None
+    shard = _shard(path, pa.BufferReader(content), hashlib.sha256(content).hexdigest())
+    if not shard.table.schema.equals(FORMATS[shard.origin.format]):
+        raise Damaged("its columns are not those of a recording")
+    return shard
+
+
+def read_columns(path: Path, names: list[str]) -> Shard:
+    """Read some columns of a shard, and `policy` where it has it: without screens in no time.
+
+    Its SHA-256 is left empty. Raises as `read_shard` does.
+    """
+    if not path.exists():
+        raise Damaged("it is missing")
+    return _shard(path, path, "", [*names, "policy"])
+
+
+def _shard(path: Path, source: object, sha256: str, names: list[str] | None = None) -> Shard:
+    """A shard from a file or a buffer: all columns, or those of `names` that it has."""
     try:
-        file = pq.ParquetFile(pa.BufferReader(content), page_checksum_verification=True)
-        table = file.read()
+        with pq.ParquetFile(source, page_checksum_verification=True) as file:
+            table = file.read(names)
     except (pa.ArrowException, OSError) as fault:
         raise Damaged(f"it cannot be read ({str(fault).splitlines()[0]})") from None
     try:
         made_by = json.loads(table.schema.metadata[KEY])
-        if made_by["format"] != FORMAT:
+        if made_by["format"] not in FORMATS:
             raise UserError(
                 f"{path} has format {made_by['format']}, and this version of fovea-rl reads "
-                f"format {FORMAT}: use the version that wrote it"
+                f"formats {', '.join(map(str, FORMATS))}: use the version that wrote it"
             )
-        origin = Origin(**made_by)
-    except (TypeError, KeyError, json.JSONDecodeError):
+        return Shard(path, table, Origin.of(made_by), sha256)
+    except (TypeError, KeyError, AttributeError, json.JSONDecodeError):
         raise Damaged("its metadata does not say where it comes from") from None
-    if not table.schema.equals(COLUMNS):
-        raise Damaged("its columns are not those of a recording")
-    return Shard(path, table, origin, hashlib.sha256(content).hexdigest())
 
 
 def check_rows(shard: Shard) -> None:
@@ -187,6 +195,7 @@ def check_rows(shard: Shard) -> None:
         "an action is not in the game's action set": np.any(
             shard.column("action") >= len(shard.origin.actions)
         ),
+        "an episode has more than one policy": np.any(np.diff(shard.policy)[~first[1:]]),
     }
     for fault, found in faults.items():
         if found:
@@ -207,6 +216,11 @@ class Dataset:
     @property
     def episodes(self) -> int:
         return sum(shard["episodes"] for shard in self.shards)
+
+    @property
+    def counts(self) -> str:
+        """How much there is, in words."""
+        return f"{self.rows} steps in {self.episodes} episodes, {len(self.shards)} shards"
 
     @property
     def sha256(self) -> str:
@@ -232,7 +246,8 @@ def seal(folder: Path, shards: list[Shard]) -> Dataset:
             "rows": dataset.rows,
             "episodes": dataset.episodes,
             "sha256": dataset.sha256,
-            **asdict(dataset),
+            "origin": dataset.origin.record(),
+            "shards": dataset.shards,
         },
     )
     return dataset
@@ -243,15 +258,16 @@ def open_dataset(folder: Path) -> Dataset:
     path = folder / DATASET
     try:
         record = json.loads(path.read_text(encoding="utf-8"))
-        return Dataset(Origin(**record["origin"]), record["shards"])
+        return Dataset(Origin.of(record["origin"]), record["shards"])
     except FileNotFoundError:
         raise UserError(
-            f"{folder} is not finished: run its collect command again to go on where it stopped"
+            f"{folder} is not finished: run the command that records it (fovea atari collect, or "
+            "fovea agents record) again to go on where it stopped"
         ) from None
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, AttributeError):
         raise UserError(
-            f"{path} is damaged: delete it and run the collect command again, which only reads "
-            "the shards and writes it again"
+            f"{path} is damaged: delete it and run the command that records it again, which only "
+            "reads the shards and writes it again"
         ) from None
 
 
@@ -296,12 +312,12 @@ def verify(folder: Path) -> tuple[Dataset, list[str]]:
 
 def _repair(origin: Origin) -> str:
     return (
-        f"run the collect command of {origin.game} with seed {origin.seed} again: "
+        f"run the {origin.command} command of {origin.game} with seed {origin.seed} again: "
         "it records this shard again"
     )
 
 
-def find_recordings(folders: list[str | Path]) -> list[Path]:
+def find_recordings(folders: Sequence[str | Path]) -> list[Path]:
     """The folders of single games: `folders` themselves, or the folders in them.
 
     Raises UserError for a folder without a recording.

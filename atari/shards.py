@@ -24,6 +24,8 @@ class ShardRows(NamedTuple):
     into: slice
     """Their place among all rows that are read."""
     game: int
+    action: np.ndarray
+    """(A,) uint8, of each action of the shard its number among those of its game."""
     episode: int
     """The number of the shard's first episode, among the episodes of all shards."""
 
@@ -36,6 +38,8 @@ class Shards:
 
     Attributes:
         games: rom ids.
+        actions: names of each game's actions: all 18, where one of its recordings has them, else
+            its minimal set.
         data: SHA-256 of each game's recording; those of several are joined with "+".
         each: for every shard its folder, and a Dataset that lists it alone.
         game: (S,) int64, index of each shard's game.
@@ -44,6 +48,7 @@ class Shards:
     """
 
     games: tuple[str, ...]
+    actions: dict[str, list[str]]
     data: dict[str, str]
     each: list[tuple[Path, Dataset]]
     game: np.ndarray
@@ -57,7 +62,7 @@ class Shards:
         Raises UserError for a folder without recordings, a game that is not in them, and a
         recording that is unfinished.
         """
-        found = [(path, open_dataset(path)) for path in find_recordings(list(folders))]
+        found = [(path, open_dataset(path)) for path in find_recordings(folders)]
         there = tuple(dict.fromkeys(dataset.origin.game for _, dataset in found))
         asked = there if games is None else (find(name).rom_id for name in games)
         wanted = tuple(dict.fromkeys(asked))
@@ -75,6 +80,10 @@ class Shards:
         ]
         return Shards(
             games=wanted,
+            actions={
+                name: max((dataset.origin.actions for _, dataset in group), key=len)
+                for name, group in zip(wanted, groups, strict=True)
+            },
             data={
                 name: "+".join(dataset.sha256 for _, dataset in group)
                 for name, group in zip(wanted, groups, strict=True)
@@ -99,4 +108,7 @@ class Shards:
             if into.start < into.stop:
                 (shard,) = read_dataset(folder, dataset)
                 here = rows[into] - self.begins[index]
-                yield ShardRows(shard, here, into, self.game[index], self.episodes[index])
+                game = self.game[index]
+                names = self.actions[self.games[game]]
+                action = np.array([names.index(name) for name in shard.origin.actions], np.uint8)
+                yield ShardRows(shard, here, into, game, action, self.episodes[index])

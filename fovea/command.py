@@ -84,6 +84,22 @@ def positive(text: str) -> int:
     return value
 
 
+def natural(text: str) -> int:
+    """An integer of at least 0, as the type of a command's argument."""
+    value = int(text)
+    if value < 0:
+        raise ValueError
+    return value
+
+
+def probability(text: str) -> float:
+    """A number from 0 to 1, as the type of a command's argument."""
+    value = float(text)
+    if not 0 <= value <= 1:
+        raise ValueError
+    return value
+
+
 def main(command: Callable[[], int | None]) -> NoReturn:
     """Run `command` and exit with the code that it returns, or 0.
 

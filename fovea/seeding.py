@@ -61,6 +61,9 @@ class Stream(IntEnum):
     PROBE_BATCHES = auto()
     # Agents, later
     HEAD_RESETS = auto()
+    # Recordings by agents
+    RECORDING_EPISODES = auto()
+    RECORDING_ACTIONS = auto()
 
 
 def key(stream: Stream, *numbers: int) -> int:

@@ -103,6 +103,21 @@ class Agent(lightning.LightningModule, ABC):
         Returns (N,) int64 below `actions`.
         """
 
+    def epsilon_greedy(
+        self, obs: Tensor, epsilon: float | Tensor, generator: torch.Generator
+    ) -> Tensor:
+        """(N,) actions as in an evaluation, but with chance `epsilon` uniform ones.
+
+        Args:
+            obs: what `observe` returned of the screens, N rows.
+            epsilon: of all, or (N,).
+            generator: on the CPU; all randomness comes from it.
+        """
+        chosen = self.act(obs, generator)
+        at_random = torch.rand(len(obs), generator=generator) < epsilon
+        uniform = torch.randint(self.actions, (len(obs),), generator=generator)
+        return torch.where(at_random.to(chosen.device), uniform.to(chosen.device), chosen)
+
     @abstractmethod
     def losses(self, batch) -> dict[str, Tensor]:
         """Named, weighted scalar losses; a function of the batch and the parameters alone."""

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import torch
 from jsonargparse.typing import NonNegativeInt
 from torch import Tensor
@@ -24,7 +22,8 @@ class CalQL(QAgent):
     recorded: so they stay on the scale of returns, and learning online continues from there.
 
     Args:
-        recordings: folder of `fovea atari collect`.
+        recordings: folder of recordings, or several: of `fovea atari collect` and `fovea agents
+            record`.
         encoder: `Frozen`, `FineTuned` ... around an encoder.
         actions: size of the action set; set by the game.
         cql_alpha: weight of the conservative loss.
@@ -57,7 +56,7 @@ class CalQL(QAgent):
 
     def __init__(
         self,
-        recordings: str,
+        recordings: list[str] | str,
         encoder: Adapted,
         actions: int,
         cql_alpha: float = 1.0,
@@ -108,7 +107,8 @@ class CalQL(QAgent):
             anneal_lr=anneal_lr,
             seed=seed,
         )
-        self.recordings, self.cql_alpha = Path(recordings), cql_alpha
+        self.recordings = [recordings] if isinstance(recordings, str) else recordings
+        self.cql_alpha = cql_alpha
 
     def losses(self, batch: Transitions) -> dict[str, Tensor]:
         """The loss of the TD error, and the conservative loss."""

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import torch.nn.functional as F
 from jsonargparse.typing import NonNegativeInt
 from torch import Tensor
@@ -20,7 +18,8 @@ class Cloned(ActorCriticAgent):
     """Behaviour cloning: the policy that made the recordings, and the value of following it.
 
     Args:
-        recordings: folder of `fovea atari collect`.
+        recordings: folder of recordings, or several: of `fovea atari collect` and `fovea agents
+            record`.
         encoder: `Frozen`, `FineTuned` ... around an encoder.
         actions: size of the action set; set by the game.
         batch_size: recorded steps per update.
@@ -40,7 +39,7 @@ class Cloned(ActorCriticAgent):
 
     def __init__(
         self,
-        recordings: str,
+        recordings: list[str] | str,
         encoder: Adapted,
         actions: int,
         batch_size: int = 256,
@@ -69,7 +68,8 @@ class Cloned(ActorCriticAgent):
             anneal_lr=anneal_lr,
             seed=seed,
         )
-        self.recordings, self.batch_size = Path(recordings), batch_size
+        self.recordings = [recordings] if isinstance(recordings, str) else recordings
+        self.batch_size = batch_size
 
     def losses(self, batch: Transitions) -> dict[str, Tensor]:
         """The negative log-likelihood of the recorded actions, and the value's squared error."""

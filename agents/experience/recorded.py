@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import cached_property
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -32,7 +31,7 @@ class Recorded(Experience):
     Args:
         task: the game, and what counts as a reward and as the end of an episode.
         agent: who learns.
-        folder: of `fovea atari collect`.
+        folders: of recordings, of the game or the parents of those.
         batch_size: transitions a batch.
         n_step: steps of reward before the value of the next observation.
         gamma: discount.
@@ -42,7 +41,13 @@ class Recorded(Experience):
     """
 
     def __init__(
-        self, task: Task, agent: Actor, folder: Path, batch_size: int, n_step: int, gamma: float
+        self,
+        task: Task,
+        agent: Actor,
+        folders: Sequence[str],
+        batch_size: int,
+        n_step: int,
+        gamma: float,
     ):
         super().__init__(task, agent)
         self.batch_size, self.n_step, self.gamma = batch_size, n_step, gamma
@@ -52,12 +57,13 @@ class Recorded(Experience):
                 f"data.total_steps {task.total_steps} is less than one batch of {batch_size}: "
                 "make it more"
             )
-        self.shards = Shards.find([folder], [task.game])
-        check_memory(len(self.shards), task.game, folder, free_memory())
-        known, recorded = self.envs.action_meanings, self.shards.each[0][1].origin.actions
+        self.shards = Shards.find(folders, [task.game])
+        named = ", ".join(folders)
+        check_memory(len(self.shards), task.game, named, free_memory())
+        known, recorded = self.envs.action_meanings, self.shards.actions[task.game]
         if other := [name for name in recorded if name not in known]:
             raise UserError(
-                f"{folder} has actions that the game is not played with ({', '.join(other)}): "
+                f"{named} has actions that the game is not played with ({', '.join(other)}): "
                 "set data.full_actions to true"
             )
         self.actions = torch.tensor([known.index(name) for name in recorded], dtype=torch.uint8)
@@ -121,10 +127,10 @@ class Recorded(Experience):
         return torch.cat(features)
 
 
-def check_memory(screens: int, game: str, folder: Path, free: int) -> None:
+def check_memory(screens: int, game: str, folders: str, free: int) -> None:
     """Raise UserError where so many recorded screens take more than `free` bytes."""
     if (needed := screens * SCREEN_BYTES) > free:
         raise UserError(
-            f"the {screens:,} recorded screens of {game} in {folder} take {needed / 1e9:.3f} GB "
+            f"the {screens:,} recorded screens of {game} in {folders} take {needed / 1e9:.3f} GB "
             f"and {free / 1e9:.3f} GB are free: record fewer"
         )

@@ -80,19 +80,24 @@ def keep_newest(folder: str | Path, every: int) -> ModelCheckpoint:
     )
 
 
-def verified(path: str | Path) -> Path:
-    """The checkpoint that was asked for by its path.
+def verified(path: str | Path, asked: str = "ckpt_path") -> Path:
+    """The checkpoint that was asked for by its path, with a setting of this name.
 
     Raises UserError where it is missing, or does not match the hash beside it.
     """
     path = Path(path)
     if not path.is_file():
-        raise UserError(f"ckpt_path {path}: there is no such file")
+        raise UserError(f"{asked} {path}: there is no such file")
     if _sums(path).exists() and not _matches(path):
         raise UserError(
-            f"ckpt_path {path} does not match {_sums(path).name}: take another checkpoint"
+            f"{asked} {path} does not match {_sums(path).name}: take another checkpoint"
         )
     return path
+
+
+def digest(path: str | Path) -> str:
+    """The SHA-256 that lies beside a checkpoint; where none does, it is computed."""
+    return _sums(path).read_text().split()[0] if _sums(path).exists() else sha256(path)
 
 
 def _sums(path: str | Path) -> Path:

@@ -16,6 +16,8 @@ from fovea.agents.experience.recorded import Recorded, check_memory
 from fovea.agents.fit import fit
 from fovea.agents.loading import load_agent
 from fovea.agents.task import AtariTask
+from fovea.atari.collect import collect
+from fovea.atari.emulator import Settings
 from fovea.atari.frames import Frames
 from fovea.command import UserError
 from fovea.pretrain.encoders.vit import Shape, build
@@ -24,14 +26,18 @@ CONFIGS = Path(__file__).parents[2] / "agents" / "configs"
 TASK = {"game": "breakout", "num_envs": 1, "total_steps": 4096, "stack": 3}
 
 
-def memory(folder: Path, way: type = FineTuned, **settings) -> tuple[Recorded, CalQL, Frames]:
+def memory(
+    folders: Path | list[str], way: type = FineTuned, **settings
+) -> tuple[Recorded, CalQL, Frames]:
     """Recordings of Breakout as an agent remembers them."""
     task = AtariTask(**TASK | settings)
-    agent = CalQL(recordings=str(folder), encoder=way(build(Shape(patch=42, stack=3)).eval()),
+    given = folders if isinstance(folders, list) else str(folders)
+    agent = CalQL(recordings=given, encoder=way(build(Shape(patch=42, stack=3)).eval()),
                   actions=task.action_count, batch_size=2048, n_step=1, gamma=0.5,
                   hidden=8)  # fmt: skip
     task.attach(agent)
-    return task.experience, agent, Frames.load([folder], ["breakout"])
+    found = folders if isinstance(folders, list) else [folders]
+    return task.experience, agent, Frames.load(found, ["breakout"])
 
 
 @pytest.mark.slow
@@ -98,6 +104,25 @@ def test_actions_are_known_by_their_names(recordings: Path) -> None:
     experience, _, frames = memory(recordings, full_actions=True)
     action = experience.memory[0].held["action"][:, 0].long()
     assert torch.equal(action, torch.tensor([0, 1, 3, 4])[frames.labels["action"]])
+
+
+def test_recordings_with_other_actions_are_mixed_by_the_names_of_actions(
+    recordings: Path, tmp_path: Path
+) -> None:
+    collect(["breakout"], tmp_path, steps=1, shard_steps=300, workers=1,
+            settings=Settings(full_actions=True))  # fmt: skip
+    folders = [str(recordings), str(tmp_path)]
+    frames = [Frames.load([folder], ["breakout"]).labels["action"] for folder in folders]
+    assert frames[0].max() == 3
+    assert frames[1].max() == 17
+    numbers = torch.tensor([0, 1, 3, 4])  # of NOOP, FIRE, RIGHT and LEFT among all
+    both = torch.cat([numbers[frames[0]], frames[1]])
+    for order, wanted in ((folders, both), (folders[::-1], both.roll(len(frames[1])))):
+        assert torch.equal(Frames.load(order, ["breakout"]).labels["action"], wanted)
+    experience, _, _ = memory(folders, full_actions=True)
+    assert torch.equal(experience.memory[0].held["action"][:, 0].long(), both)
+    with pytest.raises(UserError, match=r"actions that the game is not played with \(UP, "):
+        memory(folders)
 
 
 def test_only_what_was_not_recorded_is_pushed_and_not_below_what_was_returned() -> None:
@@ -193,4 +218,4 @@ def test_recordings_that_cannot_be_learnt_from_are_refused(recordings: Path) -> 
     with pytest.raises(UserError, match=r"data\.total_steps 2000 is less than one batch of 2048"):
         memory(recordings, total_steps=2000)
     with pytest.raises(UserError, match=r"1,000 recorded screens of pong in here take 0\.007 GB"):
-        check_memory(1000, "pong", Path("here"), free=1_000_000)
+        check_memory(1000, "pong", "here", free=1_000_000)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import os
 import re
 import resource
@@ -12,9 +14,11 @@ import sys
 import time
 from pathlib import Path
 
+import numpy as np
+import pyarrow.parquet as pq
 import pytest
 
-from fovea.atari.collect import collect
+from fovea.atari.collect import collect, origin, record
 from fovea.atari.emulator import Settings
 from fovea.atari.recordings import open_dataset, read_shard
 from fovea.command import UserError
@@ -65,6 +69,47 @@ def test_seeds_games_and_shards_are_played_in_other_ways(recordings: Path, tmp_p
     ]
     for parts in zip(*played, strict=True):  # screens alone, and actions alone
         assert len(set(parts)) == 6
+
+
+def test_what_is_recorded_by_default_stays_what_it_was(recordings: Path):
+    """Hashes of version 0.2: a killed collection of that time can still go on."""
+    table = pq.read_table(recordings / "breakout" / "shard-00000.parquet")
+    content = hashlib.sha256()
+    for column in table.columns:
+        for value in column.to_pylist():
+            content.update(value if isinstance(value, bytes) else str(value).encode())
+    assert content.hexdigest() == "cfd943264ae91a235beaa2fa643455bc3d9b47f853ed66bb21889d8e062a68bb"
+    says = json.loads(table.schema.metadata[b"recording"])
+    del says["versions"]
+    assert says == {
+        "actions": ["NOOP", "FIRE", "RIGHT", "LEFT"],
+        "format": 1,
+        "game": "breakout",
+        "policy": "random: uniform over the minimal action set",
+        "rom_md5": "f34f08e5eb96e500e851a80be3277a56",
+        "screen": "84x84 grey, maximum of the last two frames, area resize",
+        "seed": 0,
+        "settings": {
+            "frame_skip": 4,
+            "max_frames": 108000,
+            "noop_max": 30,
+            "shard_steps": 750,
+            "sticky": 0.25,
+        },
+    }
+
+
+@pytest.mark.slow
+def test_a_policy_keeps_its_action_with_the_chance_that_is_asked_for():
+    kept = origin("breakout", Settings(), seed=0, shard_steps=2000, keep=0.8)
+    assert kept.settings["keep"] == 0.8
+    assert kept.policy_names == ["random keep 0.8"]
+    rows = record(kept, 0)
+    action, step = rows["action"], rows["step"]
+    same = (action[1:] == action[:-1])[step[1:] > 0]
+    assert same.mean() == pytest.approx(0.8 + 0.2 / 4, abs=0.02)
+    assert len(set(action[step == 0])) > 1
+    assert np.bincount(action) / len(action) == pytest.approx([0.25] * 4, abs=0.08)
 
 
 @pytest.mark.slow
@@ -140,6 +185,7 @@ def test_a_worker_that_is_killed_is_said_with_the_fix(tmp_path: Path):
     [
         ({"settings": Settings(sticky=0.0)}, "sticky 0.25, not 0.0: .* or sticky 0.25$"),
         ({"seed": 3}, "seed 0, not 3: give another --out, or seed 0$"),
+        ({"keep": 0.5}, "keep 0.0, not 0.5: give another --out, or keep 0.0$"),
         ({"shard_steps": 500}, "shard_steps 750, not 500: .* or shard_steps 750$"),
     ],
 )
@@ -157,6 +203,7 @@ def test_a_recording_made_in_another_way_is_left_as_it_is(recordings: Path, chan
     [
         (("pong", "breakot"), "unknown game 'breakot': did you mean breakout?"),
         (("pong", "--steps", "0"), "argument --steps: invalid positive value: '0'"),
+        (("pong", "--keep", "1.5"), "argument --keep: invalid probability value: '1.5'"),
         (("pong", "--sticky", "2"), "argument --sticky: invalid probability value: '2'"),
     ],
 )

@@ -16,6 +16,9 @@ from fovea.atari.emulator import Emulator, Settings
         ("freeway", Settings(sticky=0), 150),  # the whole screen moves
         ("ms_pacman", Settings(noop_max=1), 150),  # flicker: the maximum matters
         ("seaquest", Settings(frame_skip=3), 150),
+        ("breakout", Settings(fire_reset=True, full_actions=True), 450),
+        ("breakout", Settings(fire_reset=True, noop_max=1), 450),
+        ("freeway", Settings(fire_reset=True, sticky=0), 50),  # has no fire button
     ],
 )
 def test_screens_and_rewards_are_those_of_the_vector_env(game, settings, steps):
@@ -27,7 +30,8 @@ def test_screens_and_rewards_are_those_of_the_vector_env(game, settings, steps):
         noop_max=settings.noop_max,
         autoreset_mode="SameStep",
         reward_clipping=False,
-        use_fire_reset=False,
+        use_fire_reset=settings.fire_reset,
+        full_action_space=settings.full_actions,
     )
     screens, infos = envs.reset(seed=np.array([7]))
     emulator = Emulator(game, settings, seed=7)

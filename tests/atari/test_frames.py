@@ -225,9 +225,10 @@ def test_damage_is_named_with_its_fix(recordings: Path, tmp_path: Path):
     content = bytearray(path.read_bytes())
     content[len(content) // 2] ^= 1
     path.write_bytes(content)
-    with pytest.raises(UserError, match=f"^{path}: .* run the collect command of pong") as fault:
+    fix = "run the fovea atari collect command of pong"
+    with pytest.raises(UserError, match=f"^{path}: .* {fix}") as fault:
         Frames.load([tmp_path])
     assert "\n" not in str(fault.value)
     (folder / "dataset.json").unlink()
-    with pytest.raises(UserError, match=f"^{folder} is not finished: run its collect command"):
+    with pytest.raises(UserError, match=f"^{folder} is not finished: run the command that"):
         Frames.load([tmp_path])

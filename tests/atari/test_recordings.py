@@ -7,7 +7,6 @@ import json
 import shutil
 import subprocess
 import sys
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -210,7 +209,7 @@ def test_verify_names_the_shard_and_the_fix_in_one_line(copied: Path, damage, sa
     (fault,) = faults
     assert fault.startswith(f"{path}: {says}")
     assert fault.endswith(
-        "run the collect command of pong with seed 0 again: it records this shard again"
+        "run the fovea atari collect command of pong with seed 0 again: it records this shard again"
     )
     assert "\n" not in fault
 
@@ -264,7 +263,7 @@ def test_dataset_json_can_be_made_again_from_the_shards(
 ):
     path = copied / "pong" / "dataset.json"
     path.unlink() if content is None else path.write_text(content)
-    with pytest.raises(UserError, match=r"run .*collect command again"):
+    with pytest.raises(UserError, match=r"run the command that records it .*again"):
         verify(copied / "pong")
     collect(["pong"], copied, steps=3000, shard_steps=1000)
     assert files(copied / "pong") == files(recordings / "pong")
@@ -272,10 +271,10 @@ def test_dataset_json_can_be_made_again_from_the_shards(
 
 def test_a_shard_of_another_format_is_named_with_its_version(copied: Path):
     path = copied / "pong" / "shard-00000.parquet"
-    shard = read_shard(path)
-    columns = {name: shard.column(name) for name in shard.table.column_names}
-    write_shard(path, columns, replace(shard.origin, format=2))
-    with pytest.raises(UserError, match=r"shard-00000.parquet has format 2.*reads format 1"):
+    table = pq.read_table(path)
+    says = json.loads(table.schema.metadata[b"recording"]) | {"format": 3}
+    pq.write_table(table.replace_schema_metadata({b"recording": json.dumps(says)}), path)
+    with pytest.raises(UserError, match=r"shard-00000.parquet has format 3.*reads formats 1, 2"):
         read_shard(path)
 
 

@@ -1,0 +1,119 @@
+"""Where a recording comes from: who played, how the game was set up, and from which seed."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field
+
+IMPLIED = {"keep": 0.0, "fire_reset": False, "full_actions": False}
+"""Settings that are younger than the first recordings, and are written where they differ alone."""
+
+
+@dataclass(frozen=True)
+class Policy:
+    """An agent that played episodes of a recording.
+
+    Attributes:
+        name: as the column `policy` has it: run, agent steps of training, and epsilon.
+        agent: its class, such as DQN.
+        run: name of its run folder.
+        checkpoint: name of the checkpoint's file.
+        sha256: of that file.
+        trained: agent steps of its training until then.
+        epsilon: chance of an action drawn uniformly.
+        protocol: that it was trained under.
+        settings: how it played, see `emulator.Settings`.
+    """
+
+    name: str
+    agent: str
+    run: str
+    checkpoint: str
+    sha256: str
+    trained: int
+    epsilon: float
+    protocol: str
+    settings: dict
+
+
+@dataclass(frozen=True)
+class Origin:
+    """Everything that determines what a shard holds, except its index.
+
+    Attributes:
+        game: rom id.
+        rom_md5: of the ROM's file.
+        settings: how it was played, as far as all policies share it.
+        actions: names of the action set that the column `action` counts in.
+        policy: who played, in words.
+        seed: of the games and the policies.
+        versions: of the packages that matter, by name.
+        screen: what a screen is, in words.
+        format: 1, or 2 where rows have the column `policy`.
+        policies: the agents that played; none where a random policy did.
+    """
+
+    game: str
+    rom_md5: str
+    settings: dict
+    actions: list[str]
+    policy: str
+    seed: int
+    versions: dict[str, str]
+    screen: str = "84x84 grey, maximum of the last two frames, area resize"
+    format: int = 1
+    policies: list[Policy] = field(default_factory=list)
+
+    @staticmethod
+    def of(record: dict) -> Origin:
+        """What `record` made a dictionary of. Raises TypeError where it is something else."""
+        policies = [Policy(**policy) for policy in record.get("policies", [])]
+        return Origin(**record | {"policies": policies})
+
+    def record(self) -> dict:
+        """As it is written, without what is implied."""
+        record = asdict(self)
+        if not self.policies:
+            del record["policies"]
+        return record | {"settings": without_implied(self.settings)}
+
+    @property
+    def policy_names(self) -> list[str]:
+        """The names of those who played, in the order of `policies`."""
+        if self.policies:
+            return [policy.name for policy in self.policies]
+        keep = self.settings.get("keep", IMPLIED["keep"])
+        return [f"random keep {keep:g}" if keep else "random"]
+
+    @property
+    def command(self) -> str:
+        """The command that recorded it."""
+        return "fovea agents record" if self.policies else "fovea atari collect"
+
+    def difference(self, other: Origin) -> tuple[str, object, object] | None:
+        """The first field that differs: its name, its value here, its value there. Else None."""
+        mine, theirs = _flat(self), _flat(other)
+        for key in mine | theirs:
+            if mine.get(key) != theirs.get(key):
+                return key, mine.get(key), theirs.get(key)
+        return None
+
+
+def without_implied(settings: dict) -> dict:
+    """The settings but those of `IMPLIED` that have their value there."""
+    return {
+        name: value
+        for name, value in settings.items()
+        if name not in IMPLIED or value != IMPLIED[name]
+    }
+
+
+def _flat(origin: Origin) -> dict[str, object]:
+    """All fields by name, those in dictionaries by theirs, and those of policies by both."""
+    flat: dict[str, object] = {**IMPLIED, "policies": ", ".join(origin.policy_names)}
+    for key, value in asdict(origin).items():
+        if key != "policies":
+            flat |= value if isinstance(value, dict) else {key: value}
+    for policy in origin.policies:
+        each = IMPLIED | asdict(policy) | policy.settings
+        flat |= {f"{key} of {policy.name}": each[key] for key in each if key != "settings"}
+    return flat

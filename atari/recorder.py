@@ -1,0 +1,169 @@
+"""Record shards in parallel processes, or go on where that was interrupted."""
+
+from __future__ import annotations
+
+import math
+import multiprocessing
+import os
+import signal
+import sys
+import threading
+from collections.abc import Callable
+from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
+from multiprocessing import connection
+from multiprocessing.sharedctypes import Synchronized
+from pathlib import Path
+
+import numpy as np
+
+from fovea.atari import recordings
+from fovea.atari.origin import Origin
+from fovea.atari.recordings import Damaged, Dataset
+from fovea.command import UserError
+from fovea.files import exclusive
+from fovea.progress import bar
+
+Play = Callable[[Origin, int, Callable[[int], None]], dict[str, np.ndarray]]
+"""Plays a shard: its columns, a function of its origin and its index alone.
+
+It is called in other processes, so that it must be a function of a module, or a `partial` of one.
+Its last argument is to be called now and then with the steps played since it was called last.
+"""
+
+
+def record_shards(
+    origins: list[Origin], out: Path, steps: int, play: Play, workers: int | None = None
+) -> list[Dataset]:
+    """Record at least `steps` agent steps of each origin, or go on where that was interrupted.
+
+    Complete shards are kept, so that a kill loses at most one shard of each worker.
+
+    Args:
+        origins: one for each game; their settings say `shard_steps`.
+        out: folder; each game gets a folder of its own in it.
+        steps: agent steps per game, at least.
+        play: makes the rows of a shard.
+        workers: processes, by default one per core; what is recorded does not depend on it.
+
+    Returns a Dataset for each origin. Raises UserError for a folder in use, or a recording of
+    another origin.
+    """
+    workers = workers or len(os.sched_getaffinity(0))
+    with exclusive(out):
+        missing = [
+            (made_by, out / made_by.game, index)
+            for made_by in origins
+            for index in _missing(
+                made_by, out / made_by.game, math.ceil(steps / made_by.settings["shard_steps"])
+            )
+        ]
+        if missing:
+            _play(missing, play, workers)
+        return [_finish(out / made_by.game) for made_by in origins]
+
+
+def _missing(made_by: Origin, folder: Path, shards: int) -> list[int]:
+    """The shards that are still to be recorded. Prints what is kept and what is damaged."""
+    for left in folder.glob(".*.tmp"):  # by a kill while a shard was written
+        left.unlink()
+    there, kept, sealed = recordings.shard_paths(folder), [], _sealed(folder)
+    for path in there:
+        try:
+            shard = recordings.read_shard(path)
+            recordings.check_rows(shard)
+            if sealed.get(path.name, shard.sha256) != shard.sha256:
+                raise Damaged("its SHA-256 is not the one that was recorded")
+        except Damaged as damage:
+            _say(f"{path}: {damage}; it is recorded again")
+            continue
+        if difference := made_by.difference(shard.origin):
+            name, wanted, found = difference
+            raise UserError(
+                f"{path} was recorded with {name} {found}, not {wanted}: "
+                f"give another --out, or {name} {found}"
+            )
+        kept.append(recordings.shard_index(path))
+    shards = max([shards, *(recordings.shard_index(path) + 1 for path in there)])
+    missing = [index for index in range(shards) if index not in kept]
+    if kept:
+        _say(f"{made_by.game}: {len(kept)} shards are complete, {len(missing)} to record")
+    return missing
+
+
+def _sealed(folder: Path) -> dict[str, str]:
+    """The SHA-256 of each shard by its file's name, as far as dataset.json can be read."""
+    try:
+        return {shard["file"]: shard["sha256"] for shard in recordings.open_dataset(folder).shards}
+    except UserError:
+        return {}
+
+
+def _finish(folder: Path) -> Dataset:
+    return recordings.seal(
+        folder, [recordings.read_shard(p) for p in recordings.shard_paths(folder)]
+    )
+
+
+def _play(missing: list[tuple[Origin, Path, int]], play: Play, workers: int) -> None:
+    """Record shards in `workers` processes, with a progress bar of agent steps."""
+    spawn = multiprocessing.get_context("spawn")  # as safe after torch as before it
+    counter = spawn.Value("q", 0)
+    total = sum(made_by.settings["shard_steps"] for made_by, _, _ in missing)
+    pool = ProcessPoolExecutor(min(workers, len(missing)), spawn, _begin_worker, (counter,))
+    rows = asked = 0  # of the shards that are complete
+    with bar("record", "steps", total) as shown:
+        try:
+            pending = {pool.submit(_record_shard, play, *shard) for shard in missing}
+            while pending:
+                done, pending = wait(pending, timeout=0.5, return_when=FIRST_COMPLETED)
+                for future in done:
+                    name, length, at_least = future.result()
+                    rows, asked = rows + length, asked + at_least
+                    shown.set_description(name, refresh=False)
+                # Episodes are played to their end: shards are longer than they were asked to be.
+                expected = total * rows // asked if asked else total
+                shown.total = max(expected, counter.value)
+                shown.update(counter.value - shown.n)
+            shown.total = rows
+            shown.update(rows - shown.n)
+        except BrokenProcessPool:
+            raise UserError(
+                "a recording process was killed, most often because memory ran out: "
+                "free some or use fewer --workers, and run the same command again"
+            ) from None
+        finally:
+            pool.shutdown(cancel_futures=True)
+
+
+_counter: Synchronized[int]  # in a worker: the steps that all workers have played
+
+
+def _begin_worker(counter: Synchronized[int]) -> None:
+    """Make this process end when its parent ends, in whatever way, and leave Ctrl-C to it."""
+    global _counter
+    _counter = counter
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _end_with_parent() -> None:
+    if parent := multiprocessing.parent_process():
+        connection.wait([parent.sentinel])
+        os._exit(1)
+
+
+def _played(steps: int) -> None:
+    with _counter.get_lock():
+        _counter.value += steps
+
+
+def _record_shard(play: Play, made_by: Origin, folder: Path, index: int) -> tuple[str, int, int]:
+    """Play and write a shard: its name, its rows, and how many it was to have at least."""
+    rows = play(made_by, index, _played)
+    recordings.write_shard(recordings.shard_path(folder, index), rows, made_by)
+    return f"{made_by.game} shard {index}", len(rows["step"]), made_by.settings["shard_steps"]
+
+
+def _say(line: str) -> None:
+    print(line, file=sys.stderr)

@@ -1,0 +1,91 @@
+"""What recordings hold is counted by game and policy, from the columns beside the screens."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+
+from fovea.atari.__main__ import run
+from fovea.atari.collect import collect
+from fovea.atari.emulator import Settings
+from fovea.atari.recordings import open_dataset
+from fovea.atari.stats import by_game, tiers
+from fovea.command import UserError
+
+
+@pytest.fixture(scope="module")
+def kept(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Breakout played by a policy that keeps its actions, cut early and without sticky actions."""
+    folder = tmp_path_factory.mktemp("kept")
+    settings = Settings(sticky=0, max_frames=400)
+    collect(["breakout"], folder, steps=1, shard_steps=250, keep=0.5, settings=settings)
+    return folder
+
+
+def test_episodes_are_counted_as_their_rows_say(recordings: Path) -> None:
+    paths = sorted((recordings / "pong").glob("*.parquet"))
+    rows = [row for path in paths for row in pq.read_table(path).drop(["screen"]).to_pylist()]
+    returns: dict[int, int] = {}
+    for row in rows:
+        returns[row["episode"]] = returns.get(row["episode"], 0) + row["reward"]
+    (tier,) = tiers(recordings / "pong", open_dataset(recordings / "pong"))
+    assert tier.policy == "random"
+    assert tier.returns.tolist() == list(returns.values())
+    assert tier.steps == len(rows)
+    assert tier.truncated == 0
+    names = ["NOOP", "FIRE", "RIGHT", "LEFT", "RIGHTFIRE", "LEFTFIRE"]
+    counts = [sum(row["action"] == action for row in rows) for action in range(6)]
+    assert tier.actions == dict(zip(names, counts, strict=True))
+
+
+def test_recordings_of_a_game_are_put_together_by_policy(recordings: Path, kept: Path) -> None:
+    folders = [recordings / "breakout", kept / "breakout", recordings / "breakout"]
+    found = by_game(folders)["breakout"]
+    assert [tier.policy for tier in found] == ["random", "random keep 0.5"]
+    assert found[0].steps == 2 * open_dataset(recordings / "breakout").rows
+    assert found[1].truncated == len(found[1].returns) == 3
+
+
+def test_screens_are_not_read(recordings: Path, tmp_path: Path) -> None:
+    folder = shutil.copytree(recordings / "breakout", tmp_path / "breakout")
+    before = [tier.returns.tolist() for tier in by_game([folder])["breakout"]]
+    path = folder / "shard-00000.parquet"
+    screens = pq.ParquetFile(path).metadata.row_group(0).column(0)
+    content = bytearray(path.read_bytes())
+    content[screens.data_page_offset + screens.total_compressed_size - 100] ^= 1
+    path.write_bytes(content)
+    assert [tier.returns.tolist() for tier in by_game([folder])["breakout"]] == before
+    path.write_bytes(content[:-50])
+    with pytest.raises(UserError, match=rf"^{path}: it cannot be read .*fovea atari verify"):
+        by_game([folder])
+
+
+def test_ls_lists_policies_and_names_the_settings_that_differ(
+    recordings: Path, kept: Path, capsys: pytest.CaptureFixture
+) -> None:
+    run(["ls", str(recordings)])
+    alone = capsys.readouterr().out.splitlines()
+    assert [line.split()[0] for line in alone] == [
+        f"{recordings}/breakout:", "random", f"{recordings}/pong:", "random",
+    ]  # fmt: skip
+    run(["ls", str(recordings), str(kept)])
+    *_, policy, last = capsys.readouterr().out.splitlines()
+    assert policy.split()[:6] == ["random", "keep", "0.5", "300", "steps", "3"]
+    assert last == (
+        "breakout was played with different settings: sticky 0 and 0.25, max_frames 400 and 108000"
+    )
+
+
+def test_stats_show_returns_and_actions(recordings: Path, capsys: pytest.CaptureFixture) -> None:
+    run(["stats", str(recordings)])
+    breakout, head, row, actions, shares, pong, *_ = capsys.readouterr().out.splitlines()
+    assert breakout == "breakout (the random agent 1.7, a human tester 30.5)"
+    assert head.split()[:2] == ["policy", "steps"]
+    assert row.split()[0] == "random"
+    assert row.split()[2] == "8"
+    assert actions.split()[-4:] == ["NOOP", "FIRE", "RIGHT", "LEFT"]
+    assert sum(map(float, shares.split()[1:])) == pytest.approx(100, abs=0.2)
+    assert pong.startswith("pong ")
