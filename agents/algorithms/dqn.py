@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import torch
-from jsonargparse.typing import NonNegativeInt
 from torch import Tensor
 
 from fovea.agents.adaptation.base import Adapted
@@ -12,8 +11,8 @@ from fovea.agents.experience.base import Task
 from fovea.agents.experience.off_policy import OffPolicy
 from fovea.agents.experience.priorities import annealed
 from fovea.agents.experience.replay import Transitions
-from fovea.agents.networks.feature_extractor import FeatureKind
 from fovea.agents.networks.value_heads import ValueHeadKind
+from fovea.pretrain.encoders.read_out import ReadOut
 
 
 class DQN(QAgent):
@@ -22,11 +21,7 @@ class DQN(QAgent):
     Args:
         encoder: `Frozen`, `FineTuned` ... around an encoder.
         actions: size of the action set; set by the game.
-        features: which of the encoder's features the head is given: `cls`, `mean`, `cls_and_mean`,
-            `projected_tokens` or `tokens`.
-        token_projection_dim: numbers that `projected_tokens` keeps of each token.
-        feature_norm_samples: screens of random play that the features' mean and standard deviations
-            are taken from before training; 0 leaves features as they are.
+        features: what the head is given of the encoder's features.
         hidden: units of the head's hidden layer.
         double_q: the online network chooses the next action and the target network gives its value
             (van Hasselt et al. 2016, 1509.06461).
@@ -70,9 +65,7 @@ class DQN(QAgent):
         self,
         encoder: Adapted,
         actions: int,
-        features: FeatureKind = "cls_and_mean",
-        token_projection_dim: int = 16,
-        feature_norm_samples: NonNegativeInt = 0,
+        features: ReadOut = ReadOut(),
         hidden: int = 512,
         double_q: bool = True,
         dueling: bool = False,
@@ -106,8 +99,6 @@ class DQN(QAgent):
             encoder,
             actions,
             features=features,
-            token_projection_dim=token_projection_dim,
-            feature_norm_samples=feature_norm_samples,
             hidden=hidden,
             double_q=double_q,
             dueling=dueling,

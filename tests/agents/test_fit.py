@@ -27,9 +27,9 @@ SMALL = {
     "DQN": ["--model.init_args.hidden", "16", "--model.init_args.batch_size", "8",
             "--data.num_envs", "2", "--model.init_args.buffer_size", "200",
             "--model.init_args.learning_starts", "64", "--model.init_args.train_freq", "2",
-            "--model.init_args.feature_norm_samples", "32"],
+            "--model.init_args.features.norm_samples", "32"],
     "PPO": ["--model.init_args.hidden", "16", "--model.init_args.num_steps", "16",
-            "--data.num_envs", "2", "--model.init_args.feature_norm_samples", "32"],
+            "--data.num_envs", "2", "--model.init_args.features.norm_samples", "32"],
     "CalQL": ["--model.init_args.hidden", "16", "--model.init_args.batch_size", "8"],
     "Cloned": ["--model.init_args.hidden", "16", "--model.init_args.batch_size", "8"],
 }  # fmt: skip
