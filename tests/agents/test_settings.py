@@ -61,7 +61,8 @@ RICH = {
 }  # fmt: skip
 # Another value for each setting; a setting that is missing here fails the test.
 OTHER = {
-    "encoder": "frozen", "actions": 18, "features": ReadOut("cls", norm="none"), "hidden": 5, "lr": 0.1, "adam_eps": 1.0, "anneal_lr": True,
+    "encoder": "frozen", "actions": 18, "features": ReadOut("cls", norm="none"),
+    "hidden": 5, "lr": 0.1, "adam_eps": 1.0, "anneal_lr": True,
     "seed": 1, "double_q": False, "dueling": True, "noisy": 0.5, "value_head": "regression",
     "value_range": (-2.0, 2.0), "bins": 20, "target_update_interval": 1, "tau": 0.5, "gamma": 0.5,
     "n_step": 1, "batch_size": 5, "buffer_size": 20, "buffer_on_disk": True, "per_alpha": 0.0,
