@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import re
 
-import timm
-
 from fovea.command import UserError
 from fovea.pretrain.encoders.cnn import CNNS, build_cnn
 from fovea.pretrain.encoders.encoder import Encoder
 from fovea.pretrain.encoders.patches import build_patches
-from fovea.pretrain.encoders.timm_model import build_timm
+from fovea.pretrain.encoders.timm_model import build_timm, is_known
 from fovea.pretrain.encoders.vit import SIZES, Shape, build
 
 PATCHES = re.compile(r"patches(\d+)")
@@ -45,7 +43,7 @@ def untrained(name: str, seed: int = 0) -> Encoder:
         return build_patches(int(found[1]))
     if name in SIZES or name in CNNS:
         return build_encoder(Shape(size=name), seed)
-    if timm.is_model(name):
+    if is_known(name):
         return build_encoder(Shape(timm=name), seed)
     known = ", ".join([*SIZES, *CNNS, "patches14"])
     raise UserError(f"unknown encoder size {name!r}: choose one of {known}, or a model of timm")

@@ -15,7 +15,6 @@ import os
 import shutil
 from pathlib import Path
 
-import timm
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save
@@ -27,7 +26,7 @@ from fovea.pretrain.encoders.build import untrained
 from fovea.pretrain.encoders.card import card
 from fovea.pretrain.encoders.cnn import BODIES, CNN
 from fovea.pretrain.encoders.encoder import Encoder
-from fovea.pretrain.encoders.timm_model import load_timm
+from fovea.pretrain.encoders.timm_model import is_known, load_timm
 from fovea.pretrain.hub import FILES, FORMAT, SUMS, locate, read_config, verify
 from fovea.weights import check_shapes
 
@@ -93,7 +92,7 @@ def load_encoder(ref: str | Path, seed: int = 0) -> Encoder:
     verify(folder)
     config = read_config(folder)
     architecture = config["architecture"]
-    if architecture not in BODIES and not timm.is_model(architecture):
+    if architecture not in BODIES and not is_known(architecture):
         known = ", ".join(sorted(BODIES))
         raise UserError(f"{folder} is a {architecture!r}; known are {known} and timm's models")
     make = CNN if architecture in BODIES else load_timm

@@ -128,6 +128,11 @@ class TimmModel(Cropped):
         return len(self.model.forward_intermediates(blank, intermediates_only=True))
 
 
+def is_known(architecture: str) -> bool:
+    """Whether timm has a model of this name."""
+    return timm.is_model(architecture)
+
+
 def is_vit(architecture: str) -> bool:
     """Whether it is one of timm's plain vision transformers, which `ViT` wraps."""
     return _file(architecture) == "vision_transformer"
@@ -144,7 +149,7 @@ def build_timm(shape: Shape, seed: int = 0) -> Encoder:
     Raises UserError for a model that timm has not, and one that does not take such screens.
     """
     name = shape.timm
-    if not timm.is_model(name):
+    if not is_known(name):
         near = nearest(name, timm.list_models(), otherwise=": timm.list_models() has their names")
         raise UserError(f"timm has no model {name!r}{near}")
     if is_vit(name):
