@@ -84,12 +84,15 @@ class Encoder(nn.Module):
         """The features of these blocks, side by side, of float pixels; see `forward`."""
         raise NotImplementedError
 
-    def encode_array(self, screens: np.ndarray, batch_size: int = 256) -> Features:
+    def encode_array(
+        self, screens: np.ndarray, batch_size: int = 256, blocks: Sequence[int] = ()
+    ) -> Features:
         """Encode an array of screens in eval mode, batch by batch on the encoder's device.
 
         Args:
             screens: (N, stack, H, W) uint8, the oldest screen of a stack first.
             batch_size: stacks that are encoded at once.
+            blocks: whose features are wanted, see `forward`.
 
         Returns the features of all N on the CPU, without gradients. Raises UserError for another
         dtype or shape.
@@ -104,11 +107,15 @@ class Encoder(nn.Module):
         device = next(self.parameters()).device
         with inference(self):
             batches = [
-                [part.cpu() for part in self(torch.as_tensor(some).to(device))]
+                [part.cpu() for part in self.features_of(torch.as_tensor(some).to(device), blocks)]
                 for at in range(0, max(1, len(screens)), batch_size)
                 for some in [screens[at : at + batch_size]]
             ]
         return Features(*map(torch.cat, zip(*batches, strict=True)))
+
+    def features_of(self, screens: Tensor, blocks: Sequence[int]) -> Features:
+        """As `forward`, which a subclass may have overridden without a thought of blocks."""
+        return self(screens, blocks) if blocks else self(screens)
 
     def scale(self, screens: Tensor) -> Tensor:
         """(B, stack, H, W) uint8 to the float pixels in [0, 1] that `encode` takes."""
