@@ -51,7 +51,8 @@ class FeatureExtractor(nn.Module):
         self.projection: nn.Module = nn.Identity()
         if learnt := LEARNT.get(read_out.kind):
             with seeded(Stream.TOKEN_PROJECTION, seed):
-                self.projection = learnt(*selected.shape[1:], read_out)
+                places, dim = selected.shape[1:]
+                self.projection = learnt(places, dim, read_out)
         with torch.no_grad():
             self.width = self.projection(selected).shape[1]
 

@@ -21,7 +21,7 @@ def build_encoder(shape: Shape, seed: int = 0) -> Encoder:
     Raises UserError for an unknown name, and for what does not fit the screen.
     """
     if shape.timm:
-        return build_timm(shape, seed)
+        return build_timm(shape.timm, shape, seed)
     if shape.size in CNNS:
         if shape.crop:
             raise UserError(f"crop {shape.crop}: {shape.size} sees the whole screen, leave it out")

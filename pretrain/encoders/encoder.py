@@ -151,6 +151,12 @@ class Encoder(nn.Module):
 class Cropped(Encoder):
     """An encoder that looks at the middle of the screen, of `input_size`."""
 
+    def look_at(self, screen: Sequence[int], input_size: Sequence[int]) -> None:
+        """Take screens (height, width) and as input their middle (height, width)."""
+        (height, width), (rows, columns) = screen, input_size
+        self.screen, self.input_size = (height, width), (rows, columns)
+        self.margin = (height - rows) // 2, (width - columns) // 2
+
     def scale(self, screens: Tensor) -> Tensor:
         """(B, stack, H, W) uint8 to float pixels in [0, 1] of the middle that is the input."""
         return self.crop(super().scale(screens))
@@ -159,12 +165,6 @@ class Cropped(Encoder):
         """The middle of (..., H, W) that is the input."""
         (top, left), (height, width) = self.margin, self.input_size
         return screens[..., top : top + height, left : left + width]
-
-    @property
-    def margin(self) -> tuple[int, int]:
-        """Rows above and columns left of the middle that is the input."""
-        (height, width), (rows, columns) = self.screen, self.input_size
-        return (height - rows) // 2, (width - columns) // 2
 
 
 def side_by_side(each: Sequence[Features], blocks: Sequence[int]) -> Features:

@@ -29,7 +29,8 @@ class Patches(Cropped):
     def __init__(self, architecture: str, model_args: dict, screen: tuple[int, int]):
         super().__init__()
         self.architecture, self.model_args = architecture, model_args
-        self.stack, self.screen, self.input_size = model_args["in_chans"], screen, screen
+        self.stack = model_args["in_chans"]
+        self.look_at(screen, screen)
         self.patch = tuple(model_args["patch_size"])
         for patch, side in zip(self.patch, screen, strict=True):
             check_patch(patch, side)

@@ -45,8 +45,8 @@ class TimmModel(Cropped):
     def __init__(self, architecture: str, model_args: dict, screen: tuple[int, int]):
         super().__init__()
         self.architecture, self.model_args = architecture, model_args
-        self.stack, self.screen = model_args["in_chans"], tuple(screen)
-        self.input_size = tuple(model_args.get("img_size", screen))
+        self.stack = model_args["in_chans"]
+        self.look_at(screen, model_args.get("img_size", screen))
         try:
             self.model = timm.create_model(architecture, num_classes=0, **model_args)
             with inference(self):
@@ -143,12 +143,11 @@ def load_timm(architecture: str, model_args: dict, screen: tuple[int, int]) -> E
     return (ViT if is_vit(architecture) else TimmModel)(architecture, model_args, screen)
 
 
-def build_timm(shape: Shape, seed: int = 0) -> Encoder:
-    """The untrained model `shape.timm`, with timm's initialisation drawn from `seed`.
+def build_timm(name: str, shape: Shape, seed: int = 0) -> Encoder:
+    """The untrained model `name`, with timm's initialisation drawn from `seed`.
 
     Raises UserError for a model that timm has not, and one that does not take such screens.
     """
-    name = shape.timm
     if not is_known(name):
         near = nearest(name, timm.list_models(), otherwise=": timm.list_models() has their names")
         raise UserError(f"timm has no model {name!r}{near}")

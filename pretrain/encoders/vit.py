@@ -91,8 +91,7 @@ class ViT(Cropped):
         self.dim, self.depth = self.vit.embed_dim, len(self.vit.blocks)
         self.grid = self.vit.patch_embed.grid_size
         self.stack = model_args["in_chans"]
-        self.screen = tuple(screen)
-        self.input_size = tuple(self.vit.patch_embed.img_size)
+        self.look_at(screen, self.vit.patch_embed.img_size)
 
     @property
     def body(self) -> torch.nn.Module:
@@ -219,7 +218,7 @@ def build(shape: Shape, seed: int = 0) -> ViT:
         raise UserError(f"unknown encoder size {shape.size!r}: choose one of {', '.join(SIZES)}")
     side = input_side(shape)
     check_patch(shape.patch, side)
-    architecture, differences = (shape.timm, {}) if shape.timm else SIZES[shape.size]
+    architecture, differences = SIZES[shape.size] if not shape.timm else (shape.timm, {})
     model_args = {"img_size": [side, side], "patch_size": shape.patch, "in_chans": shape.stack}
     if pool := shape.global_pool or (None if shape.timm else "token"):
         model_args["global_pool"] = pool

@@ -32,10 +32,9 @@ def test_two_steps_move_the_weights_or_one_line_says_why_not(
     config: Path, named: tuple[str, str], recordings: Path, tmp_path: Path
 ) -> None:
     (kind, name), run = named, tmp_path / "run"
-    more = ("--model.init_args.encoder.crop", "null")  # one sees 80 px, for its patches of 8
     words = ["-c", str(config), "--data.recordings", f"[{recordings}]", "--run", str(run),
-             "--data.batch_size", "4", "--trainer.max_steps", "2", *more,
-             f"--model.init_args.encoder.{kind}", name]  # fmt: skip
+             "--data.batch_size", "4", "--trainer.max_steps", "2",
+             "--model.init_args.encoder", f"{{{kind}: {name}, crop: null}}"]  # fmt: skip
     if config.stem == "mae":
         with pytest.raises(UserError, match="MAE hides patches, and a nature_cnn is no ViT"):
             fit(words)
