@@ -38,9 +38,8 @@ class Tiny(Encoder):
 
     def encode_blocks(self, pixels: torch.Tensor, blocks: Sequence[int]) -> Features:
         found = self.encode(pixels)
-        return side_by_side(
-            [Features(*(part * number for part in found)) for number in blocks], blocks
-        )
+        each = [Features(*(number * part.square() for part in found)) for number in blocks]
+        return side_by_side(each, blocks)
 
 
 READ = ReadOut("projected_tokens", norm="standard", norm_samples=8)
