@@ -38,5 +38,6 @@ if TYPE_CHECKING:
     from fovea.agents.loading import load_agent as load_agent
     from fovea.agents.task import AtariTask as AtariTask
     from fovea.agents.training import train as train
+    from fovea.pretrain.encoders.read_out import ReadOut as ReadOut
 
 __getattr__, __dir__ = lazily(__name__)

@@ -54,11 +54,9 @@ AGENT = {
     "replay": "buffer_size",
     "replay_mapped": "buffer_on_disk",
     "rollout": "num_steps",
-    "standardise": "feature_norm_samples",
     "steps_per_update": "train_freq",
     "target_every": "target_update_interval",
     "target_share": "tau",
-    "token_width": "token_projection_dim",
     "value_weight": "vf_coef",
     "values": "value_head",
     "warmup": "learning_starts",
@@ -76,6 +74,9 @@ UNUSED = {
     },
 }
 """{agent: settings that it took in 0.1 and never used}."""
+
+READ_OUT = {"features": "kind", "token_width": "projection_dim", "standardise": "norm_samples"}
+"""{setting of an agent in 0.1: today, of its `features`}."""
 
 FEATURES = {
     "summary": "cls",
@@ -141,9 +142,14 @@ def _renamed(settings: Mapping[str, Any], names: Mapping[str, str]) -> dict[str,
 def _agent(agent: Mapping[str, Any]) -> dict[str, Any]:
     unused = UNUSED.get(agent["class_path"].rpartition(".")[2], ())
     settings = {key: value for key, value in agent["init_args"].items() if key not in unused}
-    if "features" in settings:
-        settings["features"] = FEATURES[settings["features"]]
-    return {**agent, "init_args": _renamed(settings, AGENT)}
+    features = {new: settings.pop(old) for old, new in READ_OUT.items() if old in settings}
+    if "kind" in features:
+        features["kind"] = FEATURES[features["kind"]]
+    if "norm_samples" in features:  # 0 left features as they were
+        features["norm"] = "standard" if features["norm_samples"] else "none"
+        features["norm_samples"] = features["norm_samples"] or 2048
+    settings = _renamed(settings, AGENT) | ({"features": features} if features else {})
+    return {**agent, "init_args": settings}
 
 
 def _sequence(config: Mapping[str, Any]) -> dict[str, Any]:

@@ -58,6 +58,13 @@ def measure(arguments: list[str]) -> None:
         default=8600,
         help="screen stacks a game, 70%% for training, 10%% validation, 20%% test (8600)",
     )
+    asked.add_argument(
+        "--blocks",
+        nargs="+",
+        type=positive,
+        metavar="NUMBER",
+        help="blocks whose features are read, side by side, counted from 1 (the last)",
+    )
     asked.add_argument("--seed", type=int, default=0, help="of the division and the draws (0)")
     asked.add_argument("--accelerator", choices=ACCELERATORS, default="auto", help="(auto)")
     args = asked.parse_args(arguments)
@@ -70,6 +77,7 @@ def measure(arguments: list[str]) -> None:
         args.run,
         only=args.probe,
         samples=args.samples,
+        blocks=args.blocks or (),
         seed=args.seed,
         accelerator=args.accelerator,
     )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor
 
@@ -110,7 +112,7 @@ def measure(encoder: ViT, split: Split, most: int) -> list[tuple[int, int, float
     with inference(encoder):
         for some in evenly_spaced(split.at, most).split(BATCH):
             screens = stacks(encoder, split.frames, some)
-            rows = cls_rows(encoder.attention(screens))
+            rows = cls_rows(encoder.attention(screens), math.prod(encoder.grid or ()))
             looks = rows / rows.sum(-1, keepdim=True)
             moves = moving(encoder, screens)
             entropies.append(torch.special.entr(looks).sum(-1))
@@ -130,16 +132,16 @@ def picture(encoder: ViT, split: Split, count: int) -> tuple[Tensor, Tensor, Ten
     with inference(encoder):
         screens = stacks(encoder, split.frames, at)
         attention = encoder.attention(screens).float()
-        maps = cls_rows(attention).unflatten(-1, encoder.grid)
+        maps = cls_rows(attention, math.prod(encoder.grid or ())).unflatten(-1, encoder.grid)
         rolled = rollout(attention)[:, 0, -maps[0, 0, 0].numel() :].unflatten(-1, encoder.grid)
     (top, left), (height, width) = encoder.margin, encoder.input_size
     newest = screens[:, -1, top : top + height, left : left + width]
     return newest.cpu(), maps.cpu(), rolled.cpu()
 
 
-def cls_rows(attention: Tensor) -> Tensor:
+def cls_rows(attention: Tensor, patches: int) -> Tensor:
     """(L, heads, B, patches) from (L, B, heads, T, T): from the CLS token to every patch."""
-    return attention[:, :, :, 0, 1:].transpose(1, 2)
+    return attention[:, :, :, 0, -patches:].transpose(1, 2)
 
 
 def rollout(attention: Tensor) -> Tensor:

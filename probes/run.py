@@ -20,10 +20,14 @@ from fovea.files import exclusive
 from fovea.pretrain.encoders.encoder import Encoder
 from fovea.pretrain.encoders.folder import load_encoder
 from fovea.probes.features import Drawn, NotMeasured, draw, encode, fingerprint
+from fovea.probes.of_blocks import OfBlocks
 from fovea.probes.references import REFERENCES, references
 from fovea.probes.results import ResultFile, keywords
 from fovea.runs import RunWriter
 from fovea.tables import Table
+
+UNBLOCKED = ("pixels", "majority")
+"""References that have no blocks."""
 
 
 def all_probes() -> dict[str, ModuleType]:
@@ -52,10 +56,14 @@ def run(
     *,
     only: list[str] | None = None,
     samples: int = 8600,
+    blocks: Sequence[int] = (),
     seed: int = 0,
     accelerator: str = "auto",
 ) -> None:
     """Measure each of `encoders` ("NAME=REF") and the references by each probe, or by `only` some.
+
+    Features are those of the blocks `blocks` of the encoders, the untrained reference among them;
+    by default those of the last.
 
     Raises UserError for an encoder that cannot be loaded or does not fit the recordings or the
     others, an unknown probe, and a folder that is in use.
@@ -67,8 +75,13 @@ def run(
     frames = Frames.load(recordings)
     _check_fit(measured, frames)
     measured |= references(first, seed)
+    if blocks:
+        measured = {
+            name: encoder if name in UNBLOCKED else OfBlocks(encoder, blocks)
+            for name, encoder in measured.items()
+        }
     drawn = draw(frames, first.stack, samples=samples, seed=seed)
-    settings = {"samples": samples, "seed": seed}
+    settings = {"samples": samples, "seed": seed} | ({"blocks": [*blocks]} if blocks else {})
     with exclusive(folder):
         record = RunWriter(folder, "probes", f"{', '.join(chosen)} of {', '.join(measured)}")
         results = {
@@ -93,6 +106,7 @@ def measure(
     *,
     probe: str,
     samples: int = 8600,
+    blocks: Sequence[int] = (),
     seed: int = 0,
     accelerator: str = "auto",
     **settings: object,
@@ -104,6 +118,7 @@ def measure(
         recordings: one folder or several.
         probe: one of `fovea probes ls`.
         samples: screen stacks a game, divided into training, validation and test.
+        blocks: of the encoder, whose features are read, side by side; by default the last.
         seed: of the division and the draws.
         accelerator: auto, cpu or cuda.
         settings: keywords of the probe.
@@ -119,6 +134,7 @@ def measure(
         if name not in known:
             raise UserError(f"the probe {probe} has no setting {name!r}{nearest(name, known)}")
     measured = encoder if isinstance(encoder, Encoder) else load_encoder(encoder, seed)
+    measured = OfBlocks(measured, blocks) if blocks else measured
     folders = [recordings] if isinstance(recordings, str | Path) else list(recordings)
     frames = Frames.load(folders)
     _check_fit({"given": measured}, frames)

@@ -57,7 +57,7 @@ def test_the_pages_commands_run_on_the_pages_files(clone: Path) -> None:
         for place, word in enumerate(words[:-1]):
             words[place + 1] = SMALLER.get(word, words[place + 1])
         if "ppo_lora" in words:
-            words += ["--model.init_args.feature_norm_samples", "64"]
+            words += ["--model.init_args.features.norm_samples", "64"]
         said += run(clone, *words)
     assert "Brightness of the screen" in said
     page = (clone / "runs" / "report" / "index.html").read_text(encoding="utf-8")

@@ -58,12 +58,14 @@ def test_a_config_of_an_agent_has_todays_names() -> None:
     assert settings["encoder"] == {
         "class_path": "fovea.agents.Frozen", "init_args": {"encoder": "pretrain"},
     }  # fmt: skip
-    assert settings["features"] == "projected_tokens"
+    assert settings["features"] == {
+        "kind": "projected_tokens", "projection_dim": 2, "norm": "standard", "norm_samples": 32,
+    }  # fmt: skip
     expected = {
         "double_q": True, "value_head": "c51", "target_update_interval": 10, "tau": 1.0,
         "batch_size": 16, "buffer_size": 12, "buffer_on_disk": False, "per_alpha": 0.0,
-        "per_beta": 0.4, "learning_starts": 200, "train_freq": 2.0, "token_projection_dim": 2,
-        "feature_norm_samples": 32, "anneal_lr": False, "gamma": 0.99, "n_step": 1,
+        "per_beta": 0.4, "learning_starts": 200, "train_freq": 2.0,
+        "anneal_lr": False, "gamma": 0.99, "n_step": 1,
     }  # fmt: skip
     assert expected.items() <= settings.items()
     assert not {"double", "values", "batch", "replay", "priority", "warmup", "anneal"} & {*settings}
@@ -73,7 +75,7 @@ def test_a_config_of_an_agent_has_todays_names() -> None:
     }  # fmt: skip
     settings = ppo["model"]["init_args"]
     assert settings["encoder"]["class_path"] == "fovea.agents.LoRA"
-    assert settings["features"] == "cls_and_mean"
+    assert settings["features"]["kind"] == "cls_and_mean"
     expected = {
         "clip_coef": 0.1, "clip_vloss": True, "vf_coef": 0.5, "ent_coef": 0.01, "gae_lambda": 0.95,
         "num_steps": 16, "update_epochs": 4, "num_minibatches": 4, "consistency_coef": 0.1,
@@ -103,7 +105,10 @@ def test_other_settings_of_0_1_have_todays_names() -> None:
         "encoder": {"class_path": "fovea.agents.L2P"}, "task_aware": "agent",
     }  # fmt: skip
     assert sequence["methods"]["both"]["task_aware"] == "none"
-    assert sequence["agent"] == {"class_path": "fovea.agents.PPO", "init_args": {"features": "cls"}}
+    assert sequence["agent"] == {
+        "class_path": "fovea.agents.PPO",
+        "init_args": {"features": {"kind": "cls"}},
+    }
 
 
 @pytest.mark.parametrize("name", ["dqn", "ppo_lora"])

@@ -23,7 +23,7 @@ SMALLER = {
     "--data.total_steps": {"dqn_frozen": "240", "ppo_frozen": "1024"},
 }
 PRETRAINING = ["--data.batch_size", "8", "--data.held_out", "16"]
-FEW = ["--model.init_args.feature_norm_samples", "64"]
+FEW = ["--model.init_args.features.norm_samples", "64"]
 ALSO = {
     "collect": ["--shard-steps", "500"],
     "tov_vicreg": PRETRAINING,
@@ -37,7 +37,8 @@ NOTEBOOK = {
     "batch_size=64": "batch_size=8, held_out=16",
     "samples=400": "samples=120",
     "total_steps=1500": "total_steps=240",
-    "learning_starts=1000": "learning_starts=200, feature_norm_samples=64",
+    "learning_starts=1000": "learning_starts=200",
+    'norm="standard"': 'norm="standard", norm_samples=64',
     "max_frames=2000": "max_frames=400",
 }
 

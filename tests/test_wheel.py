@@ -30,7 +30,7 @@ WALK = (
     " --samples 120",
     "agents fit -c dqn_frozen --run runs/dqn --data.total_steps 400"
     " --model.init_args.encoder.init_args.encoder runs/vicreg"
-    " --model.init_args.feature_norm_samples 64 --model.init_args.learning_starts 200",
+    " --model.init_args.features.norm_samples 64 --model.init_args.learning_starts 200",
     "agents evaluate --run runs/dqn --episodes 1 --max-frames 400",
     "analysis report runs --out report",
 )

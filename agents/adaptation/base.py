@@ -5,11 +5,11 @@ A new one is one class here or in a file of its own; agents do not depend on whi
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import torch
 from jsonargparse.typing import PositiveInt
-from torch import Tensor
+from torch import Tensor, nn
 
 from fovea.command import UserError
 from fovea.pretrain.encoders.encoder import Encoder, Features
@@ -28,24 +28,30 @@ class Adapted(Encoder):
         lr_scale: its learning rate as a share of the heads'.
         head_count: how many heads an agent keeps, of which each sample's is chosen (see
             `append_head_index`); 0 for one that all samples share.
+        fixed_blocks: number of its first blocks whose outputs never change by a bit, where later
+            ones learn; None where there is no such division.
     """
 
     frozen = False
     lr_scale = 1.0
     head_count = 0
+    fixed_blocks: int | None = None
 
     def __init__(self, encoder: str | Encoder):
         super().__init__()
         self.encoder = load_encoder(encoder) if isinstance(encoder, str) else encoder
         inner = self.encoder
         self.dim, self.grid = inner.dim, inner.grid
-        self.stack, self.screen = inner.stack, inner.screen
+        self.stack, self.screen, self.depth = inner.stack, inner.screen, inner.depth
 
-    def forward(self, screens: Tensor) -> Features:
-        return self.encoder(screens)
+    def forward(self, screens: Tensor, blocks: Sequence[int] = ()) -> Features:
+        return self.encoder(screens, blocks) if blocks else self.encoder(screens)
 
     def encode(self, pixels: Tensor) -> Features:
         return self.encoder.encode(pixels)
+
+    def encode_blocks(self, pixels: Tensor, blocks: Sequence[int]) -> Features:
+        return self.encoder.encode_blocks(pixels, blocks)
 
     def attention(self, screens: Tensor) -> Tensor:
         return self.encoder.attention(screens)
@@ -115,12 +121,15 @@ class Frozen(Adapted):
         return self
 
     @torch.no_grad()
-    def forward(self, screens: Tensor) -> Features:
-        return self.encoder(screens)
+    def forward(self, screens: Tensor, blocks: Sequence[int] = ()) -> Features:
+        return super().forward(screens, blocks)
 
 
 class FineTuned(Adapted):
     """Learns with the heads.
+
+    Where only the last blocks learn, rollouts and replay store the outputs of those before them,
+    and what follows is computed when it is learnt from.
 
     Args:
         encoder: a reference or an encoder.
@@ -136,6 +145,7 @@ class FineTuned(Adapted):
     ):
         super().__init__(encoder)
         self.lr_scale = lr_scale
+        self.fixed: list[nn.Module] = []
         if last_k is not None:
             vit = vit_of(self)
             if last_k > len(vit.blocks):
@@ -143,9 +153,25 @@ class FineTuned(Adapted):
                     f"last_k {last_k} is more than the {len(vit.blocks)} blocks of the encoder: "
                     "take fewer, or leave it out and all of it learns"
                 )
+            self.fixed_blocks = len(vit.blocks) - last_k
+            self.fixed = [vit.patch_embed, vit.pos_drop, *vit.blocks[: self.fixed_blocks]]
             self.encoder.requires_grad_(False)
-            for module in (*vit.blocks[-last_k:], vit.norm):
+            for module in (*vit.blocks[-last_k:], vit.norm, vit.fc_norm):
                 module.requires_grad_(True)
+
+    def train(self, mode: bool = True) -> FineTuned:
+        super().train(mode)
+        for module in self.fixed:
+            module.eval()
+        return self
+
+    def trunk(self, screens: Tensor, last: int) -> Tensor:
+        """(B, T, D) the outputs of block number `last`, none above `fixed_blocks`."""
+        return self.encoder.trunk(self.encoder.scale(screens), last)
+
+    def attend(self, trunk: Tensor, first: int, blocks: Sequence[int] = ()) -> Features:
+        """The features of these blocks, or the last, from the outputs of block number `first`."""
+        return self.encoder.attend(trunk, first, blocks)
 
 
 class Held(Adapted):
@@ -170,7 +196,7 @@ class Held(Adapted):
         return self
 
 
-def vit_of(adapted: Adapted) -> torch.nn.Module:
+def vit_of(adapted: Adapted) -> nn.Module:
     """timm's model in a ViT. Raises UserError for any other encoder."""
     if not isinstance(adapted.encoder, ViT):
         raise UserError(

@@ -44,7 +44,7 @@ class L2P(Pooled):
     ):
         super().__init__(
             encoder,
-            lambda vit: [Prompt(vit.blocks, vit.embed_dim, length, size, deep=False)],
+            lambda vit: [Prompt(vit, length, size, deep=False)],
             size,
             picks,
             query=query,

@@ -66,13 +66,17 @@ class Pooled(Modulated):
         super().reset_parameters(seed)
         self.pool.reset_parameters(seed)
 
-    def forward(self, screens: Tensor) -> Features:
-        return self.encode(self.encoder.scale(screens))
+    def forward(self, screens: Tensor, blocks: Sequence[int] = ()) -> Features:
+        self.check_blocks(blocks)
+        return self.encode_blocks(self.encoder.scale(screens), blocks)
 
     def encode(self, pixels: Tensor) -> Features:
+        return self.encode_blocks(pixels, ())
+
+    def encode_blocks(self, pixels: Tensor, blocks: Sequence[int]) -> Features:
         tokens = self.encoder.embed(pixels)
         self.choose(tokens)
-        return self.encoder.attend(tokens)
+        return self.encoder.attend(tokens, blocks=blocks)
 
     def attention(self, screens: Tensor) -> Tensor:
         self.choose(self.encoder.embed(self.encoder.scale(screens)))
@@ -91,7 +95,7 @@ class Pooled(Modulated):
     def queries(self, tokens: Tensor) -> Tensor:
         """The queries (B, D) of embedded tokens (B, 1 + N, D)."""
         if self.query == "embedded":
-            return tokens[:, 1:].mean(dim=1)
+            return tokens[:, self.encoder.vit.num_prefix_tokens :].mean(dim=1)
         self.enter(None)
         return self.encoder.attend(tokens).summary
 

@@ -13,11 +13,10 @@ from fovea.pretrain.encoders.encoder import Encoder
 
 
 class Prompt(nn.Module):
-    """Tokens between the CLS token and the patches, removed again after the last block.
+    """Tokens between the CLS token and the patches, removed again before the last norm.
 
     Args:
-        blocks: of a ViT.
-        width: D.
+        vit: timm's model.
         length: tokens per entry.
         entries: P, number of entries.
         deep: every block gets tokens of its own; else those of the first block go through all.
@@ -27,12 +26,13 @@ class Prompt(nn.Module):
             no tokens at all.
     """
 
-    def __init__(self, blocks: nn.Sequential, width: int, length: int, entries: int, deep: bool):
+    def __init__(self, vit: nn.Module, length: int, entries: int, deep: bool):
         super().__init__()
+        blocks, width = vit.blocks, vit.embed_dim
         self.entry: Tensor | slice | None = slice(None)
         self.tokens = nn.Parameter(torch.empty(len(blocks) if deep else 1, entries, length, width))
-        blocks.register_forward_pre_hook(self.insert)
-        blocks.register_forward_hook(self.remove)
+        blocks[0].register_forward_pre_hook(self.insert)
+        vit.norm.register_forward_pre_hook(self.remove)  # of any block's outputs
         for depth in range(1, len(self.tokens)):
             blocks[depth].register_forward_pre_hook(partial(self.replace, depth))
 
@@ -43,7 +43,7 @@ class Prompt(nn.Module):
         """(B, n, D), the tokens of a block."""
         return self.tokens[depth][self.entry].flatten(-3, -2).expand(batch, -1, -1)
 
-    def insert(self, blocks: nn.Module, inputs: tuple[Tensor]) -> Tensor | None:
+    def insert(self, block: nn.Module, inputs: tuple[Tensor]) -> Tensor | None:
         (tokens,) = inputs
         self.inserted = 0
         if self.entry is None:
@@ -59,8 +59,9 @@ class Prompt(nn.Module):
         rest = tokens[:, 1 + self.inserted :]
         return torch.cat([tokens[:, :1], self.taken(depth, len(tokens)), rest], dim=1)
 
-    def remove(self, blocks: nn.Module, inputs: tuple[Tensor], output: Tensor) -> Tensor:
-        return torch.cat([output[:, :1], output[:, 1 + self.inserted :]], dim=1)
+    def remove(self, norm: nn.Module, inputs: tuple[Tensor]) -> Tensor:
+        (tokens,) = inputs
+        return torch.cat([tokens[:, :1], tokens[:, 1 + self.inserted :]], dim=1)
 
 
 class Prompts(Modulated):
@@ -80,6 +81,4 @@ class Prompts(Modulated):
         deep: bool = False,
         lr_scale: float = 1.0,
     ):
-        super().__init__(
-            encoder, lr_scale, lambda vit: [Prompt(vit.blocks, vit.embed_dim, length, 1, deep)]
-        )
+        super().__init__(encoder, lr_scale, lambda vit: [Prompt(vit, length, 1, deep)])

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import torch
-from jsonargparse.typing import NonNegativeInt
 from torch import Tensor, nn
 
 from fovea.agents.adaptation.base import Adapted
 from fovea.agents.algorithms.base import Agent
-from fovea.agents.networks.feature_extractor import FeatureKind
+from fovea.pretrain.encoders.read_out import ReadOut
 from fovea.seeding import Stream, seeded
 
 
@@ -24,9 +23,7 @@ class ActorCriticAgent(Agent):
         self,
         encoder: Adapted,
         actions: int,
-        features: FeatureKind,
-        token_projection_dim: int,
-        feature_norm_samples: NonNegativeInt,
+        features: ReadOut,
         hidden: int,
         vf_coef: float,
         gamma: float,
@@ -34,17 +31,17 @@ class ActorCriticAgent(Agent):
         adam_eps: float,
         anneal_lr: bool,
         seed: int,
+        keep_screens: bool = False,
     ):
         super().__init__(
             encoder,
             actions,
             features=features,
-            token_projection_dim=token_projection_dim,
-            feature_norm_samples=feature_norm_samples,
             lr=lr,
             adam_eps=adam_eps,
             anneal_lr=anneal_lr,
             seed=seed,
+            keep_screens=keep_screens,
         )
         self.vf_coef, self.gamma = vf_coef, gamma
         with seeded(Stream.AGENT_HEAD, self.seed):

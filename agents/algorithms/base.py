@@ -31,12 +31,12 @@ from itertools import chain
 
 import lightning
 import torch
-from jsonargparse.typing import NonNegativeInt
 from torch import Tensor
 
 from fovea.agents.adaptation.base import Adapted
 from fovea.agents.experience.base import Experience, Task
-from fovea.agents.networks.feature_extractor import FeatureExtractor, FeatureKind
+from fovea.agents.networks.feature_extractor import FeatureExtractor
+from fovea.pretrain.encoders.read_out import ReadOut
 from fovea.weights import check_shapes
 
 
@@ -48,16 +48,13 @@ class Agent(lightning.LightningModule, ABC):
     Args:
         encoder: `Frozen`, `FineTuned` ... around an encoder.
         actions: size of the action set; set by the game.
-        features: which of the encoder's features the heads are given (see
-            `networks.feature_extractor.FeatureExtractor`).
-        token_projection_dim: numbers that `projected_tokens` keeps of each token.
-        feature_norm_samples: screens that the features' mean and standard deviations are taken from
-            before training (see `networks.feature_norm`): of random play, of the recordings that it
-            learns from, or of all games of a sequence; 0 leaves features as they are.
+        features: what the heads are given of the encoder's features.
         lr: Adam's learning rate of the heads; the encoder's is scaled by its `lr_scale`.
         adam_eps: Adam's epsilon.
         anneal_lr: whether learning rates fall linearly to 0 over the run.
         seed: of the initial heads.
+        keep_screens: whether screens are stored even where features of them never change, since
+            those that are learnt from are augmented; set by the agent.
 
     Attributes:
         schedule_steps: updates that schedules are stretched over, where it is not the whole run;
@@ -75,19 +72,17 @@ class Agent(lightning.LightningModule, ABC):
         self,
         encoder: Adapted,
         actions: int,
-        features: FeatureKind = "cls_and_mean",
-        token_projection_dim: int = 16,
-        feature_norm_samples: NonNegativeInt = 0,
+        features: ReadOut = ReadOut(),
         lr: float = 2.5e-4,
         adam_eps: float = 1e-5,
         anneal_lr: bool = False,
         seed: int = 0,
+        keep_screens: bool = False,
     ):
         super().__init__()
         encoder.reset_parameters(seed)
-        self.extractor = FeatureExtractor(encoder, features, token_projection_dim, seed)
-        self.actions, self.seed = actions, seed
-        self.feature_norm_samples = feature_norm_samples
+        self.extractor = FeatureExtractor(encoder, features, seed, keep_screens)
+        self.actions, self.seed, self.read_out = actions, seed, features
         self.lr, self.adam_eps, self.anneal_lr = lr, adam_eps, anneal_lr
         self.notes: dict[str, Tensor | float] = {}
 
@@ -129,7 +124,7 @@ class Agent(lightning.LightningModule, ABC):
     @property
     def stores_features(self) -> bool:
         """Whether `observe` returns features, where it would else return the screens."""
-        return self.extractor.encoder.frozen
+        return self.extractor.stores_features
 
     def observe(self, screens: Tensor) -> Tensor:
         """What is stored of screens (B, stack, H, W) uint8 (see `FeatureExtractor.observe`)."""
@@ -149,8 +144,8 @@ class Agent(lightning.LightningModule, ABC):
             experiences: of the games whose screens the norm is taken from, with equal shares.
         """
         self.on_collect_start()
-        if self.feature_norm_samples and not self.extractor.norm.screens:
-            each = -(-self.feature_norm_samples // len(experiences))
+        if self.read_out.norm != "none" and not self.extractor.norm.screens:
+            each = -(-self.read_out.norm_samples // len(experiences))
             screens = (experience.random_observations(each) for experience in experiences)
             self.extractor.fit_norm(chain.from_iterable(screens), each * len(experiences))
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import torch
-from jsonargparse.typing import NonNegativeInt
 from torch import Tensor
 
 from fovea.agents.adaptation.base import Adapted
@@ -11,8 +10,8 @@ from fovea.agents.algorithms.q_learning import QAgent
 from fovea.agents.experience.base import Task
 from fovea.agents.experience.recorded import Recorded
 from fovea.agents.experience.replay import Transitions
-from fovea.agents.networks.feature_extractor import FeatureKind
 from fovea.agents.networks.value_heads import ValueHeadKind
+from fovea.pretrain.encoders.read_out import ReadOut
 
 
 class CalQL(QAgent):
@@ -27,11 +26,7 @@ class CalQL(QAgent):
         encoder: `Frozen`, `FineTuned` ... around an encoder.
         actions: size of the action set; set by the game.
         cql_alpha: weight of the conservative loss.
-        features: which of the encoder's features the head is given: `cls`, `mean`, `cls_and_mean`,
-            `projected_tokens` or `tokens`.
-        token_projection_dim: numbers that `projected_tokens` keeps of each token.
-        feature_norm_samples: recorded screens that the features' mean and standard deviations are
-            taken from before training; 0 leaves features as they are.
+        features: what the head is given of the encoder's features.
         hidden: units of the head's hidden layer.
         double_q: the online network chooses the next action and the target network gives its value
             (van Hasselt et al. 2016, 1509.06461).
@@ -60,9 +55,7 @@ class CalQL(QAgent):
         encoder: Adapted,
         actions: int,
         cql_alpha: float = 1.0,
-        features: FeatureKind = "cls_and_mean",
-        token_projection_dim: int = 16,
-        feature_norm_samples: NonNegativeInt = 0,
+        features: ReadOut = ReadOut(),
         hidden: int = 512,
         double_q: bool = True,
         dueling: bool = False,
@@ -86,8 +79,6 @@ class CalQL(QAgent):
             encoder,
             actions,
             features=features,
-            token_projection_dim=token_projection_dim,
-            feature_norm_samples=feature_norm_samples,
             hidden=hidden,
             double_q=double_q,
             dueling=dueling,

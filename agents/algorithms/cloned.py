@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import torch.nn.functional as F
-from jsonargparse.typing import NonNegativeInt
 from torch import Tensor
 
 from fovea.agents.adaptation.base import Adapted
@@ -11,7 +10,7 @@ from fovea.agents.algorithms.actor_critic import ActorCriticAgent
 from fovea.agents.experience.base import Task
 from fovea.agents.experience.recorded import Recorded
 from fovea.agents.experience.replay import Transitions
-from fovea.agents.networks.feature_extractor import FeatureKind
+from fovea.pretrain.encoders.read_out import ReadOut
 
 
 class Cloned(ActorCriticAgent):
@@ -23,11 +22,7 @@ class Cloned(ActorCriticAgent):
         encoder: `Frozen`, `FineTuned` ... around an encoder.
         actions: size of the action set; set by the game.
         batch_size: recorded steps per update.
-        features: which of the encoder's features the heads are given: `cls`, `mean`,
-            `cls_and_mean`, `projected_tokens` or `tokens`.
-        token_projection_dim: numbers that `projected_tokens` keeps of each token.
-        feature_norm_samples: recorded screens that the features' mean and standard deviations are
-            taken from before training; 0 leaves features as they are.
+        features: what the heads are given of the encoder's features.
         hidden: units of the hidden layer that policy and value share.
         vf_coef: weight of the value loss.
         gamma: discount of the recorded returns that the value learns.
@@ -43,9 +38,7 @@ class Cloned(ActorCriticAgent):
         encoder: Adapted,
         actions: int,
         batch_size: int = 256,
-        features: FeatureKind = "cls_and_mean",
-        token_projection_dim: int = 16,
-        feature_norm_samples: NonNegativeInt = 0,
+        features: ReadOut = ReadOut(),
         hidden: int = 512,
         vf_coef: float = 0.5,
         gamma: float = 0.99,
@@ -58,8 +51,6 @@ class Cloned(ActorCriticAgent):
             encoder,
             actions,
             features=features,
-            token_projection_dim=token_projection_dim,
-            feature_norm_samples=feature_norm_samples,
             hidden=hidden,
             vf_coef=vf_coef,
             gamma=gamma,

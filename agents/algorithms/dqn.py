@@ -19,8 +19,8 @@ from fovea.agents.experience.base import Task
 from fovea.agents.experience.off_policy import OffPolicy
 from fovea.agents.experience.priorities import annealed
 from fovea.agents.experience.replay import Transitions
-from fovea.agents.networks.feature_extractor import FeatureKind
 from fovea.agents.networks.value_heads import ValueHeadKind
+from fovea.pretrain.encoders.read_out import ReadOut
 from fovea.seeding import Stream, key
 
 
@@ -30,11 +30,7 @@ class DQN(QAgent):
     Args:
         encoder: `Frozen`, `FineTuned` ... around an encoder.
         actions: size of the action set; set by the game.
-        features: which of the encoder's features the head is given: `cls`, `mean`, `cls_and_mean`,
-            `projected_tokens` or `tokens`.
-        token_projection_dim: numbers that `projected_tokens` keeps of each token.
-        feature_norm_samples: screens of random play that the features' mean and standard deviations
-            are taken from before training; 0 leaves features as they are.
+        features: what the head is given of the encoder's features.
         hidden: units of the head's hidden layer.
         double_q: the online network chooses the next action and the target network gives its value
             (van Hasselt et al. 2016, 1509.06461).
@@ -100,9 +96,7 @@ class DQN(QAgent):
         self,
         encoder: Adapted,
         actions: int,
-        features: FeatureKind = "cls_and_mean",
-        token_projection_dim: int = 16,
-        feature_norm_samples: NonNegativeInt = 0,
+        features: ReadOut = ReadOut(),
         hidden: int = 512,
         double_q: bool = True,
         dueling: bool = False,
@@ -143,8 +137,6 @@ class DQN(QAgent):
             encoder,
             actions,
             features=features,
-            token_projection_dim=token_projection_dim,
-            feature_norm_samples=feature_norm_samples,
             hidden=hidden,
             double_q=double_q,
             dueling=dueling,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import torch
-from jsonargparse.typing import NonNegativeInt
 from torch import Tensor
 
 from fovea.agents.adaptation.base import Adapted
@@ -11,9 +10,9 @@ from fovea.agents.algorithms import consistency
 from fovea.agents.algorithms.actor_critic import ActorCriticAgent
 from fovea.agents.experience.base import Task
 from fovea.agents.experience.on_policy import OnPolicy, Samples
-from fovea.agents.networks.feature_extractor import FeatureKind
 from fovea.command import UserError
 from fovea.pretrain.augment import Chain, check
+from fovea.pretrain.encoders.read_out import ReadOut
 from fovea.seeding import Draws, Stream
 
 
@@ -27,11 +26,7 @@ class PPO(ActorCriticAgent):
     Args:
         encoder: `Frozen`, `FineTuned` ... around an encoder.
         actions: size of the action set; set by the game.
-        features: which of the encoder's features the heads are given: `cls`, `mean`,
-            `cls_and_mean`, `projected_tokens` or `tokens`.
-        token_projection_dim: numbers that `projected_tokens` keeps of each token.
-        feature_norm_samples: screens of random play that the features' mean and standard deviations
-            are taken from before training; 0 leaves features as they are.
+        features: what the heads are given of the encoder's features.
         hidden: units of the hidden layer that policy and value share.
         clip_coef: how far the probability ratio of an action may move from 1.
         clip_vloss: whether the change of the value is clipped by the same number.
@@ -58,9 +53,7 @@ class PPO(ActorCriticAgent):
         self,
         encoder: Adapted,
         actions: int,
-        features: FeatureKind = "cls_and_mean",
-        token_projection_dim: int = 16,
-        feature_norm_samples: NonNegativeInt = 0,
+        features: ReadOut = ReadOut(),
         hidden: int = 512,
         clip_coef: float = 0.1,
         clip_vloss: bool = True,
@@ -83,8 +76,6 @@ class PPO(ActorCriticAgent):
             encoder,
             actions,
             features=features,
-            token_projection_dim=token_projection_dim,
-            feature_norm_samples=feature_norm_samples,
             hidden=hidden,
             vf_coef=vf_coef,
             gamma=gamma,
@@ -92,6 +83,7 @@ class PPO(ActorCriticAgent):
             adam_eps=adam_eps,
             anneal_lr=anneal_lr,
             seed=seed,
+            keep_screens=bool(augmentations),
         )
         self.clip_coef, self.clip_vloss = clip_coef, clip_vloss
         self.ent_coef, self.gae_lambda = ent_coef, gae_lambda

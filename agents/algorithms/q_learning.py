@@ -6,18 +6,17 @@ from contextlib import nullcontext
 from functools import partial
 
 import torch
-from jsonargparse.typing import NonNegativeInt
 from torch import Tensor, nn
 
 from fovea.agents.adaptation.base import Adapted
 from fovea.agents.algorithms.base import Agent
 from fovea.agents.experience.replay import Transitions
-from fovea.agents.networks.feature_extractor import FeatureKind
 from fovea.agents.networks.heads import head
 from fovea.agents.networks.noisy import noise
 from fovea.agents.networks.value_heads import ValueHeadKind, ValueLoss, make_value_head
 from fovea.command import UserError
 from fovea.pretrain.augment import shift
+from fovea.pretrain.encoders.read_out import ReadOut
 from fovea.pretrain.terms.teacher import ema_update, make_teacher
 from fovea.seeding import Draws, Stream, keyed, seeded
 
@@ -37,9 +36,7 @@ class QAgent(Agent):
         self,
         encoder: Adapted,
         actions: int,
-        features: FeatureKind,
-        token_projection_dim: int,
-        feature_norm_samples: NonNegativeInt,
+        features: ReadOut,
         hidden: int,
         double_q: bool,
         dueling: bool,
@@ -63,12 +60,11 @@ class QAgent(Agent):
             encoder,
             actions,
             features=features,
-            token_projection_dim=token_projection_dim,
-            feature_norm_samples=feature_norm_samples,
             lr=lr,
             adam_eps=adam_eps,
             anneal_lr=anneal_lr,
             seed=seed,
+            keep_screens=shift > 0,
         )
         self.double_q, self.shift = double_q, shift
         self.target_update_interval, self.tau = target_update_interval, tau

@@ -17,7 +17,7 @@ class Samples(NamedTuple):
     """Steps of a rollout, each (B, ...)."""
 
     obs: Tensor
-    """(B, stack, H, W) uint8, or features: (B, F), of `projected_tokens` (B, N, D)."""
+    """(B, stack, H, W) uint8, or what an agent stores of it: features (B, F), tokens (B, N, D)."""
     action: Tensor
     logp: Tensor
     """Log-probability of the action under the policy that played."""

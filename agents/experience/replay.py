@@ -27,7 +27,7 @@ class Transitions(NamedTuple):
     """Steps and what came of them."""
 
     obs: Tensor
-    """(B, stack, H, W) uint8, or features: (B, F), of `projected_tokens` (B, N, D)."""
+    """(B, stack, H, W) uint8, or what an agent stores of it: features (B, F), tokens (B, N, D)."""
     action: Tensor
     """(B,) int64."""
     reward: Tensor
@@ -48,8 +48,8 @@ class Replay:
     Args:
         size: steps, over all environments.
         envs: number of environments.
-        row: what is stored of one observation, for its size: a screen (H, W) uint8 or features:
-            (F,), of `projected_tokens` (N, D).
+        row: what is stored of one observation, for its size: a screen (H, W) uint8, features (F,)
+            or tokens (N, D).
         stack: screens that make an observation; 0 where features are stored.
         folder: where observations are stored in a memory-mapped file that disappears with the
             process; None stores them in memory.

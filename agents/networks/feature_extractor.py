@@ -3,40 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from math import prod
-from typing import Literal, NamedTuple
+from functools import partial
 
 import torch
 from torch import Tensor, nn
 
 from fovea.agents.adaptation.base import Adapted
-from fovea.agents.networks.feature_norm import FeatureNorm
 from fovea.agents.networks.head_pool import HeadPool
-from fovea.pretrain.encoders.encoder import Features
+from fovea.pretrain.encoders.encoder import Features, inference
+from fovea.pretrain.encoders.read_out import LEARNT, SELECTIONS, ReadOut, make_norm
 from fovea.progress import bar
 from fovea.seeding import Stream, seeded
-
-FeatureKind = Literal["cls", "mean", "cls_and_mean", "projected_tokens", "tokens"]
-
-
-class FeatureSelection(NamedTuple):
-    """What of an encoder's features is used, and in which precision it is stored."""
-
-    select: Callable[[Features], Tensor]
-    storage: torch.dtype | None = None
-    """Of what rollouts and replay hold of a frozen encoder; None is that of the network."""
-
-
-SELECTIONS: dict[FeatureKind, FeatureSelection] = {
-    "cls": FeatureSelection(lambda features: features.summary),
-    "mean": FeatureSelection(lambda features: features.tokens.mean(dim=1)),
-    "cls_and_mean": FeatureSelection(
-        lambda features: torch.cat([features.summary, features.tokens.mean(dim=1)], dim=1)
-    ),
-    # All tokens are many numbers: in half precision the same memory holds twice the steps.
-    "projected_tokens": FeatureSelection(lambda features: features.tokens, torch.float16),
-    "tokens": FeatureSelection(lambda features: features.tokens.flatten(1), torch.float16),
-}
 
 
 class FeatureExtractor(nn.Module):
@@ -44,39 +21,50 @@ class FeatureExtractor(nn.Module):
 
     Args:
         encoder: the encoder.
-        features: `cls` (the CLS token of a ViT, the mean of a CNN), `mean` (of the patch tokens),
-            `cls_and_mean` (both side by side), `projected_tokens` (every token through one learnt
-            linear layer to `token_projection_dim` numbers, then side by side) or `tokens` (all of
-            them side by side as they are, as CNNs are mostly used).
-        token_projection_dim: numbers that `projected_tokens` keeps of each token.
-        seed: of that layer's initial weights.
+        read_out: which of its features, and how they are normalised and reduced.
+        seed: of the initial weights of what reduces them.
+        keep_screens: store screens even where features of them never change, since those that are
+            learnt from are augmented.
 
     Attributes:
         width: F, how many numbers the heads are given.
+        trunk: number of the block whose outputs are stored, where the first blocks of an encoder
+            never change and later ones learn; else None.
+
+    Raises UserError for blocks that the encoder has not.
     """
 
     def __init__(
-        self,
-        encoder: Adapted,
-        features: FeatureKind,
-        token_projection_dim: int = 16,
-        seed: int = 0,
+        self, encoder: Adapted, read_out: ReadOut, seed: int = 0, keep_screens: bool = False
     ):
         super().__init__()
-        self.encoder, self.selection = encoder, SELECTIONS[features]
-        self.projection_dim = token_projection_dim if features == "projected_tokens" else None
+        self.encoder, self.selection = encoder, SELECTIONS[read_out.kind]
+        self.blocks = tuple(read_out.blocks or ())
+        self.trunk = None
+        if encoder.fixed_blocks is not None and not keep_screens:
+            # What is computed of a block's outputs while learning needs them as they are.
+            self.trunk = min(encoder.fixed_blocks, *self.blocks, encoder.depth)
+        with inference(self):
+            blank = torch.zeros(1, encoder.stack, *encoder.screen, dtype=torch.uint8)
+            features = encoder.features_of(blank, self.blocks)
+        selected = self.selection.select(features)
+        self.norm = make_norm(read_out, features)
+        self.new_projection = nn.Identity
+        if learnt := LEARNT.get(read_out.kind):
+            self.new_projection = partial(learnt, *selected.shape[1:], read_out)
         self.projection = self.make_projection(seed)
-        tokens = torch.zeros(1, prod(encoder.grid or ()), encoder.dim)
-        selected = self.selection.select(Features(torch.zeros(1, encoder.dim), tokens))
-        self.norm = FeatureNorm(selected.shape[1:])
-        self.width = self.projection(selected).shape[1]
+        with torch.no_grad():
+            self.width = self.projection(selected).shape[1]
+
+    @property
+    def stores_features(self) -> bool:
+        """Whether `observe` returns features, where it would else return the screens."""
+        return self.encoder.frozen or self.trunk is not None
 
     def make_projection(self, seed: int) -> nn.Module:
         """What learns between the encoder and the heads, with initial weights drawn from `seed`."""
-        if self.projection_dim is None:
-            return nn.Identity()
         with seeded(Stream.TOKEN_PROJECTION, seed):
-            return nn.Sequential(nn.Linear(self.encoder.dim, self.projection_dim), nn.Flatten())
+            return self.new_projection()
 
     def make_heads(self, make: Callable[[], nn.Module], keep_head_index: bool = False) -> nn.Module:
         """The head that `make` makes, or a pool of as many as the encoder chooses from.
@@ -92,7 +80,7 @@ class FeatureExtractor(nn.Module):
 
     def features(self, screens: Tensor) -> Tensor:
         """The selected features of screens (B, stack, H, W), normalised."""
-        return self.norm(self.selection.select(self.encoder(screens)))
+        return self._read(self.encoder.features_of(screens, self.blocks))
 
     @torch.no_grad()
     def fit_norm(self, screens: Iterable[Tensor], count: int) -> None:
@@ -107,7 +95,7 @@ class FeatureExtractor(nn.Module):
         selected = []
         with bar("measuring features", "screens", count, delay=2) as shown:
             for batch in screens:
-                selected.append(self.selection.select(self.encoder(batch)))
+                selected.append(self.selection.select(self.encoder.features_of(batch, self.blocks)))
                 shown.update(len(batch))
         self.encoder.train(mode)
         self.norm.fit(torch.cat(selected))
@@ -116,15 +104,25 @@ class FeatureExtractor(nn.Module):
     def observe(self, screens: Tensor) -> Tensor:
         """What rollouts and replay store of screens (B, stack, H, W) uint8.
 
-        Of a frozen encoder its features (B, F), of `projected_tokens` (B, N, D); the screens
-        themselves where the encoder learns.
+        Of a frozen encoder its features (B, F), of kinds that learn from tokens (B, N, D). Of one
+        whose last blocks learn the outputs (B, T, D) of the last block that does not change, in
+        the network's own precision: they are not normalised yet, and rounded to half of it they
+        would be off by 8 % of what tells two moments apart (standard deviations of a recipe's
+        tokens, 2,048 screens of Pong). The screens themselves where all of the encoder learns.
         """
-        if not self.encoder.frozen:
-            return screens
-        return self.features(screens).to(self.selection.storage or self.norm.mean.dtype)
+        if self.encoder.frozen:
+            return self.features(screens).to(self.selection.storage or self.norm.mean.dtype)
+        return screens if self.trunk is None else self.encoder.trunk(screens, self.trunk)
 
     def forward(self, obs: Tensor) -> Tensor:
         """(B, F) what the heads are given, of what `observe` returned."""
-        if not self.encoder.frozen:
-            return self.encoder.append_head_index(self.projection(self.features(obs)))
-        return self.projection(obs.to(self.norm.mean.dtype))
+        if self.encoder.frozen:
+            return self.projection(obs.to(self.norm.mean.dtype))
+        if self.trunk is None:
+            features = self.features(obs)
+        else:
+            features = self._read(self.encoder.attend(obs, self.trunk, self.blocks))
+        return self.encoder.append_head_index(self.projection(features))
+
+    def _read(self, features: Features) -> Tensor:
+        return self.norm(self.selection.select(features))

@@ -1,23 +1,26 @@
 """Convolutional encoders of the literature, as controls and baselines beside ViTs.
 
     nature_cnn    Mnih et al. 2015: 78 k weights, a grid of 7 x 7 places, 64 wide
+    impala_cnn    Espeholt et al. 2018 (IMPALA, arXiv 1802.01561), the convolutions of its large
+                  network: 98 k weights, a grid of 11 x 11 places, 32 wide
     sgi_resnet    Schwarzer et al. 2021 (SGI, arXiv 2106.04799), its medium ResNet of inverted
                   residual blocks: 136 k weights, a grid of 7 x 7 places, 64 wide
 
 Tokens are the places of the last feature map; the summary is their mean. The papers' heads take the
-whole map, that is all tokens.
+whole map, that is all tokens. Blocks are the stages between which resolution or width changes.
 """
 
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from itertools import pairwise
 
 import torch
 from einops import rearrange
 from torch import Tensor, nn
 
-from fovea.pretrain.encoders.encoder import Encoder, Features
+from fovea.pretrain.encoders.encoder import Encoder, Features, side_by_side
 from fovea.seeding import Stream, seeded
 
 LAYOUT = torch.channels_last  # of weights and maps in memory
@@ -34,6 +37,7 @@ class CNN(Encoder):
 
     library = "fovea"
     margin = (0, 0)
+    takes_crops = True
 
     def __init__(self, architecture: str, model_args: dict, screen: tuple[int, int]):
         super().__init__()
@@ -45,16 +49,31 @@ class CNN(Encoder):
         with torch.no_grad():
             maps = self.body(torch.zeros(1, self.stack, *self.screen))
         self.dim, self.grid = maps.shape[1], tuple(maps.shape[2:])
+        self.depth = len(STAGES[architecture])
 
     def encode(self, pixels: Tensor) -> Features:
         """The places of the last feature map, and their mean, of float pixels in [0, 1]."""
-        maps = self.body(pixels.contiguous(memory_format=LAYOUT))
-        tokens = rearrange(maps, "b d h w -> b (h w) d")
-        return Features(tokens.mean(dim=1), tokens)
+        return _places(self.body(pixels.contiguous(memory_format=LAYOUT)))
+
+    def encode_blocks(self, pixels: Tensor, blocks: Sequence[int]) -> Features:
+        """The maps after these stages, each through what follows the last of them."""
+        ends = STAGES[self.architecture]
+        maps, outputs = pixels.contiguous(memory_format=LAYOUT), {}
+        for number, (begin, end) in enumerate(pairwise((0, *ends)), start=1):
+            if number <= max(blocks):
+                maps = outputs[number] = self.body[begin:end](maps)
+        rest = self.body[ends[-1] :]
+        return side_by_side([_places(rest(outputs[number])) for number in blocks], blocks)
 
     def compile(self, **how) -> None:
         """Compile the layers in place."""
         self.body.compile(**how)
+
+
+def _places(maps: Tensor) -> Features:
+    """Maps (B, D, h, w) as tokens, and their mean."""
+    tokens = rearrange(maps, "b d h w -> b (h w) d")
+    return Features(tokens.mean(dim=1), tokens)
 
 
 def build_cnn(name: str, stack: int = 4, screen: int = 84, seed: int = 0) -> CNN:
@@ -84,6 +103,40 @@ def sgi(channels: int) -> nn.Sequential:
         groups.append(nn.Sequential(*(Inverted(into, width, by, 9) for into, by in blocks)))
         channels = width
     return nn.Sequential(*groups, Scaled())
+
+
+def impala(channels: int) -> nn.Sequential:
+    """Three sections, each a convolution, a pooling to half the side and two residual blocks."""
+    sections = []
+    for width in (16, 32, 32):
+        sections.append(
+            nn.Sequential(
+                nn.Conv2d(channels, width, 3, padding=1),
+                nn.MaxPool2d(3, stride=2, padding=1),
+                Residual(width),
+                Residual(width),
+            )
+        )
+        channels = width
+    return nn.Sequential(*sections, nn.ReLU())
+
+
+class Residual(nn.Module):
+    """Two convolutions of the rectified map, added to the map.
+
+    Args:
+        width: its channels.
+    """
+
+    def __init__(self, width: int):
+        super().__init__()
+        self.conv = nn.Sequential(
+            *(nn.ReLU(), nn.Conv2d(width, width, 3, padding=1)),
+            *(nn.ReLU(), nn.Conv2d(width, width, 3, padding=1)),
+        )
+
+    def forward(self, maps: Tensor) -> Tensor:
+        return maps + self.conv(maps)
 
 
 class Inverted(nn.Module):
@@ -165,10 +218,17 @@ def as_built(layer: nn.Module) -> None:
     """Keep PyTorch's default initialisation."""
 
 
-BODIES: dict[str, Callable[[int], nn.Module]] = {"nature_cnn": nature, "sgi_resnet": sgi}
+BODIES: dict[str, Callable[[int], nn.Sequential]] = {
+    "nature_cnn": nature,
+    "impala_cnn": impala,
+    "sgi_resnet": sgi,
+}
+# How many layers of a body there are up to the end of each of its blocks.
+STAGES = {"nature_cnn": (2, 4, 6), "impala_cnn": (1, 2, 3), "sgi_resnet": (1, 2, 3)}
 # What `random:NAME` may name: the architecture, and the initialisation of its layers.
 CNNS: dict[str, tuple[str, Callable[[nn.Module], None]]] = {
     "nature_cnn": ("nature_cnn", as_built),
     "nature_cnn_orthogonal": ("nature_cnn", orthogonal),
+    "impala_cnn": ("impala_cnn", as_built),
     "sgi_resnet": ("sgi_resnet", as_built),
 }

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import NamedTuple
 
@@ -36,7 +36,12 @@ class Encoder(nn.Module):
         model_args: what is needed beside the name to build it again.
         body: the module whose weights an encoder folder holds.
         library: whose names these weights have: timm or fovea.
+        depth: blocks whose features can be asked for, counted from 1; 0 where there are none.
+        takes_crops: whether it encodes crops of another size than its input.
     """
+
+    depth = 0
+    takes_crops = False
 
     dim: int
     grid: tuple[int, int] | None
@@ -49,19 +54,45 @@ class Encoder(nn.Module):
     body: nn.Module
     library: str
 
-    def forward(self, screens: Tensor) -> Features:
+    def forward(self, screens: Tensor, blocks: Sequence[int] = ()) -> Features:
         """Encode (B, stack, H, W) uint8.
 
-        Raises UserError for another dtype or shape.
-        """
-        return self.encode(self.scale(screens))
+        Args:
+            screens: the screens.
+            blocks: numbers of the blocks whose features are wanted, counted from 1; of several,
+                side by side: then D is the sum of their widths. None given: those of the last.
 
-    def encode_array(self, screens: np.ndarray, batch_size: int = 256) -> Features:
+        Raises UserError for another dtype or shape, and for blocks that it has not.
+        """
+        pixels = self.scale(screens)
+        if not blocks:
+            return self.encode(pixels)
+        self.check_blocks(blocks)
+        return self.encode_blocks(pixels, blocks)
+
+    def check_blocks(self, blocks: Sequence[int]) -> None:
+        """Raise UserError where one of these blocks does not exist."""
+        if not self.depth:
+            raise UserError(
+                f"blocks {list(blocks)}: a {type(self).__name__} has no blocks whose features "
+                "could be taken, leave blocks out"
+            )
+        if not all(0 < number <= self.depth for number in blocks):
+            raise UserError(f"blocks {list(blocks)}: this encoder has blocks 1 to {self.depth}")
+
+    def encode_blocks(self, pixels: Tensor, blocks: Sequence[int]) -> Features:
+        """The features of these blocks, side by side, of float pixels; see `forward`."""
+        raise NotImplementedError
+
+    def encode_array(
+        self, screens: np.ndarray, batch_size: int = 256, blocks: Sequence[int] = ()
+    ) -> Features:
         """Encode an array of screens in eval mode, batch by batch on the encoder's device.
 
         Args:
             screens: (N, stack, H, W) uint8, the oldest screen of a stack first.
             batch_size: stacks that are encoded at once.
+            blocks: whose features are wanted, see `forward`.
 
         Returns the features of all N on the CPU, without gradients. Raises UserError for another
         dtype or shape.
@@ -76,11 +107,15 @@ class Encoder(nn.Module):
         device = next(self.parameters()).device
         with inference(self):
             batches = [
-                [part.cpu() for part in self(torch.as_tensor(some).to(device))]
+                [part.cpu() for part in self.features_of(torch.as_tensor(some).to(device), blocks)]
                 for at in range(0, max(1, len(screens)), batch_size)
                 for some in [screens[at : at + batch_size]]
             ]
         return Features(*map(torch.cat, zip(*batches, strict=True)))
+
+    def features_of(self, screens: Tensor, blocks: Sequence[int]) -> Features:
+        """As `forward`, which a subclass may have overridden without a thought of blocks."""
+        return self(screens, blocks) if blocks else self(screens)
 
     def scale(self, screens: Tensor) -> Tensor:
         """(B, stack, H, W) uint8 to the float pixels in [0, 1] that `encode` takes."""
@@ -101,12 +136,52 @@ class Encoder(nn.Module):
         """Encode float pixels (B, stack, H, W) in [0, 1]; differentiable, for attribution."""
         raise NotImplementedError
 
+    def encode_crops(self, crops: Tensor) -> Features:
+        """Encode (B, stack, h, w) uint8 crops of another size, where it `takes_crops`."""
+        return self.encode(self.pixels(crops))
+
     def attention(self, screens: Tensor) -> Tensor:
         """(L, B, heads, T, T) attention of every block; rows sum to 1; token 0 is the CLS token.
 
         Raises UserError where the encoder has no attention.
         """
         raise UserError(f"a {type(self).__name__} has no attention maps: probe a ViT")
+
+
+class Cropped(Encoder):
+    """An encoder that looks at the middle of the screen, of `input_size`."""
+
+    def look_at(self, screen: Sequence[int], input_size: Sequence[int]) -> None:
+        """Take screens (height, width) and as input their middle (height, width)."""
+        (height, width), (rows, columns) = screen, input_size
+        self.screen, self.input_size = (height, width), (rows, columns)
+        self.margin = (height - rows) // 2, (width - columns) // 2
+
+    def scale(self, screens: Tensor) -> Tensor:
+        """(B, stack, H, W) uint8 to float pixels in [0, 1] of the middle that is the input."""
+        return self.crop(super().scale(screens))
+
+    def crop(self, screens: Tensor) -> Tensor:
+        """The middle of (..., H, W) that is the input."""
+        (top, left), (height, width) = self.margin, self.input_size
+        return screens[..., top : top + height, left : left + width]
+
+
+def side_by_side(each: Sequence[Features], blocks: Sequence[int]) -> Features:
+    """The features of several blocks as one, side by side.
+
+    Raises UserError where they have another number of tokens.
+    """
+    if len({features.tokens.shape[1] for features in each}) > 1:
+        places = ", ".join(str(features.tokens.shape[1]) for features in each)
+        raise UserError(
+            f"blocks {list(blocks)} of this encoder have {places} places, which cannot lie side by "
+            "side: name blocks with equally many, or one"
+        )
+    if len(each) == 1:
+        return each[0]
+    summaries, tokens = zip(*each, strict=True)
+    return Features(torch.cat(summaries, dim=1), torch.cat(tokens, dim=2))
 
 
 @contextmanager

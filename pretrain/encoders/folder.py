@@ -1,12 +1,12 @@
-"""Encoder folders: timm's own form for ViTs, verified on the way in and on the way out.
+"""Encoder folders: timm's own form for its models, verified on the way in and on the way out.
 
     config.json         what timm and transformers read; what is Fovea's lies under "fovea"
     model.safetensors   the weights under timm's names (a CNN's under its own), fp32, contiguous
     README.md           the model card
     SHA256SUMS          of every other file; written last, so a folder without it is unfinished
 
-`timm.create_model("local-dir:FOLDER", pretrained=True)` loads a ViT's weights bit for bit. It
-does not check the hashes; `load_encoder` checks them, every key, and that all weights are finite.
+`timm.create_model("local-dir:FOLDER", pretrained=True)` loads a timm model's weights bit for bit.
+It does not check the hashes; `load_encoder` checks them, every key, and that all are finite.
 """
 
 from __future__ import annotations
@@ -22,16 +22,13 @@ from safetensors.torch import load_file, save
 from fovea import __version__
 from fovea.command import UserError
 from fovea.files import replacing, sha256, sync_folder, write_json, write_text
+from fovea.pretrain.encoders.build import untrained
 from fovea.pretrain.encoders.card import card
-from fovea.pretrain.encoders.cnn import BODIES, CNN, CNNS, build_cnn
+from fovea.pretrain.encoders.cnn import BODIES, CNN
 from fovea.pretrain.encoders.encoder import Encoder
-from fovea.pretrain.encoders.vit import SIZES, Shape, ViT, build
+from fovea.pretrain.encoders.timm_model import is_known, load_timm
 from fovea.pretrain.hub import FILES, FORMAT, SUMS, locate, read_config, verify
 from fovea.weights import check_shapes
-
-# What builds an encoder of an architecture from its name, its arguments and the screen.
-CLASSES: dict[str, type[Encoder]] = {name: ViT for name, _ in SIZES.values()}
-CLASSES |= dict.fromkeys(BODIES, CNN)
 
 
 def export_encoder(encoder: Encoder, folder: str | Path, facts: dict) -> Path:
@@ -81,22 +78,25 @@ def load_encoder(ref: str | Path, seed: int = 0) -> Encoder:
 
     Args:
         ref: an encoder folder, a run folder that holds one, `hf-hub:ORG/NAME[@REVISION]`, or
-            `random:NAME` for an untrained one of the default shape: a size of ViT, `nature_cnn`,
-            `nature_cnn_orthogonal` or `sgi_resnet`.
+            `random:NAME` for an untrained one of the default shape: a size of ViT (`vit_micro`
+            ...), a CNN (`nature_cnn`, `nature_cnn_orthogonal`, `impala_cnn`, `sgi_resnet`), a
+            model of timm (`convnext_atto` ...), or `patches14`, the pixels of patches of 14 px.
         seed: of an untrained encoder's weights.
 
     Raises UserError where the folder is missing, unfinished, damaged, or of another format.
     """
     kind, _, name = str(ref).partition(":")
     if kind == "random":
-        return _untrained(name, seed).eval()
+        return untrained(name, seed).eval()
     folder = locate(ref)
     verify(folder)
     config = read_config(folder)
     architecture = config["architecture"]
-    if architecture not in CLASSES:
-        raise UserError(f"{folder} is a {architecture!r}; known are {', '.join(sorted(CLASSES))}")
-    encoder = CLASSES[architecture](architecture, config["model_args"], config["fovea"]["screen"])
+    if architecture not in BODIES and not is_known(architecture):
+        known = ", ".join(sorted(BODIES))
+        raise UserError(f"{folder} is a {architecture!r}; known are {known} and timm's models")
+    make = CNN if architecture in BODIES else load_timm
+    encoder = make(architecture, config["model_args"], config["fovea"]["screen"])
     weights = _read_weights(folder)
     check_shapes(
         encoder.body.state_dict(),
@@ -111,13 +111,6 @@ def load_encoder(ref: str | Path, seed: int = 0) -> Encoder:
     return encoder.eval()
 
 
-def _untrained(name: str, seed: int) -> Encoder:
-    if name not in {*SIZES, *CNNS}:
-        known = ", ".join([*SIZES, *CNNS])
-        raise UserError(f"unknown encoder size {name!r}: choose one of {known}")
-    return build_cnn(name, seed=seed) if name in CNNS else build(Shape(size=name), seed)
-
-
 def _config(encoder: Encoder, facts: dict) -> dict:
     """config.json in the form that timm 1.0.16 and newer, and transformers, load bit-equal.
 
@@ -129,13 +122,13 @@ def _config(encoder: Encoder, facts: dict) -> dict:
         "architecture": encoder.architecture,
         "num_classes": 0,
         "num_features": encoder.dim,
-        "global_pool": "token",
+        "global_pool": encoder.model_args.get("global_pool", "avg"),
         "model_args": encoder.model_args,
         "pretrained_cfg": {
             "tag": "fovea",
             "custom_load": False,
             "input_size": [channels, height, width],
-            "fixed_input_size": True,
+            "fixed_input_size": "img_size" in encoder.model_args,  # else timm would set it
             "interpolation": "bilinear",
             "crop_pct": 1.0,
             "mean": [0.0] * channels,

@@ -36,8 +36,9 @@ from fovea.atari.frames import Frames
 from fovea.command import UserError
 from fovea.metrics import FEATURE_STD, LOSS, held_out
 from fovea.pretrain.data import Batch, Windows
+from fovea.pretrain.encoders.build import build_encoder
 from fovea.pretrain.encoders.encoder import Encoder, Features
-from fovea.pretrain.encoders.vit import Shape, build
+from fovea.pretrain.encoders.vit import Shape
 from fovea.pretrain.optim import Optimisation, configure, cosine, decay, rate, share
 from fovea.pretrain.terms.all_gather import all_gather
 from fovea.pretrain.terms.feature_std import feature_std
@@ -76,7 +77,7 @@ class Objective(lightning.LightningModule):
         seed: int = 0,
     ):
         super().__init__()
-        self.encoder = build(encoder, seed)
+        self.encoder = build_encoder(encoder, seed)
         self.optimisation, self.compiled, self.seed = optimisation, compiled, seed
         self.notes: dict[str, Tensor] = {}
         self.progress = 0.0

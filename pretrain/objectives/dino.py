@@ -6,6 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from fovea.command import UserError
 from fovea.pretrain.augment import Chain, augment, check
 from fovea.pretrain.encoders.vit import Shape
 from fovea.pretrain.objectives.two_views import TwoViews
@@ -67,6 +68,11 @@ class DINO(TwoViews):
             augment_first, augment_second, later, encoder, optimisation, compiled, seed
         )
         self.local_chains = [check(augment_local)] * local_crops
+        if local_crops and not self.encoder.takes_crops:
+            raise UserError(
+                f"local_crops {local_crops}: a {self.encoder.architecture} takes whole screens "
+                "alone, set it to 0, or take a ViT or another CNN"
+            )
         self.student_temperature = student_temperature
         self.teacher_temperatures, self.warmup = teacher_temperatures, warmup
         self.centre_momentum, self.momentum, self.frozen = centre_momentum, momentum, frozen

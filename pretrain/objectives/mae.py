@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from fovea.atari.frames import Frames
 from fovea.command import UserError
 from fovea.pretrain.encoders.encoder import Features
-from fovea.pretrain.encoders.vit import Shape, sincos
+from fovea.pretrain.encoders.vit import Shape, require_vit, sincos
 from fovea.pretrain.objectives.base import Objective
 from fovea.pretrain.optim import Optimisation
 from fovea.pretrain.terms.feature_std import feature_std
@@ -60,6 +60,7 @@ class MAE(Objective):
         seed: int = 0,
     ):
         super().__init__(encoder, optimisation, compiled, seed)
+        require_vit(self.encoder, "MAE hides patches")
         rows, columns = grid = self.encoder.grid
         self.patches = rows * columns
         self.visible = self.patches - round(hidden * self.patches)
@@ -97,7 +98,8 @@ class MAE(Objective):
     def encode_visible(self, pixels: Tensor, visible: Tensor) -> Features:
         """Features of the patches `visible` (B, n) alone, of pixels (B, stack, H, W)."""
         tokens = self.encoder.embed(pixels)
-        tokens = torch.cat([tokens[:, :1], select(tokens[:, 1:], visible)], dim=1)
+        first = self.encoder.vit.num_prefix_tokens
+        tokens = torch.cat([tokens[:, :first], select(tokens[:, first:], visible)], dim=1)
         features = self.encoder.attend(tokens)
         self.note(feature_std=feature_std(*self.gather(features.summary.detach().float())))
         return features

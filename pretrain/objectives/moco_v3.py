@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from fovea.pretrain.encoders.vit import Shape
+from fovea.pretrain.encoders.vit import Shape, ViT
 from fovea.pretrain.objectives.two_views import SHIFT_AND_INTENSITY, TwoViews
 from fovea.pretrain.optim import Optimisation, cosine, share
 from fovea.pretrain.terms.info_nce import cosines, info_nce
@@ -52,8 +52,9 @@ class MoCoV3(TwoViews):
             augment_first, augment_second, later, encoder, optimisation, compiled, seed
         )
         self.temperature, self.momentum = temperature, momentum
-        self.encoder.vit.patch_embed.requires_grad_(False)
-        self.encoder.vit.pos_embed.requires_grad_(False)
+        if isinstance(self.encoder, ViT):
+            self.encoder.vit.patch_embed.requires_grad_(False)
+            self.encoder.vit.pos_embed.requires_grad_(False)
         with seeded(Stream.PROJECTOR, self.seed):
             self.projector = _normed(self.encoder.dim, projector, projector, out)
             self.predictor = _normed(out, projector, out)

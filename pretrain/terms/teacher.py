@@ -7,6 +7,8 @@ import copy
 import torch
 from torch import nn
 
+from fovea.pretrain.encoders.encoder import Encoder
+
 
 def make_teacher(student: nn.Module) -> nn.Module:
     """A deep copy without gradients; it starts with the student's own weights."""
@@ -15,6 +17,14 @@ def make_teacher(student: nn.Module) -> nn.Module:
 
 @torch.no_grad()
 def ema_update(teacher: nn.Module, student: nn.Module, momentum: float) -> None:
-    """teacher = momentum * teacher + (1 - momentum) * student, for every parameter."""
+    """teacher = momentum * teacher + (1 - momentum) * student, for every parameter.
+
+    The running statistics of an encoder's batch norms are the student's: a teacher works without
+    gradients, under which encoders record none (see `encoders.cnn.Norm`).
+    """
     pairs = list(teacher.parameters()), list(student.parameters())
     torch._foreach_lerp_(*pairs, 1 - momentum)
+    for mine, theirs in zip(teacher.modules(), student.modules(), strict=True):
+        if isinstance(mine, Encoder):
+            for buffer, source in zip(mine.buffers(), theirs.buffers(), strict=True):
+                buffer.copy_(source)

@@ -41,7 +41,7 @@ SMALL = (
     *("--task.num_envs", "1", "--task.max_frames", "80", "--trainer.log_every_n_steps", "1"),
     *("--agent.init_args.learning_starts", "32", "--agent.init_args.buffer_size", "60"),
     *("--agent.init_args.hidden", "8", "--agent.init_args.batch_size", "4"),
-    *("--agent.init_args.feature_norm_samples", "8"),
+    *("--agent.init_args.features.norm_samples", "8"),
 )
 GAMES, METHODS = ["breakout", "freeway"], ["alone", "ewc"]
 
@@ -179,7 +179,7 @@ def test_one_agent_for_all_games_sees_them_all_on_the_scale_of_all(
     methods["own_heads"] = methods["head_only"] | {"task_aware": "heads"}
     path = config(tmp_path / "c.yaml", encoder, games=GAMES, reference=None)
     path.write_text(yaml.safe_dump(yaml.safe_load(path.read_text()) | {"methods": methods}))
-    play(path, tmp_path / "run", "--agent.init_args.feature_norm_samples", "32")
+    play(path, tmp_path / "run", "--agent.init_args.features.norm_samples", "32")
     scales = {}
     for method in methods:
         for number, game in enumerate(GAMES, start=1):

@@ -259,7 +259,8 @@ def test_queries_are_centred_with_recordings_once(recordings: Path, tmp_path: Pa
 def arguments(encoder: Path, run: Path) -> list[str]:
     settings = {
         "model.init_args.encoder.init_args": {"encoder": encoder, "size": 4},
-        "model.init_args": {"hidden": 8, "feature_norm_samples": 64, "batch_size": 8,
+        "model.init_args.features": {"norm_samples": 64},
+        "model.init_args": {"hidden": 8, "batch_size": 8,
                             "buffer_size": 200, "learning_starts": 64, "train_freq": 4,
                             "epsilon_initial": 0.5},
         "data": {"num_envs": 2, "total_steps": 144},

@@ -12,7 +12,18 @@ import torch
 import yaml
 
 import fovea.agents
-from fovea.agents import DQN, PPO, Agent, AtariTask, FineTuned, Frozen, evaluate, load_agent, train
+from fovea.agents import (
+    DQN,
+    PPO,
+    Agent,
+    AtariTask,
+    FineTuned,
+    Frozen,
+    ReadOut,
+    evaluate,
+    load_agent,
+    train,
+)
 from fovea.pretrain.training.checkpoint import read
 
 CONFIGS = sorted((Path(__file__).parents[2] / "agents" / "configs").glob("*.yaml"))
@@ -20,6 +31,7 @@ SMALL = {
     DQN: {"learning_starts": 40, "batch_size": 4, "buffer_size": 60, "hidden": 8, "train_freq": 2},
     PPO: {"num_steps": 10, "hidden": 8, "update_epochs": 1},
 }
+NORMED = ReadOut(norm="standard", norm_samples=8)
 AGENTS = pytest.mark.parametrize("kind", SMALL)
 
 
@@ -65,7 +77,7 @@ def test_training_is_a_function_of_the_seeds_and_moves_the_weights(
 @AGENTS
 def test_a_plain_trainer_trains_the_same(kind: type[Agent], encoder: Path, tmp_path: Path) -> None:
     """Without a word of how many updates there are, and with rates that fall over the run."""
-    settings = SMALL[kind] | {"anneal_lr": True, "feature_norm_samples": 8}
+    settings = SMALL[kind] | {"anneal_lr": True, "features": NORMED}
     agents = []
     for plain in (False, True):
         task = small_task()
@@ -90,7 +102,7 @@ def test_a_plain_trainer_trains_the_same(kind: type[Agent], encoder: Path, tmp_p
 def test_agents_learn_in_double_precision(
     kind: type[Agent], adapted: type, encoder: Path, tmp_path: Path
 ) -> None:
-    settings = SMALL[kind] | {"feature_norm_samples": 8}
+    settings = SMALL[kind] | {"features": NORMED}
     single, double = (
         kind(adapted(str(encoder)), small_task().action_count, **settings) for _ in range(2)
     )
@@ -115,7 +127,7 @@ def test_the_command_learns_in_double_precision(encoder: Path, tmp_path: Path, c
         "trainer.precision": "64-true", "data.total_steps": 68, "data.num_envs": 2,
         "model.init_args.encoder.init_args.encoder": encoder, "model.init_args.hidden": 8,
         "model.init_args.buffer_size": 200, "model.init_args.learning_starts": 64,
-        "model.init_args.feature_norm_samples": 8,
+        "model.init_args.features.norm_samples": 8,
     }  # fmt: skip
     flags = [word for name, value in settings.items() for word in (f"--{name}", value)]
     assert command("fit", "-c", "dqn_frozen", "--run", run, *flags) == 0
@@ -161,7 +173,7 @@ def test_configs_name_public_classes(config: Path) -> None:
 def test_a_run_folder_names_them_as_well(encoder: Path, tmp_path: Path, command) -> None:
     run = tmp_path / "run"
     flags = ("--data.total_steps", 32, "--model.init_args.num_steps", 4,
-             "--model.init_args.feature_norm_samples", 8,
+             "--model.init_args.features.norm_samples", 8,
              "--model.init_args.encoder.init_args.encoder", encoder)  # fmt: skip
     assert command("fit", "-c", "ppo_lora", "--run", run, *flags) == 0
     paths = class_paths(yaml.safe_load((run / "config.yaml").read_text()))

@@ -144,6 +144,7 @@ def updated(adapted: Adapted, batches: list[Samples]) -> tuple[PPO, set[str]]:
     optimiser = torch.optim.Adam(learning(agent), lr=0.01)
     for batch in batches:
         optimiser.zero_grad()
+        batch = batch._replace(obs=agent.observe(batch.obs))
         sum((agent.losses(batch) | adapted.penalties()).values()).backward()
         optimiser.step()
     after = agent.state_dict()

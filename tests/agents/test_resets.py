@@ -14,12 +14,15 @@ from lightning import Trainer
 from fovea.agents import DQN, AtariTask, FineTuned, Frozen, train
 from fovea.agents.adaptation.base import Adapted
 from fovea.agents.algorithms.resets import last_reset
+from fovea.pretrain.encoders.encoder import Encoder, Features
+from fovea.pretrain.encoders.read_out import ReadOut
 from fovea.seeding import Stream, key
 
 # Eight updates, in which weights that are not reset stay what they are: the learning rate is 0.
 STILL = {"learning_starts": 18, "train_freq": 2, "buffer_size": 40, "batch_size": 4, "hidden": 8,
-         "features": "projected_tokens", "value_head": "c51", "noisy": 0.5, "dueling": True,
-         "target_update_interval": 1, "lr": 0.0}  # fmt: skip
+         "features": ReadOut("projected_tokens", norm="standard", norm_samples=8),
+         "value_head": "c51", "noisy": 0.5, "dueling": True, "target_update_interval": 1,
+         "lr": 0.0}  # fmt: skip
 
 
 def pong(updates: int) -> AtariTask:
@@ -90,7 +93,7 @@ def test_a_reset_changes_all_but_the_encoder_in_both_networks(
     adapted: type, keep: float, encoder: Path
 ) -> None:
     agent = dqn(adapted(str(encoder)), seed=3, reset_interval=3, reset_shrink=keep,
-                feature_norm_samples=8, **STILL)  # fmt: skip
+                **STILL)  # fmt: skip
     with torch.no_grad():
         for name, weights in agent.named_parameters():
             if ".encoder." not in name:
@@ -154,17 +157,20 @@ def test_every_value_head_learns_with_all_of_it(value_head: str, encoder: Path) 
 
 
 def test_the_target_network_acts_where_it_is_asked_to() -> None:
-    class Given(Frozen):
+    class Given(Encoder):
         """Features are made by the test."""
 
-        def __init__(self):
-            torch.nn.Module.__init__(self)
-            self.dim, self.grid, self.stack, self.screen = 2, None, 4, (84, 84)
+        dim, grid, stack, screen = 2, None, 4, (84, 84)
+
+        def forward(self, screens: torch.Tensor, blocks: tuple[int, ...] = ()) -> Features:
+            summary = torch.zeros(len(screens), self.dim)
+            return Features(summary, summary[:, None])
 
     obs = torch.randn(300, 2, generator=torch.Generator().manual_seed(0))
     for acts in (False, True):
-        agent = DQN(Given(), 4, features="cls", noisy=0.5, act_with_target=acts, epsilon_final=0.0,
-                    epsilon_evaluation=0.0, learning_starts=0, epsilon_steps=1)  # fmt: skip
+        agent = DQN(Frozen(Given()), 4, features=ReadOut("cls"), noisy=0.5, act_with_target=acts,
+                    epsilon_final=0.0, epsilon_evaluation=0.0, learning_starts=0,
+                    epsilon_steps=1)  # fmt: skip
         other = agent.make_head(seed=1)
         agent.target[1].load_state_dict(other.state_dict())
         best = (other if acts else agent.head)(obs).argmax(dim=1)

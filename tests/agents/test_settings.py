@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import inspect
+from collections.abc import Sequence
+from dataclasses import fields, replace
 from pathlib import Path
 
 import pytest
@@ -11,9 +13,9 @@ import torch
 from torch import nn
 from torch.nn.functional import avg_pool2d
 
-from fovea.agents import DQN, PPO, AtariTask, CalQL, Cloned, FineTuned, Frozen, train
+from fovea.agents import DQN, PPO, AtariTask, CalQL, Cloned, FineTuned, Frozen, ReadOut, train
 from fovea.command import UserError
-from fovea.pretrain.encoders.encoder import Encoder, Features
+from fovea.pretrain.encoders.encoder import Encoder, Features, side_by_side
 
 pytestmark = pytest.mark.slow
 
@@ -23,7 +25,7 @@ AGENTS = {agent.__name__: agent for agent in (DQN, PPO, CalQL, Cloned)}
 class Tiny(Encoder):
     """Four tokens of six numbers: an encoder that costs nothing."""
 
-    dim, grid, stack, screen = 6, (2, 2), 4, (84, 84)
+    dim, grid, stack, screen, depth = 6, (2, 2), 4, (84, 84), 2
 
     def __init__(self):
         super().__init__()
@@ -34,28 +36,33 @@ class Tiny(Encoder):
         tokens = self.mix(avg_pool2d(pixels, 28).flatten(1)).unflatten(1, (4, 6))
         return Features(tokens.amax(dim=1), tokens)
 
+    def encode_blocks(self, pixels: torch.Tensor, blocks: Sequence[int]) -> Features:
+        found = self.encode(pixels)
+        each = [Features(*(number * part.square() for part in found)) for number in blocks]
+        return side_by_side(each, blocks)
 
+
+READ = ReadOut("projected_tokens", norm="standard", norm_samples=8)
 # Settings of a run in which every other setting has something to do: prioritised, noisy, n-step ...
 RICH = {
     "DQN": {"learning_starts": 16, "buffer_size": 30, "batch_size": 4, "train_freq": 2,
             "target_update_interval": 3, "epsilon_steps": 2, "hidden": 8, "per_alpha": 0.5,
-            "features": "projected_tokens", "feature_norm_samples": 8, "value_head": "c51",
+            "features": READ, "value_head": "c51",
             "n_step": 3, "n_step_final": 1, "gamma_final": 0.9, "anneal_updates": 3,
             "reset_interval": 4, "tau": 0.5, "epsilon_initial": 0.9, "epsilon_final": 0.5,
             "epsilon_spread": 4.0, "epsilon_evaluation": 0.5, "lr": 0.05},
     "CalQL": {"batch_size": 4, "target_update_interval": 3, "hidden": 8, "n_step": 2, "lr": 0.02,
-              "features": "projected_tokens", "feature_norm_samples": 8, "value_head": "c51",
+              "features": READ, "value_head": "c51",
               "epsilon_evaluation": 0.5},
     "PPO": {"num_steps": 8, "num_minibatches": 2, "update_epochs": 2, "hidden": 8, "lr": 0.02,
-            "clip_coef": 0.001, "features": "projected_tokens", "feature_norm_samples": 8,
+            "clip_coef": 0.001, "features": READ,
             "augmentations": [[{"name": "shift", "pixels": 4}]]},
-    "Cloned": {"batch_size": 4, "hidden": 8, "features": "projected_tokens", "lr": 0.02,
-               "feature_norm_samples": 8},
+    "Cloned": {"batch_size": 4, "hidden": 8, "features": READ, "lr": 0.02},
 }  # fmt: skip
 # Another value for each setting; a setting that is missing here fails the test.
 OTHER = {
-    "encoder": "frozen", "actions": 18, "features": "cls", "token_projection_dim": 3,
-    "feature_norm_samples": 0, "hidden": 5, "lr": 0.1, "adam_eps": 1.0, "anneal_lr": True,
+    "encoder": "frozen", "actions": 18, "features": ReadOut("cls", norm="none"),
+    "hidden": 5, "lr": 0.1, "adam_eps": 1.0, "anneal_lr": True,
     "seed": 1, "double_q": False, "dueling": True, "noisy": 0.5, "value_head": "regression",
     "value_range": (-2.0, 2.0), "bins": 20, "target_update_interval": 1, "tau": 0.25, "gamma": 0.5,
     "gamma_final": None, "n_step": 1, "n_step_final": None, "anneal_updates": 1,
@@ -122,6 +129,28 @@ def test_another_value_of_a_setting_shows(
 ) -> None:
     other = shown(name, str(recordings), tmp_path, **{setting: OTHER[setting]})
     assert other != usual[name]
+
+
+# From `READ`, or from `attention` for its queries.
+OTHER_READ_OUTS = {
+    "kind": ("locally_connected", {}),
+    "blocks": ([1], {}),
+    "norm": ("whiten", {}),
+    "norm_samples": (16, {}),
+    "projection_dim": (3, {}),
+    "queries": (2, {"kind": "attention"}),
+}
+
+
+@pytest.mark.parametrize("field", [field.name for field in fields(ReadOut)])
+def test_another_value_of_a_read_out_shows(field: str, tmp_path: Path) -> None:
+    value, more = OTHER_READ_OUTS[field]
+    usual = replace(READ, **more)
+    found = {
+        shown("DQN", "", tmp_path, features=read_out)
+        for read_out in (usual, replace(usual, **{field: value}))
+    }
+    assert len(found) == 2
 
 
 @pytest.mark.parametrize("name", ["CalQL", "Cloned"])

@@ -33,7 +33,7 @@ def test_every_run_of_a_seed_is_trained_on_the_seeds_encoder_and_evaluated() -> 
         "--run": "out/seed-2/pong/dqn_summary", "--seed_everything": "2", "--data.game": "pong",
         "--data.total_steps": "100000", "--trainer.accelerator": "cpu",
         f"--{ENCODER}": "runs/objectives/seed-2/recipe", "--checkpoint_every": "10000",
-        "--data.protocol": "atari_100k", "--model.init_args.features": "cls",
+        "--data.protocol": "atari_100k", "--model.init_args.features.kind": "cls",
     }  # fmt: skip
     assert list(map(str, evaluate)) == [
         *("agents", "evaluate", "--run", "out/seed-2/pong/dqn_summary"),

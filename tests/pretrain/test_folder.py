@@ -131,8 +131,8 @@ DAMAGES = {
         "encoder format 9, this Fovea reads 1",
     ),
     "an unknown architecture": (
-        lambda folder: rewrite_config(folder, architecture="resnet50"),
-        "'resnet50'; known are",
+        lambda folder: rewrite_config(folder, architecture="resnet49"),
+        "'resnet49'; known are",
     ),
     "no sums": (lambda folder: (folder / "SHA256SUMS").unlink(), "no finished encoder folder"),
     "a missing file": (lambda folder: (folder / "README.md").unlink(), "lacks README.md"),
