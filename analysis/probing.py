@@ -45,7 +45,9 @@ def view(page: Page, name: str, probe: Probe) -> Html:
         if isinstance(how, AttentionMaps):
             drawn.append(attention.view(page, own, probe.arrays, result.encoders))
         elif how.table in tables and compare.fits(tables[how.table], how):
-            table = tables[how.table]
+            table = compare.asked(tables[how.table], how)
+            if not table.rows:
+                continue
             drawn.append(compare.view(page, own, how.title or result.title, table, how))
             if compare.shows_all(table, how):
                 shown.add(how.table)

@@ -59,6 +59,7 @@ class Stream(IntEnum):
     PROBE_SCREENS = auto()
     PROBE_SKETCH = auto()
     PROBE_BATCHES = auto()
+    PROBE_LABELS = auto()
 
 
 def key(stream: Stream, *numbers: int) -> int:

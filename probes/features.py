@@ -13,7 +13,7 @@ from tqdm import tqdm
 from fovea.atari.frames import Frames
 from fovea.command import UserError
 from fovea.pretrain.encoders.encoder import Encoder, inference
-from fovea.probes.references import Pixels
+from fovea.probes.references import FITTED, Pixels
 from fovea.seeding import Stream, keyed
 
 SHARES = (0.7, 0.1, 0.2)  # of the episodes, and of the samples: training, validation, test
@@ -76,15 +76,25 @@ def encode(encoder: Encoder, drawn: dict[str, list[Drawn]]) -> dict[str, Splits]
     """Every drawn stack with the encoder's features of it, by game."""
     total = sum(len(at) for splits in drawn.values() for _, at in splits)
     encoded = {}
+    if isinstance(encoder, Pixels) and encoder.pooled:
+        encoder = encoder.fitted(_of_all(encoder, drawn))
     with tqdm(total=total, unit=" stacks", leave=False, position=1, dynamic_ncols=True) as bar:
         for game, splits in drawn.items():
             bar.set_description(f"  encoding: {game}")
-            if isinstance(encoder, Pixels):
+            if isinstance(encoder, Pixels) and not encoder.pooled:
                 encoder = encoder.fitted(stacks(encoder, *splits[0]))
             encoded[game] = Splits(
                 *(Split(*split, *_features(encoder, *split, bar)) for split in splits)
             )
     return encoded
+
+
+def _of_all(encoder: Pixels, drawn: dict[str, list[Drawn]]) -> Tensor:
+    """(n, stack, H, W) uint8: FITTED training stacks, as many of each game."""
+    each = FITTED // len(drawn)
+    return torch.cat(
+        [stacks(encoder, frames, evenly_spaced(at, each)) for (frames, at), *_ in drawn.values()]
+    )
 
 
 def _of_game(frames: Frames, stack: int, samples: int, seed: int) -> list[Drawn]:

@@ -26,7 +26,7 @@ from fovea.probes.run import run
 from fovea.runs import read_run
 
 FACTS = {"method": "VICReg", "games": ["pong", "breakout"], "samples": 1280}
-NAMES = ["mine", "random", "pixels", "majority"]
+NAMES = ["mine", "random", "pixels", "pixels_pooled", "majority"]
 
 
 @pytest.fixture
