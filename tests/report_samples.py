@@ -51,7 +51,7 @@ def quickstart(folder: Path) -> Path:
 def run(folder: Path, kind: str, logged: Logged = (), /, **fields: object) -> Path:
     """run.json, config.yaml and metrics.csv of a run that has ended, or as `fields` say."""
     writer = RunWriter(folder, kind, f"{folder.name} of three games")
-    writer.begin(config="config.yaml", seed=0, steps=500, data=DATA)
+    writer.begin(config="config.yaml", seed=fields.get("seed", 0), steps=500, data=DATA)
     write_text(folder / "config.yaml", f"seed_everything: 0\nmodel: {folder.name}\nlr: 0.0005\n")
     for step, values in logged:
         writer.log(step, values)
@@ -80,17 +80,18 @@ def pretraining(folder: Path, name: str, /, order: bool = False, **fields: objec
     return run(folder, "pretrain", logged, **fields)
 
 
-def agent(folder: Path, name: str, /, seed: int, **fields: object) -> Path:
+def agent(folder: Path, name: str, /, seed: int, gain: float = 0, **fields: object) -> Path:
+    """An agent in Pong, whose returns rise by `gain` points."""
     rng = np.random.default_rng(seed)
     logged = [
         (step, {
-            metrics.RETURN: float(rng.integers(-21, -17)),
+            metrics.RETURN: float(rng.integers(-21, -17)) + gain * (step > 2000),
             metrics.LOSS: rng.exponential(0.05),
             "epsilon": max(0.05, 1 - step / 2000),
         })
         for step in range(900, 4001, 60)
     ]  # fmt: skip
-    returns = rng.integers(-21, -17, 10).astype(float).tolist()
+    returns = (rng.integers(-21, -17, 10) + float(gain)).tolist()
     evaluation = Evaluation(
         game="pong",
         protocol="sticky 0.25, 10 episodes, epsilon 0.01",
@@ -105,7 +106,14 @@ def agent(folder: Path, name: str, /, seed: int, **fields: object) -> Path:
         video="media/evaluation.webm",
     )
     title = f"{name.upper()} in Pong, tov_vicreg frozen"
-    own = {"title": title, "step": 4000, "steps": 4000, "data": {}, "evaluation": evaluation}
+    own = {
+        "title": title,
+        "seed": seed,
+        "step": 4000,
+        "steps": 4000,
+        "data": {},
+        "evaluation": evaluation,
+    }
     run(folder, "agent", logged, **(own | fields))
     film(folder / "media" / "evaluation.webm", screens(20))
     return folder

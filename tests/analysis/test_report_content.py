@@ -11,7 +11,7 @@ import plotly.graph_objects
 import pytest
 
 import report_samples as samples
-from fovea.analysis import attention, curves, figures, html
+from fovea.analysis import attention, curves, figures, html, report
 from fovea.figures import Comparison, Verdict
 from fovea.metrics import Curve
 from fovea.probes import state
@@ -97,6 +97,58 @@ def test_an_evaluation_is_of_the_steps_it_was_made_after_and_whole_episodes_alon
     assert (row["steps"], row["HNS"]) == ("4000", "")
     assert "dqn was evaluated after 4,000 of the 9,000 steps it has learned for and in" in text.text
     assert "episodes cut at 600 frames, which have no HNS" in text.text
+
+
+@pytest.fixture(scope="module")
+def seeds(tmp_path_factory):
+    """Two methods of three seeds each, in the folders of a study and of `--seeds`."""
+    folder = tmp_path_factory.mktemp("seeds")
+    for seed in range(3):
+        samples.agent(folder / f"seed-{seed}" / "pong" / "dqn", "dqn", seed=seed)
+        samples.agent(folder / "better" / f"seed-{seed}", "better", seed=seed, gain=8)
+    return *samples.page(folder, folder / "out"), folder / "out"
+
+
+def test_runs_that_differ_in_their_seed_have_one_colour_a_line_each_and_a_mean(seeds):
+    _, data, _ = seeds
+    ((figure,),) = data["charts"]["returns"].values()
+    names = [trace["name"] for trace in figure["data"]]
+    assert sorted(names) == sorted(
+        f"{method}, {which}"
+        for method in ("dqn", "better")
+        for which in ("seed 0", "seed 1", "seed 2", "mean of 3 seeds")
+    )
+    colours = {t["name"].split(",")[0]: t["line"]["color"] for t in figure["data"]}
+    assert len(set(colours.values())) == 2
+    assert all(t["line"]["color"] == colours[t["name"].split(",")[0]] for t in figure["data"])
+    assert "take-off" in [mark["text"] for mark in figure["layout"]["annotations"]]
+    ((evaluations,),) = data["charts"]["evaluations"].values()
+    shown = {t["name"]: len(t["x"]) for t in evaluations["data"] if t["marker"]["size"] == 7}
+    assert shown == {"dqn": 3, "better": 3}
+
+
+def test_the_learning_table_lists_every_seed_with_its_take_off_and_area(seeds):
+    text, _, out = seeds
+    with open(out / "data" / "learning.csv") as file:
+        rows = list(csv.DictReader(file))
+    assert [(row["run"], row["seed"]) for row in rows].count(("dqn", "0")) == 1
+    assert len(rows) == 6
+    for row in rows:
+        assert (row["take-off"] == "nan") == (row["run"] == "dqn")
+        assert float(row["area, HNS"]) == pytest.approx((float(row["area"]) + 20.7) / 35.3)
+    with open(out / "data" / "improvement-pong.csv") as file:
+        chances = {row["run"]: row for row in csv.DictReader(file)}
+    assert chances["better"]["dqn"] == "1.00 (1.00 to 1.00)"
+    assert chances["dqn"]["better"] == "0.00 (0.00 to 0.00)"
+    assert chances["dqn"]["dqn"] == ""
+    assert "(seeds −" in text.text
+
+
+def test_the_score_of_a_take_off_can_be_given(seeds):
+    _, _, out = seeds
+    report([out.parent / "better"], out.parent / "other", take_off=0.9)
+    with open(out.parent / "other" / "data" / "learning.csv") as file:
+        assert {row["take-off"] for row in csv.DictReader(file)} == {"nan"}
 
 
 LUCK = [["pong", 0.25], ["freeway", None]]
