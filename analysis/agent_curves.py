@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from fovea.analysis.agent_runs import by_game, by_method, game_of, levels
+from fovea.analysis.agent_runs import by_game, by_method, game_of, levels, seed_by_seed
 from fovea.analysis.compare import game_name
 from fovea.analysis.curves import thinned
 from fovea.analysis.figures import level, line, panel, points
-from fovea.analysis.html import Html, join, number, tag
+from fovea.analysis.html import Html, join, tag
 from fovea.analysis.learning import area, ended, mean_curve, raw_return, take_off
 from fovea.analysis.page import Page
 from fovea.analysis.runs import Run
@@ -23,10 +23,11 @@ def view(page: Page, runs: list[Run], share: float) -> Html:
     `share` is the human-normalised score at which an agent has taken off.
     """
     learned = [run for run in runs if len(ended(run.metrics.get(RETURN, NOTHING)).steps)]
+    learned = seed_by_seed(learned)
     panels = [_panel(page, game, group, share) for game, group in by_game(learned).items()]
     note = (
         f"Take-off: the first agent step at which the mean return of the last {WINDOW} ended "
-        f"episodes is at a human-normalised score of {number(share)} or above; a dash where it "
+        f"episodes is at a human-normalised score of {share:g} or above; a dash where it "
         "never was. Area: the area under the curve over its length, which is the mean return while "
         "learning."
     )

@@ -36,6 +36,12 @@ def by_method(runs: list[Run]) -> dict[str, list[Run]]:
     return groups
 
 
+def seed_by_seed(runs: list[Run]) -> list[Run]:
+    """The runs game by game and method by method, in the order of their seeds."""
+    groups = [of for group in by_game(runs).values() for of in by_method(group).values()]
+    return [run for of in groups for run in sorted(of, key=lambda run: run.record.seed or 0)]
+
+
 def levels(game: str) -> dict:
     """Layout with the random agent's and the human tester's return as dashed lines."""
     known = GAMES.get(game)

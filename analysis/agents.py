@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from fovea.analysis import agent_curves, statistics
-from fovea.analysis.agent_runs import by_game, by_method, evaluation, game_of, levels
+from fovea.analysis.agent_runs import by_game, by_method, evaluation, game_of, levels, seed_by_seed
 from fovea.analysis.compare import game_name
 from fovea.analysis.figures import panel, plain, points
 from fovea.analysis.html import Html, amount, join, number, slug, tag, words
@@ -20,7 +20,7 @@ SMALLEST = 100_000  # agent steps of Atari-100k, the smallest budget that result
 
 def view(page: Page, runs: list[Run], take_off: float) -> Html:
     """Returns in training and in the evaluation by game, the tables, and the videos."""
-    evaluated = [run for run in runs if evaluation(run)]
+    evaluated = seed_by_seed([run for run in runs if evaluation(run)])
     parts = [tag("h3", "Returns while learning")]
     if any(RETURN in run.metrics for run in runs):
         parts.append(agent_curves.view(page, runs, take_off))

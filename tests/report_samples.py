@@ -12,8 +12,9 @@ import cv2
 import numpy as np
 
 from fovea import metrics
-from fovea.analysis import report
+from fovea.analysis import figures, report
 from fovea.files import write_text
+from fovea.probes import action as action_probe
 from fovea.probes import attention as attention_probe
 from fovea.probes import collapse as collapse_probe
 from fovea.probes import sparsity as sparsity_probe
@@ -25,7 +26,13 @@ from fovea.schema import Evaluation
 from fovea.tables import Table
 
 GAMES = ("pong", "breakout", "freeway")
-ENCODERS = {"tov_vicreg": 0.50, "vicreg": 0.44, "random": 0.38, "pixels": 0.55}
+ENCODERS = {
+    "tov_vicreg": 0.50,
+    "vicreg": 0.44,
+    "random": 0.38,
+    "pixels": 0.55,
+    "pixels_pooled": 0.52,
+}
 CATEGORIES = (
     "agent_localization",
     "small_object_localization",
@@ -125,6 +132,7 @@ def probes(folder: Path) -> Path:
     attention(folder)
     sparsity(folder)
     collapse(folder)
+    action(folder)
     return folder
 
 
@@ -170,12 +178,47 @@ def state(folder: Path, levels: dict[str, float] | None = None) -> None:
                 Table("categories", "By category", STATE_COLUMNS["categories"], rows),
                 Table("overall", "Mean over games", STATE_COLUMNS["overall"], overall),
                 Table("variables", "Each variable", STATE_COLUMNS["variables"], variables),
+                *label_tables(level, blocks=encoder not in figures.REFERENCES),
             ]
         )
     write_probe(folder, "state", state_probe, encoders)
 
 
+def label_tables(level: float, blocks: bool) -> list[Table]:
+    """R2 by labels and by block, where there are blocks."""
+    rng = np.random.default_rng(7)
+    labels = {"100": 100, "300": 300, "all": 1400}
+
+    def row(place: float) -> list[float]:
+        return [level * place + rng.normal(0, 0.02) for _ in range(4)] + [0.03] * 4
+
+    columns = STATE_COLUMNS["labels"]
+    tables = [
+        Table(
+            "labels",
+            "By number of labelled screens",
+            columns,
+            [
+                [game, name, count, 5, *row((k + 1) / 3)]
+                for game in GAMES
+                for k, (name, count) in enumerate(labels.items())
+            ],
+        )
+    ]
+    if blocks:
+        rows = [
+            [game, block, name, labels[name], 5, *row((block + 1) / 5)]
+            for game in GAMES
+            for block in range(5)
+            for name in ("300", "all")
+        ]
+        tables.append(Table("blocks", "By block", [columns[0], "block", *columns[1:]], rows))
+    return tables
+
+
+READ_OUTS = ("cls", "mean", "cls_and_mean", "tokens")
 STATE_COLUMNS = {
+    "labels": ["game", "labels", "stacks", "draws", *READ_OUTS, *(f"{r}_std" for r in READ_OUTS)],
     "categories": ["game", "category", "variables", "r2", "f1"],
     "overall": ["category", "games", "r2", "f1"],
     "variables": ["game", "variable", "category", "r2", "f1", "accuracy"],
@@ -241,8 +284,33 @@ def collapse(folder: Path) -> None:
             for game in GAMES
             for place in ("summary", "mean token")
         ]
-        encoders[encoder] = Measured([Table("features", "Features by game", columns, rows)])
+        ratios = [
+            [game, place, *np.sort(rng.uniform(1, 30, 3)).tolist()]
+            for game in (*GAMES, "all games")
+            for place in ("summary", "mean token", "tokens")
+        ]
+        of_ratios = ["game", "place", "before", "standardised", "whitened"]
+        encoders[encoder] = Measured(
+            [
+                Table("features", "Features by game", columns, rows),
+                Table("participation", "Participation ratio", of_ratios, ratios),
+            ]
+        )
     write_probe(folder, "collapse", collapse_probe, encoders)
+
+
+def action(folder: Path) -> None:
+    rng = np.random.default_rng(6)
+    columns = ["game", "screen", "actions", "weighted_f1", "macro_f1", "accuracy"]
+    encoders = {}
+    for encoder in ("tov_vicreg", "vicreg", "random", "majority"):
+        rows = [
+            [game, screen, 6, *rng.uniform(0.1, 0.4, 3).tolist()]
+            for game in GAMES
+            for screen in ("newest", "oldest")
+        ]
+        encoders[encoder] = Measured([Table("actions", "Actions", columns, rows)])
+    write_probe(folder, "action", action_probe, encoders)
 
 
 def film(path: Path, shown: np.ndarray) -> None:
