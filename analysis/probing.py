@@ -102,13 +102,18 @@ def _against(values: dict[str, float], measure: str, references: list[str]) -> s
     own = [name for name in values if name not in REFERENCES]
     if not own:
         return ""
-    parts = [f"{measure}: {words([f'{name} {values[name]:.2f}' for name in own])}."]
+    parts = [f"{measure}: {words([f'{name} {_short(values[name])}' for name in own])}."]
     for reference in references:
         if reference in values:
             above = [name for name in own if values[name] > values[reference]]
             about = REFERENCES[reference][3] if reference in REFERENCES else reference
             parts.append(
-                f"{about.capitalize()}: {values[reference]:.2f} "
+                f"{about.capitalize()}: {_short(values[reference])} "
                 f"(above it: {words(above) if above else 'none'})."
             )
     return " ".join(parts)
+
+
+def _short(value: float) -> str:
+    """Two digits after the point, or as many as two that count take."""
+    return f"{value:.2f}" if abs(value) >= 0.01 or not value else f"{value:.2g}"

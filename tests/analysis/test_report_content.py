@@ -50,6 +50,20 @@ def test_the_verdict_is_the_mean_over_games_of_the_rows_that_say_mean(tmp_path):
     assert "mean of 2 games, one training run each: mine 0.30." in text.text
 
 
+def test_a_verdict_on_small_numbers_keeps_the_digits_that_count(tmp_path):
+    samples.run(tmp_path / "p", "probes")
+    verdict = Verdict(table="guesses", measure="luck", sentence="luck")
+    fortune = samples.unknown("Fortune", "How lucky it is.", VERDICT=verdict)
+    found = {
+        name: Measured([Table("guesses", "Guesses", ["game", "luck"], [["pong", value]])])
+        for name, value in {"mine": 0.00432, "other": 0.5, "random": 0.0041}.items()
+    }
+    samples.write_probe(tmp_path / "p", "fortune", fortune, found)
+    text, _ = samples.page(tmp_path, tmp_path / "out")
+    assert "luck: mine 0.0043 and other 0.50." in text.text
+    assert "same shape: 0.0041 (above it: mine and other)" in text.text
+
+
 def test_a_short_run_of_an_agent_is_said_to_show_no_skill(quickstart, tmp_path):
     text, _, _ = quickstart
     assert "dqn (4,000 steps) and ppo (4,000 steps) learned for much less than" in text.text
@@ -317,3 +331,28 @@ def test_long_curves_are_thinned_to_means_and_keep_their_last_step():
 )
 def test_numbers_are_written_as_people_read_them(value, written):
     assert html.number(value) == written
+
+
+def test_a_figure_of_some_rows_has_bars_of_spread_and_words_along_the_axis(tmp_path):
+    samples.run(tmp_path / "p", "probes")
+    how = Comparison(
+        table="guesses", along="tries", choice="game", kind="lines", where={"kind": "blind"},
+        measures={"luck": "Luck, a try"}, spreads={"luck": "spread"}, low=-1.0, high=1.0,
+    )  # fmt: skip
+    fortune = samples.unknown("Fortune", "How lucky it is.", FIGURES=[how])
+    columns = ["game", "kind", "tries", "luck", "spread"]
+    rows = [
+        ["pong", "blind", "100", 0.1, 0.02],
+        ["pong", "seeing", "100", 0.9, 0.5],
+        ["pong", "blind", "all", 0.3, None],
+    ]
+    found = {"mine": Measured([Table("guesses", "Guesses", columns, rows)])}
+    samples.write_probe(tmp_path / "p", "fortune", fortune, found)
+    text, data = samples.page(tmp_path, tmp_path / "out")
+    ((figure,),) = data["charts"]["fortune-p"].values()
+    (line,) = figure["data"]
+    assert (line["x"], line["y"]) == (["100", "all"], [0.1, 0.3])
+    assert line["error_y"]["array"] == [0.02, None]
+    assert figure["layout"]["xaxis"]["type"] == "category"
+    assert figure["layout"]["yaxis"]["range"] == [-1.0, 1.0]
+    assert "Guesses (3 rows)" in text.text  # what the figure leaves out is shown as well
