@@ -108,7 +108,7 @@ class AgentScores:
         each = self.mean, self.hns, self.episodes, self.trained, self.taken_off, self.area
         rows = [
             [name, self.seeds[seed], self.games[game],
-             *(known(of[name][seed, game], ".10g") for of in each)]
+             *(known(float(of[name][seed, game]), ".10g") for of in each)]
             for name, hns in self.hns.items()
             for seed, game in np.ndindex(hns.shape)
         ]  # fmt: skip

@@ -57,15 +57,20 @@ class Run:
 
     @property
     def name(self) -> str:
-        return str(self.record.name or self.folder.name)
+        """As its record or folder says; of NAME/seed-0 with the folder above."""
+        return f"{self.method}/{self._own}" if SEED.fullmatch(self._own) else self._own
 
     @property
     def method(self) -> str:
         """What it shares with runs that differ from it in their seed alone.
 
-        Its name, as in OUT/seed-0/GAME/NAME of a study; of a run NAME/seed-0 the folder's above.
+        Its name, as in OUT/seed-0/GAME/NAME of a study, or NAME of NAME/seed-0.
         """
-        return self.folder.resolve().parent.name if SEED.fullmatch(self.name) else self.name
+        return self.folder.resolve().parent.name if SEED.fullmatch(self._own) else self._own
+
+    @property
+    def _own(self) -> str:
+        return str(self.record.name or self.folder.name)
 
     @property
     def kind(self) -> str:

@@ -100,7 +100,7 @@ def by_labels(
     """
     axes = (Axes.plain if components else Axes.of)(features[0])
     x = [axes.project(of) for of in features]
-    scores = {}
+    scores: dict[str, list[float]] = {}
     for name, drawn in sets.items():
         scores[name] = []
         for some in drawn:

@@ -156,6 +156,7 @@ def test_the_learning_table_lists_every_seed_with_its_take_off_and_area(seeds):
     assert chances["dqn"]["better"] == "0.00 (0.00 to 0.00)"
     assert chances["dqn"]["dqn"] == ""
     assert "(seeds −" in text.text
+    assert "better/seed-0" in text.text
 
 
 def test_the_score_of_a_take_off_can_be_given(seeds):
