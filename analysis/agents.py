@@ -58,7 +58,7 @@ def verdicts(runs: list[Run]) -> list[str]:
             f"The human tester: {number(found.human)}."
         )
     sentences += [caution for run in playing if (caution := _caution(run))]
-    steps = {run.name: run.record.step or 0 for run in playing}
+    steps = {run.method: run.record.step or 0 for run in playing}
     short = [
         f"{name} ({amount(count, 'step')})" for name, count in steps.items() if count < SMALLEST
     ]

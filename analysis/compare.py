@@ -94,7 +94,7 @@ def view(page: Page, name: str, title: str, table: Table, how: Comparison) -> Ht
         label(option): Table(columns=table.columns, rows=rows)
         for (option,), rows in options.items()
     }
-    if len(options) > 1:
+    if len(options) > 1 and how.averaged:
         chosen = {ALL: table} | chosen
     encoders = distinct(table, "encoder")
     # A game's row of means closes its rows; where games differ in theirs it comes last of all.

@@ -30,7 +30,8 @@ finished and goes on where it was. The file's `kind` is one of:
 
   kind: encoders   pretrain every run on the same recordings, then probe each seed's together
   kind: agents     train every run in every game, then evaluate it; a setting may name what
-                   another study made of the same seed: runs/objectives/seed-{seed}/recipe
+                   another study made of the same seed: runs/objectives/seed-{seed}/recipe;
+                   take_off: 0.1 is the human-normalised score at which one has taken off
 """
 
 EXAMPLE = """\

@@ -21,6 +21,7 @@ class Comparison(Record):
         table: its name.
         along: the column along the axis.
         choice: the column that a selector chooses by; the mean over all is offered first.
+        averaged: whether that mean is offered.
         measures: {column: title}, a figure each; "a / b" is the quotient of two columns in a row.
         kind: "bars" (lying, for words along the axis) or "lines" (for numbers, or words that have
             an order).
@@ -40,6 +41,7 @@ class Comparison(Record):
     kind: str = "bars"
     title: str = ""
     about: str = ""
+    averaged: bool = True
     where: dict[str, str] = field(default_factory=dict)
     spreads: dict[str, str] = field(default_factory=dict)
     best: bool = False

@@ -45,7 +45,7 @@ def bar(
         total=total,
         initial=initial,
         unit=f" {unit}",
-        unit_scale=True,
+        unit_scale=total is None or total >= 1000,  # 12.8k samples, but 3 games
         mininterval=interval(),
         maxinterval=interval(),
         dynamic_ncols=True,

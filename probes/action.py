@@ -56,10 +56,9 @@ def probe(
     table = Table(
         name="actions",
         title="Actions",
-        columns=["game", "screen", "actions", *MEASURES],
+        columns=["game", "screen", *MEASURES],
         rows=rows,
-        note="The screen of the stack on which the action was taken. The column actions counts "
-        "those that occur in the test episodes.",
+        note="The screen of the stack on which the action was taken.",
     )
     return Measured([table])
 
@@ -69,11 +68,10 @@ def screens(stack: int) -> dict[str, int]:
     return {"newest": 0} | ({"oldest": stack - 1} if stack > 1 else {})
 
 
-def measure(splits: Splits, back: int, patience: int, seed: int) -> tuple[int, float, float, float]:
-    """Number of actions in the test split, weighted F1, macro F1 and accuracy.
+def measure(splits: Splits, back: int, patience: int, seed: int) -> tuple[float, float, float]:
+    """Weighted F1, macro F1 and accuracy of the action `back` steps before the newest screen.
 
-    Of the action `back` steps before the newest screen. The test split is looked at only after the
-    head is fixed.
+    The test split is looked at only after the head is fixed.
     """
     features = [split.summary_and_mean for split in splits]
     truth = [actions(split, back) for split in splits]
@@ -85,7 +83,6 @@ def measure(splits: Splits, back: int, patience: int, seed: int) -> tuple[int, f
     else:  # where actions are about as frequent, a head stops before it knows the most frequent
         predicted = torch.full_like(truth[2], int(truth[0].bincount().argmax()))
     return (
-        len(truth[2].unique()),
         weighted_f1(truth[2], predicted),
         macro_f1(truth[2], predicted),
         float((truth[2] == predicted).double().mean()),

@@ -47,11 +47,12 @@ FIGURES = [
         table="participation",
         along="game",
         choice="place",
+        averaged=False,
         title="Participation ratio before and after the norm",
         about="In how many directions features vary, about: (Σλ)² / Σλ² of the eigenvalues λ of "
         "their covariance, from 1 (one direction holds all) to D (all hold as much). Before the "
-        "norm that heads are given features through, standardised feature by feature, and "
-        "whitened. Heads learn slowly where it is low.",
+        "norm that heads are given features through, standardised number by number, and "
+        "whitened. Where it is low, features are strongly correlated.",
         measures={
             "before": "Before, participation ratio",
             "standardised": "Standardised, participation ratio",

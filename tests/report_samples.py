@@ -301,11 +301,11 @@ def collapse(folder: Path) -> None:
 
 def action(folder: Path) -> None:
     rng = np.random.default_rng(6)
-    columns = ["game", "screen", "actions", "weighted_f1", "macro_f1", "accuracy"]
+    columns = ["game", "screen", "weighted_f1", "macro_f1", "accuracy"]
     encoders = {}
     for encoder in ("tov_vicreg", "vicreg", "random", "majority"):
         rows = [
-            [game, screen, 6, *rng.uniform(0.1, 0.4, 3).tolist()]
+            [game, screen, *rng.uniform(0.1, 0.4, 3).tolist()]
             for game in GAMES
             for screen in ("newest", "oldest")
         ]

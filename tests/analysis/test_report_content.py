@@ -338,6 +338,7 @@ def test_a_figure_of_some_rows_has_bars_of_spread_and_words_along_the_axis(tmp_p
     samples.run(tmp_path / "p", "probes")
     how = Comparison(
         table="guesses", along="tries", choice="game", kind="lines", where={"kind": "blind"},
+        averaged=False,
         measures={"luck": "Luck, a try"}, spreads={"luck": "spread"}, low=-1.0, high=1.0,
     )  # fmt: skip
     fortune = samples.unknown("Fortune", "How lucky it is.", FIGURES=[how])
@@ -346,14 +347,17 @@ def test_a_figure_of_some_rows_has_bars_of_spread_and_words_along_the_axis(tmp_p
         ["pong", "blind", "100", 0.1, 0.02],
         ["pong", "seeing", "100", 0.9, 0.5],
         ["pong", "blind", "all", 0.3, None],
+        ["freeway", "blind", "all", 0.7, None],
     ]
     found = {"mine": Measured([Table("guesses", "Guesses", columns, rows)])}
     samples.write_probe(tmp_path / "p", "fortune", fortune, found)
     text, data = samples.page(tmp_path, tmp_path / "out")
-    ((figure,),) = data["charts"]["fortune-p"].values()
+    charts = data["charts"]["fortune-p"]
+    assert list(charts) == ["Pong", "Freeway"]  # and no mean over games
+    (figure,) = charts["Pong"]
     (line,) = figure["data"]
     assert (line["x"], line["y"]) == (["100", "all"], [0.1, 0.3])
     assert line["error_y"]["array"] == [0.02, None]
     assert figure["layout"]["xaxis"]["type"] == "category"
     assert figure["layout"]["yaxis"]["range"] == [-1.0, 1.0]
-    assert "Guesses (3 rows)" in text.text  # what the figure leaves out is shown as well
+    assert "Guesses (4 rows)" in text.text  # what the figure leaves out is shown as well
