@@ -4,35 +4,34 @@ from __future__ import annotations
 
 import numpy as np
 
-from fovea.analysis import statistics
+from fovea.analysis import agent_curves, statistics
+from fovea.analysis.agent_runs import by_game, by_method, evaluation, game_of, levels, seed_by_seed
 from fovea.analysis.compare import game_name
-from fovea.analysis.curves import LINES, thinned
-from fovea.analysis.figures import level, line, panel, plain, points
-from fovea.analysis.html import Html, amount, join, number, tag, words
+from fovea.analysis.figures import panel, plain, points
+from fovea.analysis.html import Html, amount, join, number, slug, tag, words
 from fovea.analysis.page import Page
 from fovea.analysis.runs import Run
-from fovea.atari.games import GAMES
-from fovea.metrics import RETURN, WINDOW, Curve, running_mean
+from fovea.analysis.tables import IMPROVEMENT, improvements
+from fovea.metrics import RETURN
 from fovea.schema import Evaluation
 
-DOTS = 1500
-STEPS = "environment steps"
 SMALLEST = 100_000  # agent steps of Atari-100k, the smallest budget that results are reported on
 
 
-def view(page: Page, runs: list[Run]) -> Html:
-    """Returns in training and in the evaluation by game, the table, and the videos."""
-    evaluated = [run for run in runs if evaluation(run)]
+def view(page: Page, runs: list[Run], take_off: float) -> Html:
+    """Returns in training and in the evaluation by game, the tables, and the videos."""
+    evaluated = seed_by_seed([run for run in runs if evaluation(run)])
     parts = [tag("h3", "Returns while learning")]
     if any(RETURN in run.metrics for run in runs):
-        parts.append(_training(page, runs[-LINES:]))
+        parts.append(agent_curves.view(page, runs, take_off))
     else:
         parts.append(tag("p", "No episode has ended while the agents learned.", class_="empty"))
     parts.append(tag("h3", "Evaluation"))
     if evaluated:
         parts += [
-            _evaluations(page, evaluated[-LINES:]),
+            _evaluations(page, evaluated),
             page.table("evaluation", *_rows(evaluated), note=NOTE),
+            _improvements(page, evaluated),
         ]
     else:
         parts.append(tag("p", "No agent has been evaluated yet.", class_="empty"))
@@ -46,26 +45,20 @@ NOTE = (
 )
 
 
-def evaluation(run: Run) -> Evaluation | None:
-    """The evaluation in run.json; None where there is none with returns."""
-    found = run.record.evaluation
-    return found if found and found.returns else None
-
-
 def verdicts(runs: list[Run]) -> list[str]:
     """How the agents among these runs scored, and that a short run shows no skill."""
     playing = [run for run in runs if run.kind == "agent"]
     sentences = []
-    for game, group in _by_game([run for run in playing if evaluation(run)]).items():
+    for game, group in by_game([run for run in playing if evaluation(run)]).items():
         found = evaluation(group[0])
         sentences.append(
             f"mean return of the evaluation in {game_name(game)}: "
-            f"{words([_result(run) for run in group])}. "
+            f"{words([_result(name, of) for name, of in by_method(group).items()])}. "
             f"The random agent: {number(found.random)}. "
             f"The human tester: {number(found.human)}."
         )
     sentences += [caution for run in playing if (caution := _caution(run))]
-    steps = {run.name: run.record.step or 0 for run in playing}
+    steps = {run.method: run.record.step or 0 for run in playing}
     short = [
         f"{name} ({amount(count, 'step')})" for name, count in steps.items() if count < SMALLEST
     ]
@@ -77,8 +70,15 @@ def verdicts(runs: list[Run]) -> list[str]:
     return sentences
 
 
-def _result(run: Run) -> str:
-    return f"{run.name} {number(float(np.mean(evaluation(run).returns)))}"
+def _result(name: str, runs: list[Run]) -> str:
+    each = mean_returns(runs)
+    seeds = f" (seeds {words([number(score) for score in each])})" if len(each) > 1 else ""
+    return f"{name} {number(float(np.mean(each)))}{seeds}"
+
+
+def mean_returns(runs: list[Run]) -> list[float]:
+    """The mean return of the evaluation of each run."""
+    return [float(np.mean(evaluation(run).returns)) for run in runs]
 
 
 def _caution(run: Run) -> str:
@@ -96,89 +96,21 @@ def _caution(run: Run) -> str:
     return f"{run.name} was evaluated {words(faults)}: fovea agents evaluate does it anew."
 
 
-def _game(run: Run) -> str:
-    """Rom id; version 0.1 said it with an evaluation alone."""
-    found = evaluation(run)
-    return run.record.game or (found.game if found else "")
-
-
-def _by_game(runs: list[Run]) -> dict[str, list[Run]]:
-    groups: dict[str, list[Run]] = {}
-    for run in runs:
-        groups.setdefault(_game(run), []).append(run)
-    return groups
-
-
-def _levels(game: str) -> dict:
-    """Layout with the random agent's and the human tester's return as dashed lines."""
-    known = GAMES.get(game)
-    if known is None:
-        return {}
-    marks = [
-        level(known.random, "random agent", "top"),
-        level(known.human, "human tester", "bottom"),
-    ]
-    return {"shapes": [m[0] for m in marks], "annotations": [m[1] for m in marks]}
-
-
-def _training(page: Page, runs: list[Run]) -> Html:
-    learned = [run for run in runs if RETURN in run.metrics]
-    panels = []
-    for game, group in _by_game(learned).items():
-        traces = []
-        for run in group:
-            colour = page.looks.colour(run.name)
-            curve = run.metrics[RETURN]
-            known = np.isfinite(curve.values)
-            steps, values = curve.steps[known], curve.values[known]
-            smooth = thinned(Curve(steps, running_mean(values)))
-            steps, values = thinned(Curve(steps, values), DOTS)
-            traces.append(points(run.name, steps.tolist(), values, colour))
-            traces.append(line(run.name, smooth[0].tolist(), smooth[1], colour))
-        panels.append(
-            panel(
-                f"{game_name(game) or 'Returns'}, return",
-                traces,
-                x=STEPS,
-                height=320,
-                **_levels(game),
-            )
-        )
-    return join(
-        tag(
-            "p",
-            f"A dot an episode (of more than {DOTS:,}, the means of neighbours); the line is the "
-            f"mean of the last {WINDOW}.",
-        ),
-        page.chart("returns", "Returns while learning", {"": panels}, [r.name for r in learned]),
-        page.folded("The returns in numbers", "returns", *_returns(learned)),
-    )
-
-
-def _returns(runs: list[Run]) -> tuple[list[str], list[list]]:
-    rows = [
-        [run.name, int(step), float(value)]
-        for run in runs
-        for step, value in zip(*thinned(run.metrics[RETURN], DOTS), strict=True)
-    ]
-    return ["run", "step", RETURN], rows
-
-
 def _evaluations(page: Page, runs: list[Run]) -> Html:
     panels = []
-    for game, group in _by_game(runs).items():
-        traces = []
-        for place, run in enumerate(group):
-            returns = np.array(evaluation(run).returns, dtype=float)
+    for game, group in by_game(runs).items():
+        traces, methods = [], by_method(group)
+        for place, (name, of) in enumerate(methods.items()):
+            returns = np.array(mean_returns(of) if len(of) > 1 else evaluation(of[0]).returns)
             low, high = mean_interval(returns)
-            colour, middle = page.looks.colour(run.name), float(returns.mean())
+            colour, middle = page.looks.colour(name), float(returns.mean())
             beside = place - 0.22 + 0.14 * np.linspace(-1, 1, len(returns))
-            traces.append(points(run.name, beside.tolist(), returns, colour, size=7))
+            traces.append(points(name, beside.tolist(), returns, colour, size=7))
             traces.append(
                 {
                     "type": "scatter",
                     "mode": "markers",
-                    "name": plain(run.name),
+                    "name": plain(name),
                     "x": [place + 0.08],
                     "y": [middle],
                     "marker": {"symbol": "diamond", "size": 11, "color": colour},
@@ -194,27 +126,31 @@ def _evaluations(page: Page, runs: list[Run]) -> Html:
             )
         ticks = {
             "zeroline": False,
-            "tickvals": list(range(len(group))),
-            "ticktext": [plain(run.name) + f"<br>{_scored(run)}" for run in group],
-            "range": [-0.6, len(group) - 0.4],
+            "tickvals": list(range(len(methods))),
+            "ticktext": [plain(name) + f"<br>{_scored(of)}" for name, of in methods.items()],
+            "range": [-0.6, len(methods) - 0.4],
             "showgrid": False,
         }
+        several = any(len(of) > 1 for of in methods.values())
+        each = "each episode, or of each seed of several" if several else "each episode"
         panels.append(
             panel(
-                f"{game_name(game)}, return of each episode",
+                f"{game_name(game)}, return of {each}",
                 traces,
                 height=320,
                 xaxis=ticks,
-                **_levels(game),
+                **levels(game),
             )
         )
-    return page.chart("evaluations", "Evaluation returns", {"": panels}, [run.name for run in runs])
+    names = list(by_method(runs))
+    return page.chart("evaluations", "Evaluation returns", {"": panels}, names)
 
 
-def _scored(run: Run) -> str:
-    found = evaluation(run)
-    score = number(float(np.mean(found.returns)))
-    return f"{score}, HNS {number(_hns(found))}"
+def _scored(runs: list[Run]) -> str:
+    scores = [_hns(evaluation(run)) for run in runs]
+    whole = None if None in scores else float(np.mean(scores))
+    seeds = f"<br>{len(runs)} seeds" if len(runs) > 1 else ""
+    return f"{number(float(np.mean(mean_returns(runs))))}, HNS {number(whole)}{seeds}"
 
 
 def _hns(found: Evaluation | None) -> float | None:
@@ -227,7 +163,7 @@ def mean_interval(returns: np.ndarray) -> tuple[float, float]:
 
 
 def _rows(runs: list[Run]) -> tuple[list[str], list[list]]:
-    columns = ["run", "game", "steps", "episodes", "mean return"]
+    columns = ["run", "seed", "game", "steps", "episodes", "mean return"]
     columns += ["95 % low", "95 % high", "HNS", "random agent", "human tester", "protocol"]
     rows = []
     for run in runs:
@@ -236,8 +172,9 @@ def _rows(runs: list[Run]) -> tuple[list[str], list[list]]:
         low, high = mean_interval(returns)
         rows.append(
             [
-                run.name,
-                game_name(_game(run)),
+                run.method,
+                run.record.seed,
+                game_name(game_of(run)),
                 found.trained,
                 len(returns),
                 float(returns.mean()),
@@ -252,12 +189,26 @@ def _rows(runs: list[Run]) -> tuple[list[str], list[list]]:
     return columns, rows
 
 
+def _improvements(page: Page, runs: list[Run]) -> Html:
+    """How likely a run of one method scores above one of another; nothing without several seeds."""
+    parts = []
+    for game, group in by_game(runs).items():
+        methods = {name: mean_returns(of) for name, of in by_method(group).items()}
+        if len(methods) > 1 and any(len(of) > 1 for of in methods.values()):
+            scores = {name: np.array(of)[:, None] for name, of in methods.items()}
+            parts += [
+                tag("p", f"{game_name(game)}: {IMPROVEMENT}"),
+                page.table(f"improvement-{slug(game)}", *improvements(scores)),
+            ]
+    return join(tag("h3", "Probability of improvement"), *parts) if parts else Html("")
+
+
 def _videos(page: Page, runs: list[Run]) -> Html:
     shown = []
     for run in runs:
         for path in run.media:
             link = page.attach(f"media/{run.slug}-{path.name}", path)
-            about = f"{run.name} in {game_name(_game(run))}: {path.stem.replace('_', ' ')}"
+            about = f"{run.name} in {game_name(game_of(run))}: {path.stem.replace('_', ' ')}"
             if path.suffix in (".webm", ".mp4"):
                 element = tag(
                     "video",

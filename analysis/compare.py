@@ -67,12 +67,24 @@ def quotient(a: float | None, b: float | None) -> float | None:
 def fits(table: Table, how: Comparison) -> bool:
     """Whether the table has all columns that the comparison names."""
     columns = {column for measure in how.measures for column in parts(measure)}
-    return {how.along, how.choice, *columns} <= set(table.columns)
+    named = {how.along, how.choice, *columns, *how.where, *how.spreads.values()}
+    return named <= set(table.columns)
+
+
+def asked(table: Table, how: Comparison) -> Table:
+    """The rows of a table that a comparison shows."""
+    rows = [
+        row
+        for row, record in zip(table.rows, table.records(), strict=True)
+        if all(record[column] == value for column, value in how.where.items())
+    ]
+    return Table(table.name, table.title, table.columns, rows, table.note)
 
 
 def shows_all(table: Table, how: Comparison) -> bool:
     """Whether every row of the table has its own place in the comparison: none is averaged."""
-    return all(len(rows) == 1 for rows in grouped(table, "encoder", how.choice, how.along).values())
+    groups = grouped(table, "encoder", how.choice, how.along).values()
+    return not how.where and all(len(rows) == 1 for rows in groups)
 
 
 def view(page: Page, name: str, title: str, table: Table, how: Comparison) -> Html:
@@ -82,17 +94,14 @@ def view(page: Page, name: str, title: str, table: Table, how: Comparison) -> Ht
         label(option): Table(columns=table.columns, rows=rows)
         for (option,), rows in options.items()
     }
-    if len(options) > 1:
+    if len(options) > 1 and how.averaged:
         chosen = {ALL: table} | chosen
     encoders = distinct(table, "encoder")
     # A game's row of means closes its rows; where games differ in theirs it comes last of all.
     places = sorted(distinct(table, how.along), key=lambda place: place == "mean")
     draw = {"bars": _bars, "lines": _lines}[how.kind]
     figures = {
-        key: [
-            draw(page.looks, text, encoders, places, means(part, m, "encoder", how.along), how)
-            for m, text in how.measures.items()
-        ]
+        key: [draw(page.looks, part, m, encoders, places, how) for m in how.measures]
         for key, part in chosen.items()
     }
     columns, rows, marked = side_by_side(table, how, encoders)
@@ -128,8 +137,9 @@ def side_by_side(
 
 
 def _bars(
-    looks: Looks, title: str, encoders: list, places: list, values: dict, how: Comparison
+    looks: Looks, table: Table, measure: str, encoders: list, places: list, how: Comparison
 ) -> dict:
+    values = means(table, measure, "encoder", how.along)
     known = [v for v in values.values() if math.isfinite(v)]
     low = min(0.0, *known) if known else 0.0
     high = how.high or max(0.0, *known) * 1.05 if known else 1.0
@@ -139,7 +149,7 @@ def _bars(
         for e in reversed(encoders)
     ]
     return panel(
-        title,
+        how.measures[measure],
         traces,
         height=90 + len(places) * (12 * len(encoders) + 14),
         barmode="group",
@@ -154,22 +164,22 @@ def _bars(
 
 
 def _lines(
-    looks: Looks, title: str, encoders: list, places: list, values: dict, how: Comparison
+    looks: Looks, table: Table, measure: str, encoders: list, places: list, how: Comparison
 ) -> dict:
+    values, spread = means(table, measure, "encoder", how.along), how.spreads.get(measure)
+    errors = means(table, spread, "encoder", how.along) if spread else {}
+    numbers = all(isinstance(place, int | float) for place in places)
     traces = [
         line(
             e,
-            places,
+            places if numbers else map(label, places),
             [values.get((e, p), math.nan) for p in places],
             looks.colour(e),
             symbol=looks.symbol(e),
+            errors=[errors.get((e, p), math.nan) for p in places] if spread else None,
         )
         for e in encoders
     ]
-    return panel(
-        title,
-        traces,
-        x=how.along,
-        xaxis={"dtick": 1 if len(places) <= 16 else 4},
-        yaxis={"rangemode": "tozero"},
-    )
+    xaxis = {"dtick": 1 if len(places) <= 16 else 4} if numbers else {"type": "category"}
+    yaxis = {"rangemode": "tozero"} if how.low is None else {"range": [how.low, how.high]}
+    return panel(how.measures[measure], traces, x=how.along, xaxis=xaxis, yaxis=yaxis)

@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import time
 
-from fovea.analysis import agents, continual, curves, overview, probing
+from fovea.analysis import agent_curves, agents, continual, curves, overview, probing
 from fovea.analysis.figures import Looks
 from fovea.analysis.html import join, tag
 from fovea.analysis.page import Page
 from fovea.analysis.runs import Run
+from fovea.analysis.study_kinds import TAKE_OFF
 from fovea.metrics import RETURN
 
 
-def make(runs: list[Run], title: str) -> tuple[Page, str]:
-    """The page of these runs with what belongs to it, and its HTML."""
+def make(runs: list[Run], title: str, take_off: float = TAKE_OFF) -> tuple[Page, str]:
+    """The page of these runs with what belongs to it, and its HTML.
+
+    `take_off` is the human-normalised score at which an agent has taken off.
+    """
     pretraining = [run for run in runs if run.kind == "pretrain"]
     playing = [run for run in runs if run.kind == "agent"]
     sequences = [run for run in runs if run.kind == "continual"]
@@ -21,7 +25,7 @@ def make(runs: list[Run], title: str) -> tuple[Page, str]:
         name for run in runs for probe in run.probes.values() for name in probe.result.encoders
     ]
     # Pretraining runs first: an encoder of the same name has the colour of its run.
-    names = [run.name for run in pretraining] + encoders + [run.name for run in runs]
+    names = [run.method for run in pretraining] + encoders + [run.method for run in runs]
     names += continual.methods(sequences)
     page = Page(title, Looks(names))
 
@@ -31,8 +35,8 @@ def make(runs: list[Run], title: str) -> tuple[Page, str]:
         sections.append(("pretraining", "Pretraining", view))
     sections += probing.sections(page, runs)
     if playing:
-        more = curves.view(page, "agents-learning", playing, agents.STEPS, without=(RETURN,))
-        view = join(agents.view(page, playing), tag("h3", "Learning curves"), more)
+        more = curves.view(page, "agents-learning", playing, agent_curves.STEPS, without=(RETURN,))
+        view = join(agents.view(page, playing, take_off), tag("h3", "Learning curves"), more)
         sections.append(("agents", "Agents", view))
     if sequences:
         sections.append(("continual", "Continual play", continual.view(page, sequences)))

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable
 import numpy as np
 
 from fovea.analysis import statistics
-from fovea.analysis.agents import STEPS
+from fovea.analysis.agent_curves import STEPS
 from fovea.analysis.compare import game_name
 from fovea.analysis.curves import thinned
 from fovea.analysis.figures import finite, line, panel, plain

@@ -23,12 +23,13 @@ def view(page: Page, name: str, runs: list[Run], steps: str, without: tuple[str,
     drawn = [run for run in runs if run.metrics.keys() - set(without)][-LINES:]
     if not drawn:
         return tag("p", "No metrics were logged yet.", class_="empty")
+    methods = dict.fromkeys(run.method for run in drawn)
     metrics = sorted({m for run in drawn for m in run.metrics if m not in without}, key=_rank)
     panels = [_panel(page, metric, drawn, steps) for metric in metrics]
     drawn_of = f"the newest {LINES} of {amount(len(runs), 'run')}" if len(runs) > LINES else ""
     return join(
         tag("p", f"Drawn: {drawn_of}.", class_="fine") if drawn_of else "",
-        page.chart(name, "Learning curves", {"": panels}, [run.name for run in drawn]),
+        page.chart(name, "Learning curves", {"": panels}, methods),
         details(
             f"The curves in numbers ({amount(len(metrics), 'metric')})",
             page.table(f"{name}-summary", *_summary(drawn, metrics)),
@@ -61,7 +62,7 @@ def _panel(page: Page, metric: str, runs: list[Run], x: str) -> dict:
             nothing &= not np.isfinite(values).any()
             # A value that was measured once, as at the end of a run, is no line.
             symbol = "circle" if len(steps) == 1 else None
-            colour = page.looks.colour(run.name)
+            colour = page.looks.colour(run.method)
             traces.append(line(run.name, steps.tolist(), values, colour, symbol=symbol))
     silent = {"text": "no finite value was logged", "showarrow": False}
     return panel(

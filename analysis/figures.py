@@ -22,6 +22,7 @@ SYMBOLS = ("circle", "square", "diamond", "triangle-up", "pentagon", "star")
 REFERENCES = {
     "random": ("#7b828d", "/", "x-thin-open", "an untrained encoder of the same shape"),
     "pixels": ("#9aa1ab", ".", "cross-thin-open", "raw pixels"),
+    "pixels_pooled": ("#8d8678", "\\", "y-up-open", "raw pixels, as many numbers as the encoder"),
     "majority": ("#bcc2ca", "-", "line-ew-open", "the most frequent value"),
 }
 
@@ -108,9 +109,18 @@ def panel(
 
 
 def line(
-    name: str, xs: Iterable, ys: Iterable[float], colour: str, *, symbol: str | None = None
+    name: str,
+    xs: Iterable,
+    ys: Iterable[float],
+    colour: str,
+    *,
+    symbol: str | None = None,
+    errors: Iterable[float] | None = None,
 ) -> dict:
-    """A line through points, with a marker on each where `symbol` names one."""
+    """A line through points, with a marker on each where `symbol` names one.
+
+    `errors` are half the lengths of the bars that are drawn around the points.
+    """
     marker = {"symbol": symbol, "size": 9, "line": {"width": 2, "color": colour}}
     return {
         "type": "scatter",
@@ -120,6 +130,7 @@ def line(
         "y": finite(ys),
         "line": {"color": colour, "width": 2},
         **({"marker": marker | {"color": colour}} if symbol else {}),
+        **({"error_y": {"array": finite(errors), "thickness": 1, "width": 3}} if errors else {}),
         "hovertemplate": "%{y:.4~g} at %{x}<extra>%{fullData.name}</extra>",
     }
 

@@ -45,7 +45,9 @@ def view(page: Page, name: str, probe: Probe) -> Html:
         if isinstance(how, AttentionMaps):
             drawn.append(attention.view(page, own, probe.arrays, result.encoders))
         elif how.table in tables and compare.fits(tables[how.table], how):
-            table = tables[how.table]
+            table = compare.asked(tables[how.table], how)
+            if not table.rows:
+                continue
             drawn.append(compare.view(page, own, how.title or result.title, table, how))
             if compare.shows_all(table, how):
                 shown.add(how.table)
@@ -100,13 +102,18 @@ def _against(values: dict[str, float], measure: str, references: list[str]) -> s
     own = [name for name in values if name not in REFERENCES]
     if not own:
         return ""
-    parts = [f"{measure}: {words([f'{name} {values[name]:.2f}' for name in own])}."]
+    parts = [f"{measure}: {words([f'{name} {_short(values[name])}' for name in own])}."]
     for reference in references:
         if reference in values:
             above = [name for name in own if values[name] > values[reference]]
             about = REFERENCES[reference][3] if reference in REFERENCES else reference
             parts.append(
-                f"{about.capitalize()}: {values[reference]:.2f} "
+                f"{about.capitalize()}: {_short(values[reference])} "
                 f"(above it: {words(above) if above else 'none'})."
             )
     return " ".join(parts)
+
+
+def _short(value: float) -> str:
+    """Two digits after the point, or as many as two that count take."""
+    return f"{value:.2f}" if abs(value) >= 0.01 or not value else f"{value:.2g}"

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from fovea import command
+from fovea.analysis.study_kinds import TAKE_OFF
 from fovea.command import UserError
 
 if TYPE_CHECKING:
@@ -41,6 +42,14 @@ def parsed(arguments: list[str]) -> argparse.Namespace:
     parser.add_argument(
         "--out", metavar="FOLDER", type=Path, required=True, help="the page's folder"
     )
+    parser.add_argument(
+        "--take-off",
+        metavar="HNS",
+        type=float,
+        default=TAKE_OFF,
+        help="the human-normalised score (0: random play, 1: the human tester) at which an agent "
+        f"has taken off ({TAKE_OFF})",
+    )
     parser.add_argument("--title", help="heading of the page (default: the names of RUNS)")
     return parser.parse_args(arguments)
 
@@ -49,12 +58,15 @@ def run(arguments: list[str]) -> None:
     """Run `fovea analysis report ARGUMENTS`."""
     args = parsed(arguments)
     began = time.monotonic()
-    index, about = report(args.runs, args.out, args.title)
+    index, about = report(args.runs, args.out, args.title, args.take_off)
     print(f"{about}; made in {time.monotonic() - began:.1f} s\n{index}")
 
 
 def report(
-    places: Sequence[str | Path], out: str | Path, title: str | None = None
+    places: Sequence[str | Path],
+    out: str | Path,
+    title: str | None = None,
+    take_off: float = TAKE_OFF,
 ) -> tuple[Path, str]:
     """Write the page of all runs in `places` to the folder `out`.
 
@@ -62,6 +74,7 @@ def report(
         places: run folders, or folders that hold some at any depth.
         out: the page's folder; an older page there is replaced.
         title: heading of the page; the names of `places` by default.
+        take_off: human-normalised score at which an agent has taken off.
 
     Returns the path of index.html, and what it shows in words.
 
@@ -74,7 +87,7 @@ def report(
     check(out)
     found = read_runs(places)
     names = ", ".join(Path(place).resolve().name for place in places[:3])
-    page, text = contents.make(found, title or f"Report on {names}")
+    page, text = contents.make(found, title or f"Report on {names}", take_off)
     write(out, page, text)
     return out / "index.html", overview.kinds(found)
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -16,16 +17,17 @@ from pathlib import Path
 from zipfile import BadZipFile
 
 import numpy as np
-from tqdm import tqdm
 
 from fovea import metrics
 from fovea.analysis.html import slug
 from fovea.analysis.older import completed
 from fovea.command import UserError
+from fovea.progress import bar
 from fovea.results import ProbeResult, read_arrays, read_result
 from fovea.schema import RunRecord
 
 MEDIA = (".webm", ".mp4", ".png", ".jpg")
+SEED = re.compile(r"seed-\d+")
 DAMAGE = (OSError, ValueError, TypeError, KeyError, AttributeError, BadZipFile)
 
 
@@ -55,6 +57,19 @@ class Run:
 
     @property
     def name(self) -> str:
+        """As its record or folder says; of NAME/seed-0 with the folder above."""
+        return f"{self.method}/{self._own}" if SEED.fullmatch(self._own) else self._own
+
+    @property
+    def method(self) -> str:
+        """What it shares with runs that differ from it in their seed alone.
+
+        Its name, as in OUT/seed-0/GAME/NAME of a study, or NAME of NAME/seed-0.
+        """
+        return self.folder.resolve().parent.name if SEED.fullmatch(self._own) else self._own
+
+    @property
+    def _own(self) -> str:
         return str(self.record.name or self.folder.name)
 
     @property
@@ -120,7 +135,11 @@ def read_runs(places: Sequence[str | Path]) -> list[Run]:
             "give the folder that training or probing wrote, or one above it"
         )
     taken: Counter[str] = Counter()
-    runs = [_run(f, taken) for f in tqdm(folders, desc="reading runs", unit="run", delay=2)]
+    runs = []
+    with bar("reading runs", "runs", len(folders), delay=2) as progress:
+        for folder in folders:
+            runs.append(_run(folder, taken))
+            progress.update()
     return sorted(runs, key=lambda run: str(run.record.started))
 
 

@@ -10,17 +10,17 @@ import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import nullcontext
-from dataclasses import fields, replace
+from dataclasses import MISSING, fields, replace
 from pathlib import Path
 
 import yaml
-from tqdm import tqdm
 
 from fovea import command
 from fovea.analysis.study_kinds import KINDS, Command, EncoderStudy, Study
 from fovea.command import ACCELERATORS, UserError, nearest, positive
 from fovea.configs import locate, shipped
 from fovea.files import write_text
+from fovea.progress import bar
 from fovea.runs import read_run
 
 ABOUT = """\
@@ -30,7 +30,8 @@ finished and goes on where it was. The file's `kind` is one of:
 
   kind: encoders   pretrain every run on the same recordings, then probe each seed's together
   kind: agents     train every run in every game, then evaluate it; a setting may name what
-                   another study made of the same seed: runs/objectives/seed-{seed}/recipe
+                   another study made of the same seed: runs/objectives/seed-{seed}/recipe;
+                   take_off: 0.1 is the human-normalised score at which one has taken off
 """
 
 EXAMPLE = """\
@@ -97,8 +98,9 @@ def read(path: Path) -> Study:
     if kind not in KINDS:
         kinds = " or ".join(f"`kind: {name}`" for name in KINDS)
         raise UserError(f"the study {path} is of kind {kind!r}: write {kinds} into it")
-    known = {field.name for field in fields(KINDS[kind])}
-    for key in sorted(known ^ content.keys()):
+    known = {field.name: field for field in fields(KINDS[kind])}
+    needed = {name for name, field in known.items() if field.default is MISSING}
+    for key in sorted((needed - content.keys()) | (content.keys() - known.keys())):
         what = "lacks" if key in known else "has an unknown key"
         keys = ", ".join(sorted(known))
         raise UserError(f"the study {path} {what} {key!r}: the keys of {kind} are kind, {keys}")
@@ -126,7 +128,7 @@ def side_by_side(jobs: dict[Path, list[Command]], most: int, title: str) -> None
     threads = max(1, (os.cpu_count() or 1) // most)
     with (
         ThreadPoolExecutor(most) as pool,
-        tqdm(total=len(jobs), desc=title, unit="run", dynamic_ncols=True) as bar,
+        bar(title, "runs", len(jobs)) as progress,
     ):
         begun = [
             pool.submit(_call, commands, folder.with_name(f"{folder.name}.log"), threads)
@@ -135,7 +137,7 @@ def side_by_side(jobs: dict[Path, list[Command]], most: int, title: str) -> None
         try:
             for run in as_completed(begun):
                 run.result()
-                bar.update()
+                progress.update()
         except BaseException:
             pool.shutdown(wait=False, cancel_futures=True)
             raise

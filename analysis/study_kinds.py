@@ -8,6 +8,12 @@ from pathlib import Path
 Command = list[object]
 """What comes after `fovea`: a room, its command and the arguments."""
 
+TAKE_OFF = 0.1
+"""The human-normalised score at which an agent has taken off: 0 is random play, 1 the human tester.
+
+In Pong that is a return of -17.2, in Breakout one of 4.6.
+"""
+
 
 @dataclass(frozen=True)
 class Study:
@@ -111,9 +117,12 @@ class AgentStudy(Study):
 
     Attributes:
         episodes: of each evaluation.
+        take_off: human-normalised score at which an agent has taken off; 0.1 where the file says
+            nothing.
     """
 
     episodes: int
+    take_off: float = TAKE_OFF
 
     def jobs(self, out, names, seed, accelerator):
         shared = {"data.total_steps": self.steps, "trainer.accelerator": accelerator}
@@ -131,7 +140,7 @@ class AgentStudy(Study):
     def files(self, out, names, seeds):
         from fovea.analysis.agent_table import AgentScores
 
-        found = AgentScores.read(out, names, self.games, seeds, self.differences)
+        found = AgentScores.read(out, names, self.games, seeds, self.differences, self.take_off)
         return found.files(self.title)
 
 

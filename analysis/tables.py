@@ -7,7 +7,12 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 import numpy as np
 
 from fovea.analysis.html import amount
-from fovea.analysis.statistics import interval, mean
+from fovea.analysis.statistics import improvement, interval, mean
+
+IMPROVEMENT = (
+    "the probability that a run of the row scores above a run of the column, ties half, with a "
+    "95 % bootstrap interval over seeds."
+)
 
 
 def over(games: Sequence[str], seeds: Sequence[int]) -> str:
@@ -25,6 +30,25 @@ def estimate(
         return text
     low, high = interval(statistic, scores)
     return f"{text} ({low:{form}} to {high:{form}})"
+
+
+def improvements(scores: Mapping[str, np.ndarray]) -> tuple[list[str], list[list[str]]]:
+    """Columns and rows: how likely a run of the row scores above one of the column, ties half.
+
+    Of scores (runs, games) by name, mean over games, with 95 % bootstrap intervals over runs inside
+    each game where there are several (Agarwal et al. 2021, arXiv 2108.13264).
+    """
+    rows = []
+    for name, x in scores.items():
+        row = [name]
+        for other, y in scores.items():
+            text = "" if other == name else f"{improvement(x, y):.2f}"
+            if text and max(len(x), len(y)) > 1:
+                low, high = interval(improvement, x, y)
+                text += f" ({low:.2f} to {high:.2f})"
+            row.append(text)
+        rows.append(row)
+    return ["run", *scores], rows
 
 
 def known_mean(scores: np.ndarray | None, form: str) -> str:

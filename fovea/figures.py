@@ -21,12 +21,16 @@ class Comparison(Record):
         table: its name.
         along: the column along the axis.
         choice: the column that a selector chooses by; the mean over all is offered first.
+        averaged: whether that mean is offered.
         measures: {column: title}, a figure each; "a / b" is the quotient of two columns in a row.
-        kind: "bars" (lying, for words along the axis) or "lines" (for numbers).
+        kind: "bars" (lying, for words along the axis) or "lines" (for numbers, or words that have
+            an order).
         title: heading, where the probe has several figures.
         about: what to read from it.
+        where: {column: value} of the rows that are shown; all of them by default.
+        spreads: {measure: column with half the length of its error bars}, of lines.
         best: whether more is better, so that the table sets off the best encoder of a row.
-        low: end of the value axis where it is fixed; bars beyond are cut.
+        low: end of the value axis where it is fixed; what lies beyond is cut.
         high: the other end.
     """
 
@@ -37,6 +41,9 @@ class Comparison(Record):
     kind: str = "bars"
     title: str = ""
     about: str = ""
+    averaged: bool = True
+    where: dict[str, str] = field(default_factory=dict)
+    spreads: dict[str, str] = field(default_factory=dict)
     best: bool = False
     low: float | None = None
     high: float | None = None

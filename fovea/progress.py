@@ -21,7 +21,15 @@ def interval() -> float:
     return 0.5 if sys.stderr.isatty() else 10.0
 
 
-def bar(title: str, unit: str, total: int | None, initial: int = 0, delay: float = 0) -> tqdm:
+def bar(
+    title: str,
+    unit: str,
+    total: int | None,
+    initial: int = 0,
+    delay: float = 0,
+    *,
+    inner: bool = False,
+) -> tqdm:
     """A tqdm bar, shown by the first rank alone.
 
     Args:
@@ -30,16 +38,19 @@ def bar(title: str, unit: str, total: int | None, initial: int = 0, delay: float
         total: how many there will be, or None until it is known.
         initial: how many are done already.
         delay: seconds before it is shown, if the work is not done by then.
+        inner: whether it is of a part of what another bar counts: below that, and gone afterwards.
     """
     return tqdm(
         desc=title,
         total=total,
         initial=initial,
         unit=f" {unit}",
-        unit_scale=True,
+        unit_scale=total is None or total >= 1000,  # 12.8k samples, but 3 games
         mininterval=interval(),
         maxinterval=interval(),
         dynamic_ncols=True,
         delay=delay,
+        leave=not inner,
+        position=1 if inner else None,
         disable=rank() > 0,
     )

@@ -64,6 +64,7 @@ class Stream(IntEnum):
     # Recordings by agents
     RECORDING_EPISODES = auto()
     RECORDING_ACTIONS = auto()
+    PROBE_LABELS = auto()
 
 
 def key(stream: Stream, *numbers: int) -> int:

@@ -16,8 +16,10 @@ ABOUT = """Measure encoders side by side on recorded screens, training nothing b
 
 Then show the result: fovea analysis report runs --out runs/report"""
 
-RUN = """Measure encoders by every probe, beside three references: an untrained encoder of the first
-one's shape (random), a PCA of the raw screens (pixels) and the most frequent answer (majority).
+RUN = """Measure encoders by every probe, beside four references: an untrained encoder of the first
+one's shape (random), a PCA of each game's raw screens (pixels), one of all games' with as many
+numbers as the encoder's summary and mean token (pixels_pooled), and the most frequent answer
+(majority).
 
 Each result is stored when it is there; the same command again skips what is finished, and goes on
 after a kill. Episodes are divided once into training, validation and test.

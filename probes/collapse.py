@@ -7,9 +7,18 @@ from torch import Tensor
 from torch.nn.functional import normalize
 
 from fovea.figures import Comparison, Verdict
-from fovea.pretrain.encoders.encoder import Encoder
+from fovea.pretrain.encoders.encoder import Encoder, inference
 from fovea.pretrain.terms.feature_std import feature_std
-from fovea.probes.features import NotMeasured, Splits, neighbours
+from fovea.probes.features import (
+    BATCH,
+    NotMeasured,
+    Split,
+    Splits,
+    evenly_spaced,
+    neighbours,
+    stacks,
+    with_progress,
+)
 from fovea.results import Measured
 from fovea.tables import Table
 
@@ -33,7 +42,23 @@ FIGURES = [
             "cosine_random": "Cosine random, pairs of screens",
             "cosine_neighbours": "Cosine neighbours, in time",
         },
-    )
+    ),
+    Comparison(
+        table="participation",
+        along="game",
+        choice="place",
+        averaged=False,
+        title="Participation ratio before and after the norm",
+        about="In how many directions features vary, about: (Σλ)² / Σλ² of the eigenvalues λ of "
+        "their covariance, from 1 (one direction holds all) to D (all hold as much). Before the "
+        "norm that heads are given features through, standardised number by number, and "
+        "whitened. Where it is low, features are strongly correlated.",
+        measures={
+            "before": "Before, participation ratio",
+            "standardised": "Standardised, participation ratio",
+            "whitened": "Whitened, participation ratio",
+        },
+    ),
 ]
 VERDICT = Verdict(
     table="features",
@@ -43,8 +68,17 @@ VERDICT = Verdict(
 )
 
 
+POOLED = "all games"
+STACKS = 512  # of which all tokens are looked at, a split and game
+MIN_STD = 0.1  # as a share of the mean std: as agents do, what hardly varies is not blown up
+FLOOR = 1e-3  # of the variances of standardised features that are scaled to one
+
+
 def probe(encoder: Encoder, games: dict[str, Splits]) -> Measured:
     """Std, RankMe, LiDAR and cosines of the summary and of the mean token, game by game.
+
+    And the participation ratio of these and of the single tokens, before and after the norm, game
+    by game and of all games together.
 
     Raises NotMeasured for an encoder that gives every screen the zero vector.
     """
@@ -71,7 +105,73 @@ def probe(encoder: Encoder, games: dict[str, Splits]) -> Measured:
         rows=rows,
         note="Cosines of random pairs are the exact mean over all pairs.",
     )
-    return Measured([table])
+    return Measured([table, _participation(encoder, games)])
+
+
+def _participation(encoder: Encoder, games: dict[str, Splits]) -> Table:
+    found: dict[str, dict[str, tuple[Tensor, Tensor]]] = {}
+    for game in with_progress(games, "measuring participation"):
+        training, _, test = games[game]
+        found[game] = {"summary": (training.summary, test.summary)}
+        if test.mean_token.shape[1]:
+            found[game]["mean token"] = training.mean_token, test.mean_token
+            found[game]["tokens"] = _tokens(encoder, training), _tokens(encoder, test)
+    widths = {z.shape[-1] for of in found.values() for z, _ in of.values()}
+    if len(found) > 1 and len(widths) == 1:  # games may have fewer components of pixels than others
+        pairs = {place: [of[place] for of in found.values()] for place in found[game]}
+        found[POOLED] = {
+            place: (torch.cat([a for a, _ in of]), torch.cat([b for _, b in of]))
+            for place, of in pairs.items()
+        }
+    rows = [
+        [game, place, participation(test), *map(participation, normed(training, test))]
+        for game, of in found.items()
+        for place, (training, test) in of.items()
+    ]
+    return Table(
+        name="participation",
+        title="Participation ratio",
+        columns=["game", "place", "before", "standardised", "whitened"],
+        rows=rows,
+        note="The norm is fitted to training episodes; tokens are standardised place by place, and "
+        f"whitened alike. {POOLED.capitalize()}: one norm for all. Pixels have components of each "
+        "game apart, so that there theirs say nothing.",
+    )
+
+
+def _tokens(encoder: Encoder, split: Split) -> Tensor:
+    """(n, N, D) float32 of STACKS stacks, evenly spaced in the split."""
+    with inference(encoder):
+        return torch.cat(
+            [
+                encoder(stacks(encoder, split.frames, some)).tokens.float()
+                for some in evenly_spaced(split.at, STACKS).split(BATCH)
+            ]
+        )
+
+
+def participation(z: Tensor) -> float:
+    """(Σλ)² / Σλ² of the eigenvalues λ of the covariance of (..., D), all else being samples.
+
+    That is the square of its trace over the sum of its squared entries. NaN where nothing varies.
+    """
+    z = z.double().flatten(0, -2)
+    z = z - z.mean(0)
+    covariance = z.T @ z
+    return float(covariance.trace().square() / covariance.square().sum())
+
+
+def normed(training: Tensor, z: Tensor) -> tuple[Tensor, Tensor]:
+    """`z` (n, ..., D) standardised and whitened, as fitted to `training` (m, ..., D).
+
+    Standardised number by number; whitened, along the principal axes of D numbers, after that.
+    """
+    mean, std = training.double().mean(0), training.double().std(0)
+    scale = std.clamp(min=max(MIN_STD * float(std.mean()), 1e-6))
+    fitted = ((training - mean) / scale).flatten(0, -2)
+    standardised = (z - mean) / scale
+    variances, axes = torch.linalg.eigh(fitted.T @ fitted / len(fitted))
+    return standardised, standardised @ axes / variances.clamp(min=FLOOR).sqrt()
 
 
 def measure(z: Tensor, first: Tensor) -> tuple[float, float, float, float, float]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterator
 from typing import NamedTuple, TypeVar
 
 import torch
@@ -13,7 +13,8 @@ from tqdm import tqdm
 from fovea.atari.frames import Frames
 from fovea.command import UserError
 from fovea.pretrain.encoders.encoder import Encoder, inference
-from fovea.probes.references import Pixels
+from fovea.probes.references import FITTED, Pixels
+from fovea.progress import bar
 from fovea.seeding import Stream, keyed
 
 SHARES = (0.7, 0.1, 0.2)  # of the episodes, and of the samples: training, validation, test
@@ -76,15 +77,25 @@ def encode(encoder: Encoder, drawn: dict[str, list[Drawn]]) -> dict[str, Splits]
     """Every drawn stack with the encoder's features of it, by game."""
     total = sum(len(at) for splits in drawn.values() for _, at in splits)
     encoded = {}
-    with tqdm(total=total, unit=" stacks", leave=False, position=1, dynamic_ncols=True) as bar:
+    if isinstance(encoder, Pixels) and encoder.pooled:
+        encoder = encoder.fitted(_of_all(encoder, drawn))
+    with bar("  encoding", "stacks", total, inner=True) as progress:
         for game, splits in drawn.items():
-            bar.set_description(f"  encoding: {game}")
-            if isinstance(encoder, Pixels):
+            progress.set_description(f"  encoding: {game}")
+            if isinstance(encoder, Pixels) and not encoder.pooled:
                 encoder = encoder.fitted(stacks(encoder, *splits[0]))
             encoded[game] = Splits(
-                *(Split(*split, *_features(encoder, *split, bar)) for split in splits)
+                *(Split(*split, *_features(encoder, *split, progress)) for split in splits)
             )
     return encoded
+
+
+def _of_all(encoder: Pixels, drawn: dict[str, list[Drawn]]) -> Tensor:
+    """(n, stack, H, W) uint8: FITTED training stacks, as many of each game."""
+    each = FITTED // len(drawn)
+    return torch.cat(
+        [stacks(encoder, frames, evenly_spaced(at, each)) for (frames, at), *_ in drawn.values()]
+    )
 
 
 def _of_game(frames: Frames, stack: int, samples: int, seed: int) -> list[Drawn]:
@@ -131,7 +142,9 @@ def stacks(encoder: Encoder, frames: Frames, at: Tensor) -> Tensor:
     return frames.windows(at, encoder.stack)[:, 0].to(next(encoder.parameters()).device)
 
 
-def _features(encoder: Encoder, frames: Frames, at: Tensor, bar: tqdm) -> tuple[Tensor, Tensor]:
+def _features(
+    encoder: Encoder, frames: Frames, at: Tensor, progress: tqdm
+) -> tuple[Tensor, Tensor]:
     summaries, means = [], []
     with inference(encoder):
         for some in at.split(BATCH):
@@ -139,7 +152,7 @@ def _features(encoder: Encoder, frames: Frames, at: Tensor, bar: tqdm) -> tuple[
             mean = tokens.mean(1) if tokens.shape[1] else tokens.flatten(1)
             summaries.append(summary.float())
             means.append(mean.float())
-            bar.update(len(some))
+            progress.update(len(some))
     return torch.cat(summaries), torch.cat(means)
 
 
@@ -154,9 +167,10 @@ def fingerprint(encoder: Encoder) -> str:
     return digest.hexdigest()
 
 
-def with_progress(items: Iterable[T], doing: str) -> Iterator[T]:
-    """The items, with a line of progress that names the one in hand and is gone afterwards."""
-    with tqdm(items, leave=False, position=1, dynamic_ncols=True, unit="game") as bar:
-        for item in bar:
-            bar.set_description(f"  {doing}: {item}")
-            yield item
+def with_progress(games: Collection[T], doing: str) -> Iterator[T]:
+    """The games, with a line of progress that names the one in hand and is gone afterwards."""
+    with bar(f"  {doing}", "games", len(games), inner=True) as progress:
+        for game in games:
+            progress.set_description(f"  {doing}: {game}")
+            yield game
+            progress.update()

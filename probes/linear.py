@@ -10,7 +10,7 @@ most, for 20). There F1 stays within 0.003 whether SETTLED is 0.01 or 0.0001.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import NamedTuple
 
@@ -32,9 +32,9 @@ class Axes(NamedTuple):
     mean: Tensor
     scale: Tensor
     directions: Tensor
-    """(D, D) float64, a column an axis."""
+    """(D, D) float64, a column an axis; or fewer axes."""
     variances: Tensor
-    """(D,) float64, of the standardised features along the axes."""
+    """(D,) float64, or fewer, of the standardised features along the axes."""
 
     @staticmethod
     def of(features: Tensor) -> Axes:
@@ -45,6 +45,26 @@ class Axes(NamedTuple):
         x = (x - mean) / scale
         variances, directions = torch.linalg.eigh(x.T @ x / len(x))
         return Axes(mean, scale, directions, variances.clamp(min=0))
+
+    @staticmethod
+    def plain(features: Tensor) -> Axes:
+        """The same, but of features that keep their sizes beside each other, and what varies alone.
+
+        One scale for all makes their mean variance 1. Where there are fewer samples than
+        features, axes are found through the (n, n) products of samples.
+        """
+        x = features.double()
+        mean = x.mean(0)
+        x = x - mean
+        scale = x.square().mean().sqrt()
+        scale = torch.where(scale > 1e-9, scale, torch.inf)
+        x = x / scale
+        few = len(x) < x.shape[1]
+        variances, axes = torch.linalg.eigh((x @ x.T if few else x.T @ x) / len(x))
+        varies = variances > 1e-10 * variances[-1:]
+        variances, axes = variances[varies], axes[:, varies]
+        directions = x.T @ axes / (len(x) * variances).sqrt() if few else axes
+        return Axes(mean, scale.expand_as(mean), directions, variances)
 
     def project(self, features: Tensor) -> Tensor:
         """(n, D) float64, uncorrelated on the training features, with `variances`."""
@@ -62,15 +82,21 @@ class Fit(NamedTuple):
     labels: Tensor
 
 
-def ridge(axes: Axes, training: Fit, validation: Fit, features: Tensor) -> Tensor:
+def ridge(
+    axes: Axes,
+    training: Fit,
+    validation: Fit,
+    features: Tensor,
+    penalties: Sequence[float] = RIDGES,
+) -> Tensor:
     """(n, V) float64: predictions for `features` of V ridge regressions with an intercept.
 
-    Each variable has the penalty of RIDGES that has the least squared error on validation.
+    Each variable has the one of `penalties` that has the least squared error on validation.
     """
     mean = training.labels.double().mean(0)
     moments = axes.project(training.features).T @ (training.labels - mean) / len(training.features)
-    penalties = torch.tensor(RIDGES, dtype=torch.float64, device=mean.device)
-    weights = moments / (axes.variances[:, None] + penalties[:, None, None])  # (ridges, D, V)
+    added = torch.tensor(penalties, dtype=torch.float64, device=mean.device)
+    weights = moments / (axes.variances[:, None] + added[:, None, None])  # (penalties, D, V)
     errors = axes.project(validation.features) @ weights + mean - validation.labels
     best = errors.square().sum(1).argmin(0)
     chosen = weights[best, :, torch.arange(len(best), device=best.device)].T

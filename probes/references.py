@@ -9,14 +9,19 @@ from fovea.pretrain.encoders.encoder import Encoder, Features
 from fovea.pretrain.terms.principal import principal
 from fovea.seeding import Stream, seeded
 
-REFERENCES = ("random", "pixels", "majority")
+REFERENCES = ("random", "pixels", "pixels_pooled", "majority")
+FITTED = 3000  # stacks that the components of pixels are taken from
 
 
 def references(like: Encoder, seed: int) -> dict[str, Encoder]:
-    """The references of a run, by name, for the stack and screen of `like`."""
+    """The references of a run, by name, for the stack and screen of `like`.
+
+    The pooled pixels are as many numbers as the summary and the mean token of `like`.
+    """
     return {
         "random": untrained(like, seed),
         "pixels": Pixels(like.stack, like.screen),
+        "pixels_pooled": Pixels(like.stack, like.screen, 2 * like.dim, pooled=True),
         "majority": Blind(like.stack, like.screen),
     }
 
@@ -28,21 +33,28 @@ def untrained(like: Encoder, seed: int) -> Encoder:
 
 
 class Pixels(Encoder):
-    """The pixels themselves, as their first `dim` principal components.
+    """The pixels themselves, as their first `dim` principal components: `fitted` before use.
 
-    Components are a game's own, from its training stacks: `fitted` before use.
+    Args:
+        stack: screens stacked as channels.
+        screen: height and width in pixels.
+        dim: number of components.
+        pooled: the components are of the training stacks of all games together, as an encoder is of
+            all its games; otherwise each game has its own.
     """
 
     grid = None
 
-    def __init__(self, stack: int, screen: tuple[int, int], dim: int = 256):
+    def __init__(
+        self, stack: int, screen: tuple[int, int], dim: int = 256, *, pooled: bool = False
+    ):
         super().__init__()
-        self.stack, self.screen, self.dim = stack, tuple(screen), dim
+        self.stack, self.screen, self.dim, self.pooled = stack, tuple(screen), dim, pooled
         pixels = stack * screen[0] * screen[1]
         self.mean = nn.Parameter(torch.zeros(pixels), requires_grad=False)
         self.components = nn.Parameter(torch.zeros(pixels, dim), requires_grad=False)
 
-    def fitted(self, screens: Tensor, most: int = 3000) -> Pixels:
+    def fitted(self, screens: Tensor, most: int = FITTED) -> Pixels:
         """A copy with the components of (n, stack, H, W) uint8; `most` of them are looked at.
 
         Of the pixels that change at all; the sketch is drawn from a fixed seed.
@@ -52,7 +64,8 @@ class Pixels(Encoder):
         changing = (screens != screens[0]).flatten(1).any(0)
         with seeded(Stream.PROBE_SKETCH, 0):
             mean, directions, _ = principal(self.scale(screens).flatten(1)[:, changing], self.dim)
-        fitted = Pixels(self.stack, self.screen, directions.shape[1]).to(screens.device)
+        fitted = Pixels(self.stack, self.screen, directions.shape[1], pooled=self.pooled)
+        fitted = fitted.to(screens.device)
         fitted.mean[changing], fitted.components[changing] = mean, directions
         return fitted
 

@@ -23,6 +23,7 @@ from fovea.probes.features import Drawn, NotMeasured, draw, encode, fingerprint
 from fovea.probes.of_blocks import OfBlocks
 from fovea.probes.references import REFERENCES, references
 from fovea.probes.results import ResultFile, keywords
+from fovea.progress import bar
 from fovea.runs import RunWriter
 from fovea.tables import Table
 
@@ -90,9 +91,9 @@ def run(
         steps = len(measured) * len(chosen)
         record.begin(seed=seed, data=frames.data, step=0, steps=steps, config=None)
         try:
-            with tqdm(total=steps, unit="probe", dynamic_ncols=True) as bar:
+            with bar("probes", "probes", steps) as progress:
                 for name, encoder in measured.items():
-                    _measure(name, encoder.to(at), drawn, chosen, results, record, bar)
+                    _measure(name, encoder.to(at), drawn, chosen, results, record, progress)
         except BaseException as fault:
             record.update(state="failed", reason=str(fault) or type(fault).__name__)
             raise
@@ -160,12 +161,12 @@ def _measure(
     chosen: dict[str, ModuleType],
     results: dict[str, ResultFile],
     record: RunWriter,
-    bar: tqdm,
+    progress: tqdm,
 ) -> None:
     """One encoder by every probe that has no result for it; all share one pass over the screens."""
     weights, games = fingerprint(encoder), None
     for probe, result in results.items():
-        bar.set_description(f"{probe} of {name}")
+        progress.set_description(f"{probe} of {name}")
         if result.holds(name, weights):
             _say(f"{probe} of {name}: finished before, skipped")
         else:
@@ -175,8 +176,8 @@ def _measure(
             except NotMeasured as reason:
                 _say(f"{probe} of {name}: left out, {reason}")
                 result.leave_out(name, weights, str(reason))
-        bar.update()
-        record.update(step=bar.n)
+        progress.update()
+        record.update(step=progress.n)
 
 
 def _chosen(only: list[str] | None) -> dict[str, ModuleType]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -10,7 +11,10 @@ from torch import Tensor
 from fovea.atari.ram import CATEGORIES, MIN_ENTROPY, Variable, varied
 from fovea.figures import Comparison, Verdict
 from fovea.pretrain.encoders.encoder import Encoder
-from fovea.probes.features import NotMeasured, Splits, with_progress
+from fovea.probes import label_curve
+from fovea.probes.blocks import KEPT, READ_OUTS
+from fovea.probes.features import NotMeasured, Split, Splits, with_progress
+from fovea.probes.label_curve import BLOCK_LABELS
 from fovea.probes.linear import VALUES, Axes, Fit, ridge, softmax_head
 from fovea.results import Measured
 from fovea.tables import Table
@@ -20,9 +24,16 @@ ABOUT = (
     "Variables of the game's memory read by linear models from frozen features (summary and mean "
     "token), on held-out episodes. R² is of a ridge regression on the byte, F1 (weighted) of a "
     "256-way softmax trained to convergence, as AtariARI defines it; 1 is perfect, more is better. "
-    "Majority always predicts the most frequent byte, pixels is a PCA of the raw screens."
+    "Majority always predicts the most frequent byte. Pixels is a PCA of a game's raw screens (256 "
+    "numbers), pixels_pooled one of all games' (as many numbers as summary and mean token)."
 )
 ORDER = 1
+BY_READ_OUT = {
+    "cls": "CLS token, R²",
+    "mean": "Mean token, R²",
+    "cls_and_mean": "CLS and mean token, R²",
+    "tokens": "All tokens, R²",
+}
 FIGURES = [
     Comparison(
         table="categories",
@@ -32,27 +43,64 @@ FIGURES = [
         best=True,
         low=-0.5,
         high=1.0,
-    )
+    ),
+    Comparison(
+        table="labels",
+        along="labels",
+        choice="game",
+        kind="lines",
+        title="With few labels",
+        about="R² (mean of categories) by the number of labelled training screens, of what may be "
+        "given to heads. A bar is a standard deviation over draws of these screens. Pixels have "
+        "one read-out, which stands in every figure.",
+        measures=BY_READ_OUT,
+        spreads={name: f"{name}_std" for name in READ_OUTS},
+        low=-0.1,
+        high=1.0,
+    ),
+    *(
+        Comparison(
+            table="blocks",
+            along="block",
+            choice="game",
+            kind="lines",
+            where={"labels": labels},
+            title=f"By block, {labels} labels",
+            about="R² after each block. Block 0 is the patch embedding; its CLS token saw nothing.",
+            measures=BY_READ_OUT,
+            low=-0.1,
+            high=1.0,
+        )
+        for labels in BLOCK_LABELS
+    ),
 ]
 VERDICT = Verdict(
     table="categories",
     measure="r2",
     where={"category": "mean"},
-    references=["random", "pixels"],
+    references=["random", "pixels", "pixels_pooled"],
     sentence="R² of a linear read-out of the game's memory on held-out episodes, mean of {games}, "
     "one training run each",
 )
 
 
 def probe(
-    encoder: Encoder, games: dict[str, Splits], *, patience: int = 10, seed: int = 0
+    encoder: Encoder,
+    games: dict[str, Splits],
+    *,
+    patience: int = 10,
+    draws: int = 5,
+    seed: int = 0,
 ) -> Measured:
     """R2, weighted F1 and accuracy of each variable whose byte has an entropy above MIN_ENTROPY.
+
+    And R2 by the number of labelled screens, by read-out and by block (see `label_curve`).
 
     Labels are the bytes at the newest screen of a stack. The score of a game is the mean over its
     categories of the mean in each; the overall score is the mean over games.
 
-    Heads stop after `patience` epochs without progress; `seed` is that of their batches.
+    Heads stop after `patience` epochs without progress; few labels are drawn `draws` times; `seed`
+    is that of the heads' batches and of these draws.
 
     Raises NotMeasured where no game has a table of variables.
     """
@@ -61,12 +109,16 @@ def probe(
     }
     if not scored:
         raise NotMeasured(f"no table names the memory of {', '.join(games)}")
-    each, categories = [], []
+    each, categories, curves = [], [], []
     for game in with_progress(scored, "reading state"):
         scores = measure(games[game], scored[game], patience, seed)
         each += [[game, v.name, v.category, *s] for v, s in zip(scored[game], scores, strict=True)]
         categories += [[game, *row] for row in by_category(scored[game], scores)]
-    return Measured(_tables(categories, each))
+        of_bytes = [variable.byte for variable in scored[game]]
+        score = partial(game_score, games[game].test, scored[game])
+        found = label_curve.curves(encoder, games[game], of_bytes, score, draws=draws, seed=seed)
+        curves += [[game, *row] for row in found]
+    return Measured([*_tables(categories, each), *_label_tables(curves)])
 
 
 def scored_variables(game: str, splits: Splits) -> list[Variable]:
@@ -95,6 +147,13 @@ def measure(
         (r2(y, value), weighted_f1(y, label), float((y == label).double().mean()))
         for y, value, label in zip(truth[2].T, regressed.T, predictions, strict=True)
     ]
+
+
+def game_score(test: Split, asked: list[Variable], predicted: Tensor) -> float:
+    """The mean over categories of the R2 of predictions (n, V) for the test split."""
+    truth = test.ram[:, [variable.byte for variable in asked]].to(predicted.device)
+    scores = [(r2(y, value), math.nan) for y, value in zip(truth.T, predicted.T, strict=True)]
+    return by_category(asked, scores)[-1][2]
 
 
 def r2(truth: Tensor, predicted: Tensor) -> float:
@@ -161,3 +220,25 @@ def _tables(categories: list[list], each: list[list]) -> list[Table]:
             "R² is left out where the byte is constant in the test episodes.",
         ),
     ]
+
+
+def _label_tables(rows: list[list]) -> list[Table]:
+    """Of rows (game, block, labels, ...): a table of the last block, and one of every block."""
+    last = {game: max(block for other, block, *_ in rows if other == game) for game, *_ in rows}
+    columns = ["labels", "stacks", "draws", *READ_OUTS, *(f"{name}_std" for name in READ_OUTS)]
+    tables = [
+        Table(
+            name="labels",
+            title="By number of labelled screens",
+            columns=["game", *columns],
+            rows=[[game, *rest] for game, block, *rest in rows if block == last[game]],
+            note="R², mean of categories. Features are standardised by all training screens, and "
+            "penalties chosen by all validation screens, whatever the number of labels. All tokens "
+            f"are at most {KEPT} principal components, which keep their sizes, as do pixels'.",
+        )
+    ]
+    by_block = [row for row in rows if row[2] in BLOCK_LABELS and last[row[0]]]
+    if by_block:
+        title, note = "By block", "Block 0 is the patch embedding; the last norm follows each."
+        tables.append(Table("blocks", title, ["game", "block", *columns], by_block, note))
+    return tables

@@ -12,8 +12,9 @@ import cv2
 import numpy as np
 
 from fovea import metrics
-from fovea.analysis import report
+from fovea.analysis import figures, report
 from fovea.files import write_text
+from fovea.probes import action as action_probe
 from fovea.probes import attention as attention_probe
 from fovea.probes import collapse as collapse_probe
 from fovea.probes import sparsity as sparsity_probe
@@ -25,7 +26,13 @@ from fovea.schema import Evaluation
 from fovea.tables import Table
 
 GAMES = ("pong", "breakout", "freeway")
-ENCODERS = {"tov_vicreg": 0.50, "vicreg": 0.44, "random": 0.38, "pixels": 0.55}
+ENCODERS = {
+    "tov_vicreg": 0.50,
+    "vicreg": 0.44,
+    "random": 0.38,
+    "pixels": 0.55,
+    "pixels_pooled": 0.52,
+}
 CATEGORIES = (
     "agent_localization",
     "small_object_localization",
@@ -51,7 +58,7 @@ def quickstart(folder: Path) -> Path:
 def run(folder: Path, kind: str, logged: Logged = (), /, **fields: object) -> Path:
     """run.json, config.yaml and metrics.csv of a run that has ended, or as `fields` say."""
     writer = RunWriter(folder, kind, f"{folder.name} of three games")
-    writer.begin(config="config.yaml", seed=0, steps=500, data=DATA)
+    writer.begin(config="config.yaml", seed=fields.get("seed", 0), steps=500, data=DATA)
     write_text(folder / "config.yaml", f"seed_everything: 0\nmodel: {folder.name}\nlr: 0.0005\n")
     for step, values in logged:
         writer.log(step, values)
@@ -80,17 +87,18 @@ def pretraining(folder: Path, name: str, /, order: bool = False, **fields: objec
     return run(folder, "pretrain", logged, **fields)
 
 
-def agent(folder: Path, name: str, /, seed: int, **fields: object) -> Path:
+def agent(folder: Path, name: str, /, seed: int, gain: float = 0, **fields: object) -> Path:
+    """An agent in Pong, whose returns rise by `gain` points."""
     rng = np.random.default_rng(seed)
     logged = [
         (step, {
-            metrics.RETURN: float(rng.integers(-21, -17)),
+            metrics.RETURN: float(rng.integers(-21, -17)) + gain * (step > 2000),
             metrics.LOSS: rng.exponential(0.05),
             "epsilon": max(0.05, 1 - step / 2000),
         })
         for step in range(900, 4001, 60)
     ]  # fmt: skip
-    returns = rng.integers(-21, -17, 10).astype(float).tolist()
+    returns = (rng.integers(-21, -17, 10) + float(gain)).tolist()
     evaluation = Evaluation(
         game="pong",
         protocol="sticky 0.25, 10 episodes, epsilon 0.01",
@@ -105,7 +113,14 @@ def agent(folder: Path, name: str, /, seed: int, **fields: object) -> Path:
         video="media/evaluation.webm",
     )
     title = f"{name.upper()} in Pong, tov_vicreg frozen"
-    own = {"title": title, "step": 4000, "steps": 4000, "data": {}, "evaluation": evaluation}
+    own = {
+        "title": title,
+        "seed": seed,
+        "step": 4000,
+        "steps": 4000,
+        "data": {},
+        "evaluation": evaluation,
+    }
     run(folder, "agent", logged, **(own | fields))
     film(folder / "media" / "evaluation.webm", screens(20))
     return folder
@@ -117,6 +132,7 @@ def probes(folder: Path) -> Path:
     attention(folder)
     sparsity(folder)
     collapse(folder)
+    action(folder)
     return folder
 
 
@@ -162,12 +178,47 @@ def state(folder: Path, levels: dict[str, float] | None = None) -> None:
                 Table("categories", "By category", STATE_COLUMNS["categories"], rows),
                 Table("overall", "Mean over games", STATE_COLUMNS["overall"], overall),
                 Table("variables", "Each variable", STATE_COLUMNS["variables"], variables),
+                *label_tables(level, blocks=encoder not in figures.REFERENCES),
             ]
         )
     write_probe(folder, "state", state_probe, encoders)
 
 
+def label_tables(level: float, blocks: bool) -> list[Table]:
+    """R2 by labels and by block, where there are blocks."""
+    rng = np.random.default_rng(7)
+    labels = {"100": 100, "300": 300, "all": 1400}
+
+    def row(place: float) -> list[float]:
+        return [level * place + rng.normal(0, 0.02) for _ in range(4)] + [0.03] * 4
+
+    columns = STATE_COLUMNS["labels"]
+    tables = [
+        Table(
+            "labels",
+            "By number of labelled screens",
+            columns,
+            [
+                [game, name, count, 5, *row((k + 1) / 3)]
+                for game in GAMES
+                for k, (name, count) in enumerate(labels.items())
+            ],
+        )
+    ]
+    if blocks:
+        rows = [
+            [game, block, name, labels[name], 5, *row((block + 1) / 5)]
+            for game in GAMES
+            for block in range(5)
+            for name in ("300", "all")
+        ]
+        tables.append(Table("blocks", "By block", [columns[0], "block", *columns[1:]], rows))
+    return tables
+
+
+READ_OUTS = ("cls", "mean", "cls_and_mean", "tokens")
 STATE_COLUMNS = {
+    "labels": ["game", "labels", "stacks", "draws", *READ_OUTS, *(f"{r}_std" for r in READ_OUTS)],
     "categories": ["game", "category", "variables", "r2", "f1"],
     "overall": ["category", "games", "r2", "f1"],
     "variables": ["game", "variable", "category", "r2", "f1", "accuracy"],
@@ -233,8 +284,33 @@ def collapse(folder: Path) -> None:
             for game in GAMES
             for place in ("summary", "mean token")
         ]
-        encoders[encoder] = Measured([Table("features", "Features by game", columns, rows)])
+        ratios = [
+            [game, place, *np.sort(rng.uniform(1, 30, 3)).tolist()]
+            for game in (*GAMES, "all games")
+            for place in ("summary", "mean token", "tokens")
+        ]
+        of_ratios = ["game", "place", "before", "standardised", "whitened"]
+        encoders[encoder] = Measured(
+            [
+                Table("features", "Features by game", columns, rows),
+                Table("participation", "Participation ratio", of_ratios, ratios),
+            ]
+        )
     write_probe(folder, "collapse", collapse_probe, encoders)
+
+
+def action(folder: Path) -> None:
+    rng = np.random.default_rng(6)
+    columns = ["game", "screen", "weighted_f1", "macro_f1", "accuracy"]
+    encoders = {}
+    for encoder in ("tov_vicreg", "vicreg", "random", "majority"):
+        rows = [
+            [game, screen, *rng.uniform(0.1, 0.4, 3).tolist()]
+            for game in GAMES
+            for screen in ("newest", "oldest")
+        ]
+        encoders[encoder] = Measured([Table("actions", "Actions", columns, rows)])
+    write_probe(folder, "action", action_probe, encoders)
 
 
 def film(path: Path, shown: np.ndarray) -> None:

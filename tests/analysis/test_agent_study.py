@@ -92,12 +92,40 @@ def test_returns_scores_and_differences_by_hand(tmp_path: Path) -> None:
     # Each game draws its runs for itself: one time in sixteen the worse of both, or the better.
     assert "| mine | 0.750 (0.250 to 1.250) | 0.500 (0.250 to 1.250) | 2,000 | 300 |" in text
     assert "| other | -0.250 (-0.250 to -0.250) | -0.250 (-0.250 to -0.250) | 2,000 |  |" in text
-    assert "| human | 1.000 | 1.000 |  |  |\n| mine - other | +1.000 (+0.500 to +1.500) |" in text
+    assert "| human | 1.000 | 1.000 |  |  |  |  |\n| mine - other | +1.000 (+0.500 to" in text
+    assert "| mine |  | 1.00 (1.00 to 1.00) |\n| other | 0.00 (0.00 to 0.00) |  |" in text
     assert "Freeway, mean over seeds" in text
-    assert "| mine | 37.0 (14.8 to 59.2) | 1.250 (0.500 to 2.000) |" in text
-    assert "| random | 0.0 | 0.000 |\n| human | 29.6 | 1.000 |" in text
-    assert "| random | 1.7 | 0.000 |\n| human | 30.5 | 1.000 |" in text
+    assert "| mine | 37.0 (14.8 to 59.2) | 1.250 (0.500 to 2.000) | 14.8, 59.2 |" in text
+    assert "| random | 0.0 | 0.000 |  |  |  |\n| human | 29.6 | 1.000 |" in text
+    assert "| random | 1.7 | 0.000 |  |  |  |\n| human | 30.5 | 1.000 |" in text
     assert "| mine - other |  | +1.500 (+0.750 to +2.250) |" in text
+
+
+def test_take_off_and_area_of_every_seed_by_hand(tmp_path: Path) -> None:
+    """Episodes of 40 steps: 20 without a point, then 20 of 32. An HNS of 0.1 is 2.96 points."""
+    learned = {40 * (k + 1): 32.0 * (k >= 20) for k in range(40)}
+    for seed in range(3):
+        folder = tmp_path / f"seed-{seed}" / "freeway"
+        write(folder / "mine", 20, 0.7, returns=learned if seed else dict.fromkeys(learned, 0.0))
+        write(folder / "other", 3, 0.1)
+    found = AgentScores.read(tmp_path, ["mine", "other"], ["freeway"], [0, 1, 2], [])
+    # After k of the later episodes the mean of twenty is 32 k / 20: at the second it is 3.2.
+    np.testing.assert_array_equal(found.taken_off["mine"][:, 0], [np.nan, 880, 880])
+    # 0 for 800 steps, then 32 for the rest of 2,000.
+    np.testing.assert_allclose(found.area["mine"][:, 0], [0, *[0.6 * 32 / 29.6] * 2])
+    text = found.files("By hand")["study.md"]
+    assert "| 2,000 | 300 | 2 of 3, 880 | 0.432 |" in text
+    assert "| 2,000 | 300 | 0 of 3 |  |" in text
+    assert "| 20.0, 20.0, 20.0 | –, 880, 880 | 0.000, 0.649, 0.649 |" in text
+    later = AgentScores.read(tmp_path, ["mine"], ["freeway"], [1], [], take_off=0.9)
+    assert later.taken_off["mine"].tolist() == [[40.0 * 37]]
+
+
+def test_the_score_of_a_take_off_is_a_setting_that_a_file_may_leave_out(tmp_path: Path) -> None:
+    assert study.read(AGENTS).take_off == 0.1
+    content = yaml.safe_load(AGENTS.read_text()) | {"take_off": 0.2}
+    (tmp_path / "own.yaml").write_text(yaml.safe_dump(content))
+    assert study.read(tmp_path / "own.yaml").take_off == 0.2
 
 
 SCORED = {("freeway", 14.8): 0.5, ("freeway", 59.2): 2.0,
@@ -109,7 +137,7 @@ def test_one_seed_has_every_score_and_no_interval(tmp_path: Path) -> None:
     files = AgentScores.read(tmp_path, ["mine"], ["freeway"], [4], []).files("One")
     assert "| mine | 14.8 | 0.500 |" in files["study.md"]
     assert files["study.csv"] == (
-        "run,seed,game,return,hns,episodes,steps\nmine,4,freeway,14.8,0.5,5,2000\n"
+        "run,seed,game,return,hns,episodes,steps,take_off,area\nmine,4,freeway,14.8,0.5,5,2000,,\n"
     )
 
 
@@ -118,9 +146,17 @@ def test_samples_are_refused_where_there_are_none(tmp_path: Path) -> None:
         study.run([str(AGENTS), "--out", str(tmp_path), "--samples", "64"])
 
 
-def write(run: Path, score: float, hns: float, speeds: tuple[int, ...] = (100, 300, 900)) -> None:
+def write(
+    run: Path,
+    score: float,
+    hns: float,
+    speeds: tuple[int, ...] = (100, 300, 900),
+    returns: dict[int, float] | None = None,
+) -> None:
     """A run folder as an agent of 2,000 steps leaves it after five episodes of evaluation."""
     writer = RunWriter(run, "agent", "Agent")
+    for step, value in (returns or {}).items():
+        writer.log(step, {"return": value})
     for step, speed in enumerate(speeds):
         writer.log(step, {"steps_per_second": speed})
     found = Evaluation(returns=[score] * 5, mean=score, hns=hns, episodes=5, trained=2000)

@@ -45,7 +45,7 @@ def test_tables_keep_all_rows_in_their_file(quickstart):
     with open(out / "data" / "state-probes-variables.csv") as file:
         rows = list(csv.reader(file))
     assert rows[0] == ["encoder", "game", "variable", "category", "r2", "f1", "accuracy"]
-    assert len(rows) == 1 + 5 * 3 * (2 + 3 + 4 + 5)
+    assert len(rows) == 1 + 6 * 3 * (2 + 3 + 4 + 5)
 
 
 def test_names_cannot_become_markup(tmp_path):

@@ -11,7 +11,7 @@ import plotly.graph_objects
 import pytest
 
 import report_samples as samples
-from fovea.analysis import attention, curves, figures, html
+from fovea.analysis import attention, curves, figures, html, report
 from fovea.figures import Comparison, Verdict
 from fovea.metrics import Curve
 from fovea.probes import state
@@ -48,6 +48,20 @@ def test_the_verdict_is_the_mean_over_games_of_the_rows_that_say_mean(tmp_path):
     samples.write_probe(tmp_path / "p", "state", state, {"mine": found})
     text, _ = samples.page(tmp_path, tmp_path / "out")
     assert "mean of 2 games, one training run each: mine 0.30." in text.text
+
+
+def test_a_verdict_on_small_numbers_keeps_the_digits_that_count(tmp_path):
+    samples.run(tmp_path / "p", "probes")
+    verdict = Verdict(table="guesses", measure="luck", sentence="luck")
+    fortune = samples.unknown("Fortune", "How lucky it is.", VERDICT=verdict)
+    found = {
+        name: Measured([Table("guesses", "Guesses", ["game", "luck"], [["pong", value]])])
+        for name, value in {"mine": 0.00432, "other": 0.5, "random": 0.0041}.items()
+    }
+    samples.write_probe(tmp_path / "p", "fortune", fortune, found)
+    text, _ = samples.page(tmp_path, tmp_path / "out")
+    assert "luck: mine 0.0043 and other 0.50." in text.text
+    assert "same shape: 0.0041 (above it: mine and other)" in text.text
 
 
 def test_a_short_run_of_an_agent_is_said_to_show_no_skill(quickstart, tmp_path):
@@ -97,6 +111,59 @@ def test_an_evaluation_is_of_the_steps_it_was_made_after_and_whole_episodes_alon
     assert (row["steps"], row["HNS"]) == ("4000", "")
     assert "dqn was evaluated after 4,000 of the 9,000 steps it has learned for and in" in text.text
     assert "episodes cut at 600 frames, which have no HNS" in text.text
+
+
+@pytest.fixture(scope="module")
+def seeds(tmp_path_factory):
+    """Two methods of three seeds each, in the folders of a study and of `--seeds`."""
+    folder = tmp_path_factory.mktemp("seeds")
+    for seed in range(3):
+        samples.agent(folder / f"seed-{seed}" / "pong" / "dqn", "dqn", seed=seed)
+        samples.agent(folder / "better" / f"seed-{seed}", "better", seed=seed, gain=8)
+    return *samples.page(folder, folder / "out"), folder / "out"
+
+
+def test_runs_that_differ_in_their_seed_have_one_colour_a_line_each_and_a_mean(seeds):
+    _, data, _ = seeds
+    ((figure,),) = data["charts"]["returns"].values()
+    names = [trace["name"] for trace in figure["data"]]
+    assert sorted(names) == sorted(
+        f"{method}, {which}"
+        for method in ("dqn", "better")
+        for which in ("seed 0", "seed 1", "seed 2", "mean of 3 seeds")
+    )
+    colours = {t["name"].split(",")[0]: t["line"]["color"] for t in figure["data"]}
+    assert len(set(colours.values())) == 2
+    assert all(t["line"]["color"] == colours[t["name"].split(",")[0]] for t in figure["data"])
+    assert "take-off" in [mark["text"] for mark in figure["layout"]["annotations"]]
+    ((evaluations,),) = data["charts"]["evaluations"].values()
+    shown = {t["name"]: len(t["x"]) for t in evaluations["data"] if t["marker"]["size"] == 7}
+    assert shown == {"dqn": 3, "better": 3}
+
+
+def test_the_learning_table_lists_every_seed_with_its_take_off_and_area(seeds):
+    text, _, out = seeds
+    with open(out / "data" / "learning.csv") as file:
+        rows = list(csv.DictReader(file))
+    assert [(row["run"], row["seed"]) for row in rows].count(("dqn", "0")) == 1
+    assert len(rows) == 6
+    for row in rows:
+        assert (row["take-off"] == "nan") == (row["run"] == "dqn")
+        assert float(row["area, HNS"]) == pytest.approx((float(row["area"]) + 20.7) / 35.3)
+    with open(out / "data" / "improvement-pong.csv") as file:
+        chances = {row["run"]: row for row in csv.DictReader(file)}
+    assert chances["better"]["dqn"] == "1.00 (1.00 to 1.00)"
+    assert chances["dqn"]["better"] == "0.00 (0.00 to 0.00)"
+    assert chances["dqn"]["dqn"] == ""
+    assert "(seeds −" in text.text
+    assert "better/seed-0" in text.text
+
+
+def test_the_score_of_a_take_off_can_be_given(seeds):
+    _, _, out = seeds
+    report([out.parent / "better"], out.parent / "other", take_off=0.9)
+    with open(out.parent / "other" / "data" / "learning.csv") as file:
+        assert {row["take-off"] for row in csv.DictReader(file)} == {"nan"}
 
 
 LUCK = [["pong", 0.25], ["freeway", None]]
@@ -265,3 +332,32 @@ def test_long_curves_are_thinned_to_means_and_keep_their_last_step():
 )
 def test_numbers_are_written_as_people_read_them(value, written):
     assert html.number(value) == written
+
+
+def test_a_figure_of_some_rows_has_bars_of_spread_and_words_along_the_axis(tmp_path):
+    samples.run(tmp_path / "p", "probes")
+    how = Comparison(
+        table="guesses", along="tries", choice="game", kind="lines", where={"kind": "blind"},
+        averaged=False,
+        measures={"luck": "Luck, a try"}, spreads={"luck": "spread"}, low=-1.0, high=1.0,
+    )  # fmt: skip
+    fortune = samples.unknown("Fortune", "How lucky it is.", FIGURES=[how])
+    columns = ["game", "kind", "tries", "luck", "spread"]
+    rows = [
+        ["pong", "blind", "100", 0.1, 0.02],
+        ["pong", "seeing", "100", 0.9, 0.5],
+        ["pong", "blind", "all", 0.3, None],
+        ["freeway", "blind", "all", 0.7, None],
+    ]
+    found = {"mine": Measured([Table("guesses", "Guesses", columns, rows)])}
+    samples.write_probe(tmp_path / "p", "fortune", fortune, found)
+    text, data = samples.page(tmp_path, tmp_path / "out")
+    charts = data["charts"]["fortune-p"]
+    assert list(charts) == ["Pong", "Freeway"]  # and no mean over games
+    (figure,) = charts["Pong"]
+    (line,) = figure["data"]
+    assert (line["x"], line["y"]) == (["100", "all"], [0.1, 0.3])
+    assert line["error_y"]["array"] == [0.02, None]
+    assert figure["layout"]["xaxis"]["type"] == "category"
+    assert figure["layout"]["yaxis"]["range"] == [-1.0, 1.0]
+    assert "Guesses (4 rows)" in text.text  # what the figure leaves out is shown as well

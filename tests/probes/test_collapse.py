@@ -9,7 +9,9 @@ import pytest
 import torch
 
 import oracle
+from fovea.pretrain.encoders.vit import ViT
 from fovea.probes import collapse
+from fovea.probes.features import Splits
 
 
 def test_rankme_agrees_with_its_authors() -> None:
@@ -75,3 +77,42 @@ def test_neighbours_are_the_pairs_that_were_named() -> None:
     z = torch.tensor([[1.0, 0.0], [0.0, 1.0], [0.0, 3.0], [1.0, 1.0]])
     *_, neighbours = collapse.measure(z, torch.tensor([0, 1, 2]))
     assert neighbours == pytest.approx((0 + 1 + math.sqrt(0.5)) / 3)
+
+
+def test_the_participation_ratio_by_hand() -> None:
+    # Variances 4 and 1 along the axes: 5 squared over 17. Equal ones: 2.
+    z = torch.tensor([[2.0, 0.0], [-2.0, 0.0], [0.0, 1.0], [0.0, -1.0]])
+    assert collapse.participation(z) == pytest.approx(25 / 17)
+    assert collapse.participation(z + 7) == pytest.approx(25 / 17)  # a mean is no direction
+    assert collapse.participation(z * torch.tensor([1.0, 2.0])) == pytest.approx(2)
+    assert math.isnan(collapse.participation(torch.ones(3, 2)))
+    tokens = torch.stack([z, z], dim=1)
+    assert collapse.participation(tokens) == pytest.approx(25 / 17)
+
+
+def test_the_norm_undoes_scale_and_whitening_undoes_correlation() -> None:
+    generator = torch.Generator().manual_seed(0)
+    hidden = torch.randn(4000, 3, generator=generator)
+    loud = hidden * torch.tensor([8.0, 1.0, 1.0])
+    standardised, _ = collapse.normed(loud, loud)
+    assert collapse.participation(loud) == pytest.approx(66**2 / (64**2 + 2), abs=0.02)
+    assert collapse.participation(standardised) == pytest.approx(3, abs=0.02)
+    # A tenth of the mean std, 34, is the least that is scaled to one: variances 1, 1/11.6, 1/11.6.
+    standardised, _ = collapse.normed(*[hidden * torch.tensor([100.0, 1.0, 1.0])] * 2)
+    assert collapse.participation(standardised) == pytest.approx(1.356, abs=0.02)
+    shared = hidden + 3 * hidden[:, :1]
+    standardised, whitened = collapse.normed(shared, shared)
+    assert collapse.participation(standardised) < 1.5
+    assert collapse.participation(whitened) == pytest.approx(3, abs=0.02)
+
+
+def test_participation_is_told_by_game_and_of_all_together(
+    encoder: ViT, seen: dict[str, Splits]
+) -> None:
+    _, table = collapse.probe(encoder, seen).tables
+    places = ["summary", "mean token", "tokens"]
+    games = [*seen, collapse.POOLED]
+    assert [row[:2] for row in table.rows] == [[g, p] for g in games for p in places]
+    for row in table.rows:
+        assert all(1 <= value <= 12 + 1e-6 for value in row[2:])
+        assert row[4] > row[3]

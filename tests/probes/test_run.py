@@ -26,7 +26,7 @@ from fovea.probes.run import run
 from fovea.runs import read_run
 
 FACTS = {"method": "VICReg", "games": ["pong", "breakout"], "samples": 1280}
-NAMES = ["mine", "random", "pixels", "majority"]
+NAMES = ["mine", "random", "pixels", "pixels_pooled", "majority"]
 
 
 @pytest.fixture
@@ -54,7 +54,7 @@ def test_every_probe_of_every_encoder_is_stored_and_then_skipped(
     measure(folder, recordings, into)
     assert not skipped(capsys)
     found, sample = stored(into), report_samples.probes(tmp_path / "sample")
-    assert set(found) == {"attention", "collapse", "sparsity", "state", "tokens"}
+    assert set(found) == {"action", "attention", "collapse", "sparsity", "state", "tokens"}
     for name, result in found.items():
         assert result["probe"] == name
         assert set(result["encoders"]) | set(result["left_out"]) == set(NAMES)
@@ -66,7 +66,7 @@ def test_every_probe_of_every_encoder_is_stored_and_then_skipped(
         }
         if name != "tokens":  # of which the report's tests have no sample
             written = json.loads((sample / "probes" / f"{name}.json").read_text())["encoders"]
-            assert columns == {t["name"]: t["columns"] for t in written["random"]["tables"]}
+            assert columns == {t["name"]: t["columns"] for t in written["vicreg"]["tables"]}
         for encoder in result["encoders"].values():
             for table in encoder["tables"]:
                 assert table["columns"] == columns[table["name"]]
@@ -80,11 +80,11 @@ def test_every_probe_of_every_encoder_is_stored_and_then_skipped(
         assert arrays["mine/maps"].shape == (2, 2, 16, 3, 3)
         assert set(arrays["random/game"]) == {"breakout", "pong"}
     record = read_run(into)
-    assert (record.kind, record.state, record.step, record.steps) == ("probes", "done", 20, 20)
+    assert (record.kind, record.state, record.step, record.steps) == ("probes", "done", 30, 30)
     assert set(record.data) == {"breakout", "pong"}
 
     measure(folder, recordings, into)
-    assert len(skipped(capsys)) == 20
+    assert len(skipped(capsys)) == 30
     assert stored(into) == found
 
 
@@ -123,8 +123,8 @@ def test_a_kill_loses_only_the_probe_in_hand(
     before = stored(into)
     assert read_run(into).state == "running"
     finished = {f"{p} of {e}" for p, result in before.items() for e in result["fingerprints"]}
-    assert {"attention of mine", "sparsity of mine"} <= finished
-    assert len(finished) < 20
+    assert {"action of mine", "attention of mine", "sparsity of mine"} <= finished
+    assert len(finished) < 30
 
     measure(folder, recordings, into)
     assert skipped(capsys) == finished
@@ -197,7 +197,7 @@ def test_a_new_probe_is_one_file_with_its_figure_in_the_report(
     (["a=random:vit_micro", "a=random:vit_tiny"], None, "the encoder name 'a' is taken"),
     (["a=nowhere"], None, "nowhere"),
     (["a=random:vit_huge"], None, "unknown encoder size 'vit_huge'"),
-    (["a=random:vit_micro"], ["vision"], "unknown probe 'vision': known are attention, collapse"),
+    (["a=random:vit_micro"], ["vision"], "unknown probe 'vision': known are action, attention"),
 ])  # fmt: skip
 def test_a_mistake_is_named_before_anything_is_written(
     encoders: list[str], only: list[str] | None, message: str, recordings: Path, tmp_path: Path

@@ -1,0 +1,55 @@
+"""How fast an agent learned: when it took off, and what it got on the way."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from fovea.atari.games import GAMES
+from fovea.metrics import WINDOW, Curve, running_mean
+
+
+def raw_return(game: str, hns: float) -> float:
+    """The return in a game (rom id) that is a human-normalised score; NaN for an unknown game."""
+    known = GAMES.get(game)
+    return known.random + hns * (known.human - known.random) if known else np.nan
+
+
+def ended(returns: Curve) -> Curve:
+    """The episodes of a curve of returns, without those whose return is no number."""
+    known = np.isfinite(returns.values)
+    return Curve(returns.steps[known], returns.values[known])
+
+
+def take_off(returns: Curve, threshold: float) -> float:
+    """The first agent step at which the last WINDOW episodes have a mean return of `threshold`.
+
+    NaN where that never happened, and where fewer episodes have ended.
+    """
+    episodes = ended(returns)
+    means = running_mean(episodes.values)[WINDOW - 1 :]
+    above = np.flatnonzero(means >= threshold)
+    return float(episodes.steps[WINDOW - 1 :][above[0]]) if len(above) else np.nan
+
+
+def area(returns: Curve, steps: int) -> float:
+    """The area under the learning curve over its length: the mean return while learning.
+
+    An episode's return counts for the agent steps since the episode before it ended, the last one
+    also for the rest of the `steps` of the training. NaN where no episode ended.
+    """
+    episodes = ended(returns)
+    if not len(episodes.steps):
+        return np.nan
+    end = max(steps, int(episodes.steps[-1]))
+    bounds = np.concatenate([[0], episodes.steps[:-1], [end]])
+    return float(np.sum(episodes.values * np.diff(bounds)) / end)
+
+
+def mean_curve(curves: list[Curve], points: int = 400) -> Curve:
+    """The mean over runs of their running means, at steps that all of them have reached."""
+    smooth = [Curve(c.steps, running_mean(c.values)) for c in map(ended, curves)]
+    first = max(c.steps[0] for c in smooth)
+    last = max(first, min(c.steps[-1] for c in smooth))
+    steps = np.unique(np.linspace(first, last, points).astype(np.int64))
+    means = [np.interp(steps, c.steps, c.values) for c in smooth]
+    return Curve(steps, np.mean(means, axis=0))

@@ -1,0 +1,152 @@
+"""R2 by number of labels, read-out and block: nested sets, plain ridge, and today's numbers."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from fovea.pretrain.encoders.cnn import build_cnn
+from fovea.pretrain.encoders.vit import ViT
+from fovea.probes import blocks, label_curve, state
+from fovea.probes.features import Drawn, Splits, draw, encode
+from fovea.probes.linear import Axes, Fit, ridge
+from fovea.probes.references import Pixels
+
+
+@given(st.integers(2, 4000), st.integers(0, 5), st.integers(1, 4))
+def test_a_smaller_set_of_labels_is_a_part_of_each_larger_one(
+    training: int, seed: int, draws: int
+) -> None:
+    sets = label_curve.label_sets(training, seed, draws)
+    assert [len(of[0]) for of in sets.values()] == [
+        *(n for n in label_curve.COUNTS if n < training),
+        training,
+    ]
+    for smaller, larger in zip(list(sets.values()), list(sets.values())[1:], strict=False):
+        for k, some in enumerate(larger):
+            assert torch.isin(smaller[k], some).all()
+    if training > 300:
+        assert len(sets["100"]) == len(sets["300"]) == draws
+        assert len({tuple(some.tolist()) for some in sets["100"]}) == draws
+    assert sets["all"][0].tolist() == list(range(training))
+
+
+@pytest.mark.parametrize("samples", [20, 60])
+def test_a_ridge_on_few_labels_is_the_closed_form(samples: int) -> None:
+    """Fewer samples than features (20 of 30), and more (60)."""
+    generator = torch.Generator().manual_seed(samples)
+    x = torch.randn(samples + 9, 30, generator=generator, dtype=torch.float64)
+    y = torch.randint(0, 99, (samples + 9, 2), generator=generator)
+    training, other = Fit(x[:samples], y[:samples]), Fit(x[samples:], y[samples:])
+    found = ridge(Axes.plain(training.features), training, other, other.features, [0.3])
+    mean, of_labels = training.features.mean(0), training.labels.double().mean(0)
+    z = training.features - mean
+    penalty = 0.3 * z.square().mean()  # beside a mean variance of 1
+    gram = z.T @ z / samples + penalty * torch.eye(30, dtype=torch.float64)
+    weights = torch.linalg.solve(gram, z.T @ (training.labels - of_labels) / samples)
+    torch.testing.assert_close(found, (other.features - mean) @ weights + of_labels)
+
+
+def test_features_that_do_not_vary_predict_the_mean() -> None:
+    x, y = torch.ones(8, 3), torch.arange(8)[:, None]
+    fit = Fit(x, y)
+    assert ridge(Axes.plain(x), fit, fit, x[:2]).tolist() == [[3.5], [3.5]]
+
+
+def test_after_the_last_block_features_are_the_encoders_own(
+    encoder: ViT, seen: dict[str, Splits]
+) -> None:
+    frames, at = seen["pong"].test.frames, seen["pong"].test.at[:5]
+    screens = frames.windows(at, 2)[:, 0]
+    with torch.no_grad():
+        *before, last = blocks.block_features(encoder, screens)
+        own = encoder(screens)
+    assert len(before) == 2
+    assert torch.equal(last.summary, own.summary)
+    assert torch.equal(last.tokens, own.tokens)
+    # Before the first block no token has seen another: all CLS tokens are alike.
+    assert torch.equal(before[0].summary, before[0].summary[:1].expand(5, -1))
+    assert not torch.equal(before[0].tokens[0], before[0].tokens[1])
+
+
+def test_components_hold_all_that_tokens_have(encoder: ViT, seen: dict[str, Splits]) -> None:
+    """With fewer dimensions than stacks nothing is lost: distances stay."""
+    *_, last = blocks.read_outs(encoder, seen["pong"])
+    training, _, test = last
+    assert training.tokens.shape[1] <= 9 * 12
+    with torch.no_grad():
+        at = seen["pong"].test.at[:7]
+        tokens = encoder(seen["pong"].test.frames.windows(at, 2)[:, 0]).tokens.flatten(1)
+        every = encoder(
+            seen["pong"].training.frames.windows(seen["pong"].training.at, 2)[:, 0]
+        ).tokens.flatten(1)
+    std = every.std(0, unbiased=False)
+    standardised = tokens[:, std > 1e-6] / std[std > 1e-6]
+    torch.testing.assert_close(
+        torch.cdist(test.tokens[:7], test.tokens[:7]),
+        torch.cdist(standardised, standardised),
+        atol=0.02,
+        rtol=0.01,
+    )
+
+
+def test_all_labels_of_summary_and_mean_are_the_score_of_the_game(
+    encoder: ViT, seen: dict[str, Splits]
+) -> None:
+    tables = {t.name: t for t in state.probe(encoder, seen, patience=1, draws=2).tables}
+    headline = {
+        row["game"]: row["r2"]
+        for row in tables["categories"].records()
+        if row["category"] == "mean"
+    }
+    for table, of_it in (("labels", {}), ("blocks", {"block": 2})):
+        rows = [row for row in tables[table].records() if row["labels"] == "all"]
+        rows = [row for row in rows if of_it.items() <= row.items()]
+        assert {row["game"]: row["cls_and_mean"] for row in rows} == headline
+    assert {row["block"] for row in tables["blocks"].records()} == {0, 1, 2}
+    few = next(row for row in tables["labels"].records() if row["labels"] == "100")
+    assert (few["stacks"], few["draws"]) == (100, 2)
+    assert few["tokens_std"] > 0
+    assert next(row for row in tables["labels"].records())["game"] == "breakout"
+
+
+def test_pixels_have_one_read_out_and_a_cnn_one_block(
+    drawn: dict[str, list[Drawn]], frames
+) -> None:
+    def of(encoder, seen):
+        pong, asked = seen["pong"], state.scored_variables("pong", seen["pong"])
+        score = lambda predicted: state.game_score(pong.test, asked, predicted)  # noqa: E731
+        of_bytes = [variable.byte for variable in asked]
+        return label_curve.curves(encoder, pong, of_bytes, score, draws=1, seed=0)
+
+    pixels = Pixels(2, (84, 84), 32)
+    rows = of(pixels, encode(pixels, drawn))
+    assert [row[:2] for row in rows] == [[0, "100"], [0, "all"]]
+    assert all(len(set(row[4:8])) == 1 for row in rows)
+    cnn = build_cnn("nature_cnn")
+    rows = of(cnn, encode(cnn, draw(frames, 4, samples=200)))
+    assert {row[0] for row in rows} == {0}
+    assert rows[0][4] == rows[0][5]  # the summary of a CNN is its mean token
+    assert math.isfinite(rows[0][7])
+
+
+def test_pooled_pixels_have_the_components_of_all_games_together(
+    drawn: dict[str, list[Drawn]],
+) -> None:
+    own, pooled = Pixels(2, (84, 84), 24), Pixels(2, (84, 84), 24, pooled=True)
+    of_own, of_pooled = encode(own, drawn), encode(pooled, drawn)
+    assert of_pooled["pong"].test.summary.shape == (len(of_pooled["pong"].test.at), 24)
+    alone = encode(pooled, {"pong": drawn["pong"]})
+    assert torch.equal(alone["pong"].test.summary, of_own["pong"].test.summary)
+    assert not torch.allclose(of_pooled["pong"].test.summary, of_own["pong"].test.summary)
+
+    def kept(seen: dict[str, Splits], game: str) -> float:
+        return float(seen[game].training.summary.var(0).sum())
+
+    # Components of both games together hold less of each game than its own.
+    assert kept(of_pooled, "pong") < kept(of_own, "pong")
+    assert kept(of_pooled, "breakout") < kept(of_own, "breakout")
