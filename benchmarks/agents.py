@@ -71,7 +71,7 @@ def fit(at: Setting) -> float:
     }[at.agent]  # fmt: skip
     settings = {
         **{f"model.init_args.{name}": value for name, value in own.items()},
-        "model.init_args.features": "tokens",
+        "model.init_args.features.kind": "tokens",
         "model.init_args.encoder.init_args.encoder": "random:nature_cnn_orthogonal",
         "data.game": GAME, "data.num_envs": ENVS, "data.sticky": STICKY, "data.noop_max": NOOPS,
         "data.total_steps": 10**8, "checkpoint_every": 10**8, "trainer.log_every_n_steps": 16,

@@ -13,6 +13,7 @@ from fovea.agents.algorithms.ppo import PPO
 from fovea.agents.experience.on_policy import Samples
 from fovea.command import UserError
 from fovea.pretrain.encoders.cnn import build_cnn
+from fovea.pretrain.encoders.read_out import ReadOut
 from fovea.seeding import Draws, Stream
 
 CHAINS = [[{"name": "shift", "pixels": 4}], [{"name": "cut_out"}, {"name": "render"}]]
@@ -53,7 +54,7 @@ def batch(count: int = 4) -> Samples:
 
 def agent(**settings) -> PPO:
     encoder = FineTuned(build_cnn("nature_cnn_orthogonal"))
-    return PPO(encoder=encoder, actions=3, features="tokens", hidden=8, **settings)
+    return PPO(encoder=encoder, actions=3, features=ReadOut("tokens"), hidden=8, **settings)
 
 
 def test_without_augmentations_nothing_is_added_and_with_them_only_two_terms() -> None:

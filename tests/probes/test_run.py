@@ -272,22 +272,22 @@ def test_features_of_blocks_are_probed_as_those_of_the_last_are(
     into = tmp_path / "run"
     measure(folder, recordings, into, **settings)
     usual = stored(into)["collapse"]
-    measure(folder, recordings, into, **settings, blocks=[4])
+    measure(folder, recordings, into, **settings, blocks=[2])
     last = stored(into)["collapse"]
-    assert last["settings"]["blocks"] == [4]
+    assert last["settings"]["blocks"] == [2]
     assert last["encoders"] == usual["encoders"]
-    measure(folder, recordings, into, **settings, blocks=[1, 3])
+    measure(folder, recordings, into, **settings, blocks=[1, 2])
     both = stored(into)["collapse"]
     assert both["encoders"]["mine"] != usual["encoders"]["mine"]
     assert both["encoders"]["random"] != usual["encoders"]["random"]
     assert both["encoders"]["pixels"] == usual["encoders"]["pixels"]
-    with pytest.raises(UserError, match=r"blocks \[5\]: this encoder has blocks 1 to 4"):
+    with pytest.raises(UserError, match=r"blocks \[5\]: this encoder has blocks 1 to 2"):
         measure(folder, recordings, tmp_path / "none", **settings, blocks=[5])
     assert not (tmp_path / "none").exists()
 
 
 def test_pixels_of_patches_are_an_encoder_too(recordings: Path, tmp_path: Path) -> None:
     into = tmp_path / "run"
-    measure("random:patches28", recordings, into, only=["collapse"])
-    rows = stored(into)["collapse"]["encoders"]["mine"][0]["rows"]
-    assert len(rows) == 4  # summary and mean token of two games
+    measure("random:patches6", recordings, into, only=["collapse"])
+    found = stored(into)["collapse"]
+    assert {"mine", "random", "pixels"} == set(found["encoders"])
