@@ -59,6 +59,10 @@ class Stream(IntEnum):
     PROBE_SCREENS = auto()
     PROBE_SKETCH = auto()
     PROBE_BATCHES = auto()
+    # Later ones
+    READ_OUT = auto()
+    INVERSE_HEAD = auto()
+    DENSE_PREDICTOR = auto()
 
 
 def key(stream: Stream, *numbers: int) -> int:

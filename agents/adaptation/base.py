@@ -83,6 +83,10 @@ class Adapted(Encoder):
         """The next game of a sequence begins."""
 
     @property
+    def summary_dim(self) -> int:
+        return self.encoder.summary_dim
+
+    @property
     def margin(self) -> tuple[int, int]:
         return self.encoder.margin
 

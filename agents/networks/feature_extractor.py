@@ -44,7 +44,8 @@ class FeatureExtractor(nn.Module):
 
     Args:
         encoder: the encoder.
-        features: `cls` (the CLS token of a ViT, the mean of a CNN), `mean` (of the patch tokens),
+        features: `cls` (the summary: the read-out of an encoder that has one, else the
+            CLS token of a ViT, the mean of a CNN), `mean` (of the patch tokens),
             `cls_and_mean` (both side by side), `projected_tokens` (every token through one learnt
             linear layer to `token_projection_dim` numbers, then side by side) or `tokens` (all of
             them side by side as they are, as CNNs are mostly used).
@@ -71,7 +72,7 @@ class FeatureExtractor(nn.Module):
                     nn.Linear(encoder.dim, token_projection_dim), nn.Flatten()
                 )
         tokens = torch.zeros(1, prod(encoder.grid or ()), encoder.dim)
-        selected = self.selection.select(Features(torch.zeros(1, encoder.dim), tokens))
+        selected = self.selection.select(Features(torch.zeros(1, encoder.summary_dim), tokens))
         self.norm = FeatureNorm(selected.shape[1:])
         self.width = self.projection(selected).shape[1]
 

@@ -50,7 +50,7 @@ class CNN(Encoder):
         """The places of the last feature map, and their mean, of float pixels in [0, 1]."""
         maps = self.body(pixels.contiguous(memory_format=LAYOUT))
         tokens = rearrange(maps, "b d h w -> b (h w) d")
-        return Features(tokens.mean(dim=1), tokens)
+        return self.features(tokens.mean(dim=1), tokens)
 
     def compile(self, **how) -> None:
         """Compile the layers in place."""

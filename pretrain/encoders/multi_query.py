@@ -2,8 +2,23 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import torch
 from torch import Tensor, nn
+
+
+@dataclass(frozen=True)
+class ReadOut:
+    """The shape of a `MultiQueryReadOut`.
+
+    Args:
+        queries: number of learned queries.
+        outputs: numbers that the mean of the tokens that a query attends to is reduced to.
+    """
+
+    queries: int = 8
+    outputs: int = 24
 
 
 class MultiQueryReadOut(nn.Module):
@@ -18,11 +33,16 @@ class MultiQueryReadOut(nn.Module):
         dim: D, width of the tokens.
         queries: number of learned queries.
         outputs: numbers that each query's mean is reduced to.
+
+    Attributes:
+        outputs: width of the result, queries * outputs.
+        shape: what it was built from.
     """
 
     def __init__(self, dim: int, queries: int = 8, outputs: int = 24):
         super().__init__()
         self.dim, self.outputs = dim, queries * outputs
+        self.shape = ReadOut(queries, outputs)
         # Of unit variance, so that queries attend to different places of normed tokens at once.
         self.queries = nn.Parameter(torch.randn(queries, dim))
         bound = dim**-0.5

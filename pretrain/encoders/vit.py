@@ -16,6 +16,7 @@ from torch.utils.hooks import RemovableHandle
 
 from fovea.command import UserError
 from fovea.pretrain.encoders.encoder import Encoder, Features
+from fovea.pretrain.encoders.multi_query import MultiQueryReadOut, ReadOut
 from fovea.seeding import Stream, seeded
 
 # What differs from timm's `vit_tiny_patch16_224`, or which registry model it is.
@@ -40,6 +41,8 @@ class Shape:
         positions: initial position embeddings: "normal" as in timm, std 0.02, or "sincos", 2-D and
             of unit amplitude, which are not small beside what all patches have in common.
         patch_gain: factor on the initial weights of the patch embedding.
+        read_out: learned queries that make the summary of all patch tokens; None: it is the CLS
+            token.
     """
 
     size: str = "vit_micro"
@@ -49,6 +52,7 @@ class Shape:
     crop: int | None = None
     positions: Literal["normal", "sincos"] = "normal"
     patch_gain: float = 1.0
+    read_out: ReadOut | None = None
 
 
 class ViT(Encoder):
@@ -128,7 +132,7 @@ class ViT(Encoder):
         """The blocks and the last norm, on embedded tokens (B, 1 + n, D), all of them or some."""
         tokens = self.vit.norm(self.vit.blocks(tokens))
         first = self.vit.num_prefix_tokens
-        return Features(tokens[:, 0], tokens[:, first:])
+        return self.features(tokens[:, 0], tokens[:, first:])
 
     def compile(self, **how) -> None:
         """Compile the blocks in place: whole screens, crops and visible patches all use them."""
@@ -182,6 +186,9 @@ def build(shape: Shape, seed: int = 0) -> ViT:
         if shape.positions == "sincos":
             first = encoder.vit.num_prefix_tokens
             encoder.vit.pos_embed.zero_()[:, first:] = sincos(*encoder.grid, encoder.dim)
+    if how := shape.read_out:
+        with seeded(Stream.READ_OUT, seed):
+            encoder.read_out = MultiQueryReadOut(encoder.dim, how.queries, how.outputs)
     return encoder
 
 

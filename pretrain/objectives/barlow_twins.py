@@ -31,6 +31,8 @@ class BarlowTwins(TwoViews):
         optimisation: optimiser and learning rate.
         compiled: compile the encoder and its teachers with torch.compile.
         seed: of the initial weights and of every draw.
+        inverse_weight: coefficient of inverse dynamics as an added term (see `TwoViews`); 0 leaves
+            it out.
     """
 
     def __init__(
@@ -45,18 +47,21 @@ class BarlowTwins(TwoViews):
         optimisation: Optimisation = Optimisation(),
         compiled: bool = False,
         seed: int = 0,
+        inverse_weight: float = 0.0,
     ):
         super().__init__(
-            augment_first, augment_second, later, encoder, optimisation, compiled, seed
-        )
+            augment_first, augment_second, later, encoder, optimisation, compiled, seed,
+            inverse_weight,
+        )  # fmt: skip
         self.coefficients = {"invariance": scale, "redundancy": scale * redundancy}
         with seeded(Stream.PROJECTOR, self.seed):
-            self.projector = mlp(self.encoder.dim, projector, projector, projector)
+            self.projector = mlp(self.encoder.summary_dim, projector, projector, projector)
 
-    def losses(self, first: Tensor, second: Tensor) -> dict[str, Tensor]:
+    def losses(self, first: Tensor, second: Tensor, *inverse: Tensor) -> dict[str, Tensor]:
         first, second = (self.projector(view.summary) for view in self.encode(first, second))
         terms = barlow_terms(first, second)
-        return {name: self.coefficients[name] * value for name, value in terms.items()}
+        losses = {name: self.coefficients[name] * value for name, value in terms.items()}
+        return losses | self.inverse_losses(*inverse)
 
 
 @full_precision

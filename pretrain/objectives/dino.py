@@ -71,7 +71,7 @@ class DINO(TwoViews):
         self.teacher_temperatures, self.warmup = teacher_temperatures, warmup
         self.centre_momentum, self.momentum, self.frozen = centre_momentum, momentum, frozen
         with seeded(Stream.PROJECTOR, self.seed):
-            self.head = Head(self.encoder.dim, hidden, bottleneck, prototypes)
+            self.head = Head(self.encoder.summary_dim, hidden, bottleneck, prototypes)
         self.teacher, self.teacher_head = make_teacher(self.encoder), make_teacher(self.head)
         self.register_buffer("centre", torch.zeros(prototypes))
 

@@ -110,4 +110,4 @@ def test_the_recipe_is_spr_and_the_components_of_the_screens_now() -> None:
     game = labels["game"][:, 0]
     task, features = recipe.components_task, recipe.encode(windows[:, 0])[0]
     target = task.target(windows[:, 0], game)
-    assert torch.allclose(ours["components"], 2 * task(features, target, game))
+    assert torch.allclose(ours["components"], 2 * task(recipe.state(features), target, game))
