@@ -107,7 +107,7 @@ ADDED = {
 def test_it_is_added_to_an_objective_by_one_setting(kind: type[TwoViews]) -> None:
     objective, plain = kind(**SETTINGS, **ADDED[kind]), kind(**SETTINGS | {"inverse_weight": 0},
                                                              **ADDED[kind])  # fmt: skip
-    at = torch.tensor([10, 20, 30, 40])
+    at = torch.tensor([10, 20, 40, 50])
     draws = [Draws(stream, 0, 0, 4, "cpu") for stream in (Stream.PLACES, Stream.VIEWS) * 2]
     places = objective.places(at, None, draws[0])
     # Now and two steps later, whose stacks of two share no screen, and the step between.
