@@ -47,6 +47,7 @@ class TOVVICReg(VICReg):
         optimisation: optimiser and learning rate.
         compiled: compile the encoder and its teachers with torch.compile.
         seed: of the initial weights and of every draw.
+        center_per_game: compare summaries as they differ within a game.
         inverse_weight: coefficient of inverse dynamics as an added term (see `TwoViews`); 0 leaves
             it out.
     """
@@ -67,11 +68,12 @@ class TOVVICReg(VICReg):
         optimisation: Optimisation = Optimisation(),
         compiled: bool = False,
         seed: int = 0,
+        center_per_game: bool = False,
         inverse_weight: float = 0.0,
     ):
         super().__init__(
             expander, invariance, variance, covariance, augment_first, augment_second, 0,
-            encoder, optimisation, compiled, seed, inverse_weight,
+            encoder, optimisation, compiled, seed, center_per_game, inverse_weight,
         )  # fmt: skip
         self.order = order
         self.task = OrderTask(self.state_dim, gaps, width, motion, self.seed)
@@ -85,29 +87,29 @@ class TOVVICReg(VICReg):
         self,
         windows: Tensor,
         draws: Draws,
-        action: Tensor | None = None,
         game: Tensor | None = None,
+        action: Tensor | None = None,
     ) -> tuple[Tensor, ...]:
         """Two augmented views of the screens now, three windows, their order, which samples count.
 
         (B, stack, H, W) uint8 twice, (B, 3, stack, H, W) uint8 chronologically, (B, 3) int64,
-        (B,) float; then what `inverse_losses` takes.
+        (B,) float; then what `added_views` has.
         """
         three, now = windows[:, :3], windows[:, 1]
         return (
             *self.augmented(now, now, draws),
             three,
             *self.task.draw_order(three, draws),
-            *self.inverse_views(windows[:, 3:], action, game),
+            *self.added_views(windows[:, 3:], game, action),
         )
 
-    def losses(self, first, second, three, order, moved, *inverse) -> dict[str, Tensor]:
+    def losses(self, first, second, three, order, moved, game=None, *inverse) -> dict[str, Tensor]:
         first, second, *three = self.encode(first, second, *three.unbind(1))
         states = [self.state(window) for window in three]
         loss, accuracy = self.task(states, *self.gather(order, moved))
         self.note(**{ORDER_ACCURACY: accuracy})
         return {
-            **self.terms(first.summary, second.summary),
+            **self.terms(*self.summaries([first, second], game)),
             "order": self.order * loss,
-            **self.inverse_losses(*inverse),
+            **self.inverse_losses(game, *inverse),
         }

@@ -5,9 +5,11 @@ from __future__ import annotations
 from torch import Tensor
 
 from fovea.pretrain.augment import Chain, augment, check
+from fovea.pretrain.encoders.encoder import Features
 from fovea.pretrain.encoders.vit import Shape
 from fovea.pretrain.objectives.base import Objective
 from fovea.pretrain.optim import Optimisation
+from fovea.pretrain.terms.centering import center_per_game
 from fovea.pretrain.terms.inverse_dynamics import InverseTask
 from fovea.seeding import Draws, Stream, seeded
 
@@ -15,12 +17,17 @@ SHIFT_AND_INTENSITY: Chain = [{"name": "shift", "pixels": 4}, {"name": "intensit
 
 
 class TwoViews(Objective):
-    """Two views of the screens now, or of now and later; and inverse dynamics as an added term.
+    """Two views of the screens now, or of now and later; and what may be added to comparing them.
 
-    The added term sees windows of its own, as they were recorded, now and so many agent steps later
-    that they share no screen (Zhang et al. 2022, arXiv 2208.12345, add it to BYOL and to Barlow
-    Twins). A subclass that takes it hands `inverse_weight` on, and what `views` returns last on to
-    `inverse_losses`.
+    * `center_per_game`: summaries are compared as they differ within a game (see
+      `terms.centering`), since views agree on which game it is from the start, and so well that
+      little is left to learn.
+    * Inverse dynamics sees windows of its own, as they were recorded, now and so many agent steps
+      later that they share no screen (Zhang et al. 2022, arXiv 2208.12345, add it to BYOL and to
+      Barlow Twins).
+
+    A subclass that has them hands both settings on, and what `views` returns after the two views to
+    `summaries` (the game) and `inverse_losses` (all of it).
 
     Args:
         augment_first: augmentations of the first view.
@@ -30,6 +37,7 @@ class TwoViews(Objective):
         optimisation: optimiser and learning rate.
         compiled: compile the encoder and its teachers with torch.compile.
         seed: of the initial weights and of every draw.
+        center_per_game: compare summaries as they differ within a game.
         inverse_weight: coefficient of inverse dynamics as an added term; 0 leaves it out.
     """
 
@@ -42,14 +50,18 @@ class TwoViews(Objective):
         optimisation: Optimisation = Optimisation(),
         compiled: bool = False,
         seed: int = 0,
+        center_per_game: bool = False,
         inverse_weight: float = 0.0,
     ):
         super().__init__(encoder, optimisation, compiled, seed)
         self.chains = check(augment_first), check(augment_second)
         self.offsets = (0, later) if later else (0,)
-        self.inverse_weight, self.inverse_offsets = inverse_weight, ()
+        self.centered, self.inverse_weight = center_per_game, inverse_weight
+        self.inverse_offsets: tuple[int, ...] = ()
+        if center_per_game:
+            self.labels = ("game",)
         if inverse_weight:
-            self.labels = ("action", "game")
+            self.labels = ("game", "action")
             self.inverse_offsets = tuple(range(self.encoder.stack + 1))
             with seeded(Stream.INVERSE_HEAD, self.seed):
                 self.inverse_task = InverseTask(self.state_dim, self.encoder.stack)
@@ -59,40 +71,50 @@ class TwoViews(Objective):
         self,
         windows: Tensor,
         draws: Draws,
-        action: Tensor | None = None,
         game: Tensor | None = None,
+        action: Tensor | None = None,
     ) -> tuple[Tensor, ...]:
-        """(B, stack, H, W) uint8, twice; then what `inverse_losses` takes.
+        """(B, stack, H, W) uint8, twice; then what `added_views` has of the rest.
 
         Of windows (B, 1 or 2, stack, H, W), which those of inverse dynamics follow.
         """
         count = windows.shape[1] - len(self.inverse_offsets)
         views = self.augmented(windows[:, 0], windows[:, count - 1], draws)
-        return *views, *self.inverse_views(windows[:, count:], action, game)
+        return *views, *self.added_views(windows[:, count:], game, action)
 
     def augmented(self, first: Tensor, second: Tensor, draws: Draws) -> list[Tensor]:
         """Screens (B, stack, H, W) uint8, each after its chain."""
         ends = zip((first, second), self.chains, strict=True)
         return [augment(end, draws, chain) for end, chain in ends]
 
-    def inverse_views(
-        self, windows: Tensor, action: Tensor | None, game: Tensor | None
+    def added_views(
+        self, windows: Tensor, game: Tensor | None, action: Tensor | None
     ) -> tuple[Tensor, ...]:
-        """Of windows (B, stack + 1, stack, H, W) the first and the last, the actions, the game.
+        """The game (B,) int64 where it is asked for; with inverse dynamics three things more.
 
-        The labels are (B, K), of all windows, of which these are the last. Nothing where inverse
-        dynamics is left out.
+        They are the first and the last of windows (B, stack + 1, stack, H, W), and the actions
+        (B, stack) between them. Labels (B, K) are of all windows, of which these are the last.
         """
-        if action is None or game is None:
+        if game is None:
             return ()
+        if action is None:
+            return (game[:, 0],)
         between = action[:, -len(self.inverse_offsets) : -1]
-        return windows[:, 0], windows[:, -1], between, game[:, 0]
+        return game[:, 0], windows[:, 0], windows[:, -1], between
 
-    def inverse_losses(self, *views: Tensor) -> dict[str, Tensor]:
-        """The weighted loss of inverse dynamics on `inverse_views`; none of none."""
+    def summaries(self, features: list[Features], game: Tensor | None = None) -> list[Tensor]:
+        """(B, D) of each view's features, centred per game (B,) where that is set."""
+        summaries = [view.summary for view in features]
+        if not self.centered:
+            return summaries
+        (game,) = self.gather(game)
+        return [center_per_game(summary, game) for summary in summaries]
+
+    def inverse_losses(self, game: Tensor | None, *views: Tensor) -> dict[str, Tensor]:
+        """The weighted loss of inverse dynamics on what `added_views` returned; none of none."""
         if not views:
             return {}
-        now, later, action, game = views
+        now, later, action = views
         states = [self.state(window) for window in self.encode(now, later)]
         loss, accuracy = self.inverse_task(*states, *self.gather(action, game))
         self.note(action_accuracy=accuracy)

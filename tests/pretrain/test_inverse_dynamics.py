@@ -116,7 +116,7 @@ def test_it_is_added_to_an_objective_by_one_setting(kind: type[TwoViews]) -> Non
     action, game = torch.arange(60) % 6, torch.arange(60) // 30
     labels = {"action": action[places], "game": game[places]}
     views = objective.views(screens[places], draws[1], **labels)
-    now, later, between, of = views[-4:]
+    of, now, later, between = views[-4:]
     assert torch.equal(now, screens[at])
     assert torch.equal(later, screens[at + 2])
     assert between.tolist() == [[place % 6, (place + 1) % 6] for place in at.tolist()]
