@@ -42,7 +42,7 @@ class InverseDynamics(Objective):
     ):
         super().__init__(encoder, optimisation, compiled, seed)
         with seeded(Stream.OBJECTIVE_HEAD, self.seed):
-            self.task = InverseTask(self.state_dim, 1, width)
+            self.head = InverseTask(self.state_dim, 1, width)
 
     def views(
         self, windows: Tensor, draws: Draws, action: Tensor, game: Tensor
@@ -52,6 +52,6 @@ class InverseDynamics(Objective):
 
     def losses(self, now: Tensor, later: Tensor, action: Tensor, game: Tensor) -> dict[str, Tensor]:
         now, later = (self.state(window) for window in self.encode(now, later))
-        loss, accuracy = self.task(now, later, *self.gather(action, game))
+        loss, accuracy = self.head(now, later, *self.gather(action, game))
         self.note(action_accuracy=accuracy)
         return {"action": loss}

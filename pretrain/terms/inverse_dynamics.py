@@ -10,7 +10,7 @@ from fovea.atari.games import ACTIONS, GAMES
 from fovea.pretrain.terms.centering import center_per_game
 
 
-class InverseTask(nn.Module):
+class InverseTask(nn.Sequential):
     """A head that names the actions between two states, each of a game's own actions.
 
     It takes the first state and the change to the second, both centred per game (see
@@ -23,13 +23,12 @@ class InverseTask(nn.Module):
     """
 
     def __init__(self, dim: int, actions: int = 1, width: int = 256):
-        super().__init__()
-        self.actions = actions
-        self.head = nn.Sequential(
+        super().__init__(
             nn.Linear(2 * dim, width), nn.ReLU(), nn.Linear(width, actions * len(GAMES) * ACTIONS)
         )
+        self.actions = actions
 
-    def forward(
+    def forward(  # type: ignore[override]  # two states are not one input
         self, now: Tensor, later: Tensor, action: Tensor, game: Tensor
     ) -> tuple[Tensor, Tensor]:
         """The cross-entropy of the actions (B, K) between states (B, S), and their accuracy.
@@ -37,7 +36,7 @@ class InverseTask(nn.Module):
         Both are means over all actions; `game` (B,) int64.
         """
         change = center_per_game(torch.cat([now, later - now], dim=1), game)
-        logits = self.head(change).unflatten(1, (self.actions, -1)).float()
+        logits = super().forward(change).unflatten(1, (self.actions, -1)).float()
         logits = torch.stack([logits_of_game(one, game) for one in logits.unbind(1)], dim=1)
         accuracy = (logits.argmax(2) == action).float().mean()
         return F.cross_entropy(logits.flatten(0, 1), action.flatten()), accuracy

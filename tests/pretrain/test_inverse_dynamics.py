@@ -48,8 +48,8 @@ def test_logits_are_those_of_the_game() -> None:
 
 def test_a_head_that_knows_nothing_is_at_chance() -> None:
     objective = InverseDynamics(**SMALL)
-    torch.nn.init.zeros_(objective.task.head[-1].weight)
-    torch.nn.init.zeros_(objective.task.head[-1].bias)
+    torch.nn.init.zeros_(objective.head[-1].weight)
+    torch.nn.init.zeros_(objective.head[-1].bias)
     now, later, action, game = shown(8)
     loss = objective.losses(now, later, action, game)["action"].detach()
     assert loss == pytest.approx(math.log(ACTIONS))
@@ -85,7 +85,7 @@ def test_several_actions_by_hand() -> None:
     task = InverseTask(dim=2, actions=2, width=4)
     for weight in task.parameters():
         torch.nn.init.zeros_(weight)
-    head = task.head[-1].bias.data.view(2, -1, ACTIONS)  # by action and game
+    head = task[-1].bias.data.view(2, -1, ACTIONS)  # by action and game
     head[0, 1, 5] = 100.0
     state, game = torch.randn(2, 4, 2), torch.tensor([0, 0, 1, 1])
     action = torch.tensor([[1, 0], [2, 3], [5, 0], [5, 7]])
