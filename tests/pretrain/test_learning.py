@@ -23,9 +23,9 @@ STEPS, BATCH = 60, 32
 
 
 def small(config: Path) -> Objective:
-    """The objective of a config with nine patches a screen and a short warm-up."""
+    """The objective of a config with four patches a screen and a short warm-up."""
     model = yaml.safe_load(config.read_text())["model"]
-    model["init_args"]["encoder"]["patch"] = 28
+    model["init_args"]["encoder"]["patch"] = 42
     model["init_args"]["optimisation"] |= {"warmup": 5, "lr": 0.001}
     parser = ArgumentParser(exit_on_error=False)
     parser.add_subclass_arguments(Objective, "model")
