@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import os
 import shutil
+from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 
@@ -34,7 +35,7 @@ from fovea.pretrain.hub import FILES, FORMAT, READ_OUT, SUMS, locate, read_confi
 from fovea.weights import check_shapes
 
 # What builds an encoder of an architecture from its name, its arguments and the screen.
-CLASSES: dict[str, type[Encoder]] = {name: ViT for name, _ in SIZES.values()}
+CLASSES: dict[str, Callable[..., Encoder]] = {name: ViT for name, _ in SIZES.values()}
 CLASSES |= dict.fromkeys(BODIES, CNN)
 WEIGHTS = "model.safetensors"
 

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from fovea.seeding import Stream, seeded
+
 
 @dataclass(frozen=True)
 class ReadOut:
@@ -59,3 +61,9 @@ class MultiQueryReadOut(nn.Module):
         means = torch.einsum("bqn,bnd->bqd", self.attention(tokens), tokens)
         reduced = torch.einsum("bqd,qod->bqo", means, self.weight) + self.bias
         return reduced.flatten(1)
+
+
+def make_read_out(shape: ReadOut, dim: int, seed: int) -> MultiQueryReadOut:
+    """An untrained read-out of tokens `dim` wide, its initial weights drawn from `seed`."""
+    with seeded(Stream.READ_OUT, seed):
+        return MultiQueryReadOut(dim, shape.queries, shape.outputs)

@@ -16,7 +16,7 @@ from torch.utils.hooks import RemovableHandle
 
 from fovea.command import UserError
 from fovea.pretrain.encoders.encoder import Encoder, Features
-from fovea.pretrain.encoders.multi_query import MultiQueryReadOut, ReadOut
+from fovea.pretrain.encoders.multi_query import ReadOut, make_read_out
 from fovea.seeding import Stream, seeded
 
 # What differs from timm's `vit_tiny_patch16_224`, or which registry model it is.
@@ -186,9 +186,8 @@ def build(shape: Shape, seed: int = 0) -> ViT:
         if shape.positions == "sincos":
             first = encoder.vit.num_prefix_tokens
             encoder.vit.pos_embed.zero_()[:, first:] = sincos(*encoder.grid, encoder.dim)
-    if how := shape.read_out:
-        with seeded(Stream.READ_OUT, seed):
-            encoder.read_out = MultiQueryReadOut(encoder.dim, how.queries, how.outputs)
+    if shape.read_out:
+        encoder.read_out = make_read_out(shape.read_out, encoder.dim, seed)
     return encoder
 
 

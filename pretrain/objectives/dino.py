@@ -91,7 +91,9 @@ class DINO(TwoViews):
             "the teacher's temperature": self._temperature(progress),
         }
 
-    def views(self, windows: Tensor, draws: Draws) -> tuple[Tensor, ...]:
+    def views(  # type: ignore[override]  # it adds nothing
+        self, windows: Tensor, draws: Draws
+    ) -> tuple[Tensor, ...]:
         """Two global views (B, stack, H, W) uint8, then local crops (B, stack, side, side)."""
         local = (augment(windows[:, 0], draws, chain) for chain in self.local_chains)
         return *super().views(windows, draws), *local

@@ -67,7 +67,9 @@ class PaperTOVVICReg(VICReg):
         with seeded(Stream.OBJECTIVE_HEAD, self.seed):
             self.head = nn.Linear(3 * self.encoder.summary_dim, 1)
 
-    def views(self, windows: Tensor, draws: Draws) -> tuple[Tensor, ...]:
+    def views(  # type: ignore[override]  # it adds nothing
+        self, windows: Tensor, draws: Draws
+    ) -> tuple[Tensor, ...]:
         """Two views of the screens now, the windows before and after, the order (B, 3)."""
         before, after = (augment(windows[:, k], draws, self.neighbours) for k in (1, 2))
         order = self.shown[draws.integers(len(ORDERS))]

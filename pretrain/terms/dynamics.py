@@ -39,8 +39,8 @@ class Block(nn.Module):
         return x + mlp_gate * self.mlp(self.norm(x) * (1 + mlp_scale) + mlp_shift)
 
     def attention(self, x: Tensor) -> Tensor:
-        parts = rearrange(self.qkv(x), "b t (qkv h d) -> qkv b h t d", qkv=3, h=self.heads)
-        attended = F.scaled_dot_product_attention(*parts, is_causal=True)
+        q, k, v = rearrange(self.qkv(x), "b t (qkv h d) -> qkv b h t d", qkv=3, h=self.heads)
+        attended = F.scaled_dot_product_attention(q, k, v, is_causal=True)
         return self.out(rearrange(attended, "b h t d -> b t (h d)"))
 
 

@@ -28,7 +28,7 @@ class InverseTask(nn.Sequential):
         )
         self.actions = actions
 
-    def forward(  # type: ignore[override]  # two states are not one input
+    def forward(
         self, now: Tensor, later: Tensor, action: Tensor, game: Tensor
     ) -> tuple[Tensor, Tensor]:
         """The cross-entropy of the actions (B, K) between states (B, S), and their accuracy.
