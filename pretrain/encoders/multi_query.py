@@ -15,12 +15,15 @@ class ReadOut:
     """The shape of a `MultiQueryReadOut`.
 
     Args:
-        queries: number of learned queries.
+        queries: number of learned queries; 0: there is no read-out.
         outputs: numbers that the mean of the tokens that a query attends to is reduced to.
     """
 
-    queries: int = 8
+    queries: int = 0
     outputs: int = 24
+
+
+NO_READ_OUT = ReadOut()
 
 
 class MultiQueryReadOut(nn.Module):

@@ -16,7 +16,7 @@ from torch.utils.hooks import RemovableHandle
 
 from fovea.command import UserError
 from fovea.pretrain.encoders.encoder import Encoder, Features
-from fovea.pretrain.encoders.multi_query import ReadOut, make_read_out
+from fovea.pretrain.encoders.multi_query import NO_READ_OUT, ReadOut, make_read_out
 from fovea.seeding import Stream, seeded
 
 # What differs from timm's `vit_tiny_patch16_224`, or which registry model it is.
@@ -41,8 +41,8 @@ class Shape:
         positions: initial position embeddings: "normal" as in timm, std 0.02, or "sincos", 2-D and
             of unit amplitude, which are not small beside what all patches have in common.
         patch_gain: factor on the initial weights of the patch embedding.
-        read_out: learned queries that make the summary of all patch tokens; None: it is the CLS
-            token.
+        read_out: learned queries that make the summary of all patch tokens, which without them is
+            the CLS token.
     """
 
     size: str = "vit_micro"
@@ -52,7 +52,7 @@ class Shape:
     crop: int | None = None
     positions: Literal["normal", "sincos"] = "normal"
     patch_gain: float = 1.0
-    read_out: ReadOut | None = None
+    read_out: ReadOut = NO_READ_OUT
 
 
 class ViT(Encoder):
@@ -186,7 +186,7 @@ def build(shape: Shape, seed: int = 0) -> ViT:
         if shape.positions == "sincos":
             first = encoder.vit.num_prefix_tokens
             encoder.vit.pos_embed.zero_()[:, first:] = sincos(*encoder.grid, encoder.dim)
-    if shape.read_out:
+    if shape.read_out.queries:
         encoder.read_out = make_read_out(shape.read_out, encoder.dim, seed)
     return encoder
 

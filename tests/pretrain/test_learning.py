@@ -23,8 +23,11 @@ STEPS, BATCH = 60, 32
 
 
 def small(config: Path) -> Objective:
-    """The objective of a config with four patches a screen and a short warm-up."""
+    """The objective of a config with four patches a screen, narrow heads and a short warm-up."""
     model = yaml.safe_load(config.read_text())["model"]
+    for name, value in model["init_args"].items():
+        if isinstance(value, int) and value > 128:  # plain numbers of this size are widths
+            model["init_args"][name] = 128
     model["init_args"]["encoder"]["patch"] = 42
     model["init_args"]["optimisation"] |= {"warmup": 5, "lr": 0.001}
     parser = ArgumentParser(exit_on_error=False)
