@@ -9,9 +9,14 @@ from fovea.agents.adaptation.base import FineTuned, Frozen
 from fovea.agents.networks.feature_extractor import SELECTIONS, FeatureExtractor
 from fovea.pretrain.encoders.cnn import build_cnn
 from fovea.pretrain.encoders.encoder import Encoder
+from fovea.pretrain.encoders.multi_query import ReadOut
 from fovea.pretrain.encoders.vit import Shape, build
 
-ENCODERS = {"vit": lambda: build(Shape(patch=42)), "cnn": lambda: build_cnn("nature_cnn")}
+ENCODERS = {
+    "vit": lambda: build(Shape(patch=42)),
+    "read_out": lambda: build(Shape(patch=42, read_out=ReadOut(queries=3, outputs=5))),
+    "cnn": lambda: build_cnn("nature_cnn"),
+}
 
 
 def screens(count: int = 3) -> torch.Tensor:
