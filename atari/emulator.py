@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import cv2
 import numpy as np
@@ -27,7 +27,8 @@ ALEInterface.setLoggerMode(LoggerMode.Error)
 def mt19937(seed: int) -> np.random.MT19937:
     """The generator that C++ calls std::mt19937 and ALE draws from."""
     generator = np.random.MT19937()
-    generator.state = np.random.RandomState(seed).get_state(legacy=False)
+    state: Any = np.random.RandomState(seed).get_state(legacy=False)
+    generator.state = state
     return generator
 
 
@@ -39,7 +40,7 @@ def mt19937_state(generator: np.random.MT19937) -> np.ndarray:
 
 def load_mt19937(generator: np.random.MT19937, state: np.ndarray) -> None:
     """Set a generator to what `mt19937_state` returned."""
-    held = {"key": state[:-1].astype(np.uint32), "pos": int(state[-1])}
+    held: Any = {"key": state[:-1].astype(np.uint32), "pos": int(state[-1])}
     generator.state = {"bit_generator": "MT19937", "state": held}
 
 

@@ -101,14 +101,15 @@ class Envs:
 
         Returns the first screens (N, stack, 84, 84) uint8.
         """
-        seeds = np.random.SeedSequence(seed).generate_state(self.num_envs) >> 1
-        self._noops = [mt19937(int(each)) for each in seeds]
+        drawn = np.random.SeedSequence(seed).generate_state(self.num_envs) >> 1
+        seeds = [int(each) for each in drawn]
+        self._noops = [mt19937(each) for each in seeds]
         self.screens = np.zeros((self.num_envs, self._stack, *SCREEN), np.uint8)
         self._lives = np.zeros(self.num_envs, np.int64)
         self._returns = np.zeros(self.num_envs)
         self._lengths = np.zeros(self.num_envs, np.int64)
         for env, each in enumerate(seeds):
-            self._emulators[env].seed(int(each))
+            self._emulators[env].seed(each)
             self._start(env)
         return self.screens
 
@@ -145,7 +146,7 @@ class Envs:
             self._lives = lives
         returns, lengths = self._returns[ended], self._lengths[ended]
         final = screens.copy() if ended.any() else None
-        for env in np.flatnonzero(ended):
+        for env in np.flatnonzero(ended).tolist():
             self._start(env)
         return Step(
             screens=screens,

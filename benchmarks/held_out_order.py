@@ -74,7 +74,7 @@ def order_accuracy(
         windows = frames.windows(places.flatten(), stack)[:, 0].unflatten(0, (-1, 3))
         order, moved = objective.task.draw_order(windows, draws)
         features = objective.encode(*windows.unbind(1))
-        _, share = objective.task(features, order, moved)
+        _, share = objective.task([objective.state(one) for one in features], order, moved)
         right = right + share * moved.sum()
         counted = counted + moved.sum()
     return float(right / counted), float(counted / (batches * BATCH))

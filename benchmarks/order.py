@@ -19,7 +19,6 @@ from fovea import command
 from fovea.atari.frames import Frames
 from fovea.pretrain.objectives.temporal_order import TemporalOrder
 from fovea.pretrain.terms.centering import center_per_sample
-from fovea.pretrain.terms.cls_and_mean import cls_and_mean
 from fovea.pretrain.terms.order import accuracy, order_logits, order_loss
 from fovea.seeding import Draws, Stream, keyed
 
@@ -43,7 +42,7 @@ def learn(frames: Frames, way: str, samples: int, batch: int, gaps: tuple[int, .
         windows = frames.windows(places.flatten(), objective.encoder.stack).unflatten(0, (-1, 3))
         three, order, moved = objective.views(windows[:, :, 0], draws)
         features = torch.stack(
-            [cls_and_mean(window) for window in objective.encode(*three.unbind(1))], 1
+            [objective.state(window) for window in objective.encode(*three.unbind(1))], 1
         )
         logits = order_logits(objective.task.head, WAYS[way](features), order)
         shuffled = (order != torch.arange(3)).any(1)

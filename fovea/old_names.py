@@ -63,6 +63,12 @@ AGENT = {
 }
 """{setting of an agent in 0.1: today}."""
 
+PREDICTED = "steps"
+"""Setting of SPR and Recipe: how many of the next steps are predicted in 0.1, today which."""
+
+NEWER = {"Recipe": {"inverse_weight": 0.0, "last_momentum": None}}
+"""{objective: settings that came after 0.1, at what they then meant}."""
+
 UNUSED = {
     "CalQL": {
         *("replay", "replay_mapped", "warmup", "steps_per_update", "priority", "importance"),
@@ -128,6 +134,7 @@ def renamed_config(found: Mapping[str, Any]) -> dict[str, Any]:
         config["model"] = _agent(config["model"])
     else:
         config["data"] = _renamed(config["data"], WINDOWS)
+        config["model"] = _objective(config["model"])
     if "start" in config:
         config["init_from"] = config.pop("start")
     if config.pop("tensorboard", False):
@@ -137,6 +144,14 @@ def renamed_config(found: Mapping[str, Any]) -> dict[str, Any]:
 
 def _renamed(settings: Mapping[str, Any], names: Mapping[str, str]) -> dict[str, Any]:
     return {names.get(key, key): value for key, value in settings.items()}
+
+
+def _objective(objective: Mapping[str, Any]) -> dict[str, Any]:
+    settings = dict(objective.get("init_args", {}))
+    if isinstance(settings.get(PREDICTED), int):
+        settings[PREDICTED] = list(range(1, settings[PREDICTED] + 1))
+    newer = NEWER.get(objective["class_path"].rpartition(".")[2], {})
+    return {**objective, "init_args": {**newer, **settings}}
 
 
 def _agent(agent: Mapping[str, Any]) -> dict[str, Any]:

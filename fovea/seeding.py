@@ -65,6 +65,11 @@ class Stream(IntEnum):
     RECORDING_EPISODES = auto()
     RECORDING_ACTIONS = auto()
     PROBE_LABELS = auto()
+    # Objectives and encoders, later
+    READ_OUT = auto()
+    INVERSE_HEAD = auto()
+    DENSE_PREDICTOR = auto()
+    DYNAMICS = auto()
 
 
 def key(stream: Stream, *numbers: int) -> int:
@@ -148,6 +153,10 @@ class Draws:
     def normal(self, *shape: int) -> Tensor:
         """(batch, *shape) float, standard normal."""
         return self._empty(shape).normal_(generator=self.generator)[self.rank :: self.world]
+
+    def common_normal(self, *shape: int) -> Tensor:
+        """Standard normal floats of a shape, the same on every rank: they belong to no sample."""
+        return torch.empty(shape, device=self.device).normal_(generator=self.generator)
 
     def integers(self, count: int, *shape: int) -> Tensor:
         """(batch, *shape) int64, uniform in 0 .. count - 1."""

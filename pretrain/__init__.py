@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from fovea.pretrain.encoders.encoder import Features as Features
     from fovea.pretrain.encoders.folder import export_encoder as export_encoder
     from fovea.pretrain.encoders.folder import load_encoder as load_encoder
+    from fovea.pretrain.encoders.multi_query import MultiQueryReadOut as MultiQueryReadOut
+    from fovea.pretrain.encoders.multi_query import MultiQueryShape as MultiQueryShape
     from fovea.pretrain.encoders.vit import Shape as Shape
     from fovea.pretrain.encoders.vit import ViT as ViT
     from fovea.pretrain.objectives.atc import ATC as ATC
@@ -32,6 +34,7 @@ if TYPE_CHECKING:
     from fovea.pretrain.objectives.dino import DINO as DINO
     from fovea.pretrain.objectives.icvf import ICVF as ICVF
     from fovea.pretrain.objectives.inverse_dynamics import InverseDynamics as InverseDynamics
+    from fovea.pretrain.objectives.lewm import LeWM as LeWM
     from fovea.pretrain.objectives.mae import MAE as MAE
     from fovea.pretrain.objectives.moco_v3 import MoCoV3 as MoCoV3
     from fovea.pretrain.objectives.recipe import Recipe as Recipe

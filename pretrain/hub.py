@@ -10,6 +10,7 @@ from fovea.files import sha256
 
 FORMAT = 1
 FILES = ("config.json", "model.safetensors", "README.md")
+READ_OUT = "read_out.safetensors"  # only of an encoder with a read-out
 SUMS = "SHA256SUMS"
 
 ABOUT = """List and verify encoder folders (config.json, model.safetensors, card, sums).
@@ -30,8 +31,8 @@ def locate(ref: str | Path) -> Path:
     return inside if inside.is_dir() else Path(ref)
 
 
-def verify(folder: Path) -> None:
-    """Compare every file with SHA256SUMS.
+def verify(folder: Path) -> set[str]:
+    """Compare every file with SHA256SUMS; returns their names.
 
     Raises UserError for a missing folder, an unfinished one, a missing file or a wrong hash.
     """
@@ -44,18 +45,21 @@ def verify(folder: Path) -> None:
         )
     lines = [line.partition("  ") for line in sums.read_text().splitlines()]
     wanted = {name: digest for digest, _, name in lines}
-    if missing := [name for name in FILES if name not in wanted or not (folder / name).exists()]:
-        raise UserError(f"{folder} lacks {missing[0]}: export or download it again")
-    for name, digest in wanted.items():
+    for name in wanted:
         if Path(name).name != name:
             raise UserError(
                 f"{folder}/SHA256SUMS names {name!r}, outside the folder: do not use it"
             )
+    for name in (*FILES, *wanted):
+        if name not in wanted or not (folder / name).exists():
+            raise UserError(f"{folder} lacks {name}: export or download it again")
+    for name, digest in wanted.items():
         if sha256(folder / name) != digest:
             raise UserError(
                 f"{folder / name} does not match its SHA-256: it was changed or damaged, "
                 "export or download it again"
             )
+    return set(wanted)
 
 
 def read_config(folder: Path) -> dict:
@@ -82,7 +86,7 @@ def _download(name: str) -> Path:
 
     repo, _, revision = name.partition("@")
     try:
-        wanted = [*FILES, SUMS]
+        wanted = [*FILES, READ_OUT, SUMS]
         return Path(snapshot_download(repo, revision=revision or None, allow_patterns=wanted))
     except (HfHubHTTPError, LocalEntryNotFoundError) as fault:
         first = str(fault).splitlines()[0]

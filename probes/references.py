@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor, nn
 
 from fovea.pretrain.encoders.encoder import Encoder, Features
+from fovea.pretrain.encoders.multi_query import make_read_out
 from fovea.pretrain.terms.principal import principal
 from fovea.seeding import Stream, seeded
 
@@ -21,15 +24,19 @@ def references(like: Encoder, seed: int) -> dict[str, Encoder]:
     return {
         "random": untrained(like, seed),
         "pixels": Pixels(like.stack, like.screen),
-        "pixels_pooled": Pixels(like.stack, like.screen, 2 * like.dim, pooled=True),
+        "pixels_pooled": Pixels(like.stack, like.screen, like.summary_dim + like.dim, pooled=True),
         "majority": Blind(like.stack, like.screen),
     }
 
 
 def untrained(like: Encoder, seed: int) -> Encoder:
     """An encoder of the same shape with its initial weights drawn from `seed`, in eval mode."""
+    kind: Callable[..., Encoder] = type(like)
     with seeded(Stream.ENCODER, seed):
-        return type(like)(like.architecture, like.model_args, like.screen).eval()
+        encoder = kind(like.architecture, like.model_args, like.screen)
+    if like.read_out:
+        encoder.read_out = make_read_out(like.read_out.shape, encoder.dim, seed)
+    return encoder.eval()
 
 
 class Pixels(Encoder):

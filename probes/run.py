@@ -27,7 +27,7 @@ from fovea.progress import bar
 from fovea.runs import RunWriter
 from fovea.tables import Table
 
-UNBLOCKED = ("pixels", "majority")
+UNBLOCKED = ("pixels", "pixels_pooled", "majority")
 """References that have no blocks."""
 
 

@@ -91,6 +91,14 @@ def test_other_settings_of_0_1_have_todays_names() -> None:
         "data": {"game": "pong", "steps": 16},
         "trainer": {}, "start": "runs/other", "tensorboard": True,
     })  # fmt: skip
+    pretrained = renamed_config({
+        "model": {"class_path": "pretrain.recipe.Recipe", "init_args": {"steps": 3, "count": 8}},
+        "data": {"batch": 4},
+    })  # fmt: skip
+    assert pretrained["data"] == {"batch_size": 4}
+    assert pretrained["model"]["init_args"] == {
+        "steps": [1, 2, 3], "count": 8, "inverse_weight": 0.0, "last_momentum": None,
+    }  # fmt: skip
     assert offline["model"]["init_args"] == {"cql_alpha": 2.0, "batch_size": 8}  # it uses no replay
     assert offline["init_from"] == "runs/other"
     assert offline["trainer"]["logger"] == {"class_path": "TensorBoardLogger"}
@@ -136,11 +144,13 @@ def test_a_checkpoint_has_todays_names_and_the_same_weights(name: str) -> None:
 
 def old_settings(run: Path) -> list[str]:
     """The command of today that means what the old run was."""
+    views = "[{name: shift, pixels: 4}, {name: intensity, scale: 0.05}]"
     return [
         *("-c", "tov_vicreg", "--run", str(run), "--trainer.max_steps", "3"),
         *("--data.recordings", "[recordings/pong, recordings/breakout]", "--data.batch_size", "16"),
         *("--model.encoder.patch", "12", "--model.expander", "16", "--model.width", "16"),
-        *("--trainer.log_every_n_steps", "1"),
+        *("--model.augment_first", views, "--model.augment_second", views),
+        *("--model.center_per_game", "false", "--trainer.log_every_n_steps", "1"),
     ]
 
 

@@ -89,6 +89,10 @@ class Adapted(Encoder):
         """The next game of a sequence begins."""
 
     @property
+    def summary_dim(self) -> int:
+        return self.encoder.summary_dim
+
+    @property
     def margin(self) -> tuple[int, int]:
         return self.encoder.margin
 
@@ -156,8 +160,9 @@ class FineTuned(Adapted):
             self.fixed_blocks = len(vit.blocks) - last_k
             self.fixed = [vit.patch_embed, vit.pos_drop, *vit.blocks[: self.fixed_blocks]]
             self.encoder.requires_grad_(False)
-            for module in (*vit.blocks[-last_k:], vit.norm, vit.fc_norm):
-                module.requires_grad_(True)
+            for module in (*vit.blocks[-last_k:], vit.norm, vit.fc_norm, self.encoder.read_out):
+                if module is not None:
+                    module.requires_grad_(True)
 
     def train(self, mode: bool = True) -> FineTuned:
         super().train(mode)

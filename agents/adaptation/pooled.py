@@ -58,7 +58,8 @@ class Pooled(Modulated):
         lr_scale: float,
     ):
         super().__init__(encoder, lr_scale, make)
-        self.pool = Pool(size, self.dim, picks, pull, penalty, key_scale)
+        width = self.summary_dim if query == "final" else self.dim
+        self.pool = Pool(size, width, picks, pull, penalty, key_scale)
         self.query, self.recordings = query, recordings
         self.to_learn: tuple[Tensor, Tensor] | None = None
 

@@ -49,9 +49,10 @@ class FeatureExtractor(nn.Module):
             features = encoder.features_of(blank, self.blocks)
         selected = self.selection.select(features)
         self.norm = make_norm(read_out, features)
-        self.new_projection = nn.Identity
+        self.new_projection: Callable[[], nn.Module] = nn.Identity
         if learnt := LEARNT.get(read_out.kind):
-            self.new_projection = partial(learnt, *selected.shape[1:], read_out)
+            places, dim = selected.shape[1:]
+            self.new_projection = partial(learnt, places, dim, read_out)
         self.projection = self.make_projection(seed)
         with torch.no_grad():
             self.width = self.projection(selected).shape[1]

@@ -7,6 +7,7 @@ import re
 from fovea.command import UserError
 from fovea.pretrain.encoders.cnn import CNNS, build_cnn
 from fovea.pretrain.encoders.encoder import Encoder
+from fovea.pretrain.encoders.multi_query import make_read_out
 from fovea.pretrain.encoders.patches import build_patches
 from fovea.pretrain.encoders.timm_model import build_timm, is_known
 from fovea.pretrain.encoders.vit import SIZES, Shape, build
@@ -20,6 +21,13 @@ def build_encoder(shape: Shape, seed: int = 0) -> Encoder:
 
     Raises UserError for an unknown name, and for what does not fit the screen.
     """
+    encoder = _body(shape, seed)
+    if shape.read_out.queries:
+        encoder.read_out = make_read_out(shape.read_out, encoder.dim, seed)
+    return encoder
+
+
+def _body(shape: Shape, seed: int) -> Encoder:
     if shape.timm:
         return build_timm(shape.timm, shape, seed)
     if shape.size in CNNS:

@@ -53,7 +53,7 @@ class CNN(Encoder):
 
     def encode(self, pixels: Tensor) -> Features:
         """The places of the last feature map, and their mean, of float pixels in [0, 1]."""
-        return _places(self.body(pixels.contiguous(memory_format=LAYOUT)))
+        return self.features(*_places(self.body(pixels.contiguous(memory_format=LAYOUT))))
 
     def encode_blocks(self, pixels: Tensor, blocks: Sequence[int]) -> Features:
         """The maps after these stages, each through what follows the last of them."""

@@ -11,13 +11,14 @@ import torch
 from torch import Tensor, nn
 
 from fovea.command import UserError
+from fovea.pretrain.encoders.multi_query import MultiQueryReadOut
 
 
 class Features(NamedTuple):
     """What an encoder returns for a batch of screens."""
 
     summary: Tensor
-    """(B, D) float: one vector a screen stack (a ViT's CLS token, a CNN's mean)."""
+    """(B, S) float: one vector a screen stack (a read-out's, a ViT's CLS token, a CNN's mean)."""
     tokens: Tensor
     """(B, N, D) float: patch tokens in grid order, rows first."""
 
@@ -26,7 +27,7 @@ class Encoder(nn.Module):
     """Uint8 screens to `Features`. Scaling to [0, 1] lives here and nowhere else.
 
     Attributes:
-        dim: D, the width of the summary and of every token.
+        dim: D, the width of every token.
         grid: rows and columns of the patch tokens, or None where tokens have no places.
         stack: how many screens, oldest first, are stacked as channels.
         screen: height and width in pixels.
@@ -38,6 +39,7 @@ class Encoder(nn.Module):
         library: whose names these weights have: timm or fovea.
         depth: blocks whose features can be asked for, counted from 1; 0 where there are none.
         takes_crops: whether it encodes crops of another size than its input.
+        read_out: a module that makes the summary of all tokens, or None for the usual summary.
     """
 
     depth = 0
@@ -53,6 +55,19 @@ class Encoder(nn.Module):
     model_args: dict
     body: nn.Module
     library: str
+
+    def __init__(self):
+        super().__init__()
+        self.read_out: MultiQueryReadOut | None = None
+
+    @property
+    def summary_dim(self) -> int:
+        """S, the width of the summary: D, or as many numbers as the read-out gives."""
+        return self.read_out.outputs if self.read_out else self.dim
+
+    def features(self, summary: Tensor, tokens: Tensor) -> Features:
+        """`Features` of tokens (B, N, D); the summary is the read-out's where there is one."""
+        return Features(self.read_out(tokens) if self.read_out else summary, tokens)
 
     def forward(self, screens: Tensor, blocks: Sequence[int] = ()) -> Features:
         """Encode (B, stack, H, W) uint8.

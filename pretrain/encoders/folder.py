@@ -2,6 +2,7 @@
 
     config.json         what timm and transformers read; what is Fovea's lies under "fovea"
     model.safetensors   the weights under timm's names (a CNN's under its own), fp32, contiguous
+    read_out.safetensors  those of the read-out, where the encoder has one
     README.md           the model card
     SHA256SUMS          of every other file; written last, so a folder without it is unfinished
 
@@ -13,11 +14,13 @@ from __future__ import annotations
 
 import os
 import shutil
+from dataclasses import asdict
 from pathlib import Path
 
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save
+from torch import Tensor, nn
 
 from fovea import __version__
 from fovea.command import UserError
@@ -26,9 +29,12 @@ from fovea.pretrain.encoders.build import untrained
 from fovea.pretrain.encoders.card import card
 from fovea.pretrain.encoders.cnn import BODIES, CNN
 from fovea.pretrain.encoders.encoder import Encoder
+from fovea.pretrain.encoders.multi_query import MultiQueryReadOut
 from fovea.pretrain.encoders.timm_model import is_known, load_timm
-from fovea.pretrain.hub import FILES, FORMAT, SUMS, locate, read_config, verify
+from fovea.pretrain.hub import FILES, FORMAT, READ_OUT, SUMS, locate, read_config, verify
 from fovea.weights import check_shapes
+
+WEIGHTS = "model.safetensors"
 
 
 def export_encoder(encoder: Encoder, folder: str | Path, facts: dict) -> Path:
@@ -42,11 +48,17 @@ def export_encoder(encoder: Encoder, folder: str | Path, facts: dict) -> Path:
     Raises UserError where a weight is not finite.
     """
     folder = Path(folder)
-    weights = {
-        key: value.detach().cpu().float().contiguous() if value.is_floating_point() else value.cpu()
-        for key, value in encoder.body.state_dict().items()
+    parts = {
+        name: {
+            key: value.detach().cpu().float().contiguous()
+            if value.is_floating_point()
+            else value.cpu()
+            for key, value in module.state_dict().items()
+        }
+        for name, module in _parts(encoder).items()
     }
-    _check_finite(weights, folder)
+    for weights in parts.values():
+        _check_finite(weights, folder)
     building = folder.with_name(f".{folder.name}.{os.getpid()}.tmp")
     older = building.with_suffix(".old")
     shutil.rmtree(building, ignore_errors=True)
@@ -54,11 +66,13 @@ def export_encoder(encoder: Encoder, folder: str | Path, facts: dict) -> Path:
     try:
         config = _config(encoder, facts)
         write_json(building / "config.json", config)
-        with replacing(building / "model.safetensors") as temporary:
-            # Not save_file: it hides the error of a full disk, and its file is for the owner alone.
-            temporary.write_bytes(save(weights, metadata={"format": "pt"}))
+        for name, weights in parts.items():
+            with replacing(building / name) as temporary:
+                # Not save_file: it hides the error of a full disk, and its file is for the owner.
+                temporary.write_bytes(save(weights, metadata={"format": "pt"}))
         write_text(building / "README.md", card(folder.name, config, encoder.library))
-        sums = "".join(f"{sha256(building / name)}  {name}\n" for name in FILES)
+        names = dict.fromkeys((*FILES, *parts))
+        sums = "".join(f"{sha256(building / name)}  {name}\n" for name in names)
         write_text(building / SUMS, sums)
         if folder.exists():
             os.replace(folder, older)
@@ -89,7 +103,7 @@ def load_encoder(ref: str | Path, seed: int = 0) -> Encoder:
     if kind == "random":
         return untrained(name, seed).eval()
     folder = locate(ref)
-    verify(folder)
+    files = verify(folder)
     config = read_config(folder)
     architecture = config["architecture"]
     if architecture not in BODIES and not is_known(architecture):
@@ -97,18 +111,41 @@ def load_encoder(ref: str | Path, seed: int = 0) -> Encoder:
         raise UserError(f"{folder} is a {architecture!r}; known are {known} and timm's models")
     make = CNN if architecture in BODIES else load_timm
     encoder = make(architecture, config["model_args"], config["fovea"]["screen"])
-    weights = _read_weights(folder)
+    shape = config["fovea"].get("read_out")
+    if (READ_OUT in files) != bool(shape):
+        raise UserError(
+            f"{folder}: config.json names {'a' if shape else 'no'} read-out, and SHA256SUMS "
+            f"{'no' if shape else 'a'} {READ_OUT}: the two do not belong together, export again"
+        )
+    if shape:
+        encoder.read_out = MultiQueryReadOut(encoder.dim, **shape)
+    for file, module in _parts(encoder).items():
+        _load_weights(module, folder, file)
+    return encoder.eval()
+
+
+def _parts(encoder: Encoder) -> dict[str, nn.Module]:
+    """{file: module} of what a folder holds the weights of."""
+    read_out = {READ_OUT: encoder.read_out} if encoder.read_out else {}
+    return {WEIGHTS: encoder.body, **read_out}
+
+
+def _load_weights(module: nn.Module, folder: Path, file: str) -> None:
+    """Give a module the weights of a file. Raises UserError where they are not exactly its own."""
+    try:
+        weights = load_file(folder / file)
+    except SafetensorError as fault:
+        raise UserError(f"{folder}/{file} cannot be read ({fault})") from None
     check_shapes(
-        encoder.body.state_dict(),
+        module.state_dict(),
         weights,
         lambda name, given, expected: (
-            f"{folder}: weight {name!r} is {given or 'missing'} in model.safetensors and "
+            f"{folder}: weight {name!r} is {given or 'missing'} in {file} and "
             f"{expected or 'unknown'} by config.json: the two do not belong together"
         ),
     )
     _check_finite(weights, folder)
-    encoder.body.load_state_dict(weights)
-    return encoder.eval()
+    module.load_state_dict(weights)
 
 
 def _config(encoder: Encoder, facts: dict) -> dict:
@@ -142,19 +179,13 @@ def _config(encoder: Encoder, facts: dict) -> dict:
             "format_version": FORMAT,
             "screen": list(encoder.screen),
             "code_version": __version__,
+            **({"read_out": asdict(encoder.read_out.shape)} if encoder.read_out else {}),
             **facts,
         },
     }
 
 
-def _read_weights(folder: Path) -> dict[str, torch.Tensor]:
-    try:
-        return load_file(folder / "model.safetensors")
-    except SafetensorError as fault:
-        raise UserError(f"{folder}/model.safetensors cannot be read ({fault})") from None
-
-
-def _check_finite(weights: dict, folder: Path) -> None:
+def _check_finite(weights: dict[str, Tensor], folder: Path) -> None:
     for key, value in weights.items():
         if not torch.isfinite(value).all():
             raise UserError(f"{folder}: weight {key!r} holds NaN or infinity: the run diverged")

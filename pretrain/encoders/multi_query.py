@@ -2,8 +2,28 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import torch
 from torch import Tensor, nn
+
+from fovea.seeding import Stream, seeded
+
+
+@dataclass(frozen=True)
+class MultiQueryShape:
+    """The shape of a `MultiQueryReadOut`.
+
+    Args:
+        queries: number of learned queries; 0: there is no read-out.
+        outputs: numbers that the mean of the tokens that a query attends to is reduced to.
+    """
+
+    queries: int = 0
+    outputs: int = 24
+
+
+NO_READ_OUT = MultiQueryShape()
 
 
 class MultiQueryReadOut(nn.Module):
@@ -18,11 +38,16 @@ class MultiQueryReadOut(nn.Module):
         dim: D, width of the tokens.
         queries: number of learned queries.
         outputs: numbers that each query's mean is reduced to.
+
+    Attributes:
+        outputs: width of the result, queries * outputs.
+        shape: what it was built from.
     """
 
     def __init__(self, dim: int, queries: int = 8, outputs: int = 24):
         super().__init__()
         self.dim, self.outputs = dim, queries * outputs
+        self.shape = MultiQueryShape(queries, outputs)
         # Of unit variance, so that queries attend to different places of normed tokens at once.
         self.queries = nn.Parameter(torch.randn(queries, dim))
         bound = dim**-0.5
@@ -39,3 +64,9 @@ class MultiQueryReadOut(nn.Module):
         means = torch.einsum("bqn,bnd->bqd", self.attention(tokens), tokens)
         reduced = torch.einsum("bqd,qod->bqo", means, self.weight) + self.bias
         return reduced.flatten(1)
+
+
+def make_read_out(shape: MultiQueryShape, dim: int, seed: int) -> MultiQueryReadOut:
+    """An untrained read-out of tokens `dim` wide, its initial weights drawn from `seed`."""
+    with seeded(Stream.READ_OUT, seed):
+        return MultiQueryReadOut(dim, shape.queries, shape.outputs)

@@ -77,7 +77,9 @@ class TimmModel(Cropped):
         maps = self.model.forward_features(pixels)
         tokens = self._tokens(maps)
         summary = self.model.forward_head(maps, pre_logits=True)
-        return Features(summary if summary.shape[1] == self.dim else tokens.mean(dim=1), tokens)
+        return self.features(
+            summary if summary.shape[1] == self.dim else tokens.mean(dim=1), tokens
+        )
 
     def encode_blocks(self, pixels: Tensor, blocks: Sequence[int]) -> Features:
         if self.training and not torch.is_grad_enabled():

@@ -17,6 +17,7 @@ from torch.utils.hooks import RemovableHandle
 
 from fovea.command import UserError
 from fovea.pretrain.encoders.encoder import Cropped, Encoder, Features, side_by_side
+from fovea.pretrain.encoders.multi_query import NO_READ_OUT, MultiQueryShape
 from fovea.seeding import Stream, seeded
 
 # What differs from timm's `vit_tiny_patch16_224`, or which registry model it is.
@@ -51,6 +52,8 @@ class Shape:
             (attention pooling); null is token for a `size` of ViT, and a timm model's own.
         timm: name of a model of timm, in place of `size`: convnext_atto, resnet18,
             vit_small_patch14_reg4_dinov2 ...
+        read_out: learned queries that make the summary of all patch tokens, in place of
+            `global_pool`.
     """
 
     size: str = "vit_micro"
@@ -63,6 +66,7 @@ class Shape:
     registers: NonNegativeInt = 0
     global_pool: GlobalPool | None = None
     timm: str | None = None
+    read_out: MultiQueryShape = NO_READ_OUT
 
 
 class ViT(Cropped):
@@ -163,7 +167,7 @@ class ViT(Cropped):
         """
         if not blocks:
             rest = self.vit.blocks[first:] if first else self.vit.blocks
-            return self.pooled(rest(tokens))
+            return self.features(*self.pooled(rest(tokens)))
         outputs = {first: tokens}
         for number in range(first + 1, max(blocks) + 1):
             tokens = outputs[number] = self.vit.blocks[number - 1](tokens)

@@ -9,7 +9,6 @@ from fovea.pretrain.encoders.vit import Shape
 from fovea.pretrain.objectives.two_views import TwoViews
 from fovea.pretrain.optim import Optimisation
 from fovea.pretrain.terms.centering import center_per_game
-from fovea.pretrain.terms.cls_and_mean import cls_and_mean
 from fovea.pretrain.terms.info_nce import info_nce, products, top1
 from fovea.pretrain.terms.teacher import ema_update, make_teacher
 from fovea.seeding import Draws, Stream, seeded
@@ -20,9 +19,9 @@ SHIFT: Chain = [{"name": "shift", "pixels": 4, "p": 0.2}]
 class ATC(TwoViews):
     """From the screens now, find the teacher's code of those a little later, both shifted.
 
-    Codes are computed from summary and mean token, centred per game (see `terms.centering`). Only a
-    share of the screens is shifted: a shifted background differs more than two moments of a game
-    do, and where every screen was shifted nothing was learned.
+    Codes are computed from the state (see `Objective.state`), centred per game (see
+    `terms.centering`). Only a share of the screens is shifted: a shifted background differs more
+    than two moments of a game do, and where every screen was shifted nothing was learned.
 
     Args:
         augment_first: augmentations of the screens now.
@@ -57,7 +56,7 @@ class ATC(TwoViews):
         )
         self.momentum = momentum
         with seeded(Stream.PROJECTOR, self.seed):
-            self.compressor = nn.Linear(2 * self.encoder.dim, code)
+            self.compressor = nn.Linear(self.state_dim, code)
             self.predictor = nn.Sequential(
                 nn.Linear(code, predictor), nn.ReLU(), nn.Linear(predictor, code)
             )
@@ -72,9 +71,9 @@ class ATC(TwoViews):
     def losses(self, first: Tensor, second: Tensor, game: Tensor) -> dict[str, Tensor]:
         (now,), (later,) = self.encode(first), self.encode(second, by=self.teacher)
         (game,) = self.gather(game)
-        anchor = self.compressor(center_per_game(cls_and_mean(now), game))
+        anchor = self.compressor(center_per_game(self.state(now), game))
         anchor = self.bilinear(anchor + self.predictor(anchor))
-        positive = self.teacher_compressor(center_per_game(cls_and_mean(later), game))
+        positive = self.teacher_compressor(center_per_game(self.state(later), game))
         scores = products(anchor, positive)
         self.note(top1=top1(scores))
         return {"contrast": info_nce(scores)}

@@ -31,6 +31,9 @@ class BarlowTwins(TwoViews):
         optimisation: optimiser and learning rate.
         compiled: compile the encoder and its teachers with torch.compile.
         seed: of the initial weights and of every draw.
+        center_per_game: compare summaries as they differ within a game.
+        inverse_weight: coefficient of inverse dynamics as an added term (see `TwoViews`); 0 leaves
+            it out.
     """
 
     def __init__(
@@ -45,18 +48,24 @@ class BarlowTwins(TwoViews):
         optimisation: Optimisation = Optimisation(),
         compiled: bool = False,
         seed: int = 0,
+        center_per_game: bool = False,
+        inverse_weight: float = 0.0,
     ):
         super().__init__(
-            augment_first, augment_second, later, encoder, optimisation, compiled, seed
-        )
+            augment_first, augment_second, later, encoder, optimisation, compiled, seed,
+            center_per_game, inverse_weight,
+        )  # fmt: skip
         self.coefficients = {"invariance": scale, "redundancy": scale * redundancy}
         with seeded(Stream.PROJECTOR, self.seed):
-            self.projector = mlp(self.encoder.dim, projector, projector, projector)
+            self.projector = mlp(self.encoder.summary_dim, projector, projector, projector)
 
-    def losses(self, first: Tensor, second: Tensor) -> dict[str, Tensor]:
-        first, second = (self.projector(view.summary) for view in self.encode(first, second))
+    def losses(
+        self, first: Tensor, second: Tensor, game: Tensor | None = None, *inverse: Tensor
+    ) -> dict[str, Tensor]:
+        first, second = map(self.projector, self.summaries(self.encode(first, second), game))
         terms = barlow_terms(first, second)
-        return {name: self.coefficients[name] * value for name, value in terms.items()}
+        losses = {name: self.coefficients[name] * value for name, value in terms.items()}
+        return losses | self.inverse_losses(game, *inverse)
 
 
 @full_precision

@@ -41,6 +41,7 @@ from fovea.pretrain.encoders.encoder import Encoder, Features
 from fovea.pretrain.encoders.vit import Shape
 from fovea.pretrain.optim import Optimisation, configure, cosine, decay, rate, share
 from fovea.pretrain.terms.all_gather import all_gather
+from fovea.pretrain.terms.cls_and_mean import cls_and_mean
 from fovea.pretrain.terms.feature_std import feature_std
 from fovea.seeding import Draws, Stream
 
@@ -128,6 +129,15 @@ class Objective(lightning.LightningModule):
             self.note(**{FEATURE_STD: feature_std(features[0].summary.detach())})
         return features
 
+    @property
+    def state_dim(self) -> int:
+        """S, the width of what `state` returns."""
+        return self.encoder.summary_dim + (0 if self.encoder.read_out else self.encoder.dim)
+
+    def state(self, features: Features) -> Tensor:
+        """(B, S) what heads read of a window: its read-out, or summary and mean token."""
+        return features.summary if self.encoder.read_out else cls_and_mean(features)
+
     def gather(self, *parts: Tensor) -> tuple[Tensor, ...]:
         """Tensors of this rank's samples (B, ...) to those of the whole batch, as `encode` does."""
         return tuple(all_gather(part) for part in parts)
@@ -176,7 +186,8 @@ class Objective(lightning.LightningModule):
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         losses = self._losses(batch, Stream.HELD_OUT_VIEWS)
-        numbers = {f"loss/{name}": value for name, value in losses.items()} | self.notes
+        numbers = {LOSS: torch.stack(list(losses.values())).sum()} | self.notes
+        numbers |= {f"loss/{name}": value for name, value in losses.items()}
         self.log_dict(
             {held_out(name): value for name, value in numbers.items()},
             batch_size=len(batch.windows),

@@ -28,6 +28,9 @@ class BYOL(TwoViews):
         optimisation: optimiser and learning rate.
         compiled: compile the encoder and its teachers with torch.compile.
         seed: of the initial weights and of every draw.
+        center_per_game: compare summaries as they differ within a game.
+        inverse_weight: coefficient of inverse dynamics as an added term (see `TwoViews`); 0 leaves
+            it out.
     """
 
     def __init__(
@@ -42,23 +45,31 @@ class BYOL(TwoViews):
         optimisation: Optimisation = Optimisation(),
         compiled: bool = False,
         seed: int = 0,
+        center_per_game: bool = False,
+        inverse_weight: float = 0.0,
     ):
         super().__init__(
-            augment_first, augment_second, later, encoder, optimisation, compiled, seed
-        )
+            augment_first, augment_second, later, encoder, optimisation, compiled, seed,
+            center_per_game, inverse_weight,
+        )  # fmt: skip
         self.momentum = momentum
         with seeded(Stream.PROJECTOR, self.seed):
-            self.projector = mlp(self.encoder.dim, projector, out)
+            self.projector = mlp(self.encoder.summary_dim, projector, out)
             self.predictor = mlp(out, projector, out)
         self.teacher = make_teacher(self.encoder)
         self.teacher_projector = make_teacher(self.projector)
 
-    def losses(self, first: Tensor, second: Tensor) -> dict[str, Tensor]:
-        student = self.encode(first, second)
-        predictions = [self.predictor(self.projector(view.summary)) for view in student]
-        teacher = self.encode(first, second, by=self.teacher)
-        targets = [self.teacher_projector(view.summary) for view in teacher]
-        return {"prediction": byol_loss(*predictions, *targets)}
+    def losses(
+        self, first: Tensor, second: Tensor, game: Tensor | None = None, *inverse: Tensor
+    ) -> dict[str, Tensor]:
+        student = self.summaries(self.encode(first, second), game)
+        predictions = [self.predictor(self.projector(view)) for view in student]
+        teacher = self.summaries(self.encode(first, second, by=self.teacher), game)
+        targets = [self.teacher_projector(view) for view in teacher]
+        return {
+            "prediction": byol_loss(*predictions, *targets),
+            **self.inverse_losses(game, *inverse),
+        }
 
     def schedules(self, step: int, steps: int) -> dict[str, float]:
         momentum = cosine(self.momentum, 1.0, share(step, steps))

@@ -36,7 +36,7 @@ class Components(Objective):
         seed: int = 0,
     ):
         super().__init__(encoder, optimisation, compiled, seed)
-        self.task = ComponentsTask(self.encoder.dim, count, width, self.seed)
+        self.task = ComponentsTask(self.state_dim, count, width, self.seed)
 
     def prepare(self, frames: Frames) -> None:
         self.task.prepare(frames, self.encoder.stack)
@@ -48,4 +48,4 @@ class Components(Objective):
 
     def losses(self, screens: Tensor, target: Tensor, game: Tensor) -> dict[str, Tensor]:
         (features,) = self.encode(screens)
-        return {"components": self.task(features, *self.gather(target, game))}
+        return {"components": self.task(self.state(features), *self.gather(target, game))}

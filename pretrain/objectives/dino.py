@@ -77,7 +77,7 @@ class DINO(TwoViews):
         self.teacher_temperatures, self.warmup = teacher_temperatures, warmup
         self.centre_momentum, self.momentum, self.frozen = centre_momentum, momentum, frozen
         with seeded(Stream.PROJECTOR, self.seed):
-            self.head = Head(self.encoder.dim, hidden, bottleneck, prototypes)
+            self.head = Head(self.encoder.summary_dim, hidden, bottleneck, prototypes)
         self.teacher, self.teacher_head = make_teacher(self.encoder), make_teacher(self.head)
         self.register_buffer("centre", torch.zeros(prototypes))
 
@@ -97,7 +97,9 @@ class DINO(TwoViews):
             "the teacher's temperature": self._temperature(progress),
         }
 
-    def views(self, windows: Tensor, draws: Draws) -> tuple[Tensor, ...]:
+    def views(  # type: ignore[override]  # it adds nothing
+        self, windows: Tensor, draws: Draws
+    ) -> tuple[Tensor, ...]:
         """Two global views (B, stack, H, W) uint8, then local crops (B, stack, side, side)."""
         local = (augment(windows[:, 0], draws, chain) for chain in self.local_chains)
         return *super().views(windows, draws), *local

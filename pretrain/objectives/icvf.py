@@ -11,11 +11,9 @@ import torch
 from torch import Tensor, nn
 
 from fovea.atari.frames import Frames
-from fovea.pretrain.encoders.encoder import Features
 from fovea.pretrain.encoders.vit import Shape
 from fovea.pretrain.objectives.base import Objective
 from fovea.pretrain.optim import Optimisation
-from fovea.pretrain.terms.cls_and_mean import cls_and_mean
 from fovea.pretrain.terms.precision import full_precision
 from fovea.pretrain.terms.teacher import ema_update, make_teacher
 from fovea.seeding import Draws, Stream, seeded
@@ -58,7 +56,7 @@ class ICVF(Objective):
         self.expectile, self.discount = expectile, discount
         self.same, self.momentum = same, momentum
         with seeded(Stream.OBJECTIVE_HEAD, self.seed):
-            self.values = Values(2 * self.encoder.dim, width)
+            self.values = Values(self.state_dim, width)
         self.teacher, self.teacher_values = make_teacher(self.encoder), make_teacher(self.values)
 
     def places(self, at: Tensor, frames: Frames, draws: Draws) -> Tensor:
@@ -74,9 +72,10 @@ class ICVF(Objective):
         return *windows.unbind(1), (now == goal).float(), (now == intention).float()
 
     def losses(self, now, after, goal, intention, at_goal, at_intention) -> dict[str, Tensor]:
-        s, g, z = self.values.read(self.encode(now, goal, intention))
+        student = self.encode(now, goal, intention)
+        s, g, z = self.values.read([self.state(one) for one in student])
         teacher = self.encode(now, after, goal, intention, by=self.teacher)
-        ts, tn, tg, tz = self.teacher_values.read(teacher)
+        ts, tn, tg, tz = self.teacher_values.read([self.state(one) for one in teacher])
         at_goal, at_intention = self.gather(at_goal, at_intention)
         loss, advantage = icvf_loss(
             self.values(s, g, z),
@@ -104,9 +103,9 @@ class Values(nn.Module):
         self.norm = nn.BatchNorm1d(dim, affine=False)  # screens of a game differ by little
         self.heads = nn.ModuleList(_Value(dim, width) for _ in range(2))
 
-    def read(self, features: list[Features]) -> tuple[Tensor, ...]:
-        """The encodings (B, dim) of several windows, normalised over all of them."""
-        return self.norm(torch.cat([cls_and_mean(one) for one in features])).chunk(len(features))
+    def read(self, states: list[Tensor]) -> tuple[Tensor, ...]:
+        """The encodings (B, dim) of several windows' states, normalised over all of them."""
+        return self.norm(torch.cat(states)).chunk(len(states))
 
     def forward(self, s: Tensor, g: Tensor, z: Tensor) -> Tensor:
         """(2, B)."""

@@ -7,24 +7,19 @@ of the step before, each with the probability that the recordings have (0.25).
 
 from __future__ import annotations
 
-import torch
-import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
-from fovea.atari.games import ACTIONS, GAMES
 from fovea.pretrain.encoders.vit import Shape
 from fovea.pretrain.objectives.base import Objective
 from fovea.pretrain.optim import Optimisation
-from fovea.pretrain.terms.centering import center_per_game
-from fovea.pretrain.terms.cls_and_mean import cls_and_mean
+from fovea.pretrain.terms.inverse_dynamics import InverseTask
 from fovea.seeding import Draws, Stream, seeded
 
 
 class InverseDynamics(Objective):
     """A head predicts from two neighbouring windows which of its game's actions was taken.
 
-    It takes the first window's features and their change to the second's, both centred per game
-    (see `terms.centering`): the effect of an action is small beside the differences of screens.
+    See `terms.inverse_dynamics`, which other objectives take as an added term.
 
     Args:
         width: hidden width of the head.
@@ -47,27 +42,16 @@ class InverseDynamics(Objective):
     ):
         super().__init__(encoder, optimisation, compiled, seed)
         with seeded(Stream.OBJECTIVE_HEAD, self.seed):
-            self.head = nn.Sequential(
-                nn.Linear(2 * 2 * self.encoder.dim, width),
-                nn.ReLU(),
-                nn.Linear(width, len(GAMES) * ACTIONS),
-            )
+            self.head = InverseTask(self.state_dim, 1, width)
 
     def views(
         self, windows: Tensor, draws: Draws, action: Tensor, game: Tensor
     ) -> tuple[Tensor, ...]:
-        """(B, stack, H, W) uint8 now and next, the action between them and the game (B,)."""
-        return *windows.unbind(1), action[:, 0], game[:, 0]
+        """(B, stack, H, W) uint8 now and next, the action between them (B, 1), the game (B,)."""
+        return *windows.unbind(1), action[:, :1], game[:, 0]
 
     def losses(self, now: Tensor, later: Tensor, action: Tensor, game: Tensor) -> dict[str, Tensor]:
-        now, later = (cls_and_mean(window) for window in self.encode(now, later))
-        action, game = self.gather(action, game)
-        change = center_per_game(torch.cat([now, later - now], dim=1), game)
-        logits = logits_of_game(self.head(change), game).float()
-        self.note(action_accuracy=(logits.argmax(1) == action).float().mean())
-        return {"action": F.cross_entropy(logits, action)}
-
-
-def logits_of_game(logits: Tensor, game: Tensor) -> Tensor:
-    """(B, ACTIONS): of logits (B, games * ACTIONS), those of each sample's game (B,)."""
-    return logits.unflatten(1, (-1, ACTIONS))[torch.arange(len(game), device=game.device), game]
+        now, later = (self.state(window) for window in self.encode(now, later))
+        loss, accuracy = self.head(now, later, *self.gather(action, game))
+        self.note(action_accuracy=accuracy)
+        return {"action": loss}

@@ -69,6 +69,11 @@ class MAE(Objective):
                 f"hidden {hidden} leaves {self.visible} of {self.patches} patches to see: "
                 "take a share that hides some and not all"
             )
+        if self.encoder.read_out:
+            raise UserError(
+                "MAE decodes patch tokens and would leave a read-out untrained: leave "
+                "encoder.read_out out, or take another objective"
+            )
         self.mean_screen, self.normalise = mean_screen, normalise
         pixels = self.encoder.vit.patch_embed.proj.weight[0].numel()
         self.decoder = Decoder(self.encoder.dim, width, depth, heads, grid, pixels, self.seed)

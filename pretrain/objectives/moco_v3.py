@@ -56,7 +56,7 @@ class MoCoV3(TwoViews):
             self.encoder.vit.patch_embed.requires_grad_(False)
             self.encoder.vit.pos_embed.requires_grad_(False)
         with seeded(Stream.PROJECTOR, self.seed):
-            self.projector = _normed(self.encoder.dim, projector, projector, out)
+            self.projector = _normed(self.encoder.summary_dim, projector, projector, out)
             self.predictor = _normed(out, projector, out)
         self.teacher = make_teacher(self.encoder)
         self.teacher_projector = make_teacher(self.projector)

@@ -27,6 +27,9 @@ class SimCLR(TwoViews):
         optimisation: optimiser and learning rate.
         compiled: compile the encoder and its teachers with torch.compile.
         seed: of the initial weights and of every draw.
+        center_per_game: compare summaries as they differ within a game.
+        inverse_weight: coefficient of inverse dynamics as an added term (see `TwoViews`); 0 leaves
+            it out.
     """
 
     def __init__(
@@ -41,19 +44,24 @@ class SimCLR(TwoViews):
         optimisation: Optimisation = Optimisation(),
         compiled: bool = False,
         seed: int = 0,
+        center_per_game: bool = False,
+        inverse_weight: float = 0.0,
     ):
         super().__init__(
-            augment_first, augment_second, later, encoder, optimisation, compiled, seed
-        )
+            augment_first, augment_second, later, encoder, optimisation, compiled, seed,
+            center_per_game, inverse_weight,
+        )  # fmt: skip
         self.temperature = temperature
         with seeded(Stream.PROJECTOR, self.seed):
-            self.projector = mlp(self.encoder.dim, projector, out)
+            self.projector = mlp(self.encoder.summary_dim, projector, out)
 
-    def losses(self, first: Tensor, second: Tensor) -> dict[str, Tensor]:
-        first, second = (self.projector(view.summary) for view in self.encode(first, second))
+    def losses(
+        self, first: Tensor, second: Tensor, game: Tensor | None = None, *inverse: Tensor
+    ) -> dict[str, Tensor]:
+        first, second = map(self.projector, self.summaries(self.encode(first, second), game))
         scores = view_scores(first, second) / self.temperature
         self.note(top1=top1(scores))
-        return {"contrast": info_nce(scores)}
+        return {"contrast": info_nce(scores)} | self.inverse_losses(game, *inverse)
 
 
 def view_scores(x: Tensor, y: Tensor) -> Tensor:

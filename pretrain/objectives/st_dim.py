@@ -40,7 +40,7 @@ class STDIM(Objective):
         self.offsets = (0, later)
         dim = self.encoder.dim
         with seeded(Stream.PROJECTOR, self.seed):
-            self.of_summary = nn.Linear(dim, dim, bias=False)
+            self.of_summary = nn.Linear(self.encoder.summary_dim, dim, bias=False)
             self.of_token = nn.Linear(dim, dim, bias=False)
 
     def views(self, windows: Tensor, draws: Draws, game: Tensor) -> tuple[Tensor, ...]:

@@ -24,7 +24,6 @@ from fovea.pretrain.encoders.vit import Shape
 from fovea.pretrain.objectives.base import Objective
 from fovea.pretrain.optim import Optimisation
 from fovea.pretrain.terms.centering import center_per_game
-from fovea.pretrain.terms.cls_and_mean import cls_and_mean
 from fovea.pretrain.terms.precision import full_precision
 from fovea.pretrain.terms.weighted_mean import weighted_mean
 from fovea.seeding import Draws, Stream, seeded, uniform_by_index
@@ -89,7 +88,7 @@ class Supervised(Objective):
         self.screens = frames.game.bincount(minlength=len(frames.games))
         outputs = len(variables) * (VALUES if self.classifies else 1)
         with seeded(Stream.OBJECTIVE_HEAD, self.seed), torch.no_grad():
-            self.head = nn.Linear(2 * self.encoder.dim, outputs)
+            self.head = nn.Linear(self.state_dim, outputs)
             if self.classifies:  # starts from how often each value occurs
                 self.head.bias.copy_(shares.clamp(min=1e-6).log().flatten())
 
@@ -114,7 +113,7 @@ class Supervised(Objective):
         state, game = self.gather(state, game)
         mask = (game[:, None] == self.game).float()
         target = (state - self.mean) / self.std
-        prediction = self.head(center_per_game(cls_and_mean(features), game))
+        prediction = self.head(center_per_game(self.state(features), game))
         if self.classifies:
             logits = rearrange(prediction, "b (q v) -> b q v", v=VALUES)
             loss = classification_loss(logits, state, mask)

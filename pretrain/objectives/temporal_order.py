@@ -38,7 +38,7 @@ class TemporalOrder(Objective):
         seed: int = 0,
     ):
         super().__init__(encoder, optimisation, compiled, seed)
-        self.task = OrderTask(self.encoder.dim, gaps, width, motion, self.seed)
+        self.task = OrderTask(self.state_dim, gaps, width, motion, self.seed)
         self.offsets = self.task.offsets
 
     def places(self, at: Tensor, frames: Frames, draws: Draws) -> Tensor:
@@ -49,7 +49,7 @@ class TemporalOrder(Objective):
         return windows, *self.task.draw_order(windows, draws)
 
     def losses(self, three, order, moved) -> dict[str, Tensor]:
-        three = self.encode(*three.unbind(1))
-        loss, accuracy = self.task(three, *self.gather(order, moved))
+        states = [self.state(window) for window in self.encode(*three.unbind(1))]
+        loss, accuracy = self.task(states, *self.gather(order, moved))
         self.note(**{ORDER_ACCURACY: accuracy})
         return {"order": loss}

@@ -15,6 +15,7 @@ What differs from the published code (see tov_vicreg_paper.py), and why:
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor
 
 from fovea.atari.frames import Frames
@@ -46,6 +47,9 @@ class TOVVICReg(VICReg):
         optimisation: optimiser and learning rate.
         compiled: compile the encoder and its teachers with torch.compile.
         seed: of the initial weights and of every draw.
+        center_per_game: compare summaries as they differ within a game.
+        inverse_weight: coefficient of inverse dynamics as an added term (see `TwoViews`); 0 leaves
+            it out.
     """
 
     def __init__(
@@ -64,29 +68,48 @@ class TOVVICReg(VICReg):
         optimisation: Optimisation = Optimisation(),
         compiled: bool = False,
         seed: int = 0,
+        center_per_game: bool = False,
+        inverse_weight: float = 0.0,
     ):
         super().__init__(
             expander, invariance, variance, covariance, augment_first, augment_second, 0,
-            encoder, optimisation, compiled, seed,
+            encoder, optimisation, compiled, seed, center_per_game, inverse_weight,
         )  # fmt: skip
         self.order = order
-        self.task = OrderTask(self.encoder.dim, gaps, width, motion, self.seed)
-        self.offsets = self.task.offsets
+        self.task = OrderTask(self.state_dim, gaps, width, motion, self.seed)
+        self.offsets = self.task.offsets + self.inverse_offsets
 
     def places(self, at: Tensor, frames: Frames, draws: Draws) -> Tensor:
-        return self.task.places(at, draws)
+        inverse = at[:, None] + torch.tensor(self.inverse_offsets, dtype=at.dtype, device=at.device)
+        return torch.cat([self.task.places(at, draws), inverse], dim=1)
 
-    def views(self, windows: Tensor, draws: Draws) -> tuple[Tensor, ...]:
+    def views(
+        self,
+        windows: Tensor,
+        draws: Draws,
+        game: Tensor | None = None,
+        action: Tensor | None = None,
+    ) -> tuple[Tensor, ...]:
         """Two augmented views of the screens now, three windows, their order, which samples count.
 
         (B, stack, H, W) uint8 twice, (B, 3, stack, H, W) uint8 chronologically, (B, 3) int64,
-        (B,) float.
+        (B,) float; then what `added_views` has.
         """
-        now = windows[:, 1:2]
-        return *super().views(now, draws), windows, *self.task.draw_order(windows, draws)
+        three, now = windows[:, :3], windows[:, 1]
+        return (
+            *self.augmented(now, now, draws),
+            three,
+            *self.task.draw_order(three, draws),
+            *self.added_views(windows[:, 3:], game, action),
+        )
 
-    def losses(self, first, second, three, order, moved) -> dict[str, Tensor]:
+    def losses(self, first, second, three, order, moved, game=None, *inverse) -> dict[str, Tensor]:
         first, second, *three = self.encode(first, second, *three.unbind(1))
-        loss, accuracy = self.task(three, *self.gather(order, moved))
+        states = [self.state(window) for window in three]
+        loss, accuracy = self.task(states, *self.gather(order, moved))
         self.note(**{ORDER_ACCURACY: accuracy})
-        return {**self.terms(first.summary, second.summary), "order": self.order * loss}
+        return {
+            **self.terms(*self.summaries([first, second], game)),
+            "order": self.order * loss,
+            **self.inverse_losses(game, *inverse),
+        }

@@ -65,13 +65,15 @@ class PaperTOVVICReg(VICReg):
         self.neighbours = check(augment_neighbours)
         self.register_buffer("shown", ORDERS.clone(), persistent=False)
         with seeded(Stream.OBJECTIVE_HEAD, self.seed):
-            self.head = nn.Linear(3 * self.encoder.dim, 1)
+            self.head = nn.Linear(3 * self.encoder.summary_dim, 1)
 
-    def views(self, windows: Tensor, draws: Draws) -> tuple[Tensor, ...]:
+    def views(  # type: ignore[override]  # it adds nothing
+        self, windows: Tensor, draws: Draws
+    ) -> tuple[Tensor, ...]:
         """Two views of the screens now, the windows before and after, the order (B, 3)."""
         before, after = (augment(windows[:, k], draws, self.neighbours) for k in (1, 2))
         order = self.shown[draws.integers(len(ORDERS))]
-        return *super().views(windows, draws), before, after, order
+        return *super().views(windows[:, :1], draws), before, after, order
 
     def losses(self, first, second, before, after, order) -> dict[str, Tensor]:
         first, second, before, after = self.encode(first, second, before, after)

@@ -28,6 +28,9 @@ class VICReg(TwoViews):
         optimisation: optimiser and learning rate.
         compiled: compile the encoder and its teachers with torch.compile.
         seed: of the initial weights and of every draw.
+        center_per_game: compare summaries as they differ within a game.
+        inverse_weight: coefficient of inverse dynamics as an added term (see `TwoViews`); 0 leaves
+            it out.
     """
 
     def __init__(
@@ -43,21 +46,26 @@ class VICReg(TwoViews):
         optimisation: Optimisation = Optimisation(),
         compiled: bool = False,
         seed: int = 0,
+        center_per_game: bool = False,
+        inverse_weight: float = 0.0,
     ):
         super().__init__(
-            augment_first, augment_second, later, encoder, optimisation, compiled, seed
-        )
+            augment_first, augment_second, later, encoder, optimisation, compiled, seed,
+            center_per_game, inverse_weight,
+        )  # fmt: skip
         self.coefficients = {
             "invariance": invariance,
             "variance": variance,
             "covariance": covariance,
         }
         with seeded(Stream.PROJECTOR, self.seed):
-            self.expander = mlp(self.encoder.dim, expander, expander, expander)
+            self.expander = mlp(self.encoder.summary_dim, expander, expander, expander)
 
-    def losses(self, first: Tensor, second: Tensor) -> dict[str, Tensor]:
-        first, second = self.encode(first, second)
-        return self.terms(first.summary, second.summary)
+    def losses(
+        self, first: Tensor, second: Tensor, game: Tensor | None = None, *inverse: Tensor
+    ) -> dict[str, Tensor]:
+        first, second = self.summaries(self.encode(first, second), game)
+        return self.terms(first, second) | self.inverse_losses(game, *inverse)
 
     def terms(self, first: Tensor, second: Tensor) -> dict[str, Tensor]:
         """The weighted terms of two batches of summaries (B, D)."""

@@ -13,9 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from fovea.atari.frames import Frames
-from fovea.pretrain.encoders.encoder import Features
 from fovea.pretrain.terms.centering import center_per_game
-from fovea.pretrain.terms.cls_and_mean import cls_and_mean
 from fovea.pretrain.terms.precision import full_precision
 from fovea.pretrain.terms.principal import halved, whitening
 from fovea.seeding import Stream, keyed, seeded
@@ -24,10 +22,10 @@ STACKS = 4000  # of a game, which its components are computed of
 
 
 class ComponentsTask(nn.Module):
-    """The components of every game, and the head that predicts them from summary and mean token.
+    """The components of every game, and the head that predicts them from the state of a window.
 
     Args:
-        dim: width of the encoder.
+        dim: S, width of the state.
         count: components of each game.
         width: hidden width of the head.
         seed: of the head's initial weights, and of the stacks that components are computed of.
@@ -37,7 +35,7 @@ class ComponentsTask(nn.Module):
         super().__init__()
         self.count, self.seed = count, seed
         with seeded(Stream.COMPONENTS_HEAD, seed):
-            self.head = nn.Sequential(nn.Linear(2 * dim, width), nn.GELU(), nn.Linear(width, count))
+            self.head = nn.Sequential(nn.Linear(dim, width), nn.GELU(), nn.Linear(width, count))
 
     def prepare(self, frames: Frames, stack: int) -> None:
         """Compute the components of each game from some of its training stacks."""
@@ -64,9 +62,9 @@ class ComponentsTask(nn.Module):
         rows = torch.arange(len(game), device=game.device)
         return of_all.unflatten(1, self.offset.shape)[rows, game] - self.offset[game]
 
-    def forward(self, features: Features, target: Tensor, game: Tensor) -> Tensor:
-        """The share of the components' variance that the head does not explain, over the batch."""
-        return unexplained(self.head(center_per_game(cls_and_mean(features), game)), target)
+    def forward(self, state: Tensor, target: Tensor, game: Tensor) -> Tensor:
+        """The share of the components' variance that states (B, S) do not explain."""
+        return unexplained(self.head(center_per_game(state, game)), target)
 
 
 @full_precision

@@ -14,9 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from fovea.pretrain.encoders.encoder import Features
 from fovea.pretrain.terms.centering import center_per_sample
-from fovea.pretrain.terms.cls_and_mean import cls_and_mean
 from fovea.pretrain.terms.weighted_mean import weighted_mean
 from fovea.seeding import Draws, Stream, seeded
 
@@ -31,7 +29,7 @@ class OrderTask(nn.Module):
     """Three windows before, now and after; a head says whether they are shown in order.
 
     Args:
-        dim: width of the encoder.
+        dim: S, width of the state that is read of a window.
         gaps: distances between neighbouring windows, in agent steps; each sample draws one.
         width: hidden width of the head.
         motion: the least mean absolute difference between neighbouring windows, in grey levels,
@@ -48,7 +46,7 @@ class OrderTask(nn.Module):
         self.motion = motion
         self.register_buffer("gaps", torch.tensor(gaps), persistent=False)
         self.register_buffer("shown", torch.cat([TRUE, SWAPPED]), persistent=False)
-        inside = 3 * 2 * dim
+        inside = 3 * dim
         with seeded(Stream.OBJECTIVE_HEAD, seed):
             self.head = nn.Sequential(
                 nn.BatchNorm1d(inside, affine=False),
@@ -72,9 +70,9 @@ class OrderTask(nn.Module):
         change = (newest[:, 1:] - newest[:, :-1]).abs().mean(dim=(2, 3))
         return self.shown[swap], (change >= self.motion).all(1).float()
 
-    def forward(self, three: list[Features], order: Tensor, moved: Tensor) -> tuple[Tensor, Tensor]:
-        """The loss and the accuracy, both of the samples whose windows `moved` (B,)."""
-        windows = torch.stack([cls_and_mean(window) for window in three], 1)
+    def forward(self, three: list[Tensor], order: Tensor, moved: Tensor) -> tuple[Tensor, Tensor]:
+        """Loss and accuracy of the order of states (B, S), over the samples that `moved` (B,)."""
+        windows = torch.stack(three, 1)
         logits = order_logits(self.head, center_per_sample(windows), order)
         shuffled = (order != torch.arange(3, device=order.device)).any(1)
         return order_loss(logits, shuffled, moved), accuracy(logits, shuffled, moved)

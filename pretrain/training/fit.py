@@ -70,7 +70,7 @@ def begin_with(model: Objective, ref: str) -> None:
         lambda name, theirs, ours: (
             f"init_from {ref}: weight {name} is {theirs or 'missing'} there and "
             f"{ours or 'unknown'} in this encoder: give model.init_args.encoder the size, patch, "
-            "stack and screen of that one"
+            "stack, screen and read_out of that one"
         ),
     )
     encoders = [module for module in model.modules() if isinstance(module, Encoder)]

@@ -14,13 +14,21 @@ from fovea.agents.adaptation.lora import LoRA
 from fovea.agents.adaptation.prompts import Prompts
 from fovea.agents.networks.feature_extractor import FeatureExtractor
 from fovea.command import UserError
+from fovea.pretrain.encoders.build import build_encoder
 from fovea.pretrain.encoders.cnn import build_cnn
 from fovea.pretrain.encoders.encoder import Encoder
 from fovea.pretrain.encoders.folder import load_encoder
+from fovea.pretrain.encoders.multi_query import MultiQueryShape
 from fovea.pretrain.encoders.read_out import LEARNT, SELECTIONS, ReadOut
 from fovea.pretrain.encoders.vit import Shape, ViT, build
 
-ENCODERS = {"vit": lambda: build(Shape(patch=42)), "cnn": lambda: build_cnn("nature_cnn")}
+ENCODERS = {
+    "vit": lambda: build(Shape(patch=42)),
+    "read_out": lambda: build_encoder(
+        Shape(patch=42, read_out=MultiQueryShape(queries=3, outputs=5))
+    ),
+    "cnn": lambda: build_cnn("nature_cnn"),
+}
 LEARNING = pytest.mark.parametrize("kind", LEARNT)
 
 

@@ -95,9 +95,10 @@ def test_what_moves_is_told_after_few_steps() -> None:
     assert sum(losses[-5:]) < 0.8 * sum(losses[:5])
 
 
-def test_the_recipe_is_spr_and_the_components_of_the_screens_now() -> None:
-    settings = {"steps": 2, "projector": 8, "out": 4, "encoder": SHAPE}
-    recipe, plain = Recipe(prediction=3.0, components=2.0, count=8, **settings), SPR(**settings)
+def test_the_recipe_is_spr_inverse_dynamics_and_the_components_of_the_screens_now() -> None:
+    settings = {"steps": (1, 2), "projector": 8, "out": 4, "encoder": SHAPE}
+    weights = {"prediction": 3.0, "components": 2.0, "inverse_weight": 0.5}
+    recipe, plain = Recipe(count=8, **weights, **settings), SPR(**settings)
     data = frames()
     recipe.prepare(data)
     at, draws = torch.tensor([20, 330, 60, 400]), Draws(Stream.VIEWS, 0, 0, 4, "cpu")
@@ -110,4 +111,7 @@ def test_the_recipe_is_spr_and_the_components_of_the_screens_now() -> None:
     game = labels["game"][:, 0]
     task, features = recipe.components_task, recipe.encode(windows[:, 0])[0]
     target = task.target(windows[:, 0], game)
-    assert torch.allclose(ours["components"], 2 * task(features, target, game))
+    assert torch.allclose(ours["components"], 2 * task(recipe.state(features), target, game))
+    states = [recipe.state(one) for one in recipe.encode(windows[:, 0], windows[:, 1])]
+    inverse, _ = recipe.inverse_task(*states, labels["action"][:, :1], game)
+    assert torch.allclose(ours["inverse"], 0.5 * inverse)

@@ -14,9 +14,11 @@ from safetensors.torch import load_file, save_file
 
 from fovea.command import UserError
 from fovea.files import sha256
+from fovea.pretrain.encoders.build import build_encoder
 from fovea.pretrain.encoders.folder import export_encoder, load_encoder
+from fovea.pretrain.encoders.multi_query import MultiQueryShape
 from fovea.pretrain.encoders.vit import Shape, ViT, build
-from fovea.pretrain.hub import FILES
+from fovea.pretrain.hub import FILES, READ_OUT
 
 FACTS = {"method": "VICReg", "games": ["pong", "breakout"], "samples": 1280}
 
@@ -35,9 +37,9 @@ def screens(stack: int = 4) -> torch.Tensor:
     return torch.randint(0, 256, (3, stack, 84, 84)).to(torch.uint8)
 
 
-def seal(folder: Path) -> None:
+def seal(folder: Path, *more: str) -> None:
     """Write the sums anew, as somebody who changes a folder on purpose would."""
-    sums = "".join(f"{sha256(folder / name)}  {name}\n" for name in FILES)
+    sums = "".join(f"{sha256(folder / name)}  {name}\n" for name in (*FILES, *more))
     (folder / "SHA256SUMS").write_text(sums)
 
 
@@ -197,3 +199,76 @@ def test_exporting_again_replaces_the_whole_folder(folder: Path) -> None:
 def test_a_missing_folder_is_named() -> None:
     with pytest.raises(UserError, match="no encoder folder at nowhere"):
         load_encoder("nowhere")
+
+
+@pytest.fixture
+def with_read_out(tmp_path: Path) -> tuple[ViT, Path]:
+    """An encoder whose summary is that of three queries, and its folder."""
+    encoder = build_encoder(Shape(read_out=MultiQueryShape(queries=3, outputs=5)), seed=5).eval()
+    return encoder, export_encoder(encoder, tmp_path / "mine", FACTS)
+
+
+def test_a_read_out_travels_with_its_encoder(with_read_out: tuple[ViT, Path]) -> None:
+    encoder, folder = with_read_out
+    images, loaded = screens(), load_encoder(folder)
+    summary, tokens = encoder(images)
+    assert torch.equal(summary, encoder.read_out(tokens))
+    assert summary.shape == (3, 15) == (3, loaded.summary_dim)
+    for mine, theirs in zip((summary, tokens), loaded(images), strict=True):
+        assert torch.equal(mine, theirs)
+    assert f"  {READ_OUT}\n" in (folder / "SHA256SUMS").read_text()
+
+
+def test_plain_timm_loads_an_encoder_with_a_read_out(with_read_out: tuple[ViT, Path]) -> None:
+    encoder, folder = with_read_out
+    model = timm.create_model(f"local-dir:{folder}", pretrained=True).eval()
+    images = screens()
+    with torch.no_grad():
+        tokens = model.forward_features(encoder.scale(images))
+        assert torch.equal(tokens[:, 1:], encoder(images).tokens)
+
+
+def test_the_vit_is_drawn_the_same_with_and_without_a_read_out() -> None:
+    plain, more = (
+        build(Shape(), seed=5).vit,
+        build_encoder(Shape(read_out=MultiQueryShape(queries=8)), seed=5).vit,
+    )
+    assert all(torch.equal(w, more.state_dict()[name]) for name, w in plain.state_dict().items())
+
+
+def forget_read_out(folder: Path) -> None:
+    config = json.loads((folder / "config.json").read_text())
+    del config["fovea"]["read_out"]
+    (folder / "config.json").write_text(json.dumps(config))
+    seal(folder, READ_OUT)
+
+
+def other_queries(folder: Path) -> None:
+    config = json.loads((folder / "config.json").read_text())
+    config["fovea"]["read_out"]["queries"] = 4
+    (folder / "config.json").write_text(json.dumps(config))
+    seal(folder, READ_OUT)
+
+
+def flip_read_out(folder: Path) -> None:
+    content = bytearray((folder / READ_OUT).read_bytes())
+    content[-5] ^= 1
+    (folder / READ_OUT).write_bytes(content)
+
+
+READ_OUT_DAMAGES = {
+    "a file that is gone": (lambda folder: (folder / READ_OUT).unlink(), "lacks read_out"),
+    "a file that is gone from the sums": (seal, "names a read-out, and SHA256SUMS no read_out"),
+    "a config that does not name it": (forget_read_out, "names no read-out, and SHA256SUMS a read"),
+    "a config of another": (other_queries, "weight 'bias' is (3, 5) in read_out.safetensors"),
+    "a flipped byte": (flip_read_out, "read_out.safetensors does not match its SHA-256"),
+}
+
+
+@pytest.mark.parametrize("damage", READ_OUT_DAMAGES)
+def test_damage_to_a_read_out_is_refused(damage: str, with_read_out: tuple[ViT, Path]) -> None:
+    harm, message = READ_OUT_DAMAGES[damage]
+    harm(with_read_out[1])
+    with pytest.raises(UserError) as refused:
+        load_encoder(with_read_out[1])
+    assert message in str(refused.value)

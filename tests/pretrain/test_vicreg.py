@@ -7,6 +7,7 @@ import torch
 
 from fovea.pretrain.encoders.vit import Shape
 from fovea.pretrain.objectives.vicreg import VICReg, vicreg_terms
+from fovea.pretrain.terms.centering import center_per_game
 from fovea.pretrain.terms.mlp import mlp
 from fovea.seeding import Draws, Stream
 
@@ -77,3 +78,18 @@ def test_the_expander_is_bare_at_its_end() -> None:
     layers = [type(layer).__name__ for layer in mlp(4, 8, 8, 8)]
     assert layers == ["Linear", "BatchNorm1d", "ReLU"] * 2 + ["Linear"]
     assert mlp(4, 8, 8, 8)[-1].bias is None
+
+
+def test_summaries_can_be_compared_as_they_differ_within_a_game() -> None:
+    settings = {"expander": 8, "encoder": Shape(patch=42), "augment_first": [], "later": 2}
+    objective = VICReg(center_per_game=True, **settings)
+    windows = torch.randint(0, 256, (6, 2, 4, 84, 84)).to(torch.uint8)
+    game = torch.tensor([0, 0, 0, 1, 1, 1])
+    views = objective.views(windows, Draws(Stream.VIEWS, 0, 0, 6, "cpu"), game[:, None])
+    assert objective.labels == ("game",)
+    assert torch.equal(views[2], game)
+    summaries = [view.summary for view in objective.encode(*views[:2])]
+    centered = [center_per_game(summary, game) for summary in summaries]
+    ours, theirs = objective.losses(*views), objective.terms(*centered)
+    for name, value in theirs.items():
+        torch.testing.assert_close(ours[name], value)

@@ -9,8 +9,10 @@ import torch
 
 from fovea.atari.frames import Frames
 from fovea.command import UserError
+from fovea.pretrain.encoders.build import build_encoder
 from fovea.pretrain.encoders.encoder import inference
-from fovea.pretrain.encoders.vit import ViT
+from fovea.pretrain.encoders.multi_query import MultiQueryShape
+from fovea.pretrain.encoders.vit import Shape, ViT
 from fovea.probes.features import Drawn, Splits, draw, encode, fingerprint, neighbours
 from fovea.probes.references import Blind, Pixels, references, untrained
 
@@ -130,3 +132,11 @@ def test_a_game_with_too_few_episodes_is_named(frames: Frames) -> None:
     episodes = frames.of("breakout").split([0.25] * 4)
     with pytest.raises(UserError, match=r"breakout has \d episodes, too few"):
         draw(min(episodes, key=len), 2, samples=10)
+
+
+def test_the_untrained_reference_of_a_read_out_has_one_of_its_own() -> None:
+    like = build_encoder(Shape(patch=42, read_out=MultiQueryShape(queries=3, outputs=5)), seed=4)
+    same, other = untrained(like, 4), untrained(like, 5)
+    assert same.summary_dim == other.summary_dim == 15
+    assert torch.equal(same.read_out.queries, like.read_out.queries)
+    assert not torch.equal(other.read_out.queries, like.read_out.queries)

@@ -290,4 +290,4 @@ def test_pixels_of_patches_are_an_encoder_too(recordings: Path, tmp_path: Path) 
     into = tmp_path / "run"
     measure("random:patches6", recordings, into, only=["collapse"])
     found = stored(into)["collapse"]
-    assert {"mine", "random", "pixels"} == set(found["encoders"])
+    assert {"mine", "random", "pixels", "pixels_pooled"} == set(found["encoders"])
