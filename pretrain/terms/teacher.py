@@ -22,8 +22,9 @@ def ema_update(teacher: nn.Module, student: nn.Module, momentum: float) -> None:
     The running statistics of an encoder's batch norms are the student's: a teacher works without
     gradients, under which encoders record none (see `encoders.cnn.Norm`).
     """
-    pairs = list(teacher.parameters()), list(student.parameters())
-    torch._foreach_lerp_(*pairs, 1 - momentum)
+    pairs = zip(teacher.parameters(), student.parameters(), strict=True)
+    apart = [pair for pair in pairs if pair[0] is not pair[1]]  # a frozen encoder is shared
+    torch._foreach_lerp_(*map(list, zip(*apart, strict=True)), 1 - momentum)
     for mine, theirs in zip(teacher.modules(), student.modules(), strict=True):
         if isinstance(mine, Encoder):
             for buffer, source in zip(mine.buffers(), theirs.buffers(), strict=True):
