@@ -1,5 +1,6 @@
 # make quickstart   from the games to a report, on this machine, in about ten minutes
-# make test         lint, types and every test
+# make test         lint, types and the tests
+# make evidence     what the tests leave out: the same for every config, encoder and way to be killed
 # make fast         lint, types and the quick tests, in a minute or so
 # All set up .venv from constraints.txt where it is missing.
 
@@ -16,7 +17,7 @@ DQN_STEPS ?= 6000
 PPO_STEPS ?= 8192
 EPISODES ?= 5
 
-.PHONY: quickstart test fast lint types types-baseline constraints
+.PHONY: quickstart test fast evidence lint types types-baseline constraints
 
 quickstart: .venv/ready
 	@echo; echo "== 1/5  collect: games into recordings, random policy"
@@ -38,10 +39,13 @@ quickstart: .venv/ready
 	$(FOVEA) analysis report $(RUN) --out $(RUN)/report
 
 test: lint types
-	.venv/bin/python -m pytest --numprocesses 2 --dist worksteal
+	.venv/bin/python -m pytest --numprocesses 2 --dist worksteal -m "not evidence"
+
+evidence: .venv/ready
+	.venv/bin/python -m pytest --numprocesses 2 --dist worksteal -m evidence
 
 fast: lint types
-	.venv/bin/python -m pytest --numprocesses 2 --dist worksteal -m "not slow and not browser"
+	.venv/bin/python -m pytest --numprocesses 2 --dist worksteal -m "not slow and not browser and not evidence"
 
 lint: .venv/ready
 	.venv/bin/ruff check .

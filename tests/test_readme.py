@@ -78,6 +78,7 @@ def run(folder: Path, *arguments: str) -> None:
     assert done.returncode == 0, f"{shlex.join(arguments)}\n{done.stdout}"
 
 
+@pytest.mark.evidence
 @pytest.mark.slow
 @pytest.mark.timeout(600)
 def test_the_way_goes_through_as_it_is_written(tmp_path: Path) -> None:

@@ -7,10 +7,11 @@ from collections.abc import Callable
 from itertools import count
 from pathlib import Path
 
+import numpy as np
 import pytest
-from ale_py.vector_env import AtariVectorEnv
 
 from fovea.agents.__main__ import run
+from fovea.atari.env import Envs, Step
 from fovea.command import main
 from fovea.pretrain.encoders.folder import export_encoder
 from fovea.pretrain.encoders.vit import Shape, build
@@ -37,16 +38,16 @@ def command(monkeypatch: pytest.MonkeyPatch) -> Callable[..., int]:
 
 @pytest.fixture
 def failing(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
-    """Let the emulator itself fail: raise `fault` in those of its steps, counted from 1."""
+    """Let the emulators fail: raise `fault` in those steps of all environments, from 1 on."""
 
     def fail(fault: BaseException, *steps: int) -> None:
-        step, numbers = AtariVectorEnv.step, count(1)
+        step, numbers = Envs.step, count(1)
 
-        def failing_step(games: AtariVectorEnv, actions: object) -> tuple:
+        def failing_step(envs: Envs, actions: np.ndarray) -> Step:
             if next(numbers) in steps:
                 raise fault
-            return step(games, actions)
+            return step(envs, actions)
 
-        monkeypatch.setattr(AtariVectorEnv, "step", failing_step)
+        monkeypatch.setattr(Envs, "step", failing_step)
 
     return fail

@@ -169,6 +169,7 @@ def test_what_goes_on_to_the_next_game(
     assert len(fresh) == len(before) > 100
 
 
+@pytest.mark.evidence
 @pytest.mark.slow
 def test_one_agent_for_all_games_sees_them_all_on_the_scale_of_all(
     encoder: Path, tmp_path: Path

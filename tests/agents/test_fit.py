@@ -116,10 +116,11 @@ def test_every_config_trains_two_updates_and_a_frozen_encoder_does_not_move(
 @pytest.mark.parametrize(
     ("config", "steps", "every"),
     [
-        ("dqn", 224, 9),
+        pytest.param("dqn", 224, 9, marks=pytest.mark.evidence),
         ("der", 224, 9),
-        ("dqn_last_block", 224, 9),  # whose replay holds the outputs of the blocks before it
-        ("ppo_frozen", 256, 7),
+        # Its replay holds the outputs of the blocks before the last.
+        pytest.param("dqn_last_block", 224, 9, marks=pytest.mark.evidence),
+        pytest.param("ppo_frozen", 256, 7, marks=pytest.mark.evidence),
         ("ppo_nature", 96, 7),
     ],
 )
@@ -158,7 +159,14 @@ def test_a_killed_run_ends_as_the_run_that_was_never_killed(
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("updates", "kept"), [(7, 6), (11, 9), (14, 12)])
+@pytest.mark.parametrize(
+    ("updates", "kept"),
+    [
+        (7, 6),
+        pytest.param(11, 9, marks=pytest.mark.evidence),
+        pytest.param(14, 12, marks=pytest.mark.evidence),
+    ],
+)
 def test_a_run_killed_between_or_at_resets_ends_as_the_run_that_was_never_killed(
     updates: int, kept: int, encoder: Path, tmp_path: Path, failing: Callable[..., None]
 ) -> None:
@@ -310,7 +318,9 @@ def test_the_help_names_every_agent_and_a_short_name_is_enough(
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("config", ["dqn_frozen", "ppo_nature"])
+@pytest.mark.parametrize(
+    "config", ["dqn_frozen", pytest.param("ppo_nature", marks=pytest.mark.evidence)]
+)
 def test_how_often_a_run_is_saved_does_not_change_it(
     config: str, encoder: Path, tmp_path: Path
 ) -> None:

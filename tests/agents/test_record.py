@@ -124,6 +124,7 @@ def test_a_killed_command_that_is_run_again_and_any_workers_give_the_same_bytes(
     assert shards(tmp_path) == shards(recorded)
 
 
+@pytest.mark.evidence
 @pytest.mark.slow
 def test_a_recording_made_in_another_way_is_left_as_it_is(runs: list[Path], recorded: Path) -> None:
     before = shards(recorded)
@@ -164,6 +165,7 @@ def test_an_agent_sees_what_it_saw_in_training(fire_reset: bool) -> None:
     assert lost > ended
 
 
+@pytest.mark.evidence
 @pytest.mark.slow
 def test_without_epsilon_each_action_is_the_agents_own(runs: list[Path], tmp_path: Path) -> None:
     dqn = runs[0]
@@ -261,6 +263,7 @@ def test_checkpoints_are_found_by_their_numbers(runs: list[Path]) -> None:
     assert load_agent(runs[0], older).played < load_agent(runs[0], newer).played
 
 
+@pytest.mark.evidence
 @pytest.mark.slow
 def test_checkpoints_between_which_nothing_was_played_are_policies_of_their_own(
     runs: list[Path], encoder: Path, tmp_path: Path

@@ -69,7 +69,8 @@ def test_environments_that_die_end_the_run_in_one_line_and_it_goes_on(
         return command(
             *("fit", "-c", CONFIG, "--run", run, "--data.total_steps", 96, "--data.num_envs", 2),
             *("--model.init_args.num_steps", 8, "--model.init_args.hidden", 16),
-            *("--model.init_args.features.norm_samples", 8, "--checkpoint_every", 5),
+            *("--model.init_args.features", "{norm: standard, norm_samples: 8}"),
+            *("--checkpoint_every", 5),
         )
 
     failing(RuntimeError("the thread is gone\nat 0x7f"), step)

@@ -112,7 +112,8 @@ def test_values_become_discounted_distances() -> None:
         objective.losses(*views)["value"].backward()
         optimiser.step()
         objective.after_optimizer_step()
-    value = objective.values(*objective.values.read(encode(now, goal, wanted))).detach()
+    states = [objective.state(features) for features in encode(now, goal, wanted)]
+    value = objective.values(*objective.values.read(states)).detach()
     ahead = goal >= now
     distance = (goal - now)[ahead]
     worth = -(1 - 0.5**distance) / (1 - 0.5)

@@ -45,9 +45,18 @@ class Kept(Callback):
         self.losses.append(float(trainer.callback_metrics[held_out(LOSS)]))
 
 
+QUICK = ("vicreg", "spr_dense")
+"""Whose learning every `make test` looks at; that of the others is left to `make evidence`."""
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    "config", [one for one in CONFIGS if one.stem not in EXEMPT], ids=lambda path: path.stem
+    "config",
+    [
+        pytest.param(one, marks=() if one.stem in QUICK else pytest.mark.evidence, id=one.stem)
+        for one in CONFIGS
+        if one.stem not in EXEMPT
+    ],
 )
 def test_the_held_out_loss_falls(config: Path, recordings: Path) -> None:
     """From the first quarter on, when batch norms have seen what features are like."""

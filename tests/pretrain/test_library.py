@@ -47,8 +47,10 @@ def vicreg() -> VICReg:
 
 @pytest.mark.slow
 def test_a_plain_trainer_trains_what_the_command_trains(recordings: Path, tmp_path: Path) -> None:
-    objective, data = vicreg(), Windows([str(recordings)], batch_size=8)
-    trainer(tmp_path, 3).fit(objective, data)
+    chain = [{"name": "intensity", "scale": 0.05}]
+    objective = VICReg(expander=16, augment_first=chain, augment_second=chain,
+                       center_per_game=True, encoder=SHAPE)  # fmt: skip
+    trainer(tmp_path, 3).fit(objective, Windows([str(recordings)], batch_size=8))
     fit(["-c", str(CONFIG), "--run", str(tmp_path / "run"), "--data.recordings", f"[{recordings}]",
          "--data.batch_size", "8", "--trainer.max_steps", "3", "--trainer.accelerator", "cpu",
          "--model.init_args.expander", "16",

@@ -24,6 +24,7 @@ CASES += [(path, ("timm", "resnet10t")) for path in CONFIGS if path.stem in ("sp
 CASES += [(path, ("size", "impala_cnn")) for path in CONFIGS if path.stem == "vicreg"]
 
 
+@pytest.mark.evidence
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("config", "named"), CASES, ids=[f"{path.stem}-{name}" for path, (_, name) in CASES]

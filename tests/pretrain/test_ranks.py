@@ -94,6 +94,7 @@ def data(recordings: Path) -> Windows:
 
 
 @pytest.mark.slow
+@pytest.mark.evidence
 @pytest.mark.parametrize("config", CONFIGS, ids=lambda path: path.stem)
 def test_two_ranks_have_the_step_of_one(config: Path, data: Windows, steps: Path) -> None:
     loss, *one = first_step(config, data, devices=1)
@@ -140,7 +141,7 @@ def test_a_run_of_two_ranks_is_that_of_one_and_goes_on_as_one(
     lines = (tmp_path / "two" / "metrics.csv").read_text().splitlines()
     rows = [line.rpartition(",")[0] for line in lines]
     assert len(rows) == len(set(rows)) > 4
-    torch.testing.assert_close(weights("two"), one, rtol=0, atol=1e-5)
+    torch.testing.assert_close(weights("two"), one, rtol=0, atol=1e-4)
 
     newest(tmp_path / "two" / "checkpoints").unlink()
     shutil.rmtree(tmp_path / "two" / "encoder")
@@ -148,4 +149,4 @@ def test_a_run_of_two_ranks_is_that_of_one_and_goes_on_as_one(
     capsys.readouterr()
     fit(arguments("two", "--trainer.devices", "1"))
     assert "going on from step-000000002.ckpt" in capsys.readouterr().out
-    torch.testing.assert_close(weights("two"), one, rtol=0, atol=1e-5)
+    torch.testing.assert_close(weights("two"), one, rtol=0, atol=1e-4)

@@ -86,6 +86,7 @@ def test_compiling_changes_no_numbers_and_no_names() -> None:
         assert encoder.vit.blocks._compiled_call_impl is not None
 
 
+@pytest.mark.evidence
 @pytest.mark.slow
 @pytest.mark.usefixtures("quick_compiler")
 def test_a_compiled_run_goes_on_from_its_checkpoint(
