@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import errno
+import gc
 import importlib
 import os
 import sys
@@ -106,6 +107,9 @@ def main(command: Callable[[], int | None]) -> NoReturn:
     The code is 2 for a mistake of the user, 1 for a full disk, 130 after an interrupt, and 141
     where the reader of its output has gone. Any other exception is a bug and keeps its traceback.
     """
+    # What torch and Lightning define when they are imported stays. To look for garbage in it every
+    # 700 objects, as Python does, is a sixth of the time in which a command starts.
+    gc.set_threshold(50_000)
     try:
         sys.exit(command() or 0)
     except UserError as mistake:

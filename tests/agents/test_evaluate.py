@@ -88,6 +88,7 @@ def test_an_evaluation_is_scored_filmed_and_not_done_twice(
     assert len(read_run(trained).evaluation.returns) == PROTOCOLS["machado"].episodes
 
 
+@pytest.mark.evidence
 @pytest.mark.slow
 def test_returns_are_those_of_a_plain_loop_over_each_environment(trained: Path) -> None:
     loaded = load_agent(trained)

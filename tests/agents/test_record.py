@@ -102,6 +102,7 @@ def test_every_episode_names_its_policy_and_the_metadata_says_who_that_is(
         assert max(np.array(table["action"])) > 4
 
 
+@pytest.mark.evidence
 @pytest.mark.slow
 def test_a_killed_command_that_is_run_again_and_any_workers_give_the_same_bytes(
     runs: list[Path], recorded: Path, tmp_path: Path

@@ -237,6 +237,7 @@ def test_a_run_needs_a_folder(recordings: Path) -> None:
         fit(["-c", str(CONFIGS[-1]), "--data.recordings", f"[{recordings}]"])
 
 
+@pytest.mark.evidence
 @pytest.mark.slow
 def test_a_full_disk_keeps_what_was_whole(recordings: Path, tmp_path: Path) -> None:
     command = [sys.executable, "-m", "fovea", "pretrain", "fit"]
