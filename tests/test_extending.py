@@ -65,6 +65,7 @@ def test_the_pages_commands_run_on_the_pages_files(clone: Path) -> None:
     assert '"brightness-probes"' in (clone / "runs" / "report" / "assets" / "data.js").read_text()
 
 
+@pytest.mark.evidence
 @pytest.mark.slow
 def test_the_pages_test_passes(clone: Path) -> None:
     assert "1 passed" in run(clone, "pytest", "-q", "tests/pretrain/test_slowness.py")

@@ -62,6 +62,7 @@ def quick_compiler(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch, "compile", quick)
 
 
+@pytest.mark.evidence
 @pytest.mark.slow
 @pytest.mark.usefixtures("quick_compiler")
 def test_compiling_changes_no_numbers_and_no_names() -> None:

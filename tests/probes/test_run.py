@@ -107,6 +107,7 @@ def test_changed_weights_or_settings_are_measured_again(
     assert stored(into)["collapse"]["settings"]["samples"] == 220
 
 
+@pytest.mark.evidence
 @pytest.mark.slow
 def test_a_kill_loses_only_the_probe_in_hand(
     folder: Path, recordings: Path, tmp_path: Path, capsys: pytest.CaptureFixture
