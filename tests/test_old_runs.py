@@ -163,6 +163,7 @@ def test_the_old_settings_are_understood_and_others_are_named(old: Path) -> None
         changes(old / "pretrain", yaml.safe_dump(now))
 
 
+@pytest.mark.slow
 def test_an_old_pretraining_is_done_and_cannot_go_on(
     old: Path, recordings: Path, capsys: pytest.CaptureFixture
 ) -> None:

@@ -106,6 +106,7 @@ def test_actions_are_known_by_their_names(recordings: Path) -> None:
     assert torch.equal(action, torch.tensor([0, 1, 3, 4])[frames.labels["action"]])
 
 
+@pytest.mark.slow
 def test_recordings_with_other_actions_are_mixed_by_the_names_of_actions(
     recordings: Path, tmp_path: Path
 ) -> None:

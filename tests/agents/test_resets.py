@@ -74,6 +74,7 @@ def test_n_step_and_gamma_go_by_equal_factors_and_start_over_with_a_reset(encode
     assert constant.horizon(150, 1000) == (4, 0.99)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("per_alpha", [0.0, 0.5])
 def test_batches_have_the_n_step_and_gamma_of_their_update(per_alpha: float, encoder: Path) -> None:
     annealed = {"n_step": 4, "n_step_final": 1, "gamma": 0.5, "gamma_final": 0.875}

@@ -238,9 +238,13 @@ def test_all_actions_are_the_same_in_every_game_and_lead_where_the_games_own_do(
 @pytest.mark.parametrize(
     ("game", "settings"),
     [
-        ("breakout", {"fire_reset": True, "life_loss_terminal": True, "max_frames": 600}),
+        pytest.param(
+            "breakout",
+            {"fire_reset": True, "life_loss_terminal": True, "max_frames": 600},
+            marks=pytest.mark.slow,
+        ),
         ("pong", {"stack": 2, "sticky": 0.9, "max_frames": 160}),  # what sticks is old
-        ("ms_pacman", {"sticky": 0.0, "full_actions": True}),
+        pytest.param("ms_pacman", {"sticky": 0.0, "full_actions": True}, marks=pytest.mark.slow),
     ],
 )
 def test_a_saved_state_goes_on_as_if_nothing_had_been_saved(game: str, settings: dict) -> None:

@@ -150,6 +150,7 @@ def test_a_run_without_checkpoints_cannot_grow(recordings: Path, run: Path) -> N
         fit(arguments(recordings, run, 4))
 
 
+@pytest.mark.slow
 def test_a_new_run_begins_with_the_encoder_of_another(
     recordings: Path, finished: Path, tmp_path: Path, capsys: pytest.CaptureFixture
 ) -> None:

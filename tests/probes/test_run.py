@@ -177,6 +177,7 @@ def probe(encoder, seen, *, scale=2):
 '''
 
 
+@pytest.mark.slow
 def test_a_new_probe_is_one_file_with_its_figure_in_the_report(
     folder: Path, recordings: Path, tmp_path: Path, new_probe, capsys: pytest.CaptureFixture
 ) -> None:
@@ -227,6 +228,7 @@ def test_a_folder_in_use_is_left_alone(folder: Path, recordings: Path, tmp_path:
     assert not (tmp_path / "run" / "run.json").exists()
 
 
+@pytest.mark.slow
 def test_damaged_results_are_named(folder: Path, recordings: Path, tmp_path: Path) -> None:
     into = tmp_path / "run"
     measure(folder, recordings, into, only=["attention"])
@@ -266,6 +268,7 @@ def test_the_command_ends_with_one_line_and_exit_code_2(
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.slow
 def test_features_of_blocks_are_probed_as_those_of_the_last_are(
     folder: Path, recordings: Path, tmp_path: Path
 ) -> None:
@@ -287,6 +290,7 @@ def test_features_of_blocks_are_probed_as_those_of_the_last_are(
     assert not (tmp_path / "none").exists()
 
 
+@pytest.mark.slow
 def test_pixels_of_patches_are_an_encoder_too(recordings: Path, tmp_path: Path) -> None:
     into = tmp_path / "run"
     measure("random:patches6", recordings, into, only=["collapse"])
