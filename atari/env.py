@@ -91,27 +91,35 @@ class Envs:
             sticky, frame_skip, noop_max, UNCUT, fire_reset=fire_reset, full_actions=full_actions
         )
         game = find(game).rom_id
-        self._emulators = [Emulator(game, settings, 0) for _ in range(num_envs)]
+        self._emulators = [Emulator(game, settings, each) for each in self._seeds(seed)]
         self.action_meanings = self._emulators[0].actions
         self.action_count = len(self.action_meanings)
-        self.restart(seed)
+        self._begin(self._seeds(seed))
+
+    def _seeds(self, seed: int) -> list[int]:
+        drawn = np.random.SeedSequence(seed).generate_state(self.num_envs) >> 1
+        return [int(each) for each in drawn]
 
     def restart(self, seed: int) -> np.ndarray:
         """Start a new episode in every environment, as if made with `seed`.
 
         Returns the first screens (N, stack, 84, 84) uint8.
         """
-        drawn = np.random.SeedSequence(seed).generate_state(self.num_envs) >> 1
-        seeds = [int(each) for each in drawn]
+        seeds = self._seeds(seed)
+        for emulator, each in zip(self._emulators, seeds, strict=True):
+            emulator.seed(each)
+        self._begin(seeds)
+        return self.screens
+
+    def _begin(self, seeds: list[int]) -> None:
+        """Start the first episode of emulators that have just been given these seeds."""
         self._noops = [mt19937(each) for each in seeds]
         self.screens = np.zeros((self.num_envs, self._stack, *SCREEN), np.uint8)
         self._lives = np.zeros(self.num_envs, np.int64)
         self._returns = np.zeros(self.num_envs)
         self._lengths = np.zeros(self.num_envs, np.int64)
-        for env, each in enumerate(seeds):
-            self._emulators[env].seed(each)
+        for env in range(self.num_envs):
             self._start(env)
-        return self.screens
 
     def _start(self, env: int) -> None:
         """Start an episode in an environment; its screens are written in place."""
