@@ -10,6 +10,7 @@ from pathlib import Path
 os.environ["OMP_NUM_THREADS"] = "1"
 
 import pytest
+from filelock import FileLock
 
 from fovea.atari.collect import collect
 
@@ -17,7 +18,11 @@ from fovea.atari.collect import collect
 @pytest.fixture(scope="session")
 def recordings(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with a few whole episodes of Breakout and Pong."""
-    folder = tmp_path_factory.mktemp("recordings")
-    collect(["breakout"], folder, steps=1500, shard_steps=750, workers=1)
-    collect(["pong"], folder, steps=3000, shard_steps=1000, workers=1)
+    base = tmp_path_factory.getbasetemp()
+    # Processes of one run have their own folders inside that of the run, where they share this one:
+    # the second finds nothing left to play.
+    folder = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "recordings"
+    with FileLock(f"{folder}.lock"):
+        collect(["breakout"], folder, steps=1500, shard_steps=750, workers=1)
+        collect(["pong"], folder, steps=3000, shard_steps=1000, workers=1)
     return folder

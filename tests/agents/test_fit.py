@@ -295,6 +295,7 @@ def test_a_mistake_gets_one_line_and_leaves_nothing_behind(
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.slow
 def test_rollouts_longer_than_the_run_are_refused(encoder: Path, tmp_path: Path) -> None:
     with pytest.raises(UserError, match="is less than one rollout of 16 steps of 2 environments"):
         fit(arguments("ppo_frozen", encoder, tmp_path / "run", "--data.total_steps", "31"))

@@ -194,6 +194,7 @@ def test_the_pull_moves_a_key_towards_its_queries_and_leaves_its_gradient_small(
         assert torch.equal(pool.keys.grad[1], torch.zeros(3))
 
 
+@pytest.mark.slow
 @given(st.integers(2, 40), st.integers(0, 2**31))
 def test_a_choice_does_not_depend_on_the_rest_of_the_batch(count: int, seed: int) -> None:
     pool = Pool(6, 16, picks=1, pull=0.5, penalty=True, scale=0.02)
@@ -240,6 +241,7 @@ def test_screens_of_a_game_find_the_keys_it_was_learnt_with(recordings: Path) ->
         assert torch.isin(pool.eval()(queries), keys).double().mean() > 0.99
 
 
+@pytest.mark.slow
 def test_queries_are_centred_with_recordings_once(recordings: Path, tmp_path: Path) -> None:
     adapted = small(recordings=[str(recordings)])
     queries = adapted.recorded()
@@ -285,6 +287,7 @@ REFUSED = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mistake", REFUSED)
 def test_a_mistake_is_refused_before_anything_is_played_and_leaves_nothing_behind(
     mistake: str, encoder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

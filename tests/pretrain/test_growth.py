@@ -134,6 +134,7 @@ REFUSED = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("case", REFUSED)
 def test_what_a_run_is_cannot_change(case: str, recordings: Path, run: Path) -> None:
     steps, more, message = REFUSED[case]

@@ -6,6 +6,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 ROOT = Path(__file__).parents[2]
 ROUNDS, BLOCKS, SIZE = 20, 4, 2**23
 PROGRAM = f"""
@@ -27,6 +29,7 @@ def faults(first: str) -> int:
     return int(subprocess.run(command, cwd=ROOT, check=True, capture_output=True).stdout)
 
 
+@pytest.mark.slow
 def test_blocks_that_come_again_find_their_pages() -> None:
     pages = (ROUNDS - 1) * BLOCKS * SIZE / 4096
     assert faults("") > pages / 2
