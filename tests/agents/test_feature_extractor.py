@@ -156,6 +156,7 @@ def test_blocks_of_an_adapted_encoder_are_those_it_adapts(way, vit: ViT) -> None
     assert any(p.grad is not None and p.grad.abs().sum() > 0 for p in learning)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["cls_and_mean", "attention", "tokens"])
 @pytest.mark.parametrize("blocks", [None, [4, 2], [3]])
 @pytest.mark.parametrize("last_k", [1, 2, 4])

@@ -89,6 +89,7 @@ def test_it_starts_as_its_encoder_under_the_same_names(way: str) -> None:
     assert not adapted.frozen
 
 
+@pytest.mark.slow
 @each_way
 def test_what_learns_is_a_function_of_the_seed(way: str) -> None:
     make, _, _ = WAYS[way]

@@ -145,6 +145,7 @@ def test_what_a_run_is_cannot_change(case: str, recordings: Path, run: Path) -> 
     assert read_run(run).state == "done"
 
 
+@pytest.mark.slow
 def test_a_run_without_checkpoints_cannot_grow(recordings: Path, run: Path) -> None:
     shutil.rmtree(run / "checkpoints")
     with pytest.raises(UserError, match=r"holds no checkpoint to go on from, .*--init_from"):

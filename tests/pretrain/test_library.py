@@ -75,6 +75,7 @@ def test_a_plain_trainer_goes_on_from_its_own_checkpoint(data: Windows, tmp_path
     assert same(anew, whole)
 
 
+@pytest.mark.slow
 def test_shorter_epochs_of_lightning_go_on_where_the_last_ended(
     data: Windows, tmp_path: Path
 ) -> None:
