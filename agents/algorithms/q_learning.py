@@ -159,10 +159,17 @@ class QAgent(Agent):
     @torch.no_grad()
     def update_target(self) -> None:
         """Move the target network towards the online one by the share `tau`."""
-        online = nn.Sequential(self.extractor, self.head)
-        ema_update(self.target, online, 1 - self.tau)
-        for target, source in zip(self.target.buffers(), online.buffers(), strict=True):
-            target.copy_(source)
+        pairs = zip(_parts(*self.target), _parts(self.extractor, self.head), strict=True)
+        # A frozen encoder is shared, and walking through it took as long as all the rest of this.
+        apart = [(mine, theirs) for mine, theirs in pairs if mine is not theirs]
+        target, online = map(nn.ModuleList, zip(*apart, strict=True))
+        ema_update(target, online, 1 - self.tau)
+        for mine, theirs in zip(target.buffers(), online.buffers(), strict=True):
+            mine.copy_(theirs)
+
+
+def _parts(extractor: nn.Module, head: nn.Module) -> list[nn.Module]:
+    return [*extractor.children(), head]
 
 
 def shifted(batch: Transitions, pixels: int, seed: int, step: int) -> Transitions:
