@@ -96,9 +96,7 @@ def run(arguments: list[str]) -> None:
     seeds = _chosen("seed", args.seeds, study.seeds)
     kept = study_results.read(args.results)
     if args.page and not kept:
-        raise UserError(
-            f"{args.results} holds no results of a study: give the folder of its tables"
-        )
+        raise UserError(f"{args.results} holds no results: give the folder with runs.csv")
     due = {} if args.page else {seed: _due(study, args, names, seed, kept) for seed in seeds}
     if any(due.values()):
         _call(study.before(args.out))
