@@ -138,7 +138,7 @@ def _run_seed(study: Study, args: argparse.Namespace, seed: int, jobs: Jobs) -> 
         _keep(study, args.results, study.results(args.out, keys))
 
     after = study.after(args.out, [folder.name for folder in jobs], seed, args.accelerator)
-    ended = (lambda folder: None) if after else keep
+    ended: Callable[[Path], None] = (lambda folder: None) if after else keep
     if args.jobs > 1:
         side_by_side(jobs, args.jobs, f"seed {seed}", ended)
     else:

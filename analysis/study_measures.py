@@ -91,15 +91,15 @@ def of_encoders(folder: Path, commands: Mapping[Key, str]) -> Results:
 
 
 def _state(tables: Mapping[str, Table]) -> dict[tuple[str, str], Cell]:
-    scores = {}
+    scores: dict[tuple[str, str], Cell] = {}
     for row in tables["categories"].records():
         of = "" if row["category"] == "mean" else f"/{row['category']}"
-        scores |= {(row["game"], f"{name}{of}"): row[name] for name in ("r2", "f1")}
+        scores |= {(str(row["game"]), f"{name}{of}"): row[name] for name in ("r2", "f1")}
     for row in _records(tables, "labels", "blocks"):
         block = f"/block_{row['block']}" if "block" in row else ""
         labels = str(row["labels"]).replace(",", "")
         scores |= {
-            (row["game"], f"r2/{name}{block}/labels_{labels}"): value
+            (str(row["game"]), f"r2/{name}{block}/labels_{labels}"): value
             for name, value in row.items()
             if name not in ROW and not name.endswith("_std")
         }
@@ -109,7 +109,7 @@ def _state(tables: Mapping[str, Table]) -> dict[tuple[str, str], Cell]:
 def _ranks(collapse: ProbeResult, name: str) -> dict[tuple[str, str], Cell]:
     tables = collapse.tables(name) if name in collapse.encoders else {}
     rows = [row for row in _records(tables, "features") if row["place"] == "summary"]
-    return {(row["game"], "rankme"): row["rankme"] for row in rows}
+    return {(str(row["game"]), "rankme"): row["rankme"] for row in rows}
 
 
 def _records(tables: Mapping[str, Table], *names: str) -> Iterable[dict[str, Cell]]:
@@ -129,7 +129,7 @@ def _known(scores: Mapping[tuple[str, str], Cell]) -> Scores:
     return {
         key: rounded(value)
         for key, value in scores.items()
-        if value is not None and not math.isnan(value)
+        if isinstance(value, int | float) and not math.isnan(value)
     }
 
 

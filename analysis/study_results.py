@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -69,7 +69,13 @@ COLUMNS = {
     SCORES: [*Key._fields, "measure", "value"],
     CURVES: [*Key._fields, "step", "return"],
 }
-NUMBERS = {"seed": int, "seconds": float, "value": float, "step": int, "return": float}
+NUMBERS: dict[str, Callable[[str], int | float]] = {
+    "seed": int,
+    "seconds": float,
+    "value": float,
+    "step": int,
+    "return": float,
+}
 
 
 def rounded(value: float) -> float:
@@ -87,6 +93,8 @@ def read(folder: Path) -> Results:
         if Key(*key) in found:
             raise _damaged(folder / RUNS, line, "a second row of the same run")
         found[Key(*key)] = Result(commit, seconds, command, {}, {})
+    if found and not (folder / SCORES).exists():
+        raise UserError(f"{folder} holds {RUNS} without {SCORES}: bring that back, or delete both")
     for name in (SCORES, CURVES):
         for _, (run, seed, game, at, value) in _rows(folder / name):
             if result := owner(found, Key(run, seed, game)):
@@ -121,7 +129,7 @@ def merge(folder: Path, new: Results) -> Results:
 
 def _write(folder: Path, name: str, results: Results) -> None:
     rows = [row for key, result in results.items() for row in ROWS[name](key, result)]
-    if rows or (folder / name).exists():
+    if rows or name != CURVES or (folder / name).exists():
         write_text(folder / name, Table(columns=list(COLUMNS[name]), rows=sorted(rows)).csv())
 
 

@@ -8,6 +8,7 @@ import threading
 import time
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -22,7 +23,7 @@ from fovea.files import exclusive
 from fovea.runs import RunWriter, read_run
 from fovea.schema import Evaluation
 
-STUDY = {
+STUDY: dict[str, Any] = {
     "kind": "agents", "title": "Small", "games": ["pong"], "steps": 1000, "episodes": 2,
     "seeds": [0, 1], "differences": [["one", "other"]],
     "runs": {"one": {"config": "dqn"}, "other": {"config": "ppo", "settings": {"x": "a b,c"}}},
@@ -136,7 +137,7 @@ def test_other_settings_make_a_run_due_and_replace_its_rows(
 @pytest.mark.parametrize(("file", "change", "message"), [
     ("runs.csv", lambda text: text.replace("seed,", "sed,"), r"line 1 \(not run,seed,game,commit"),
     ("runs.csv", lambda text: text + text.splitlines()[1] + "\n", r"line 5 \(a second row of the"),
-    ("scores.csv", lambda text: text[:-3], r"line 25 \(its end is missing\)"),
+    ("scores.csv", lambda text: text[:-1], r"line 16 \(its end is missing\)"),
     ("scores.csv", lambda text: "<<<<<<< HEAD\n".join(text.partition("one,1")), r"line \d+ \(\d"),
     ("curves.csv", lambda text: text.replace("-20", "much", 1), r"line 2 \(could not convert"),
     ("curves.csv", lambda text: "", r"line 1 \(not run,seed,game,step,return\)"),
@@ -149,6 +150,12 @@ def test_a_damaged_table_is_named_with_its_line_before_anything_runs(
     with pytest.raises(UserError, match=rf"{file} is damaged in {message}"):
         started(asked, monkeypatch, tmp_path / "out")
     assert not (tmp_path / "out" / "seed-1" / "pong" / "other").exists()
+
+
+def test_runs_without_their_scores_are_refused(asked: list[str], tmp_path: Path) -> None:
+    (tmp_path / "kept" / "scores.csv").unlink()
+    with pytest.raises(UserError, match=r"kept holds runs\.csv without scores\.csv: bring"):
+        study.run(asked)
 
 
 def test_scores_that_no_run_owns_do_not_count(asked: list[str], tmp_path: Path) -> None:
