@@ -82,6 +82,7 @@ def _provenance(run: Run) -> Html:
     facts = {
         "Folder": str(run.folder),
         "Command": _text(run, "command"),
+        "Commit": _text(run, "commit"),
         "Seed": _text(run, "seed"),
         "Time": duration(_count(run, "seconds") or 0),
         "Updated": _text(run, "updated"),

@@ -7,7 +7,7 @@ import os
 import shlex
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import nullcontext
 from dataclasses import MISSING, fields, replace
@@ -16,17 +16,21 @@ from pathlib import Path
 import yaml
 
 from fovea import command
+from fovea.analysis import study_results
 from fovea.analysis.study_kinds import KINDS, Command, EncoderStudy, Study
+from fovea.analysis.study_results import Key, Results
 from fovea.command import ACCELERATORS, UserError, nearest, positive
 from fovea.configs import locate, shipped
-from fovea.files import write_text
+from fovea.files import exclusive, write_text
 from fovea.progress import bar
 from fovea.runs import read_run
 
 ABOUT = """\
-Run everything a study file asks for, with several seeds, and write OUT/study.md and OUT/study.csv.
-Seed by seed, so that there is a table after the first. The same command again skips what is
-finished and goes on where it was. The file's `kind` is one of:
+Run everything a study file asks for, seed by seed, and keep what came out in small tables:
+RESULTS/runs.csv (what ran: commit, seconds, command), scores.csv, for agents curves.csv, and the
+page study.md that compares them, made anew with each result. The same command again goes on where
+it was. What runs.csv has with the settings that the study has now does not run again, also where
+its run folder is gone; without its line there it does. The file's `kind` is one of:
 
   kind: encoders   pretrain every run on the same recordings, then probe each seed's together
   kind: agents     train every run in every game, then evaluate it; a setting may name what
@@ -38,7 +42,12 @@ EXAMPLE = """\
 example:
   fovea analysis study objectives --out runs/objectives --seeds 0
   fovea analysis study agents --out runs/agents --seeds 0 --jobs 4
+  fovea analysis study agents --out runs/agents --results docs/results/agents   # tables for git
+  fovea analysis study agents --results docs/results/agents --page              # run nothing
 """
+
+Jobs = dict[Path, list[Command]]
+"""Runs, {the folder of each: its commands, one after the other}."""
 
 STUDIES = "fovea.analysis", "studies"
 """Where the shipped studies lie."""
@@ -50,7 +59,13 @@ def parsed(arguments: list[str]) -> argparse.Namespace:
     parser.add_argument(
         "study", metavar="STUDY", help=f"a file, or one of {', '.join(shipped(*STUDIES))}"
     )
-    parser.add_argument("--out", metavar="FOLDER", type=Path, required=True, help="where to")
+    parser.add_argument("--out", metavar="OUT", type=Path, help="where the run folders lie")
+    parser.add_argument(
+        "--results", metavar="RESULTS", type=Path, help="where the tables lie (OUT)"
+    )
+    parser.add_argument(
+        "--page", action="store_true", help="only make study.md anew, of the tables: run nothing"
+    )
     parser.add_argument("--seeds", type=int, nargs="+", help="only these of the study's seeds")
     parser.add_argument(
         "--samples", type=positive, help="that each encoder sees, in place of the study's"
@@ -64,7 +79,11 @@ def parsed(arguments: list[str]) -> argparse.Namespace:
         "a log beside its folder, such as OUT/seed-0/NAME.log (1)",
     )
     parser.add_argument("--accelerator", choices=ACCELERATORS, default="auto", help="(auto)")
-    return parser.parse_args(arguments)
+    args = parser.parse_args(arguments)
+    if args.out is None and not (args.page and args.results):
+        parser.error("give --out, where the run folders lie (with --page it may be left out)")
+    args.results = args.results or args.out
+    return args
 
 
 def run(arguments: list[str]) -> None:
@@ -75,17 +94,73 @@ def run(arguments: list[str]) -> None:
         study = _with_samples(study, args.samples)
     names = _chosen("run", args.only, list(study.runs))
     seeds = _chosen("seed", args.seeds, study.seeds)
-    _call(study.before(args.out))
-    for done, seed in enumerate(seeds):
-        jobs = study.jobs(args.out, names, seed, args.accelerator)
-        if args.jobs > 1:
-            side_by_side(jobs, args.jobs, f"seed {seed}")
-        else:
-            in_turn(jobs)
-        _call(study.after(args.out, names, seed, args.accelerator))
-        for name, text in study.files(args.out, names, seeds[: done + 1]).items():
-            write_text(args.out / name, text)
-        print(f"table: {args.out / 'study.md'}", flush=True)
+    kept = study_results.read(args.results)
+    if args.page and not kept:
+        raise UserError(f"{args.results} holds no results: give the folder with runs.csv")
+    due = {} if args.page else {seed: _due(study, args, names, seed, kept) for seed in seeds}
+    if any(due.values()):
+        _call(study.before(args.out))
+    for seed, jobs in due.items():
+        if jobs:
+            _run_seed(study, args, seed, jobs)
+    kept, made_by = _keep(study, args.results, {}), study.made_by()
+    if others := [key for key, of in kept.items() if made_by.get(key) != of.command]:
+        print(f"left out, of other settings than the study's now: {_places(others)}")
+    print(f"table: {args.results / 'study.md'}", flush=True)
+
+
+def _due(
+    study: Study, args: argparse.Namespace, names: list[str], seed: int, kept: Results
+) -> Jobs:
+    """A seed's jobs without those whose result is kept, of the settings that they have now.
+
+    Those whose folders are all finished stay: nothing is run, but they are read once more.
+    """
+    jobs = study.jobs(args.out, names, seed, args.accelerator)
+    after, made_by = study.after(args.out, names, seed, args.accelerator), study.made_by()
+    spared = {
+        folder: key
+        for folder, commands in jobs.items()
+        if (key := Key.of(folder.relative_to(args.out))) in kept
+        and kept[key].command == made_by[key]
+        and not all(is_done(typed(one)) for one in [*commands, *after])
+    }
+    if spared:
+        print(f"kept: {_places(spared.values())}", flush=True)
+    return {folder: commands for folder, commands in jobs.items() if folder not in spared}
+
+
+def _run_seed(study: Study, args: argparse.Namespace, seed: int, jobs: Jobs) -> None:
+    """Run jobs, then what takes them together; each result is kept as soon as it is there."""
+
+    def keep(*folders: Path) -> None:
+        keys = [Key.of(folder.relative_to(args.out)) for folder in folders]
+        _keep(study, args.results, study.results(args.out, keys))
+
+    after = study.after(args.out, [folder.name for folder in jobs], seed, args.accelerator)
+    ended: Callable[[Path], None] = (lambda folder: None) if after else keep
+    if args.jobs > 1:
+        side_by_side(jobs, args.jobs, f"seed {seed}", ended)
+    else:
+        in_turn(jobs, ended)
+    if after:
+        _call(after)
+        keep(*jobs)
+
+
+def _keep(study: Study, folder: Path, new: Results) -> Results:
+    """Keep results, make the page of those that the study's settings make, and return all."""
+    made_by = study.made_by()
+    with exclusive(folder, wait=True):
+        kept = study_results.merge(folder, new)
+        own = {key: of for key, of in kept.items() if made_by.get(key) == of.command}
+        for name, text in study.files(own).items():
+            write_text(folder / name, text)
+    return kept
+
+
+def _places(keys: Iterable[Key]) -> str:
+    return ", ".join(str(key.place) for key in keys)
 
 
 def read(path: Path) -> Study:
@@ -116,27 +191,29 @@ def _with_samples(study: Study, samples: int) -> Study:
     return replace(study, samples=samples)
 
 
-def in_turn(jobs: dict[Path, list[Command]]) -> None:
-    """Run each {its folder: its commands}, one after the other."""
+def in_turn(jobs: Jobs, ended: Callable[[Path], None]) -> None:
+    """Run jobs one after the other; `ended` is called with the folder of each that has."""
     for number, (folder, commands) in enumerate(jobs.items(), start=1):
         print(f"== {number}/{len(jobs)}  {folder}", flush=True)
         _call(commands)
+        ended(folder)
 
 
-def side_by_side(jobs: dict[Path, list[Command]], most: int, title: str) -> None:
+def side_by_side(jobs: Jobs, most: int, title: str, ended: Callable[[Path], None]) -> None:
     """The same, `most` at once, each with its share of the cores and a log of its own."""
     threads = max(1, (os.cpu_count() or 1) // most)
     with (
         ThreadPoolExecutor(most) as pool,
         bar(title, "runs", len(jobs)) as progress,
     ):
-        begun = [
-            pool.submit(_call, commands, folder.with_name(f"{folder.name}.log"), threads)
+        begun = {
+            pool.submit(_call, commands, folder.with_name(f"{folder.name}.log"), threads): folder
             for folder, commands in jobs.items()
-        ]
+        }
         try:
             for run in as_completed(begun):
                 run.result()
+                ended(begun[run])
                 progress.update()
         except BaseException:
             pool.shutdown(wait=False, cancel_futures=True)
@@ -150,7 +227,7 @@ def _call(commands: list[Command], log: Path | None = None, threads: int = 0) ->
         log.parent.mkdir(parents=True, exist_ok=True)
     with open(log, "ab") if log else nullcontext() as output:
         for one in commands:
-            words = ["fovea", *map(str, one)]
+            words = typed(one)
             if is_done(words):
                 if not log:
                     print(f"already done: {shlex.join(words[:3])}", flush=True)
@@ -164,6 +241,11 @@ def _call(commands: list[Command], log: Path | None = None, threads: int = 0) ->
                     f"`{' '.join(words)}` ended with {code}: see the last line "
                     f"{f'of {log}' if log else 'above'}, mend that and run the same command again"
                 )
+
+
+def typed(command: Command) -> list[str]:
+    """The words of a command."""
+    return ["fovea", *map(str, command)]
 
 
 def is_done(words: list[str]) -> bool:

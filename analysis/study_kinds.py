@@ -2,11 +2,21 @@
 
 from __future__ import annotations
 
+import shlex
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from fovea.analysis.study_results import Key, Results
+
 Command = list[object]
 """What comes after `fovea`: a room, its command and the arguments."""
+
+OUT = Path("OUT")
+"""Stands for the study's folder in the commands that are kept."""
+
+WHERE = "--run", "--accelerator", "--trainer.accelerator"
+"""Options that say where something runs, and not what comes out."""
 
 TAKE_OFF = 0.1
 """The human-normalised score at which an agent has taken off: 0 is random play, 1 the human tester.
@@ -50,9 +60,29 @@ class Study:
         """Commands that take all runs of a seed together."""
         return []
 
-    def files(self, out: Path, names: list[str], seeds: list[int]) -> dict[str, str]:
-        """{name: text} of the table of what has run."""
+    def results(self, out: Path, keys: Sequence[Key]) -> Results:
+        """Of those of the runs `keys` that have run, from their folders.
+
+        They are read when a run's own commands have ended, or with `after`, when that has.
+        """
         raise NotImplementedError
+
+    def files(self, results: Results) -> dict[str, str]:
+        """{name: text} of the page that compares results, made of these alone."""
+        raise NotImplementedError
+
+    def made_by(self) -> dict[Key, str]:
+        """By run, the commands that make its result: where they are others, it is due."""
+        return {
+            Key.of(folder.relative_to(OUT)): self._typed(seed, commands, [folder.name])
+            for seed in self.seeds
+            for folder, commands in self.jobs(OUT, list(self.runs), seed, "auto").items()
+        }
+
+    def _typed(self, seed: int, commands: Sequence[Command], names: list[str]) -> str:
+        """All commands of runs of a seed, as a shell takes them, without WHERE."""
+        every = [*self.before(OUT), *commands, *self.after(OUT, names, seed, "auto")]
+        return " && ".join(shlex.join(["fovea", *_without(WHERE, command)]) for command in every)
 
     def fit(self, room: str, name: str, seed: int, shared: dict[str, object]) -> Command:
         """`ROOM fit` of a run, with the settings that all share and its own, which win."""
@@ -105,10 +135,32 @@ class EncoderStudy(Study):
                  "--samples", self.stacks, "--seed", seed,
                  "--accelerator", accelerator]]  # fmt: skip
 
-    def files(self, out, names, seeds):
+    def made_by(self):
+        from fovea.analysis.figures import REFERENCES
+
+        references = {
+            Key(name, seed): self._typed(seed, [], []) for seed in self.seeds for name in REFERENCES
+        }
+        return super().made_by() | references
+
+    def results(self, out, keys):
+        from fovea.analysis.figures import REFERENCES
+        from fovea.analysis.study_measures import of_encoders
+
+        made_by, found = self.made_by(), {}
+        for seed in sorted({key.seed for key in keys}):
+            names = {key.run for key in keys if key.seed == seed} | REFERENCES.keys()
+            commands = {Key(name, seed): made_by[name, seed, ""] for name in names}
+            found |= of_encoders(out / f"seed-{seed}", commands)
+        return found
+
+    def files(self, results):
         from fovea.analysis.encoder_table import EncoderScores
 
-        return EncoderScores.read(out, names, seeds, self.differences).files(self.title)
+        scores = EncoderScores.read(
+            results, list(self.runs), self.games, self.seeds, self.differences
+        )
+        return {"study.md": scores.markdown(self.title)}
 
 
 @dataclass(frozen=True)
@@ -134,14 +186,34 @@ class AgentStudy(Study):
             ]
             for game in self.games
             for name in names
-            for folder in [out / f"seed-{seed}" / game / name]
+            for folder in [out / Key(name, seed, game).place]
         }
 
-    def files(self, out, names, seeds):
+    def results(self, out, keys):
+        from fovea.analysis.study_measures import of_agent
+
+        made_by = self.made_by()
+        return {
+            key: of_agent(out / key.place, key.game, self.take_off, made_by[key]) for key in keys
+        }
+
+    def files(self, results):
         from fovea.analysis.agent_table import AgentScores
 
-        found = AgentScores.read(out, names, self.games, seeds, self.differences, self.take_off)
-        return found.files(self.title)
+        scores = AgentScores.read(
+            results, list(self.runs), self.games, self.seeds, self.differences, self.take_off
+        )
+        return {"study.md": scores.markdown(self.title)}
+
+
+def _without(options: Sequence[str], command: Command) -> list[str]:
+    """The words of a command without some options and their values."""
+    words = list(map(str, command))
+    return [
+        word
+        for before, word in zip(["", *words], words, strict=False)
+        if before not in options and word not in options
+    ]
 
 
 KINDS = {"encoders": EncoderStudy, "agents": AgentStudy}

@@ -1,4 +1,7 @@
-"""Cells and sentences that the tables of studies share."""
+"""Cells and sentences that the tables of studies share.
+
+Scores are (seeds, games), NaN where there is no result yet.
+"""
 
 from __future__ import annotations
 
@@ -8,42 +11,83 @@ import numpy as np
 
 from fovea.analysis.html import amount
 from fovea.analysis.statistics import improvement, interval, mean
+from fovea.analysis.study_results import Key, Results, owner
 
+ENOUGH = 5  # seeds for an interval: a bootstrap over fewer is too narrow
 IMPROVEMENT = (
     "the probability that a run of the row scores above a run of the column, ties half, with a "
-    "95 % bootstrap interval over seeds."
+    f"95 % bootstrap interval over seeds where both have {ENOUGH} or more."
 )
 
 
-def over(games: Sequence[str], seeds: Sequence[int]) -> str:
-    """The sentence that says what the means are over, and whether there are intervals."""
-    sure = ", with 95 % bootstrap intervals over seeds" if len(seeds) > 1 else "; no interval"
-    return f"Mean over {amount(len(games), 'game')} and {amount(len(seeds), 'seed')}{sure}."
+def grid(
+    results: Results, name: str, seeds: Sequence[int], games: Sequence[str], measure: str
+) -> np.ndarray:
+    """(seeds, games) of one measure of a run; NaN where it is not there."""
+    found = [[owner(results, Key(name, seed, game)) for game in games] for seed in seeds]
+    return np.array(
+        [
+            [of.scores.get((game, measure), np.nan) if of else np.nan
+             for game, of in zip(games, row, strict=True)]
+            for row in found
+        ]
+    )  # fmt: skip
+
+
+def complete(scores: np.ndarray) -> np.ndarray:
+    """The seeds with a score in every game."""
+    return scores[np.isfinite(scores).all(axis=1)]
+
+
+def of_seeds(scores: np.ndarray) -> str:
+    """ "2 of 3": of how many seeds there are results in all games."""
+    return f"{len(complete(scores))} of {len(scores)}"
+
+
+def over(games: Sequence[str]) -> str:
+    """The sentences that say what the means are over, and when there are intervals."""
+    return (
+        f"Mean over {amount(len(games), 'game')} and the seeds that have a result in each of them "
+        "(column seeds), of a difference those that both runs have. In brackets: the seeds one by "
+        f"one where they are fewer than {ENOUGH}, since a bootstrap over so few is too narrow; of "
+        "more, the 95 % bootstrap interval over seeds."
+    )
 
 
 def estimate(
-    scores: np.ndarray, form: str = ".3f", statistic: Callable[..., np.ndarray] = mean
+    scores: np.ndarray,
+    form: str = ".3f",
+    statistic: Callable[..., np.ndarray] = mean,
+    one_by_one: bool = True,
 ) -> str:
-    """A statistic of scores (seeds, games), and its interval where there are several seeds."""
+    """A statistic over the seeds that are complete; empty where none is.
+
+    In brackets its interval where there are ENOUGH seeds, else, if `one_by_one`, that of each seed.
+    """
+    scores = complete(scores)
+    if not len(scores):
+        return ""
     text = f"{statistic(scores):{form}}"
-    if len(scores) == 1:
+    if len(scores) >= ENOUGH:
+        low, high = interval(statistic, scores)
+        return f"{text} ({low:{form}} to {high:{form}})"
+    if len(scores) == 1 or not one_by_one:
         return text
-    low, high = interval(statistic, scores)
-    return f"{text} ({low:{form}} to {high:{form}})"
+    return f"{text} ({', '.join(f'{statistic(seed[None]):{form}}' for seed in scores)})"
 
 
 def improvements(scores: Mapping[str, np.ndarray]) -> tuple[list[str], list[list[str]]]:
     """Columns and rows: how likely a run of the row scores above one of the column, ties half.
 
-    Of scores (runs, games) by name, mean over games, with 95 % bootstrap intervals over runs inside
-    each game where there are several (Agarwal et al. 2021, arXiv 2108.13264).
+    Of scores (runs, games) by name, without gaps, mean over games, with 95 % bootstrap intervals
+    over runs inside each game where there are ENOUGH (Agarwal et al. 2021, arXiv 2108.13264).
     """
     rows = []
     for name, x in scores.items():
         row = [name]
         for other, y in scores.items():
             text = "" if other == name else f"{improvement(x, y):.2f}"
-            if text and max(len(x), len(y)) > 1:
+            if text and min(len(x), len(y)) >= ENOUGH:
                 low, high = interval(improvement, x, y)
                 text += f" ({low:.2f} to {high:.2f})"
             row.append(text)
@@ -51,9 +95,9 @@ def improvements(scores: Mapping[str, np.ndarray]) -> tuple[list[str], list[list
     return ["run", *scores], rows
 
 
-def known_mean(scores: np.ndarray | None, form: str) -> str:
+def known_mean(scores: np.ndarray, form: str) -> str:
     """The mean of the scores that are known; empty where none is."""
-    if scores is None or np.isnan(scores).all():
+    if np.isnan(scores).all():
         return ""
     return f"{np.nanmean(scores):{form}}"
 

@@ -64,16 +64,16 @@ def sha256(path: str | Path) -> str:
 
 
 @contextmanager
-def exclusive(folder: str | Path) -> Iterator[None]:
+def exclusive(folder: str | Path, wait: bool = False) -> Iterator[None]:
     """Lock `folder` for this process; the kernel releases the lock when the process ends.
 
-    Raises UserError where another process holds the lock.
+    Where another process holds the lock, raises UserError, or waits until it is free.
     """
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     with open(folder / ".lock", "a+") as file:
         try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
         except BlockingIOError:
             file.seek(0)
             raise UserError(

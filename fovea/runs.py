@@ -25,6 +25,7 @@ from pathlib import Path
 from typing import Any
 
 from fovea import __version__
+from fovea.checkout import commit
 from fovea.command import UserError
 from fovea.files import write_json
 from fovea.schema import RunRecord
@@ -67,9 +68,10 @@ class RunWriter:
             write_json(self.folder / "run.json", self.record.plain())
 
     def begin(self, **fields: Any) -> None:
-        """Mark the run as running, with the command and the versions that run it."""
+        """Mark the run as running, with the command, the commit and the versions that run it."""
+        facts: dict[str, Any] = {"command": typed(), "commit": commit() if self.writes else None}
         versions = {"fovea-rl": __version__} | {name: version(name) for name in PACKAGES}
-        self.update(state="running", reason=None, command=typed(), versions=versions, **fields)
+        self.update(state="running", reason=None, versions=versions, **facts, **fields)
 
     def log(self, step: int, metrics: Mapping[str, float]) -> None:
         """Append rows to metrics.csv, one a metric, as one write; a torn last line is ended."""

@@ -171,6 +171,7 @@ class RunRecord(Record):
         started: when, in ISO 8601.
         updated: when this was written last.
         command: what was typed.
+        commit: of the checkout that ran it last (see `fovea.checkout`); None where there is none.
         versions: of the packages that ran it.
         seed: of every draw.
         config: name of the file with the resolved settings; None where there is none.
@@ -195,6 +196,7 @@ class RunRecord(Record):
     started: str = ""
     updated: str = ""
     command: str = ""
+    commit: str | None = None
     versions: dict[str, str] = field(default_factory=dict)
     seed: int | None = None
     config: str | None = None

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import csv
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import yaml
 
-from fovea.analysis import study
-from fovea.analysis.agent_table import AgentScores
+from fovea.analysis import study, study_results
+from fovea.analysis.study_kinds import AgentStudy
+from fovea.analysis.study_results import Key, Results
 from fovea.command import UserError
 from fovea.runs import RunWriter, read_run
 from fovea.schema import Evaluation
@@ -60,10 +61,9 @@ def test_a_study_of_agents_from_file_to_table(
     study.run(command)
     run = read_run(out / "seed-3" / "breakout" / "ppo")
     assert (run.seed, run.step, run.evaluation.episodes) == (3, 32, 1)
-    with open(out / "study.csv", newline="") as file:
-        (row,) = csv.DictReader(file)
-    assert float(row["return"]) == run.evaluation.mean
-    assert f"| ppo | {run.evaluation.hns:.3f} |" in (out / "study.md").read_text()
+    scores = study_results.read(out)["ppo", 3, "breakout"].scores
+    assert scores["breakout", "return"] == run.evaluation.mean
+    assert f"| ppo | 1 of 1 | {run.evaluation.hns:.3f} |" in (out / "study.md").read_text()
     log = (out / "seed-3" / "breakout" / "ppo.log").read_text()
     assert "next: fovea agents evaluate" in log
     assert "the random agent, 30.5 a human tester" in log
@@ -74,6 +74,17 @@ def test_a_study_of_agents_from_file_to_table(
     assert (out / "seed-3" / "breakout" / "ppo.log").read_text() == log
 
 
+def small(games: list[str], seeds: list[int]) -> AgentStudy:
+    runs = {"mine": {"config": "dqn"}, "other": {"config": "ppo"}}
+    pairs = [["mine", "other"], ["mine", "absent"]]
+    return AgentStudy("By hand", games, 2000, seeds, runs, pairs, episodes=5)
+
+
+def found(asked: AgentStudy, out: Path) -> Results:
+    """The results of those runs whose folders are there."""
+    return asked.results(out, [key for key in asked.made_by() if (out / key.place).exists()])
+
+
 def test_returns_scores_and_differences_by_hand(tmp_path: Path) -> None:
     # Freeway's random agent gets 0 and its human tester 29.6; Breakout's 1.7 and 30.5.
     for seed, returns in enumerate(({"freeway": 14.8, "breakout": 1.7},
@@ -81,44 +92,73 @@ def test_returns_scores_and_differences_by_hand(tmp_path: Path) -> None:
         for game, score in returns.items():
             write(tmp_path / f"seed-{seed}" / game / "mine", score, SCORED[game, score])
             write(tmp_path / f"seed-{seed}" / game / "other", 0, -0.25, speeds=())
-    games, pairs = ["freeway", "breakout"], [["mine", "other"], ["mine", "absent"]]
-    found = AgentScores.read(tmp_path, ["mine", "other"], games, [0, 1], pairs)
-    np.testing.assert_allclose(found.hns["mine"], [[0.5, 0.0], [2.0, 0.5]])
-    np.testing.assert_allclose(found.mean["mine"], [[14.8, 1.7], [59.2, 16.1]])
-    differences = found.differences()
-    assert list(differences) == ["mine - other"]
-    np.testing.assert_allclose(differences["mine - other"], [[0.75, 0.25], [2.25, 0.75]])
-    text = found.files("By hand")["study.md"]
-    # Each game draws its runs for itself: one time in sixteen the worse of both, or the better.
-    assert "| mine | 0.750 (0.250 to 1.250) | 0.500 (0.250 to 1.250) | 2,000 | 300 |" in text
-    assert "| other | -0.250 (-0.250 to -0.250) | -0.250 (-0.250 to -0.250) | 2,000 |  |" in text
-    assert "| human | 1.000 | 1.000 |  |  |  |  |\n| mine - other | +1.000 (+0.500 to" in text
-    assert "| mine |  | 1.00 (1.00 to 1.00) |\n| other | 0.00 (0.00 to 0.00) |  |" in text
-    assert "Freeway, mean over seeds" in text
-    assert "| mine | 37.0 (14.8 to 59.2) | 1.250 (0.500 to 2.000) | 14.8, 59.2 |" in text
-    assert "| random | 0.0 | 0.000 |  |  |  |\n| human | 29.6 | 1.000 |" in text
-    assert "| random | 1.7 | 0.000 |  |  |  |\n| human | 30.5 | 1.000 |" in text
-    assert "| mine - other |  | +1.500 (+0.750 to +2.250) |" in text
+    asked = small(["freeway", "breakout"], [0, 1])
+    results = found(asked, tmp_path)
+    page = asked.files(results)["study.md"]
+    for row in (
+        "| mine | 2 of 2 | 0.750 (0.250, 1.250) | 0.500 | 2,000 | 300 | 0 of 4 |  |",
+        "| other | 2 of 2 | -0.250 (-0.250, -0.250) | -0.250 | 2,000 |  | 0 of 4 |  |",
+        "| human |  | 1.000 | 1.000 |  |  |  |  |\n",
+        "| mine - other | 2 of 2 | +1.000 (+0.500, +1.500) |",
+        "| mine |  | 1.00 |\n| other | 0.00 |  |",
+        "Freeway: mean over seeds, and each of the seeds 0, 1 (",
+        "| mine | 37.0 | 1.250 | 14.8, 59.2 | –, – |",
+        "| random | 0.0 | 0.000 |  |  |  |\n| human | 29.6 | 1.000 |",
+        "| random | 1.7 | 0.000 |  |  |  |\n| human | 30.5 | 1.000 |",
+        "| mine - other |  | +1.500 (+0.750, +2.250) |",
+    ):
+        assert row in page
+    assert "| mine - absent |" not in page
+    # In the middle of a study: a game of a seed is not there yet.
+    del results[Key("mine", 0, "breakout")]
+    page = asked.files(results)["study.md"]
+    assert "| mine | 1 of 2 | 1.250 | 1.250 | 2,000 | 300 | 0 of 2 |  |" in page
+    assert "| mine - other | 1 of 2 | +1.500 |" in page
+    assert "| mine | 16.1 | 0.500 | …, 16.1 | …, – |" in page
+    assert "| mine | 37.0 | 1.250 | 14.8, 59.2 |" in page
+    others = {key: of for key, of in results.items() if key.run == "other"}
+    assert "mine" not in asked.files(others)["study.md"]
 
 
-def test_take_off_and_area_of_every_seed_by_hand(tmp_path: Path) -> None:
+def test_five_seeds_have_an_interval(tmp_path: Path) -> None:
+    for seed in range(5):
+        write(tmp_path / f"seed-{seed}" / "freeway" / "mine", 14.8, 0.5 + seed % 2)
+        write(tmp_path / f"seed-{seed}" / "freeway" / "other", 0.0, 0.0)
+    asked = small(["freeway"], [*range(5)])
+    page = asked.files(found(asked, tmp_path))["study.md"]
+    assert "| mine | 5 of 5 | 0.900 (0.500 to 1.300) | 0.833 (0.500 to 1.500) |" in page
+    assert "| mine |  | 1.00 (1.00 to 1.00) |\n| other | 0.00 (0.00 to 0.00) |  |" in page
+    assert "| mine | 14.8 (14.8 to 14.8) | 0.900 (0.500 to 1.300) | 14.8, 14.8, " in page
+
+
+def test_take_off_area_and_curve_of_every_seed_by_hand(tmp_path: Path) -> None:
     """Episodes of 40 steps: 20 without a point, then 20 of 32. An HNS of 0.1 is 2.96 points."""
     learned = {40 * (k + 1): 32.0 * (k >= 20) for k in range(40)}
     for seed in range(3):
         folder = tmp_path / f"seed-{seed}" / "freeway"
         write(folder / "mine", 20, 0.7, returns=learned if seed else dict.fromkeys(learned, 0.0))
         write(folder / "other", 3, 0.1)
-    found = AgentScores.read(tmp_path, ["mine", "other"], ["freeway"], [0, 1, 2], [])
+    asked = small(["freeway"], [0, 1, 2])
+    results = found(asked, tmp_path)
+    of = [results[Key("mine", seed, "freeway")].scores for seed in (0, 1, 2)]
     # After k of the later episodes the mean of twenty is 32 k / 20: at the second it is 3.2.
-    np.testing.assert_array_equal(found.taken_off["mine"][:, 0], [np.nan, 880, 880])
+    assert [scores["freeway", "take_off_0.1"] for scores in of] == [np.inf, 880, 880]
     # 0 for 800 steps, then 32 for the rest of 2,000.
-    np.testing.assert_allclose(found.area["mine"][:, 0], [0, *[0.6 * 32 / 29.6] * 2])
-    text = found.files("By hand")["study.md"]
-    assert "| 2,000 | 300 | 2 of 3, 880 | 0.432 |" in text
-    assert "| 2,000 | 300 | 0 of 3 |  |" in text
-    assert "| 20.0, 20.0, 20.0 | –, 880, 880 | 0.000, 0.649, 0.649 |" in text
-    later = AgentScores.read(tmp_path, ["mine"], ["freeway"], [1], [], take_off=0.9)
-    assert later.taken_off["mine"].tolist() == [[40.0 * 37]]
+    assert [scores["freeway", "area"] for scores in of] == [0, *[round(0.6 * 32 / 29.6, 6)] * 2]
+    curve = results[Key("mine", 1, "freeway")].curve
+    # A point each 40 steps of 2,000, also after the last episode.
+    assert [*curve] == [40 * (k + 1) for k in range(50)]
+    assert (curve[800], curve[880], curve[1600], curve[2000]) == (0, 3.2, 32, 32)
+    assert results[Key("other", 1, "freeway")].curve == {}
+    page = asked.files(results)["study.md"]
+    assert "| 2,000 | 300 | 2 of 3, 880 | 0.432 |" in page
+    assert "| 2,000 | 300 | 0 of 3 |  |" in page
+    assert "| 20.0, 20.0, 20.0 | –, 880, 880 | 0.000, 0.649, 0.649 |" in page
+    later = replace(asked, take_off=0.9)
+    again = found(later, tmp_path)[Key("mine", 1, "freeway")]
+    assert again.scores["freeway", "take_off_0.9"] == 40 * 37
+    # The kept results do not say when another score was reached.
+    assert "| 2,000 | 300 | 0 of 0 | 0.432 |" in later.files(results)["study.md"]
 
 
 def test_the_score_of_a_take_off_is_a_setting_that_a_file_may_leave_out(tmp_path: Path) -> None:
@@ -130,15 +170,6 @@ def test_the_score_of_a_take_off_is_a_setting_that_a_file_may_leave_out(tmp_path
 
 SCORED = {("freeway", 14.8): 0.5, ("freeway", 59.2): 2.0,
           ("breakout", 1.7): 0.0, ("breakout", 16.1): 0.5}  # fmt: skip
-
-
-def test_one_seed_has_every_score_and_no_interval(tmp_path: Path) -> None:
-    write(tmp_path / "seed-4" / "freeway" / "mine", 14.8, 0.5)
-    files = AgentScores.read(tmp_path, ["mine"], ["freeway"], [4], []).files("One")
-    assert "| mine | 14.8 | 0.500 |" in files["study.md"]
-    assert files["study.csv"] == (
-        "run,seed,game,return,hns,episodes,steps,take_off,area\nmine,4,freeway,14.8,0.5,5,2000,,\n"
-    )
 
 
 def test_samples_are_refused_where_there_are_none(tmp_path: Path) -> None:

@@ -152,8 +152,8 @@ def test_the_learning_table_lists_every_seed_with_its_take_off_and_area(seeds):
         assert float(row["area, HNS"]) == pytest.approx((float(row["area"]) + 20.7) / 35.3)
     with open(out / "data" / "improvement-pong.csv") as file:
         chances = {row["run"]: row for row in csv.DictReader(file)}
-    assert chances["better"]["dqn"] == "1.00 (1.00 to 1.00)"
-    assert chances["dqn"]["better"] == "0.00 (0.00 to 0.00)"
+    assert chances["better"]["dqn"] == "1.00"  # three seeds are too few for an interval
+    assert chances["dqn"]["better"] == "0.00"
     assert chances["dqn"]["dqn"] == ""
     assert "(seeds −" in text.text
     assert "better/seed-0" in text.text

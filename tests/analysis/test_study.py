@@ -5,14 +5,15 @@ from __future__ import annotations
 import csv
 import os
 import shlex
+import shutil
 from pathlib import Path
 
-import numpy as np
 import pytest
 import yaml
 
 from fovea.analysis import study
-from fovea.analysis.encoder_table import EncoderScores
+from fovea.analysis.study_kinds import EncoderStudy
+from fovea.analysis.study_results import Key
 from fovea.command import UserError
 from fovea.configs import shipped
 from fovea.results import ProbeResult
@@ -59,10 +60,20 @@ def test_a_study_from_games_to_table_and_again(
     table = (tmp_path / "out" / "study.md").read_text()
     for name in ("moved", "still", "random", "pixels", "moved - still"):
         assert f"| {name} |" in table
-    with open(tmp_path / "out" / "study.csv", newline="") as file:
+    with open(tmp_path / "out" / "scores.csv", newline="") as file:
         rows = list(csv.DictReader(file))
     assert {row["seed"] for row in rows} == {"1"}
-    scores = {row["encoder"]: float(row["r2"]) for row in rows}
+    scores = {row["run"]: float(row["value"]) for row in rows if row["measure"] == "r2"}
+    measures = {row["measure"] for row in rows if row["run"] == "moved"}
+    assert {"f1", "r2/misc", "rankme", "r2/tokens/labels_all", "r2/cls/block_4/labels_300",
+            "r2/cls_and_mean/labels_100"} <= measures  # fmt: skip
+    with open(tmp_path / "out" / "runs.csv", newline="") as file:
+        ran = {row["run"]: row for row in csv.DictReader(file)}
+    assert ran.keys() == {"moved", "still", "random", "pixels", "pixels_pooled", "majority"}
+    assert ran["still"]["command"].startswith(
+        "fovea atari collect breakout --out OUT/recordings --steps 1500 && fovea pretrain fit -c "
+    )
+    assert ran["random"]["command"].endswith("--probe collapse --samples 1000 --seed 1")
     # Without a learning rate the encoder stays what it was: untrained, from the same seed.
     assert scores["still"] == pytest.approx(scores["random"], abs=1e-5)
     assert scores["moved"] != scores["random"]
@@ -73,6 +84,14 @@ def test_a_study_from_games_to_table_and_again(
     assert again.count("already done: fovea pretrain fit") == 2
     assert again.count("already done: fovea probes run") == 1
     assert (tmp_path / "out" / "study.md").read_text() == table
+    # Nor is anything made again where the run folders are gone.
+    (tmp_path / "out").rename(tmp_path / "results")
+    for folder in ("recordings", "seed-1"):
+        shutil.rmtree(tmp_path / "results" / folder)
+    study.run([*command, "--results", str(tmp_path / "results")])
+    assert "kept: seed-1/moved, seed-1/still\n" in capfd.readouterr().out
+    assert not (tmp_path / "out").exists()
+    assert (tmp_path / "results" / "study.md").read_text() == table
 
 
 @pytest.mark.slow
@@ -82,7 +101,7 @@ def test_runs_side_by_side_write_logs_and_a_fault_names_its_own(
     wrong = {tmp_path / name: [["atari", "ls"], ["atari", "collect", name, "--out", tmp_path]]
              for name in ("one", "other")}  # fmt: skip
     with pytest.raises(UserError, match=r"see the last line of .*/(one|other)\.log, mend that"):
-        study.side_by_side(wrong, 2, "seed 0")
+        study.side_by_side(wrong, 2, "seed 0", print)
     for name in ("one", "other"):
         log = (tmp_path / f"{name}.log").read_text()
         assert "breakout" in log  # what the command before printed
@@ -134,37 +153,69 @@ def test_an_evaluation_is_done_until_the_agent_has_learned_more(tmp_path: Path) 
     assert not study.is_done(asked)
 
 
-def test_means_intervals_and_differences_by_hand(tmp_path: Path) -> None:
+SMALL = EncoderStudy(
+    title="By hand", games=["pong"], steps=1, seeds=[0, 1, 2], samples=64, batch=64, stacks=10,
+    runs={"mine": {"config": "vicreg"}, "other": {"config": "byol"}},
+    differences=[["mine", "other"]],
+)  # fmt: skip
+
+
+def probed(out: Path, seed: int, encoders: dict[str, float]) -> None:
+    """What pretraining and probing leave of a seed: R2 by encoder, and numbers that follow."""
+    probes = out / f"seed-{seed}" / "probes" / "probes"
+    probes.mkdir(parents=True)
+    ProbeResult(encoders={
+        name: [
+            Table("categories", "", ["game", "category", "variables", "r2", "f1"],
+                  [["pong", "misc", 1, v / 4, v / 5], ["pong", "mean", 3, v, v / 2]]),
+            Table("labels", "", ["game", "labels", "stacks", "draws", "cls", "cls_std"],
+                  [["pong", "1,000", 1000, 5, v / 3, 0.1], ["pong", "all", 9999, 1, v, None]]),
+            Table("blocks", "", ["game", "block", "labels", "stacks", "draws", "cls", "cls_std"],
+                  [["pong", 0, "300", 300, 5, None, None], ["pong", 1, "300", 300, 5, v / 8, 0]]),
+        ]
+        for name, v in encoders.items()
+    }).write(probes / "state.json")  # fmt: skip
+    ProbeResult(encoders={
+        name: [Table("features", "", ["game", "place", "rankme"],
+                     [["pong", "summary", 10 * v], ["pong", "tokens", 0]])]
+        for name, v in encoders.items()
+    }).write(probes / "collapse.json")  # fmt: skip
+    RunWriter(probes.parent, "probes", "Probes").begin()
+    for name in ("mine", "other"):
+        run = RunWriter(out / f"seed-{seed}" / name, "pretrain", name)
+        if name == "mine":
+            run.log(8, {"held_out/order_accuracy": 0.1})
+            run.log(9, {"held_out/order_accuracy": encoders[name]})
+        run.update(state="done", commit="abc+", seconds=71.4)
+
+
+def test_results_of_encoders_and_their_page_by_hand(tmp_path: Path) -> None:
     for seed, better in ((0, 0.6), (1, 0.8)):
-        probes = tmp_path / f"seed-{seed}" / "probes" / "probes"
-        probes.mkdir(parents=True)
-        encoders = {"mine": better, "other": 0.5, "random": 0.4}
-        ProbeResult(encoders={
-            name: [
-                Table("categories", "", ["game", "category", "variables", "r2", "f1"],
-                      [["pong", "mean", 3, v, v / 2]]),
-                Table("overall", "", ["category", "games", "r2", "f1"],
-                      [["misc", 1, v / 4, v / 5]]),
-            ]
-            for name, v in encoders.items()
-        }).write(probes / "state.json")  # fmt: skip
-        ProbeResult(encoders={
-            name: [Table("features", "", ["game", "place", "rankme"],
-                         [["pong", "summary", 10 * v]])]
-            for name, v in encoders.items()
-        }).write(probes / "collapse.json")  # fmt: skip
-        run = RunWriter(tmp_path / f"seed-{seed}" / "mine", "pretrain", "Mine")
-        run.log(8, {"held_out/order_accuracy": 0.1})
-        run.log(9, {"held_out/order_accuracy": better})
-    found = EncoderScores.read(tmp_path, ["mine", "other"], [0, 1], [["mine", "other"]])
-    np.testing.assert_allclose(found.r2["mine"], [[0.6], [0.8]])
-    text = found.files("By hand")["study.md"]
-    assert (
-        "| mine | 0.700 (0.600 to 0.800) | 0.350 (0.300 to 0.400) | 7.0 | 0.70 | 1 of 1 |" in text
-    )
-    assert "| random | 0.400 (0.400 to 0.400) | 0.200 (0.200 to 0.200) | 4.0 |  | 0 of 1 |" in text
-    assert "| mine - other | +0.200 (+0.100 to +0.300) | +0.100 (+0.050 to +0.150) |" in text
-    assert "| encoder | misc |\n|---|---|\n| mine | 0.175, 0.140 |" in text
+        probed(tmp_path, seed, {"mine": better, "other": 0.5, "random": 0.4})
+    keys = [Key(name, seed) for seed in (0, 1) for name in ("mine", "other")]
+    found = SMALL.results(tmp_path, keys)
+    assert found.keys() == {*keys, Key("random", 0), Key("random", 1)}
+    mine = found["mine", 0, ""]
+    assert (mine.commit, mine.seconds) == ("abc+", 71)
+    assert mine.scores == {
+        ("pong", "r2"): 0.6, ("pong", "f1"): 0.3, ("pong", "rankme"): 6,
+        ("pong", "r2/misc"): 0.15, ("pong", "f1/misc"): 0.12, ("", "order_accuracy"): 0.6,
+        ("pong", "r2/cls/labels_1000"): 0.2, ("pong", "r2/cls/labels_all"): 0.6,
+        ("pong", "r2/cls/block_1/labels_300"): 0.075,
+    }  # fmt: skip
+    page = SMALL.files(found)["study.md"]
+    for row in (
+        "| mine | 2 of 3 | 0.700 (0.600, 0.800) | 0.350 (0.300, 0.400) | 7.0 | 0.70 | 1 of 1 |",
+        "| random | 2 of 3 | 0.400 (0.400, 0.400) | 0.200 (0.200, 0.200) | 4.0 |  | 0 of 1 |",
+        "| mine - other | 2 of 3 | +0.200 (+0.100, +0.300) | +0.100 (+0.050, +0.150) |",
+        "| encoder | misc |\n|---|---|\n| mine | 0.175, 0.140 |",
+    ):
+        assert row in page
+    # In the middle of a study: a difference is of the seeds that both have.
+    del found[Key("other", 1)]
+    page = SMALL.files(found)["study.md"]
+    assert "| other | 1 of 3 | 0.500 | 0.250 | 5.0 |  | 1 of 1 |" in page
+    assert "| mine - other | 1 of 3 | +0.100 | +0.050 |" in page
 
 
 @pytest.mark.parametrize(("change", "message"), [
