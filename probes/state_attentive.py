@@ -5,12 +5,13 @@ together by gradient descent. The heads are then fitted anew in closed form, as 
 of the probe are.
 
 Queries and heads are linear in tokens, so that those of whitened tokens are the same functions as
-those of tokens as they are, and are found in a tenth of the steps.
+those of tokens as they are; they are found sooner, since no two numbers are correlated.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
@@ -23,9 +24,10 @@ from fovea.probes.linear import Fit, linear, one_thread
 from fovea.seeding import Stream, seeded
 
 HOW = ReadOut(kind="attention")  # 8 queries of 16 numbers, as agents have it
-STEPS = 400
+STEPS = 300
 BATCH = 128
 RATE = 1e-2  # falls to zero along half a cosine
+WHITENED = 1024  # stacks whose tokens are looked at for that
 CHECKED = 25  # steps between two looks at validation
 
 
@@ -39,23 +41,22 @@ def attentive(
         tokens: of the stacks that are asked for.
         draw, seed: of initial weights and batches.
     """
-    flat = training.features.flatten(0, 1).float()
-    mean = flat.mean(0)
-    axes = whitening(flat - mean)
+    some = training.features[:: max(1, len(training.features) // WHITENED)].flatten(0, 1).float()
+    mean = some.mean(0)
+    axes = whitening(some - mean)
 
     def whitened(tokens: Tensor) -> Tensor:
-        return ((tokens.float() - mean) @ axes).half()
+        return in_batches(lambda batch: ((batch - mean) @ axes).half(), tokens)
 
     training, validation = (
         Fit(whitened(fit.features), fit.labels) for fit in (training, validation)
     )
-    tokens = whitened(tokens)
     read_out = trained(training, validation, seed=seed, draw=draw)
     with inference(read_out):
         known, held_out = (
             Fit(in_batches(read_out, fit.features), fit.labels) for fit in (training, validation)
         )
-        return linear(known, held_out, in_batches(read_out, tokens))
+        return linear(known, held_out, in_batches(read_out, whitened(tokens)))
 
 
 @one_thread()
@@ -88,6 +89,6 @@ def trained(training: Fit, validation: Fit, *, seed: int, draw: int) -> nn.Modul
     return read_out
 
 
-def in_batches(module: nn.Module, tokens: Tensor) -> Tensor:
-    """What a module makes of (n, N, D) tokens of any precision, a few at a time."""
-    return torch.cat([module(some.float()) for some in tokens.split(1024)])
+def in_batches(function: Callable[[Tensor], Tensor], tokens: Tensor) -> Tensor:
+    """What a function makes of (n, N, D) tokens of any precision, a few stacks at a time."""
+    return torch.cat([function(batch.float()) for batch in tokens.split(BATCH)])

@@ -61,7 +61,8 @@ def curves(
 ) -> tuple[list[list], list[list]]:
     """Rows of the last block, by number of labels, and of every block, for BLOCK_LABELS alone.
 
-    (labels, stacks, draws, R2 of each of READ_OUTS, std over draws of each), and
+    (labels, stacks, draws, R2 of each of READ_OUTS, std over draws of each; the attentive one is of
+    the first draw alone), and
     (block, labels, stacks, draws, R2 of each of LINEAR, std of each), the latter where there are
     blocks. An encoder without tokens has one read-out, which stands for each.
     """
@@ -81,7 +82,8 @@ def curves(
         }
         by_block += [[block, *row] for row in _rows(few, scores)]
     tokens = [of.tokens for of in of_splits]
-    scores["attention"] = by_labels(tokens, truth, sets, score, partial(attentive, seed=seed))
+    once = {name: drawn[:1] for name, drawn in sets.items()}  # each training takes seconds
+    scores["attention"] = by_labels(tokens, truth, once, score, partial(attentive, seed=seed))
     return _rows(sets, scores), by_block if len(blocks) > 1 else []
 
 
@@ -130,6 +132,6 @@ def _rows(sets: dict[str, list[Tensor]], scores: Scores) -> list[list]:
     return [
         [name, len(drawn[0]), len(drawn)]
         + [fmean(of[name]) for of in scores.values()]
-        + [pstdev(of[name]) if len(drawn) > 1 else None for of in scores.values()]
+        + [pstdev(of[name]) if len(of[name]) > 1 else None for of in scores.values()]
         for name, drawn in sets.items()
     ]
