@@ -74,7 +74,7 @@ def run(
     chosen = _chosen(only)
     own = {"norm": norm} if norm else {}
     if norm and not any("norm" in keywords(module, {}) for module in chosen.values()):
-        raise UserError(f"--norm {norm}: {', '.join(chosen)} takes none, add --probe state")
+        raise UserError(f"--norm {norm}: none of {', '.join(chosen)} takes it, add --probe state")
     at = device(accelerator)
     measured = _load(encoders, seed)
     first = next(iter(measured.values()))

@@ -5,11 +5,13 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from functools import partial
+from typing import get_args
 
 import torch
 from torch import Tensor
 
 from fovea.atari.ram import CATEGORIES, MIN_ENTROPY, Variable, varied
+from fovea.command import UserError
 from fovea.figures import Comparison, Verdict
 from fovea.pretrain.encoders.encoder import Encoder
 from fovea.pretrain.encoders.feature_norm import FeatureNormKind
@@ -112,8 +114,10 @@ def probe(
         draws: how often few labels are drawn.
         seed: of these draws, the heads' batches and the attentive read-out.
 
-    Raises NotMeasured where no game has a table of variables.
+    Raises NotMeasured where no game has a table of variables, and UserError for an unknown norm.
     """
+    if norm not in get_args(FeatureNormKind):
+        raise UserError(f"unknown norm {norm!r}: take {', '.join(get_args(FeatureNormKind))}")
     scored = {
         game: chosen for game, splits in games.items() if (chosen := scored_variables(game, splits))
     }

@@ -10,6 +10,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import get_args
 
 import numpy as np
 import pytest
@@ -18,8 +19,10 @@ import report_samples
 from fovea import analysis, command, probes
 from fovea.command import UserError
 from fovea.files import exclusive
+from fovea.pretrain.encoders.feature_norm import FeatureNormKind
 from fovea.pretrain.encoders.folder import export_encoder
 from fovea.pretrain.encoders.vit import Shape, ViT, build
+from fovea.probes.__main__ import NORMS
 from fovea.probes.__main__ import run as run_command
 from fovea.probes.references import untrained
 from fovea.probes.run import run
@@ -314,9 +317,10 @@ def test_the_norm_is_a_setting_of_the_state_alone(
 def test_a_norm_that_no_probe_takes_is_refused(
     folder: Path, recordings: Path, tmp_path: Path
 ) -> None:
-    with pytest.raises(UserError, match="--norm whiten: collapse takes none, add --probe state"):
+    with pytest.raises(UserError, match="--norm whiten: none of collapse takes it, add"):
         measure(folder, recordings, tmp_path / "run", only=["collapse"], norm="whiten")
     assert not (tmp_path / "run").exists()
+    assert set(NORMS) == set(get_args(FeatureNormKind))
 
 
 @pytest.mark.slow
