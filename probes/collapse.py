@@ -95,7 +95,7 @@ def probe(encoder: Encoder, games: dict[str, Splits]) -> Measured:
             if z.shape[1]:
                 if not z.any():
                     raise NotMeasured("its features are zero")
-                rows.append([game, place, *measure(some(z), neighbours(test))])
+                rows.append([game, place, *measure(narrowed(z), neighbours(test))])
     table = Table(
         name="features",
         title="Features by game",
@@ -130,7 +130,11 @@ def _participation(encoder: Encoder, games: dict[str, Splits]) -> Table:
             for place, of in pairs.items()
         }
     rows = [
-        [game, place, *(participation(normed(kind, *map(some, pair))) for kind in COLUMNS.values())]
+        [
+            game,
+            place,
+            *(participation(normed(kind, *map(narrowed, pair))) for kind in COLUMNS.values()),
+        ]
         for game, of in found.items()
         for place, pair in of.items()
     ]
@@ -175,7 +179,7 @@ def normed(kind: FeatureNormKind, training: Tensor, z: Tensor) -> Tensor:
     return norm(z)
 
 
-def some(z: Tensor) -> Tensor:
+def narrowed(z: Tensor) -> Tensor:
     """(..., D) as it is, or WIDEST of the D numbers, evenly spread."""
     return z[..., evenly_spaced(torch.arange(z.shape[-1]), WIDEST)] if z.shape[-1] > WIDEST else z
 

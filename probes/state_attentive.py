@@ -72,7 +72,8 @@ def trained(training: Fit, validation: Fit, *, seed: int, draw: int) -> nn.Modul
         head = nn.Linear(HOW.queries * HOW.projection_dim, y.shape[1]).to(x.device)
         both = nn.Sequential(read_out, head)
         adam = torch.optim.Adam(both.parameters(), lr=RATE, fused=True)
-        lowest, kept = math.inf, {}
+        lowest = math.inf
+        kept: dict[str, Tensor] = {}
         for step in range(1, STEPS + 1):
             some = torch.randint(len(x), (BATCH,)).to(x.device) if len(x) > BATCH else slice(None)
             adam.param_groups[0]["lr"] = RATE * 0.5 * (1 + math.cos(math.pi * step / STEPS))

@@ -25,7 +25,7 @@ KEPT = 1024  # components of all tokens; of regressions on more, the axes alone 
 class ReadOuts(NamedTuple):
     """What is read of the stacks of a split after one block, through the norm of heads."""
 
-    linear: dict[ReadOutKind, Tensor]
+    linear: dict[str, Tensor]
     """(n, F) float32 of each of LINEAR; tokens are components (see `Components`)."""
     tokens: Tensor
     """(n, N, D) float16, as replay holds them for `attention`; (n, 0, D) before the last block."""

@@ -110,11 +110,11 @@ def test_the_norm_undoes_scale_and_whitening_undoes_correlation() -> None:
 
 def test_of_very_wide_features_a_part_is_measured() -> None:
     wide = torch.arange(4096.0).expand(2, 4096)
-    part = collapse.some(wide)
+    part = collapse.narrowed(wide)
     assert part.shape == (2, collapse.WIDEST)
     assert (part[0, 0], part[0, -1]) == (0, 4095)
     assert (part[0].diff() > 0).all()
-    assert torch.equal(collapse.some(wide[:, :1024]), wide[:, :1024])
+    assert torch.equal(collapse.narrowed(wide[:, :1024]), wide[:, :1024])
 
 
 def test_participation_is_told_by_game_and_of_all_together(
