@@ -45,6 +45,7 @@ def test_it_reads_the_token_that_is_marked_which_no_linear_read_out_can(splits: 
         assert scored(test, linear(known, held_out, asked.features)) < 0.25
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("norm", ["scaled", "mixed"])
 def test_neither_scale_nor_correlation_of_numbers_hinders_it(splits: list[Fit], norm: str) -> None:
     mix = torch.diag(torch.tensor([1.0, 0.01, 10.0]))
@@ -54,6 +55,7 @@ def test_neither_scale_nor_correlation_of_numbers_hinders_it(splits: list[Fit], 
     assert scored(test, attentive(training, validation, test.features)) > 0.9
 
 
+@pytest.mark.slow
 def test_a_seed_and_a_draw_give_the_same_numbers_again(splits: list[Fit]) -> None:
     few = [Fit(of.features[:100], of.labels[:100]) for of in splits]
     first = attentive(*few[:2], few[2].features, 1, seed=3)

@@ -114,6 +114,7 @@ def test_features_are_normed_as_those_of_agents_to_the_bit(
             assert torch.equal(test.linear[kind], heads)
 
 
+@pytest.mark.slow
 def test_all_labels_of_summary_and_mean_are_the_score_of_the_game(
     encoder: ViT, seen: dict[str, Splits]
 ) -> None:
@@ -137,6 +138,7 @@ def test_all_labels_of_summary_and_mean_are_the_score_of_the_game(
     assert next(row for row in tables["labels"].records())["game"] == "breakout"
 
 
+@pytest.mark.slow
 def test_pixels_have_one_read_out_and_a_cnn_one_block(
     drawn: dict[str, list[Drawn]], frames
 ) -> None:
