@@ -70,6 +70,8 @@ class Stream(IntEnum):
     INVERSE_HEAD = auto()
     DENSE_PREDICTOR = auto()
     DYNAMICS = auto()
+    # Probes, later
+    PROBE_READ_OUT = auto()
 
 
 def key(stream: Stream, *numbers: int) -> int:

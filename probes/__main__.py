@@ -8,6 +8,7 @@ from pathlib import Path
 from fovea import command
 from fovea.command import ACCELERATORS, Command, dispatch, parser, positive
 
+NORMS = ("none", "standard", "whiten")  # FeatureNormKind, which lies beside torch
 ABOUT = """Measure encoders side by side on recorded screens, training nothing but linear read-outs.
 
   fovea probes ls
@@ -67,6 +68,12 @@ def measure(arguments: list[str]) -> None:
         metavar="NUMBER",
         help="blocks whose features are read, side by side, counted from 1 (the last)",
     )
+    asked.add_argument(
+        "--norm",
+        choices=NORMS,
+        help="how the probe state normalises what it reads with few labels, as the agents' setting "
+        "features.norm (standard)",
+    )
     asked.add_argument("--seed", type=int, default=0, help="of the division and the draws (0)")
     asked.add_argument("--accelerator", choices=ACCELERATORS, default="auto", help="(auto)")
     args = asked.parse_args(arguments)
@@ -80,6 +87,7 @@ def measure(arguments: list[str]) -> None:
         only=args.probe,
         samples=args.samples,
         blocks=args.blocks or (),
+        norm=args.norm,
         seed=args.seed,
         accelerator=args.accelerator,
     )

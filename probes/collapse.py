@@ -8,6 +8,7 @@ from torch.nn.functional import normalize
 
 from fovea.figures import Comparison, Verdict
 from fovea.pretrain.encoders.encoder import Encoder, inference
+from fovea.pretrain.encoders.feature_norm import FeatureNorm, FeatureNormKind
 from fovea.pretrain.terms.feature_std import feature_std
 from fovea.probes.features import (
     BATCH,
@@ -51,8 +52,8 @@ FIGURES = [
         title="Participation ratio before and after the norm",
         about="In how many directions features vary, about: (Σλ)² / Σλ² of the eigenvalues λ of "
         "their covariance, from 1 (one direction holds all) to D (all hold as much). Before the "
-        "norm that heads are given features through, standardised number by number, and "
-        "whitened. Where it is low, features are strongly correlated.",
+        "norm that heads are given features through, with the norm `standard`, and with `whiten`. "
+        "Where it is low, features are strongly correlated.",
         measures={
             "before": "Before, participation ratio",
             "standardised": "Standardised, participation ratio",
@@ -70,8 +71,13 @@ VERDICT = Verdict(
 
 POOLED = "all games"
 STACKS = 512  # of which all tokens are looked at, a split and game
-MIN_STD = 0.1  # as a share of the mean std: as agents do, what hardly varies is not blown up
-FLOOR = 1e-3  # of the variances of standardised features that are scaled to one
+COLUMNS: dict[str, FeatureNormKind] = {
+    "before": "none",
+    "standardised": "standard",
+    "whitened": "whiten",
+}
+WIDEST = 1024  # numbers that are looked at; the eigenvectors of 4,096 would take minutes
+WIDE = f"Of features of more than {WIDEST:,} numbers, {WIDEST:,} evenly spread ones are looked at."
 
 
 def probe(encoder: Encoder, games: dict[str, Splits]) -> Measured:
@@ -89,7 +95,7 @@ def probe(encoder: Encoder, games: dict[str, Splits]) -> Measured:
             if z.shape[1]:
                 if not z.any():
                     raise NotMeasured("its features are zero")
-                rows.append([game, place, *measure(z, neighbours(test))])
+                rows.append([game, place, *measure(narrowed(z), neighbours(test))])
     table = Table(
         name="features",
         title="Features by game",
@@ -103,7 +109,7 @@ def probe(encoder: Encoder, games: dict[str, Splits]) -> Measured:
             "cosine_neighbours",
         ],
         rows=rows,
-        note="Cosines of random pairs are the exact mean over all pairs.",
+        note=f"Cosines of random pairs are the exact mean over all pairs. {WIDE}",
     )
     return Measured([table, _participation(encoder, games)])
 
@@ -124,18 +130,23 @@ def _participation(encoder: Encoder, games: dict[str, Splits]) -> Table:
             for place, of in pairs.items()
         }
     rows = [
-        [game, place, participation(test), *map(participation, normed(training, test))]
+        [
+            game,
+            place,
+            *(participation(normed(kind, *map(narrowed, pair))) for kind in COLUMNS.values()),
+        ]
         for game, of in found.items()
-        for place, (training, test) in of.items()
+        for place, pair in of.items()
     ]
     return Table(
         name="participation",
         title="Participation ratio",
-        columns=["game", "place", "before", "standardised", "whitened"],
+        columns=["game", "place", *COLUMNS],
         rows=rows,
-        note="The norm is fitted to training episodes; tokens are standardised place by place, and "
-        f"whitened alike. {POOLED.capitalize()}: one norm for all. Pixels have components of each "
-        "game apart, so that there theirs say nothing.",
+        note="The norm is that of agents (`features.norm`), fitted to training episodes; tokens "
+        "are standardised place by place, and whitened by axes that all places share. "
+        f"{POOLED.capitalize()}: one norm for all. Pixels have components of each game apart, so "
+        f"that there theirs say nothing. {WIDE}",
     )
 
 
@@ -161,17 +172,16 @@ def participation(z: Tensor) -> float:
     return float(covariance.trace().square() / covariance.square().sum())
 
 
-def normed(training: Tensor, z: Tensor) -> tuple[Tensor, Tensor]:
-    """`z` (n, ..., D) standardised and whitened, as fitted to `training` (m, ..., D).
+def normed(kind: FeatureNormKind, training: Tensor, z: Tensor) -> Tensor:
+    """`z` (n, ..., D) through the agents' norm of this kind, fitted to `training` (m, ..., D)."""
+    norm = FeatureNorm(kind, training.shape[1:], training.shape[-1]).to(training.device)
+    norm.fit(training)
+    return norm(z)
 
-    Standardised number by number; whitened, along the principal axes of D numbers, after that.
-    """
-    mean, std = training.double().mean(0), training.double().std(0)
-    scale = std.clamp(min=max(MIN_STD * float(std.mean()), 1e-6))
-    fitted = ((training - mean) / scale).flatten(0, -2)
-    standardised = (z - mean) / scale
-    variances, axes = torch.linalg.eigh(fitted.T @ fitted / len(fitted))
-    return standardised, standardised @ axes / variances.clamp(min=FLOOR).sqrt()
+
+def narrowed(z: Tensor) -> Tensor:
+    """(..., D) as it is, or WIDEST of the D numbers, evenly spread."""
+    return z[..., evenly_spaced(torch.arange(z.shape[-1]), WIDEST)] if z.shape[-1] > WIDEST else z
 
 
 def measure(z: Tensor, first: Tensor) -> tuple[float, float, float, float, float]:

@@ -22,6 +22,10 @@ from fovea.seeding import Stream, keyed
 
 VALUES = 256  # of a byte
 RIDGES = tuple(10 ** (power / 2) for power in range(-14, 5))  # beside a mean variance of 1
+PENALTIES = (
+    *RIDGES,
+    *(10 ** (power / 2) for power in range(5, 11)),
+)  # with few labels, larger ones
 SETTLED = 0.01  # nats; where classes are separable the loss falls for ever, the predictions settle
 FLOOR = 1e-4  # added to the variance of an axis before it is scaled to one
 
@@ -101,6 +105,15 @@ def ridge(
     best = errors.square().sum(1).argmin(0)
     chosen = weights[best, :, torch.arange(len(best), device=best.device)].T
     return axes.project(features) @ chosen + mean
+
+
+def linear(training: Fit, validation: Fit, features: Tensor, _draw: int = 0) -> Tensor:
+    """(n, V) float64: predictions of ridge regressions on features that keep their sizes.
+
+    As `ridge`, in the axes of the training samples, however few they are, with PENALTIES.
+    """
+    axes = Axes.plain(training.features)
+    return ridge(axes, training, validation, features, PENALTIES)
 
 
 class Head(NamedTuple):

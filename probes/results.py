@@ -39,11 +39,20 @@ class ResultFile:
         module: its file.
         data: SHA-256 of each game's recording.
         settings: of the run; those that the probe has a keyword for are handed to it.
+        own: settings of some probes alone, which the others neither take nor note.
     """
 
-    def __init__(self, folder: Path, name: str, module: ModuleType, data: dict, settings: dict):
+    def __init__(
+        self,
+        folder: Path,
+        name: str,
+        module: ModuleType,
+        data: dict,
+        settings: dict,
+        own: dict | None = None,
+    ):
         self.path = folder / "probes" / f"{name}.json"
-        self.keywords = keywords(module, settings)
+        self.keywords = keywords(module, settings | (own or {}))
         self.result = ProbeResult(
             probe=name,
             title=module.TITLE,

@@ -18,6 +18,7 @@ from fovea.command import UserError, nearest
 from fovea.device import device
 from fovea.files import exclusive
 from fovea.pretrain.encoders.encoder import Encoder
+from fovea.pretrain.encoders.feature_norm import FeatureNormKind
 from fovea.pretrain.encoders.folder import load_encoder
 from fovea.probes.features import Drawn, NotMeasured, draw, encode, fingerprint
 from fovea.probes.of_blocks import OfBlocks
@@ -58,18 +59,22 @@ def run(
     only: list[str] | None = None,
     samples: int = 8600,
     blocks: Sequence[int] = (),
+    norm: FeatureNormKind | None = None,
     seed: int = 0,
     accelerator: str = "auto",
 ) -> None:
     """Measure each of `encoders` ("NAME=REF") and the references by each probe, or by `only` some.
 
     Features are those of the blocks `blocks` of the encoders, the untrained reference among them;
-    by default those of the last.
+    by default those of the last. `norm` is that of the probe `state`; None leaves its default.
 
     Raises UserError for an encoder that cannot be loaded or does not fit the recordings or the
-    others, an unknown probe, and a folder that is in use.
+    others, an unknown probe, a norm that none of the probes takes, and a folder that is in use.
     """
     chosen = _chosen(only)
+    own = {"norm": norm} if norm else {}
+    if norm and not any("norm" in keywords(module, {}) for module in chosen.values()):
+        raise UserError(f"--norm {norm}: none of {', '.join(chosen)} takes it, add --probe state")
     at = device(accelerator)
     measured = _load(encoders, seed)
     first = next(iter(measured.values()))
@@ -86,7 +91,8 @@ def run(
     with exclusive(folder):
         record = RunWriter(folder, "probes", f"{', '.join(chosen)} of {', '.join(measured)}")
         results = {
-            n: ResultFile(folder, n, probe, frames.data, settings) for n, probe in chosen.items()
+            n: ResultFile(folder, n, probe, frames.data, settings, own)
+            for n, probe in chosen.items()
         }
         steps = len(measured) * len(chosen)
         record.begin(seed=seed, data=frames.data, step=0, steps=steps, config=None)

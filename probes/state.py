@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from functools import partial
+from typing import get_args
 
 import torch
 from torch import Tensor
 
 from fovea.atari.ram import CATEGORIES, MIN_ENTROPY, Variable, varied
+from fovea.command import UserError
 from fovea.figures import Comparison, Verdict
 from fovea.pretrain.encoders.encoder import Encoder
-from fovea.probes import label_curve
-from fovea.probes.blocks import KEPT, READ_OUTS
+from fovea.pretrain.encoders.feature_norm import FeatureNormKind
 from fovea.probes.features import NotMeasured, Split, Splits, with_progress
-from fovea.probes.label_curve import BLOCK_LABELS
 from fovea.probes.linear import VALUES, Axes, Fit, ridge, softmax_head
+from fovea.probes.state_curves import BLOCK_LABELS, curves
+from fovea.probes.state_read_outs import KEPT, LINEAR, READ_OUTS
 from fovea.results import Measured
 from fovea.tables import Table
 
@@ -33,6 +36,7 @@ BY_READ_OUT = {
     "mean": "Mean token, R²",
     "cls_and_mean": "CLS and mean token, R²",
     "tokens": "All tokens, R²",
+    "attention": "Attentive read-out, R²",
 }
 FIGURES = [
     Comparison(
@@ -51,8 +55,9 @@ FIGURES = [
         kind="lines",
         title="With few labels",
         about="R² (mean of categories) by the number of labelled training screens, of what may be "
-        "given to heads. A bar is a standard deviation over draws of these screens. Pixels have "
-        "one read-out, which stands in every figure.",
+        "given to heads. The attentive read-out learns where to look, as that of agents does. A "
+        "bar is a standard deviation over draws of these screens (of the attentive read-out there "
+        "is one). Pixels have one read-out, which stands in every figure.",
         measures=BY_READ_OUT,
         spreads={name: f"{name}_std" for name in READ_OUTS},
         low=-0.1,
@@ -67,7 +72,7 @@ FIGURES = [
             where={"labels": labels},
             title=f"By block, {labels} labels",
             about="R² after each block. Block 0 is the patch embedding; its CLS token saw nothing.",
-            measures=BY_READ_OUT,
+            measures={name: BY_READ_OUT[name] for name in LINEAR},
             low=-0.1,
             high=1.0,
         )
@@ -88,37 +93,49 @@ def probe(
     encoder: Encoder,
     games: dict[str, Splits],
     *,
+    norm: FeatureNormKind = "standard",
     patience: int = 10,
     draws: int = 5,
     seed: int = 0,
 ) -> Measured:
     """R2, weighted F1 and accuracy of each variable whose byte has an entropy above MIN_ENTROPY.
 
-    And R2 by the number of labelled screens, by read-out and by block (see `label_curve`).
+    And R2 by the number of labelled screens, by read-out and by block (see `state_curves`).
 
     Labels are the bytes at the newest screen of a stack. The score of a game is the mean over its
     categories of the mean in each; the overall score is the mean over games.
 
-    Heads stop after `patience` epochs without progress; few labels are drawn `draws` times; `seed`
-    is that of the heads' batches and of these draws.
+    Args:
+        encoder: the encoder.
+        games: what it sees of each game.
+        norm: how features are normalised where R2 is by number of labels, as the agents' setting
+            `features.norm` has it; elsewhere they are always standardised.
+        patience: epochs without progress after which softmax heads stop.
+        draws: how often few labels are drawn.
+        seed: of these draws, the heads' batches and the attentive read-out.
 
-    Raises NotMeasured where no game has a table of variables.
+    Raises NotMeasured where no game has a table of variables, and UserError for an unknown norm.
     """
+    if norm not in get_args(FeatureNormKind):
+        raise UserError(f"unknown norm {norm!r}: take {', '.join(get_args(FeatureNormKind))}")
     scored = {
         game: chosen for game, splits in games.items() if (chosen := scored_variables(game, splits))
     }
     if not scored:
         raise NotMeasured(f"no table names the memory of {', '.join(games)}")
-    each, categories, curves = [], [], []
+    each, categories, by_labels, by_block = [], [], [], []
     for game in with_progress(scored, "reading state"):
         scores = measure(games[game], scored[game], patience, seed)
         each += [[game, v.name, v.category, *s] for v, s in zip(scored[game], scores, strict=True)]
         categories += [[game, *row] for row in by_category(scored[game], scores)]
         of_bytes = [variable.byte for variable in scored[game]]
         score = partial(game_score, games[game].test, scored[game])
-        found = label_curve.curves(encoder, games[game], of_bytes, score, draws=draws, seed=seed)
-        curves += [[game, *row] for row in found]
-    return Measured([*_tables(categories, each), *_label_tables(curves)])
+        rows, of_blocks = curves(
+            encoder, games[game], of_bytes, score, norm=norm, draws=draws, seed=seed
+        )
+        by_labels += [[game, *row] for row in rows]
+        by_block += [[game, *row] for row in of_blocks]
+    return Measured([*_tables(categories, each), *_label_tables(by_labels, by_block, norm)])
 
 
 def scored_variables(game: str, splits: Splits) -> list[Variable]:
@@ -222,23 +239,26 @@ def _tables(categories: list[list], each: list[list]) -> list[Table]:
     ]
 
 
-def _label_tables(rows: list[list]) -> list[Table]:
-    """Of rows (game, block, labels, ...): a table of the last block, and one of every block."""
-    last = {game: max(block for other, block, *_ in rows if other == game) for game, *_ in rows}
-    columns = ["labels", "stacks", "draws", *READ_OUTS, *(f"{name}_std" for name in READ_OUTS)]
+def _label_tables(by_labels: list[list], by_block: list[list], norm: str) -> list[Table]:
+    """R2 of the last block by number of labels, and of every block where there are any."""
     tables = [
         Table(
             name="labels",
             title="By number of labelled screens",
-            columns=["game", *columns],
-            rows=[[game, *rest] for game, block, *rest in rows if block == last[game]],
-            note="R², mean of categories. Features are standardised by all training screens, and "
-            "penalties chosen by all validation screens, whatever the number of labels. All tokens "
-            f"are at most {KEPT} principal components, which keep their sizes, as do pixels'.",
+            columns=["game", *_label_columns(READ_OUTS)],
+            rows=by_labels,
+            note=f"R², mean of categories. Features go through the agents' norm: {norm}, fitted to "
+            "all training screens. Penalties are chosen by all validation screens, whatever the "
+            f"number of labels. All tokens are at most {KEPT} principal components, which keep "
+            "their sizes, as do pixels'.",
         )
     ]
-    by_block = [row for row in rows if row[2] in BLOCK_LABELS and last[row[0]]]
     if by_block:
         title, note = "By block", "Block 0 is the patch embedding; the last norm follows each."
-        tables.append(Table("blocks", title, ["game", "block", *columns], by_block, note))
+        columns = ["game", "block", *_label_columns(LINEAR)]
+        tables.append(Table("blocks", title, columns, by_block, note))
     return tables
+
+
+def _label_columns(read_outs: Sequence[str]) -> list[str]:
+    return ["labels", "stacks", "draws", *read_outs, *(f"{name}_std" for name in read_outs)]

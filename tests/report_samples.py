@@ -189,17 +189,17 @@ def label_tables(level: float, blocks: bool) -> list[Table]:
     rng = np.random.default_rng(7)
     labels = {"100": 100, "300": 300, "all": 1400}
 
-    def row(place: float) -> list[float]:
-        return [level * place + rng.normal(0, 0.02) for _ in range(4)] + [0.03] * 4
+    def row(place: float, read_outs: tuple[str, ...]) -> list[float]:
+        scores = [level * place + rng.normal(0, 0.02) for _ in read_outs]
+        return scores + [0.03] * len(read_outs)
 
-    columns = STATE_COLUMNS["labels"]
     tables = [
         Table(
             "labels",
             "By number of labelled screens",
-            columns,
+            STATE_COLUMNS["labels"],
             [
-                [game, name, count, 5, *row((k + 1) / 3)]
+                [game, name, count, 5, *row((k + 1) / 3, READ_OUTS)]
                 for game in GAMES
                 for k, (name, count) in enumerate(labels.items())
             ],
@@ -207,18 +207,21 @@ def label_tables(level: float, blocks: bool) -> list[Table]:
     ]
     if blocks:
         rows = [
-            [game, block, name, labels[name], 5, *row((block + 1) / 5)]
+            [game, block, name, labels[name], 5, *row((block + 1) / 5, LINEAR)]
             for game in GAMES
             for block in range(5)
             for name in ("300", "all")
         ]
-        tables.append(Table("blocks", "By block", [columns[0], "block", *columns[1:]], rows))
+        tables.append(Table("blocks", "By block", STATE_COLUMNS["blocks"], rows))
     return tables
 
 
-READ_OUTS = ("cls", "mean", "cls_and_mean", "tokens")
+LINEAR = ("cls", "mean", "cls_and_mean", "tokens")
+READ_OUTS = (*LINEAR, "attention")
+LABELLED = ["labels", "stacks", "draws"]
 STATE_COLUMNS = {
-    "labels": ["game", "labels", "stacks", "draws", *READ_OUTS, *(f"{r}_std" for r in READ_OUTS)],
+    "labels": ["game", *LABELLED, *READ_OUTS, *(f"{r}_std" for r in READ_OUTS)],
+    "blocks": ["game", "block", *LABELLED, *LINEAR, *(f"{r}_std" for r in LINEAR)],
     "categories": ["game", "category", "variables", "r2", "f1"],
     "overall": ["category", "games", "r2", "f1"],
     "variables": ["game", "variable", "category", "r2", "f1", "accuracy"],

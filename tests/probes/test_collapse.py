@@ -94,16 +94,27 @@ def test_the_norm_undoes_scale_and_whitening_undoes_correlation() -> None:
     generator = torch.Generator().manual_seed(0)
     hidden = torch.randn(4000, 3, generator=generator)
     loud = hidden * torch.tensor([8.0, 1.0, 1.0])
-    standardised, _ = collapse.normed(loud, loud)
+    standardised = collapse.normed("standard", loud, loud)
     assert collapse.participation(loud) == pytest.approx(66**2 / (64**2 + 2), abs=0.02)
     assert collapse.participation(standardised) == pytest.approx(3, abs=0.02)
     # A tenth of the mean std, 34, is the least that is scaled to one: variances 1, 1/11.6, 1/11.6.
-    standardised, _ = collapse.normed(*[hidden * torch.tensor([100.0, 1.0, 1.0])] * 2)
+    standardised = collapse.normed("standard", *[hidden * torch.tensor([100.0, 1.0, 1.0])] * 2)
     assert collapse.participation(standardised) == pytest.approx(1.356, abs=0.02)
     shared = hidden + 3 * hidden[:, :1]
-    standardised, whitened = collapse.normed(shared, shared)
-    assert collapse.participation(standardised) < 1.5
-    assert collapse.participation(whitened) == pytest.approx(3, abs=0.02)
+    assert collapse.participation(collapse.normed("standard", shared, shared)) < 1.5
+    assert collapse.participation(collapse.normed("whiten", shared, shared)) == pytest.approx(
+        3, abs=0.02
+    )
+    assert torch.equal(collapse.normed("none", shared, loud), loud)
+
+
+def test_of_very_wide_features_a_part_is_measured() -> None:
+    wide = torch.arange(4096.0).expand(2, 4096)
+    part = collapse.narrowed(wide)
+    assert part.shape == (2, collapse.WIDEST)
+    assert (part[0, 0], part[0, -1]) == (0, 4095)
+    assert (part[0].diff() > 0).all()
+    assert torch.equal(collapse.narrowed(wide[:, :1024]), wide[:, :1024])
 
 
 def test_participation_is_told_by_game_and_of_all_together(

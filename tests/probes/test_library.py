@@ -49,6 +49,7 @@ def test_a_table_shows_its_text_as_text_and_its_numbers_short(
 @pytest.mark.parametrize(("asked", "message"), [
     ({"probe": "sight"}, "unknown probe 'sight'"),
     ({"probe": "sparsity", "most": 3}, "sparsity has no setting 'most': known are stacks_measured"),
+    ({"probe": "state", "norm": "l2"}, "unknown norm 'l2': take none, standard, whiten"),
     ({"probe": "collapse", "encoder": "random:vit_huge"}, "unknown encoder size 'vit_huge'"),
     ({"probe": "attention", "encoder": "random:nature_cnn"}, "probe attention does not apply to"),
 ])  # fmt: skip

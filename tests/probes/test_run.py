@@ -10,6 +10,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import get_args
 
 import numpy as np
 import pytest
@@ -18,8 +19,10 @@ import report_samples
 from fovea import analysis, command, probes
 from fovea.command import UserError
 from fovea.files import exclusive
+from fovea.pretrain.encoders.feature_norm import FeatureNormKind
 from fovea.pretrain.encoders.folder import export_encoder
 from fovea.pretrain.encoders.vit import Shape, ViT, build
+from fovea.probes.__main__ import NORMS
 from fovea.probes.__main__ import run as run_command
 from fovea.probes.references import untrained
 from fovea.probes.run import run
@@ -54,7 +57,7 @@ def test_every_probe_of_every_encoder_is_stored_and_then_skipped(
     measure(folder, recordings, into)
     assert not skipped(capsys)
     found, sample = stored(into), report_samples.probes(tmp_path / "sample")
-    assert set(found) == {"action", "attention", "collapse", "sparsity", "state", "tokens"}
+    assert set(found) == {"action", "attention", "collapse", "sparsity", "state"}
     for name, result in found.items():
         assert result["probe"] == name
         assert set(result["encoders"]) | set(result["left_out"]) == set(NAMES)
@@ -64,9 +67,8 @@ def test_every_probe_of_every_encoder_is_stored_and_then_skipped(
             for encoder in result["encoders"].values()
             for table in encoder["tables"]
         }
-        if name != "tokens":  # of which the report's tests have no sample
-            written = json.loads((sample / "probes" / f"{name}.json").read_text())["encoders"]
-            assert columns == {t["name"]: t["columns"] for t in written["vicreg"]["tables"]}
+        written = json.loads((sample / "probes" / f"{name}.json").read_text())["encoders"]
+        assert columns == {t["name"]: t["columns"] for t in written["vicreg"]["tables"]}
         for encoder in result["encoders"].values():
             for table in encoder["tables"]:
                 assert table["columns"] == columns[table["name"]]
@@ -80,11 +82,11 @@ def test_every_probe_of_every_encoder_is_stored_and_then_skipped(
         assert arrays["mine/maps"].shape == (2, 2, 16, 3, 3)
         assert set(arrays["random/game"]) == {"breakout", "pong"}
     record = read_run(into)
-    assert (record.kind, record.state, record.step, record.steps) == ("probes", "done", 30, 30)
+    assert (record.kind, record.state, record.step, record.steps) == ("probes", "done", 25, 25)
     assert set(record.data) == {"breakout", "pong"}
 
     measure(folder, recordings, into)
-    assert len(skipped(capsys)) == 30
+    assert len(skipped(capsys)) == 25
     assert stored(into) == found
 
 
@@ -125,7 +127,7 @@ def test_a_kill_loses_only_the_probe_in_hand(
     assert read_run(into).state == "running"
     finished = {f"{p} of {e}" for p, result in before.items() for e in result["fingerprints"]}
     assert {"action of mine", "attention of mine", "sparsity of mine"} <= finished
-    assert len(finished) < 30
+    assert len(finished) < 25
 
     measure(folder, recordings, into)
     assert skipped(capsys) == finished
@@ -288,6 +290,37 @@ def test_features_of_blocks_are_probed_as_those_of_the_last_are(
     with pytest.raises(UserError, match=r"blocks \[5\]: this encoder has blocks 1 to 2"):
         measure(folder, recordings, tmp_path / "none", **settings, blocks=[5])
     assert not (tmp_path / "none").exists()
+
+
+@pytest.mark.slow
+def test_the_norm_is_a_setting_of_the_state_alone(
+    folder: Path, recordings: Path, tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    into, only = tmp_path / "run", {"only": ["collapse", "state"]}
+    measure(folder, recordings, into, **only)
+    usual = stored(into)
+    assert usual["state"]["settings"]["norm"] == "standard"
+    assert "norm" not in usual["collapse"]["settings"]
+    capsys.readouterr()
+    measure(folder, recordings, into, **only, norm="whiten")
+    assert skipped(capsys) == {f"collapse of {name}" for name in NAMES}
+    whitened = stored(into)["state"]
+    assert whitened["settings"]["norm"] == "whiten"
+
+    def tables(of: dict) -> dict[str, list]:
+        return {table["name"]: table["rows"] for table in of["encoders"]["mine"]["tables"]}
+
+    changed = {k for k, rows in tables(whitened).items() if rows != tables(usual["state"])[k]}
+    assert changed == {"labels", "blocks"}
+
+
+def test_a_norm_that_no_probe_takes_is_refused(
+    folder: Path, recordings: Path, tmp_path: Path
+) -> None:
+    with pytest.raises(UserError, match="--norm whiten: none of collapse takes it, add"):
+        measure(folder, recordings, tmp_path / "run", only=["collapse"], norm="whiten")
+    assert not (tmp_path / "run").exists()
+    assert set(NORMS) == set(get_args(FeatureNormKind))
 
 
 @pytest.mark.slow

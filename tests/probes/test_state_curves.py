@@ -9,10 +9,14 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from fovea.agents.adaptation.base import Frozen
+from fovea.agents.networks.feature_extractor import FeatureExtractor
 from fovea.pretrain.encoders.cnn import build_cnn
+from fovea.pretrain.encoders.feature_norm import FeatureNormKind
+from fovea.pretrain.encoders.read_out import ReadOut
 from fovea.pretrain.encoders.vit import ViT
-from fovea.probes import blocks, label_curve, state
-from fovea.probes.features import Drawn, Splits, draw, encode
+from fovea.probes import state, state_curves, state_read_outs
+from fovea.probes.features import BATCH, Drawn, Split, Splits, draw, encode
 from fovea.probes.linear import Axes, Fit, ridge
 from fovea.probes.references import Pixels
 
@@ -21,9 +25,9 @@ from fovea.probes.references import Pixels
 def test_a_smaller_set_of_labels_is_a_part_of_each_larger_one(
     training: int, seed: int, draws: int
 ) -> None:
-    sets = label_curve.label_sets(training, seed, draws)
+    sets = state_curves.label_sets(training, seed, draws)
     assert [len(of[0]) for of in sets.values()] == [
-        *(n for n in label_curve.COUNTS if n < training),
+        *(n for n in state_curves.COUNTS if n < training),
         training,
     ]
     for smaller, larger in zip(list(sets.values()), list(sets.values())[1:], strict=False):
@@ -63,7 +67,7 @@ def test_after_the_last_block_features_are_the_encoders_own(
     frames, at = seen["pong"].test.frames, seen["pong"].test.at[:5]
     screens = frames.windows(at, 2)[:, 0]
     with torch.no_grad():
-        *before, last = blocks.block_features(encoder, screens)
+        *before, last = state_read_outs.block_features(encoder, screens)
         own = encoder(screens)
     assert len(before) == 2
     assert torch.equal(last.summary, own.summary)
@@ -75,25 +79,42 @@ def test_after_the_last_block_features_are_the_encoders_own(
 
 def test_components_hold_all_that_tokens_have(encoder: ViT, seen: dict[str, Splits]) -> None:
     """With fewer dimensions than stacks nothing is lost: distances stay."""
-    *_, last = blocks.read_outs(encoder, seen["pong"])
-    training, _, test = last
-    assert training.tokens.shape[1] <= 9 * 12
-    with torch.no_grad():
-        at = seen["pong"].test.at[:7]
-        tokens = encoder(seen["pong"].test.frames.windows(at, 2)[:, 0]).tokens.flatten(1)
-        every = encoder(
-            seen["pong"].training.frames.windows(seen["pong"].training.at, 2)[:, 0]
-        ).tokens.flatten(1)
-    std = every.std(0, unbiased=False)
-    standardised = tokens[:, std > 1e-6] / std[std > 1e-6]
+    *before, last = state_read_outs.read_outs(encoder, seen["pong"], "standard")
+    assert all(not of.tokens.shape[1] for of_splits in before for of in of_splits)
+    test = last[2]
+    assert test.linear["tokens"].shape[1] <= 9 * 12
+    assert (test.tokens.dtype, test.tokens.shape[1:]) == (torch.float16, (9, 12))
     torch.testing.assert_close(
-        torch.cdist(test.tokens[:7], test.tokens[:7]),
-        torch.cdist(standardised, standardised),
+        torch.cdist(test.linear["tokens"][:7], test.linear["tokens"][:7]),
+        torch.cdist(test.tokens[:7].flatten(1).float(), test.tokens[:7].flatten(1).float()),
         atol=0.02,
         rtol=0.01,
     )
 
 
+@pytest.mark.parametrize("norm", ["none", "standard", "whiten"])
+def test_features_are_normed_as_those_of_agents_to_the_bit(
+    norm: FeatureNormKind, encoder: ViT, seen: dict[str, Splits]
+) -> None:
+    splits = seen["pong"]
+    *_, (_, _, test) = state_read_outs.read_outs(encoder, splits, norm)
+
+    def screens(split: Split) -> list[torch.Tensor]:
+        return [split.frames.windows(some, 2)[:, 0] for some in split.at.split(BATCH)]
+
+    for kind in state_read_outs.READ_OUTS:
+        agent = FeatureExtractor(Frozen(encoder), ReadOut(kind, norm=norm)).eval()
+        agent.fit_norm(screens(splits.training), len(splits.training.at))
+        heads = torch.cat([agent.features(some) for some in screens(splits.test)])
+        if kind == "attention":  # of whitened ones the products are summed in another order
+            torch.testing.assert_close(test.tokens, heads.half(), rtol=2e-3, atol=1e-3)
+        elif kind == "tokens":
+            assert torch.equal(test.tokens.flatten(1), heads.half())
+        else:
+            assert torch.equal(test.linear[kind], heads)
+
+
+@pytest.mark.slow
 def test_all_labels_of_summary_and_mean_are_the_score_of_the_game(
     encoder: ViT, seen: dict[str, Splits]
 ) -> None:
@@ -106,14 +127,18 @@ def test_all_labels_of_summary_and_mean_are_the_score_of_the_game(
     for table, of_it in (("labels", {}), ("blocks", {"block": 2})):
         rows = [row for row in tables[table].records() if row["labels"] == "all"]
         rows = [row for row in rows if of_it.items() <= row.items()]
-        assert {row["game"]: row["cls_and_mean"] for row in rows} == headline
+        # The headline is standardised as well, but in double precision.
+        told = {row["game"]: row["cls_and_mean"] for row in rows}
+        assert told == pytest.approx(headline, abs=2e-3)
     assert {row["block"] for row in tables["blocks"].records()} == {0, 1, 2}
     few = next(row for row in tables["labels"].records() if row["labels"] == "100")
     assert (few["stacks"], few["draws"]) == (100, 2)
     assert few["tokens_std"] > 0
+    assert few["attention_std"] is None  # of the first draw alone
     assert next(row for row in tables["labels"].records())["game"] == "breakout"
 
 
+@pytest.mark.slow
 def test_pixels_have_one_read_out_and_a_cnn_one_block(
     drawn: dict[str, list[Drawn]], frames
 ) -> None:
@@ -121,17 +146,18 @@ def test_pixels_have_one_read_out_and_a_cnn_one_block(
         pong, asked = seen["pong"], state.scored_variables("pong", seen["pong"])
         score = lambda predicted: state.game_score(pong.test, asked, predicted)  # noqa: E731
         of_bytes = [variable.byte for variable in asked]
-        return label_curve.curves(encoder, pong, of_bytes, score, draws=1, seed=0)
+        return state_curves.curves(encoder, pong, of_bytes, score, norm="standard", draws=1, seed=0)
 
     pixels = Pixels(2, (84, 84), 32)
-    rows = of(pixels, encode(pixels, drawn))
-    assert [row[:2] for row in rows] == [[0, "100"], [0, "all"]]
-    assert all(len(set(row[4:8])) == 1 for row in rows)
+    rows, by_block = of(pixels, encode(pixels, drawn))
+    assert [row[0] for row in rows] == ["100", "all"]
+    assert all(len(set(row[3:8])) == 1 for row in rows)
+    assert not by_block
     cnn = build_cnn("nature_cnn")
-    rows = of(cnn, encode(cnn, draw(frames, 4, samples=200)))
-    assert {row[0] for row in rows} == {0}
-    assert rows[0][4] == rows[0][5]  # the summary of a CNN is its mean token
-    assert math.isfinite(rows[0][7])
+    rows, by_block = of(cnn, encode(cnn, draw(frames, 4, samples=200)))
+    assert rows[0][3] == rows[0][4]  # the summary of a CNN is its mean token
+    assert all(map(math.isfinite, rows[0][3:8]))
+    assert not by_block
 
 
 def test_pooled_pixels_have_the_components_of_all_games_together(
