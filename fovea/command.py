@@ -13,7 +13,7 @@ from difflib import get_close_matches
 from typing import NamedTuple, NoReturn
 
 ACCELERATORS = ("auto", "cpu", "gpu", "cuda")
-"""Choices of --accelerator, as Lightning names them; `fovea.device.device` makes a device of each."""
+"""Choices of --accelerator, in Lightning's words; `fovea.device.device` makes a device of each."""
 
 
 class UserError(ValueError):

@@ -32,7 +32,9 @@ def pack(ref: str | Path, out: Path) -> None:
     """
     folder = locate(ref)
     contents = {name: _packed(folder / name) for name in sorted(verify(folder))}
-    sums = "".join(f"{hashlib.sha256(content).hexdigest()}  {name}\n" for name, content in contents.items())
+    sums = "".join(
+        f"{hashlib.sha256(content).hexdigest()}  {name}\n" for name, content in contents.items()
+    )
     with replacing(out) as temporary, tarfile.open(temporary, "w") as tar:
         for name, content in (*contents.items(), (SUMS, sums.encode())):
             entry = tarfile.TarInfo(f"{out.stem}/{name}")

@@ -19,10 +19,10 @@ from fovea.pretrain.training.fit import PretrainCLI
 from fovea.pretrain.training.monitor import CollapseMonitor
 from fovea.seeding import Stream
 
-DESCRIPTION = """Measure how fast an objective is pretrained with the settings of a config, which can
-be given here as for fit. Nothing is kept but the numbers: samples a second, once warm, and how many
-seconds were measured. The rest of the time is what a run takes beside its steps: to start,
-to read recordings, to compile, and for the held-out numbers at its end."""
+DESCRIPTION = """Measure how fast an objective is pretrained with the settings of a config, which
+can be given here as for fit. Nothing is kept but the numbers: samples a second, once warm, and how
+many seconds were measured. The rest of the time is what a run takes beside its steps: to start, to
+read recordings, to compile, and for the held-out numbers at its end."""
 
 WARM_UP = 5
 """Steps before the clock starts; the first may compile."""

@@ -288,7 +288,9 @@ def test_a_pack_unpacks_to_an_encoder_of_the_same_weights_in_half_precision(tmp_
     loaded = load_encoder(tmp_path / "small").state_dict()
     for name, value in encoder.state_dict().items():
         assert loaded[name].dtype == value.dtype
-        assert torch.equal(loaded[name], value.half().float() if value.is_floating_point() else value)
+        assert torch.equal(
+            loaded[name], value.half().float() if value.is_floating_point() else value
+        )
     whole, small = (
         (folder / "model.safetensors").stat().st_size
         for folder in (tmp_path / "run" / "encoder", tmp_path / "small")
