@@ -85,6 +85,7 @@ def experienced(
     }
     agent, task = build({"model": config["model"] | {"init_args": given}, "data": data})
     task.attach(agent.to(at))
+    assert task.experience  # of the agent that was attached
     return agent, task.experience
 
 

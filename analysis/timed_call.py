@@ -69,6 +69,11 @@ class Call:
     def folder(self, name: str) -> Path:
         return self.out / f"seed-{self.seed}" / name
 
+    def trained(self, name: str) -> bool:
+        """Whether a run has ended well."""
+        record = read_run(self.folder(name))
+        return bool(record) and record.state == "done"
+
     def do(self, what: str, command: Command, seconds: float | None = None) -> float | None:
         """Run a command unless it is done; end it at the deadline, or after so many seconds.
 
@@ -203,7 +208,8 @@ def measure(call: Call, shared: dict[str, object]) -> None:
 def pretrain(call: Call, shared: dict[str, object]) -> None:
     """Pretrain every run for as many steps as were planned, those that fit into what remains."""
     study, plan = call.study, call.plan
-    plan.choose_steps(call.names, call.left - study.probe_seconds, study.batch)
+    todo = [name for name in call.names if not call.trained(name)]
+    plan.choose_steps(todo, call.left - study.probe_seconds, study.batch)
     call.keep()
     for name in call.names:
         steps, folder = plan.steps.get(name), call.folder(name)
@@ -216,9 +222,8 @@ def pretrain(call: Call, shared: dict[str, object]) -> None:
             continue
         command = study.pretrain(name, call.seed, folder, steps, shared)
         record = read_run(folder)
-        done = record.state == "done" if record else False
         need = plan.seconds(name, study.batch, (record and record.step) or 0)
-        if not done and need > call.left:
+        if name in todo and need > call.left:
             call.leave_out(f"pretraining {name}", f"it takes {need:.0f} s, {call.left:.0f} remain")
             continue
         if call.do(f"pretrain {name} for {steps:,} steps", command) is not None:

@@ -29,7 +29,9 @@ OBJECTIVES = ROOT / "analysis" / "studies" / "objectives.yaml"
 def test_every_study_names_configs_that_exist(path: Path) -> None:
     asked = study.read(path)
     assert asked.runs
-    rooms = {"encoders": "fovea.pretrain", "agents": "fovea.agents"}
+    rooms = {
+        "encoders": "fovea.pretrain", "agents": "fovea.agents", "timed": "fovea.pretrain"
+    }  # fmt: skip
     room = rooms[yaml.safe_load(path.read_text())["kind"]]
     assert {run["config"] for run in asked.runs.values()} <= set(shipped(room))
     assert {name for pair in asked.differences for name in pair} <= set(asked.runs)
