@@ -118,7 +118,7 @@ def _run_timed(
         raise UserError("this study is a timed one: say how long it may take, as --minutes 8")
     if args.jobs > 1:
         raise UserError(f"--jobs {args.jobs}: a timed study does one thing at a time, leave it out")
-    if len(seeds) > 1:
+    if args.seeds and len(seeds) > 1:
         raise UserError(f"a timed study trains one seed a call: --seeds {seeds[0]}")
     run(study, args.out, names, seeds[0], args.accelerator, args.minutes, args.recordings)
 

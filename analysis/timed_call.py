@@ -74,31 +74,34 @@ class Call:
         record = read_run(self.folder(name))
         return bool(record) and record.state == "done"
 
-    def do(self, what: str, command: Command, seconds: float | None = None) -> float | None:
-        """Run a command unless it is done; end it at the deadline, or after so many seconds.
+    def do(
+        self, what: str, command: Command, seconds: float | None = None, needed: bool = True
+    ) -> float | None:
+        """Run a command unless it is done; end it after so many seconds, or at the deadline.
 
-        Returns the seconds that it took, or None where it did not end well: then a note says so.
+        Returns the seconds that it took, or None where it did not end well: then a note says so,
+        and where it is `needed` and failed, so does the call in the end.
         """
         words = ["fovea", *map(str, command)]
         if is_done(words):
             print(f"already done: {what}", flush=True)
             return 0.0
-        most = min(self.left, self.left if seconds is None else seconds)
+        most = self.left if seconds is None else seconds
         if most <= 0:
             self.leave_out(what, "no time remains")
             return None
         print(f"== {what}: {self.left:.0f} s remain", flush=True)
         begin = time.monotonic()
         try:
-            code = subprocess.run(
-                [sys.executable, "-m", *words], check=False, timeout=most
-            ).returncode
+            done = subprocess.run([sys.executable, "-m", *words], check=False, timeout=most)
         except subprocess.TimeoutExpired:  # it is killed by now, and all it kept is whole
             self.leave_out(what, f"it had not ended after {most:.0f} s")
             return None
-        if code:
-            self.failed = True
-            self.leave_out(what, f"`{shlex.join(words[:3])}` ended with {code}, see what it said")
+        if done.returncode:
+            self.failed |= needed
+            self.leave_out(
+                what, f"`{shlex.join(words[:3])}` ended with {done.returncode}, see what it said"
+            )
             return None
         return time.monotonic() - begin
 
@@ -172,10 +175,11 @@ def measure(call: Call, shared: dict[str, object]) -> None:
     """Find out how fast every run is and how long it takes to start; and other speeds, once."""
     study, plan, first = call.study, call.plan, call.names[0]
 
-    def speed(of: str, how: str, command: Command, seconds: float | None = None) -> dict | None:
+    def speed(of: str, how: str, command: Command, needed: bool = True) -> dict | None:
         """What a command measured, and how long it took as "took"; None where it did not end."""
         file = call.out / "speed.json"
-        took = call.do(f"speed of {of}{how}", [*command, "--out", file], seconds)
+        most = call.left if needed else min(call.left, SPEED_SHARE * call.seconds)
+        took = call.do(f"speed of {of}{how}", [*command, "--out", file], most, needed)
         if took is None:
             return None
         found = json.loads(file.read_text()) | {"took": took}
@@ -192,16 +196,15 @@ def measure(call: Call, shared: dict[str, object]) -> None:
             if found:
                 plan.rates[name] = found["samples_per_second"]["fit"]
                 plan.starts[name] = found["took"] - found["measured"]
-    most = SPEED_SHARE * call.seconds
     if call.seconds >= COMPILE_FROM and not plan.knows(first, "fit, compiled"):
         compiled = shared | {"model.init_args.compiled": True, "trainer.limit_val_batches": 0}
         command = [*study.speed(first, call.seed, compiled), "--bare", "true"]
-        speed(first, ", compiled", command, most)
+        speed(first, ", compiled", command, needed=False)
     agents = f"DQN on {study.agent_encoder}"
     if study.agent_encoder and not plan.knows(agents, "frozen"):
         command = ["agents", "speed", "--encoder", study.agent_encoder, "--seconds",
                    study.measure_seconds, "--accelerator", call.accelerator]  # fmt: skip
-        speed(agents, "", command, most)
+        speed(agents, "", command, needed=False)
     call.keep()
 
 
@@ -228,7 +231,7 @@ def pretrain(call: Call, shared: dict[str, object]) -> None:
             continue
         if call.do(f"pretrain {name} for {steps:,} steps", command) is not None:
             tar = call.out / EXPORT / f"{name}.tar"
-            call.do(f"pack {name}", ["hub", "pack", folder, "--out", tar])
+            call.do(f"pack {name}", ["hub", "pack", folder, "--out", tar], call.left + LAST)
         call.keep()
 
 

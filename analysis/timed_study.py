@@ -29,7 +29,7 @@ class TimedStudy(Study):
     """Encoders that are each pretrained for a share of the minutes, then probed alike.
 
     `steps` is how many agent steps a game are collected at most, where time allows; of `seeds` one
-    is trained in a call.
+    is trained in a call, the first where none is named.
 
     Attributes:
         settings: {dotted name: value} of every run; its own win.

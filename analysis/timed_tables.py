@@ -8,6 +8,7 @@ from fovea.analysis.encoder_table import EncoderScores
 from fovea.analysis.timed_study import Plan, TimedStudy
 from fovea.files import write_json, write_text
 from fovea.metrics import LOSS, NOTHING, SAMPLES_PER_SECOND, held_out, read_metrics
+from fovea.results import read_result
 from fovea.runs import read_run
 from fovea.tables import Table, markdown
 
@@ -48,8 +49,6 @@ def write_tables(
 
 def probed(out: Path, seed: int) -> set[str]:
     """The encoders that the probes have measured."""
-    from fovea.results import read_result
-
     found = [out / f"seed-{seed}" / "probes" / "probes" / f"{one}.json"
              for one in ("state", "collapse")]  # fmt: skip
     if not all(path.exists() for path in found):
