@@ -172,7 +172,7 @@ def test_means_intervals_and_differences_by_hand(tmp_path: Path) -> None:
 @pytest.mark.parametrize(("change", "message"), [
     ({"sampls": 3}, "has an unknown key 'sampls'"),
     ({"samples": ...}, "lacks 'samples'"),
-    ({"kind": ...}, "is of kind None: write `kind: encoders` or `kind: agents` into it"),
+    ({"kind": ...}, "is of kind None: write `kind: encoders` or .* or `kind: timed` into"),
     ({"kind": "probes"}, "is of kind 'probes': write"),
     ({"kind": "agents"}, "has an unknown key 'batch': the keys of agents are kind, "),
 ])  # fmt: skip
