@@ -177,6 +177,7 @@ COMMANDS = {
     "evaluate": Command(f"{__name__}:evaluate", "play whole episodes with a trained agent"),
     "record": Command(f"{__name__}:record", "let trained agents play for recordings"),
     "continual": Command("fovea.agents.continual.run:continual", "learn one game after the other"),
+    "speed": Command("fovea.agents.speed:speed", "updates a second of DQN on an encoder"),
     "configs": Command(f"{__name__}:configs", "list the configs that -c finds by name"),
 }
 

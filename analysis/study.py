@@ -17,8 +17,10 @@ import yaml
 
 from fovea import command
 from fovea.analysis import study_results
-from fovea.analysis.study_kinds import KINDS, Command, EncoderStudy, Study
+from fovea.analysis.study_kinds import KINDS as UNTIMED
+from fovea.analysis.study_kinds import Command, EncoderStudy, Study
 from fovea.analysis.study_results import Key, Results
+from fovea.analysis.timed_study import TimedStudy
 from fovea.command import ACCELERATORS, UserError, nearest, positive
 from fovea.configs import locate, shipped
 from fovea.files import exclusive, write_text
@@ -36,6 +38,8 @@ its run folder is gone; without its line there it does. The file's `kind` is one
   kind: agents     train every run in every game, then evaluate it; a setting may name what
                    another study made of the same seed: runs/objectives/seed-{seed}/recipe;
                    take_off: 0.1 is the human-normalised score at which one has taken off
+  kind: timed      collect or take recordings along, measure speeds, pretrain every run for its
+                   share of --minutes, and probe; what is to be kept is left in OUT/export
 """
 
 EXAMPLE = """\
@@ -44,10 +48,13 @@ example:
   fovea analysis study agents --out runs/agents --seeds 0 --jobs 4
   fovea analysis study agents --out runs/agents --results docs/results/agents   # tables for git
   fovea analysis study agents --results docs/results/agents --page              # run nothing
+  fovea analysis study gpu --out runs/gpu --accelerator gpu --minutes 8
 """
 
 Jobs = dict[Path, list[Command]]
 """Runs, {the folder of each: its commands, one after the other}."""
+
+KINDS = UNTIMED | {"timed": TimedStudy}
 
 STUDIES = "fovea.analysis", "studies"
 """Where the shipped studies lie."""
@@ -79,6 +86,15 @@ def parsed(arguments: list[str]) -> argparse.Namespace:
         "a log beside its folder, such as OUT/seed-0/NAME.log (1)",
     )
     parser.add_argument("--accelerator", choices=ACCELERATORS, default="auto", help="(auto)")
+    parser.add_argument("--minutes", type=float, help="that a timed study may take")
+    parser.add_argument(
+        "--recordings",
+        metavar="FOLDER",
+        type=Path,
+        nargs="+",
+        default=[],
+        help="that a timed study takes along, in place of collecting",
+    )
     args = parser.parse_args(arguments)
     if args.out is None and not (args.page and args.results):
         parser.error("give --out, where the run folders lie (with --page it may be left out)")
@@ -94,6 +110,11 @@ def run(arguments: list[str]) -> None:
         study = _with_samples(study, args.samples)
     names = _chosen("run", args.only, list(study.runs))
     seeds = _chosen("seed", args.seeds, study.seeds)
+    if isinstance(study, TimedStudy):
+        _run_timed(study, args, names, seeds)
+        return
+    if args.minutes or args.recordings:
+        raise UserError("--minutes and --recordings are of timed studies: leave them out")
     kept = study_results.read(args.results)
     if args.page and not kept:
         raise UserError(f"{args.results} holds no results: give the folder with runs.csv")
@@ -163,6 +184,20 @@ def _places(keys: Iterable[Key]) -> str:
     return ", ".join(str(key.place) for key in keys)
 
 
+def _run_timed(
+    study: TimedStudy, args: argparse.Namespace, names: list[str], seeds: list[int]
+) -> None:
+    from fovea.analysis.timed_call import run
+
+    if not args.minutes or args.minutes <= 0:
+        raise UserError("this study is a timed one: say how long it may take, as --minutes 8")
+    if args.jobs > 1:
+        raise UserError(f"--jobs {args.jobs}: a timed study does one thing at a time, leave it out")
+    if args.seeds and len(seeds) > 1:
+        raise UserError(f"a timed study trains one seed a call: --seeds {seeds[0]}")
+    run(study, args.out, names, seeds[0], args.accelerator, args.minutes, args.recordings)
+
+
 def read(path: Path) -> Study:
     """A study file. Raises UserError where it lacks or has an unknown key or kind."""
     try:
@@ -185,8 +220,8 @@ def read(path: Path) -> Study:
 def _with_samples(study: Study, samples: int) -> Study:
     if not isinstance(study, EncoderStudy):
         raise UserError(
-            f"--samples {samples} is of encoders and this is a study of agents: leave it out, "
-            "and set steps in the file"
+            f"--samples {samples} is of encoders and this is a study of agents, or a timed one: "
+            "leave it out, and set steps in the file"
         )
     return replace(study, samples=samples)
 

@@ -25,26 +25,22 @@ from statistics import median
 
 import numpy as np
 import torch
-import yaml
 from ale_py.vector_env import AtariVectorEnv
-from torch import Tensor
 from tqdm import tqdm
 
-from benchmarks.turns import alone, wait
+from benchmarks.turns import alone
 from fovea import command
-from fovea.agents.loading import build
+from fovea.agents.speed import DQN, ENVS, GAME, experienced, updates_per_second
 from fovea.atari.env import Envs
 from fovea.command import UserError
-from fovea.configs import locate
 from fovea.files import write_text
 from fovea.metrics import NOTHING, STEPS_PER_SECOND, read_metrics
 from fovea.tables import markdown
 
 ROOT = Path(__file__).parents[1]
-GAME, ENVS, STICKY, NOOPS = "breakout", 8, 0.25, 30
+STICKY, NOOPS = 0.25, 30
 WARM_UP = 1000  # agent steps before the clock starts
 REPLAY = 50_000
-DQN = {"batch_size": 32, "gamma": 0.99, "lr": 1e-4}
 PPO = {"num_steps": 128, "update_epochs": 4, "num_minibatches": 4, "clip_coef": 0.1,
        "ent_coef": 0.01, "vf_coef": 0.5, "gamma": 0.99, "gae_lambda": 0.95, "lr": 2.5e-4,
        "adam_eps": 1e-5}  # fmt: skip
@@ -181,52 +177,21 @@ def _played(step: Callable[[np.ndarray], object], count: int, at: Setting) -> fl
 
 def updates(at: Setting) -> float:
     """Updates a second of DQN from a replay, without playing."""
-    # So many updates fall between two steps that none is played while the clock runs.
-    agent, experience = experienced(at, learning_starts=512, train_freq=1e-5, buffer_size=1024)
-    learnt = [p for p in agent.parameters() if p.requires_grad]
-    optimiser = torch.optim.Adam(learnt, lr=1e-4)
-    losses = torch.compile(agent.losses) if at.compiled else agent.losses
-
-    def update(batch: tuple[Tensor, ...]) -> None:
-        loss = torch.stack(list(losses(batch).values())).sum()
-        optimiser.zero_grad()
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(learnt, 10.0)
-        optimiser.step()
-        wait(at.device)
-
-    batches = iter(experience)
-    for _ in range(3):
-        update(next(batches))
-    count, begin = 0, time.perf_counter()
-    while time.perf_counter() < begin + at.seconds:
-        update(next(batches))
-        count += 1
-    return count / (time.perf_counter() - begin)
+    return updates_per_second(
+        at.encoder, at.adapted, at.seconds, torch.device(at.device), at.compiled
+    )
 
 
 def memory(at: Setting) -> float:
     """GB held once a replay of `at.steps` steps is full."""
-    _, experience = experienced(at, learning_starts=at.steps, train_freq=1, buffer_size=at.steps)
+    _, experience = experienced(
+        at.encoder, at.adapted, torch.device(at.device),
+        learning_starts=at.steps, train_freq=1, buffer_size=at.steps,
+    )  # fmt: skip
     while experience.played < at.steps:
         experience.advance()
     pages = int(Path("/proc/self/statm").read_text().split()[1])
     return pages * os.sysconf("SC_PAGE_SIZE") / 1e9
-
-
-def experienced(at: Setting, **settings: float):
-    """A DQN with the encoder of `at`, and what it learns from, not yet played."""
-    config = yaml.safe_load(locate("dqn", "fovea.agents").read_text())
-    given = config["model"]["init_args"] | DQN | settings
-    given["encoder"] = {"class_path": at.adapted, "init_args": {"encoder": at.encoder}}
-    data = config["data"] | {
-        "game": GAME,
-        "num_envs": ENVS,
-        "total_steps": int(settings["learning_starts"]) + ENVS,
-    }
-    agent, task = build({"model": config["model"] | {"init_args": given}, "data": data})
-    task.attach(agent.to(at.device))
-    return agent, task.experience
 
 
 # What each part compares: the way's function, and where its setting differs from the command's.

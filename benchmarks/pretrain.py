@@ -12,7 +12,6 @@ from __future__ import annotations
 import argparse
 import io
 import tempfile
-from collections.abc import Callable, Iterable
 from contextlib import redirect_stderr
 from dataclasses import dataclass
 from importlib.util import find_spec
@@ -37,8 +36,9 @@ from fovea.pretrain.encoders.vit import Shape
 from fovea.pretrain.objectives import dino as dino_file
 from fovea.pretrain.objectives import vicreg as vicreg_file
 from fovea.pretrain.objectives.base import Objective
-from fovea.pretrain.optim import Optimisation, configure
+from fovea.pretrain.optim import Optimisation
 from fovea.pretrain.training.fit import PretrainCLI
+from fovea.pretrain.training.speed import stepper
 from fovea.seeding import Draws, Stream
 
 OBJECTIVES = {
@@ -84,6 +84,9 @@ class Setting:
     bf16: bool = False
     lightly: bool = False
 
+    def autocast(self) -> torch.autocast:
+        return torch.autocast(self.device, torch.bfloat16, enabled=self.bf16)
+
 
 def bare_step(at: Setting, pipe: Connection) -> None:
     """Forward, backward and optimiser on random views that are staged once."""
@@ -91,7 +94,7 @@ def bare_step(at: Setting, pipe: Connection) -> None:
     shape = (at.batch, 1, STACKS[at.chain], 84, 84)
     windows = torch.randint(0, 256, shape, dtype=torch.uint8, device=at.device)
     views = objective.views(windows, Draws(Stream.VIEWS, 0, 0, at.batch, at.device))
-    step = stepper(objective, at)
+    step = stepper(objective, at.autocast)
     take_turns(pipe, lambda steps: timed(lambda: step(views), steps, at.device))
 
 
@@ -142,7 +145,7 @@ class Held(lightning.Callback):
 def torchvision_in_workers(at: Setting, pipe: Connection) -> None:
     """The same step, fed by a DataLoader whose workers augment sample by sample."""
     objective = built(at)
-    step = stepper(objective, at)
+    step = stepper(objective, at.autocast)
     samples = OneByOne(Frames.load([at.recordings]), STACKS[at.chain], TORCHVISIONS[at.chain])
 
     def turn(steps: int) -> float:
@@ -227,21 +230,6 @@ def take_lightlys_loss(objective: Objective) -> None:
             list(teacher), list(student), epoch=0
         )
         dino_file.next_centre = lambda centre, *_, **__: centre  # theirs follows by itself
-
-
-def stepper(objective: Objective, at: Setting) -> Callable[[Iterable[Tensor]], None]:
-    """One step of training on views."""
-    optimiser = configure(objective, objective.optimisation, 10**6)["optimizer"]
-
-    def step(views: Iterable[Tensor]) -> None:
-        with torch.autocast(at.device, torch.bfloat16, enabled=at.bf16):
-            loss = torch.stack(list(objective.losses(*views).values())).sum()
-        optimiser.zero_grad()
-        loss.backward()
-        optimiser.step()
-        objective.after_optimizer_step()
-
-    return step
 
 
 COMPILED, BF16, CROPS = {"compiled": True}, {"bf16": True}, {"chain": "crops"}

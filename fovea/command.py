@@ -12,8 +12,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from difflib import get_close_matches
 from typing import NamedTuple, NoReturn
 
-ACCELERATORS = ("auto", "cpu", "cuda")
-"""Choices of --accelerator; `fovea.device.device` makes a device of each."""
+ACCELERATORS = ("auto", "cpu", "gpu", "cuda")
+"""Choices of --accelerator, in Lightning's words; `fovea.device.device` makes a device of each."""
 
 
 class UserError(ValueError):

@@ -12,8 +12,7 @@ def device(accelerator: str = "auto") -> torch.device:
 
     Raises UserError where a GPU is asked for and there is none.
     """
-    if accelerator == "cuda" and not torch.cuda.is_available():
+    available = torch.cuda.is_available()
+    if accelerator in ("gpu", "cuda") and not available:
         raise UserError("no CUDA device is available: use --accelerator cpu")
-    if accelerator == "auto":
-        accelerator = "cuda" if torch.cuda.is_available() else "cpu"
-    return torch.device(accelerator)
+    return torch.device("cuda" if available and accelerator != "cpu" else "cpu")

@@ -15,6 +15,7 @@ ABOUT = """Pretrain vision encoders on recorded screens, without rewards.
   fovea pretrain fit -c tov_vicreg --run runs/mine --data.recordings '[runs/recordings]'
   fovea pretrain fit --help            every setting
   fovea pretrain validate --run runs/mine
+  fovea pretrain speed -c vicreg --data.recordings '[runs/recordings]' --bare true
   fovea hub --help                     list and verify encoder folders
 
 fit needs recordings (fovea atari collect) and writes a run folder: run.json, config.yaml,
@@ -25,6 +26,7 @@ another."""
 COMMANDS = {
     "fit": Command("fovea.pretrain.training.fit:fit", "train an objective, export its encoder"),
     "validate": Command("fovea.pretrain.training.validate:validate", "print held-out numbers"),
+    "speed": Command("fovea.pretrain.training.speed:speed", "samples a second of fit"),
     "configs": Command(f"{__name__}:configs", "list the configs that -c finds by name"),
 }
 

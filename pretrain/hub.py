@@ -13,10 +13,11 @@ FILES = ("config.json", "model.safetensors", "README.md")
 READ_OUT = "read_out.safetensors"  # only of an encoder with a read-out
 SUMS = "SHA256SUMS"
 
-ABOUT = """List and verify encoder folders (config.json, model.safetensors, card, sums).
+ABOUT = """List, verify and pack encoder folders (config.json, model.safetensors, card, sums).
 
   fovea hub ls runs
-  fovea hub verify runs/mine"""
+  fovea hub verify runs/mine
+  fovea hub pack runs/mine --out mine.tar"""
 
 
 def locate(ref: str | Path) -> Path:
@@ -130,4 +131,5 @@ def check(arguments: list[str]) -> None:
 COMMANDS = {
     "ls": Command(f"{__name__}:ls", "every encoder folder below a folder, with what it is"),
     "verify": Command(f"{__name__}:check", "compare every file with its SHA-256"),
+    "pack": Command("fovea.pretrain.encoders.pack:run", "a folder in half precision, as a tar"),
 }

@@ -93,6 +93,9 @@ def configure(module: nn.Module, how: Optimisation, steps: int) -> dict:
         optimiser = LARS(groups, lr=how.lr)
     else:
         optimiser = torch.optim.AdamW(groups, lr=how.lr, fused=True)
+        # A fused step may unscale the gradients of float16 itself, and Lightning then refuses to
+        # clip them, in bfloat16 too, which scales nothing. So they are unscaled before the step.
+        optimiser._step_supports_amp_scaling = False
     schedule = torch.optim.lr_scheduler.LambdaLR(
         optimiser, lambda step: rate(min(step, steps - 1), how.warmup, steps)
     )

@@ -47,6 +47,11 @@ def card(name: str, config: dict, library: str) -> str:
     )
 
 
+def in_half(text: str) -> str:
+    """The card of a folder whose weights are the same in half precision."""
+    return text.replace("Weights are fp32", "Weights are fp16")
+
+
 def _cell(value: object) -> str:
     text = ", ".join(map(str, value)) if isinstance(value, list) else str(value)
     return text.replace("|", "\\|")

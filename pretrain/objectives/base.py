@@ -176,7 +176,7 @@ class Objective(lightning.LightningModule):
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         self.progress = self.share(self.trainer.global_step)
-        losses = self._losses(batch, Stream.VIEWS)
+        losses = self.losses(*self.views_of(batch, Stream.VIEWS))
         loss = torch.stack(list(losses.values())).sum()
         # Lightning takes hundreds of Python calls for a number, and would drop most of them.
         if (self.trainer.global_step + 1) % self.trainer.log_every_n_steps == 0:
@@ -185,7 +185,7 @@ class Objective(lightning.LightningModule):
         return loss
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
-        losses = self._losses(batch, Stream.HELD_OUT_VIEWS)
+        losses = self.losses(*self.views_of(batch, Stream.HELD_OUT_VIEWS))
         numbers = {LOSS: torch.stack(list(losses.values())).sum()} | self.notes
         numbers |= {f"loss/{name}": value for name, value in losses.items()}
         self.log_dict(
@@ -193,14 +193,14 @@ class Objective(lightning.LightningModule):
             batch_size=len(batch.windows),
         )
 
-    def _losses(self, batch: Batch, stream: Stream) -> dict[str, Tensor]:
+    def views_of(self, batch: Batch, stream: Stream) -> tuple[Tensor, ...]:
+        """What `losses` takes, made of a batch with the draws of its step."""
         size, device = len(batch.windows), batch.windows.device
         ranks = batch.rank, batch.world
         draws = Draws(stream, self.seed, batch.step, size, device, *ranks, batch.episode)
         # Views are rounded to 8 bits: computing them in bf16 would round twice.
         with torch.autocast(device.type, enabled=False):
-            views = self.views(batch.windows, draws, **batch.labels)
-        return self.losses(*views)
+            return self.views(batch.windows, draws, **batch.labels)
 
     def optimizer_step(self, epoch, batch_idx, optimizer, optimizer_closure=None) -> None:
         decay(optimizer, self.optimisation, self.share(self.trainer.global_step))

@@ -54,12 +54,14 @@ class FitCLI(LightningCLI):
         families: packages of the room all of whose classes a config may name.
         kind: of run, in run.json.
         length: the setting that says how long a run is.
+        command: of the room, as people type it.
     """
 
     room: str
     families: tuple[str, ...]
     kind: str
     length: str
+    command: str = "fit"
 
     def __init__(self, model: type, data: type, args: list[str] | dict, description: str):
         self.stack = ExitStack()
@@ -67,7 +69,7 @@ class FitCLI(LightningCLI):
         _quieten()
         for family in self.families:
             import_all(family)
-        prog = f"{self.room.replace('.', ' ')} fit"
+        prog = f"{self.room.replace('.', ' ')} {self.command}"
         if isinstance(args, list):  # it prints what holds where it stands: last, that is all
             args = sorted(args, key=lambda word: word.startswith("--print_config"))
         try:

@@ -24,9 +24,10 @@ class PretrainCLI(FitCLI):
     families = ("fovea.pretrain.objectives",)
     kind = "pretrain"
     length = "trainer.max_steps"
+    description = DESCRIPTION
 
     def __init__(self, args: list[str]):
-        super().__init__(Objective, Windows, args, DESCRIPTION)
+        super().__init__(Objective, Windows, args, self.description)
 
     def title(self) -> str:
         return f"{type(self.model).__name__} on {', '.join(self.datamodule.frames.games)}"

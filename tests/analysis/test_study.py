@@ -30,7 +30,9 @@ OBJECTIVES = ROOT / "analysis" / "studies" / "objectives.yaml"
 def test_every_study_names_configs_that_exist(path: Path) -> None:
     asked = study.read(path)
     assert asked.runs
-    rooms = {"encoders": "fovea.pretrain", "agents": "fovea.agents"}
+    rooms = {
+        "encoders": "fovea.pretrain", "agents": "fovea.agents", "timed": "fovea.pretrain"
+    }  # fmt: skip
     room = rooms[yaml.safe_load(path.read_text())["kind"]]
     assert {run["config"] for run in asked.runs.values()} <= set(shipped(room))
     assert {name for pair in asked.differences for name in pair} <= set(asked.runs)
@@ -221,7 +223,7 @@ def test_results_of_encoders_and_their_page_by_hand(tmp_path: Path) -> None:
 @pytest.mark.parametrize(("change", "message"), [
     ({"sampls": 3}, "has an unknown key 'sampls'"),
     ({"samples": ...}, "lacks 'samples'"),
-    ({"kind": ...}, "is of kind None: write `kind: encoders` or `kind: agents` into it"),
+    ({"kind": ...}, "is of kind None: write `kind: encoders` or .* or `kind: timed` into"),
     ({"kind": "probes"}, "is of kind 'probes': write"),
     ({"kind": "agents"}, "has an unknown key 'batch': the keys of agents are kind, "),
 ])  # fmt: skip

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import pickle
+import tarfile
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,7 @@ from safetensors.torch import load_file, save_file
 
 from fovea.command import UserError
 from fovea.files import sha256
+from fovea.pretrain import hub
 from fovea.pretrain.encoders.build import build_encoder
 from fovea.pretrain.encoders.folder import export_encoder, load_encoder
 from fovea.pretrain.encoders.multi_query import MultiQueryShape
@@ -272,3 +274,34 @@ def test_damage_to_a_read_out_is_refused(damage: str, with_read_out: tuple[ViT, 
     with pytest.raises(UserError) as refused:
         load_encoder(with_read_out[1])
     assert message in str(refused.value)
+
+
+def test_a_pack_unpacks_to_an_encoder_of_the_same_weights_in_half_precision(tmp_path: Path) -> None:
+    encoder = build(Shape(read_out=MultiQueryShape(queries=2, outputs=8)), seed=5).eval()
+    export_encoder(encoder, tmp_path / "run" / "encoder", FACTS)
+    hub.run(["pack", str(tmp_path / "run"), "--out", str(tmp_path / "small.tar")])
+    hub.run(["pack", str(tmp_path / "run"), "--out", str(tmp_path / "again" / "small.tar")])
+    packed = tmp_path / "small.tar"
+    assert packed.read_bytes() == (tmp_path / "again" / "small.tar").read_bytes()
+    with tarfile.open(packed) as tar:
+        tar.extractall(tmp_path, filter="data")
+    loaded = load_encoder(tmp_path / "small").state_dict()
+    for name, value in encoder.state_dict().items():
+        assert loaded[name].dtype == value.dtype
+        assert torch.equal(
+            loaded[name], value.half().float() if value.is_floating_point() else value
+        )
+    whole, small = (
+        (folder / "model.safetensors").stat().st_size
+        for folder in (tmp_path / "run" / "encoder", tmp_path / "small")
+    )
+    assert small < 0.51 * whole
+    assert "Weights are fp16" in (tmp_path / "small" / "README.md").read_text()
+    timm.create_model(f"local-dir:{tmp_path / 'small'}", pretrained=True)
+
+
+def test_a_weight_beyond_half_precision_is_not_packed(folder: Path, tmp_path: Path) -> None:
+    reweigh(folder, lambda weights: weights["cls_token"].fill_(1e5))
+    with pytest.raises(UserError, match=r"'cls_token' holds 100000, and half precision ends at"):
+        hub.run(["pack", str(folder), "--out", str(tmp_path / "small.tar")])
+    assert not (tmp_path / "small.tar").exists()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
+from lightning.pytorch.plugins import MixedPrecision
 from torch import nn
 
 from fovea.pretrain.optim import LARS, Optimisation, configure, cosine, decay, rate
@@ -62,3 +63,14 @@ def test_lars_leaves_a_zero_weight_with_its_plain_gradient() -> None:
     weight.grad = torch.ones(2, 2)
     LARS([weight], lr=0.5).step()
     assert torch.equal(weight.detach(), torch.full((2, 2), -0.5))
+
+
+def test_gradients_are_clipped_in_mixed_precision_too() -> None:
+    """Lightning refuses to clip those of an optimiser that says it unscales them itself."""
+    module = nn.Linear(2, 2)
+    for parameter in module.parameters():
+        parameter.grad = torch.full_like(parameter, 3.0)
+    optimiser = configure(module, Optimisation(), 10)["optimizer"]
+    MixedPrecision("bf16-mixed", "cpu").clip_gradients(optimiser, 1.0)
+    norm = torch.cat([parameter.grad.flatten() for parameter in module.parameters()]).norm()
+    assert norm.item() == pytest.approx(1, abs=1e-4)
