@@ -147,7 +147,8 @@ class EncoderStudy(Study):
         from fovea.analysis.figures import REFERENCES
         from fovea.analysis.study_measures import of_encoders
 
-        made_by, found = self.made_by(), {}
+        made_by = self.made_by()
+        found: Results = {}
         for seed in sorted({key.seed for key in keys}):
             names = {key.run for key in keys if key.seed == seed} | REFERENCES.keys()
             commands = {Key(name, seed): made_by[name, seed, ""] for name in names}

@@ -72,7 +72,7 @@ class Call:
     def trained(self, name: str) -> bool:
         """Whether a run has ended well."""
         record = read_run(self.folder(name))
-        return bool(record) and record.state == "done"
+        return record is not None and record.state == "done"
 
     def do(
         self, what: str, command: Command, seconds: float | None = None, needed: bool = True
