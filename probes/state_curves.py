@@ -61,8 +61,8 @@ def curves(
 ) -> tuple[list[list], list[list]]:
     """Rows of the last block, by number of labels, and of every block, for BLOCK_LABELS alone.
 
-    (labels, stacks, draws, R2 of each of READ_OUTS, std over draws of each; the attentive one is of
-    the first draw alone), and
+    (labels, stacks, draws, R2 of each of READ_OUTS, std over draws of each; the attentive one of
+    all labels alone: it learns little from fewer, and each training takes seconds), and
     (block, labels, stacks, draws, R2 of each of LINEAR, std of each), the latter where there are
     blocks. An encoder without tokens has one read-out, which stands for each.
     """
@@ -82,8 +82,8 @@ def curves(
         }
         by_block += [[block, *row] for row in _rows(few, scores)]
     tokens = [of.tokens for of in of_splits]
-    once = {name: drawn[:1] for name, drawn in sets.items()}  # each training takes seconds
-    scores["attention"] = by_labels(tokens, truth, once, score, partial(attentive, seed=seed))
+    whole = {ALL: sets[ALL]}
+    scores["attention"] = by_labels(tokens, truth, whole, score, partial(attentive, seed=seed))
     return _rows(sets, scores), by_block if len(blocks) > 1 else []
 
 
@@ -128,10 +128,11 @@ def by_labels(
 
 
 def _rows(sets: dict[str, list[Tensor]], scores: Scores) -> list[list]:
-    """(labels, stacks, draws, R2 of each read-out, std over draws of each)."""
+    """(labels, stacks, draws, R2 of each read-out that there is, std over draws of each)."""
+    every = scores.values()
     return [
         [name, len(drawn[0]), len(drawn)]
-        + [fmean(of[name]) for of in scores.values()]
-        + [pstdev(of[name]) if len(of[name]) > 1 else None for of in scores.values()]
+        + [fmean(of[name]) if name in of else None for of in every]
+        + [pstdev(of[name]) if len(of.get(name, [])) > 1 else None for of in every]
         for name, drawn in sets.items()
     ]

@@ -134,7 +134,7 @@ def test_all_labels_of_summary_and_mean_are_the_score_of_the_game(
     few = next(row for row in tables["labels"].records() if row["labels"] == "100")
     assert (few["stacks"], few["draws"]) == (100, 2)
     assert few["tokens_std"] > 0
-    assert few["attention_std"] is None  # of the first draw alone
+    assert few["attention"] is None  # it is of all labels alone
     assert next(row for row in tables["labels"].records())["game"] == "breakout"
 
 
