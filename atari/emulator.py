@@ -71,6 +71,11 @@ class Settings:
         fire_reset: whether the first of those frames, of which there is then one at least, presses
             FIRE, in games that have it.
         full_actions: whether to offer all 18 actions of the console instead of the minimal set.
+        mode: variant of the game that its cartridge offers, by ALE's number; None for the default
+            (Machado et al. 2018,
+            arXiv 1709.06009).
+        difficulty: position of the console's difficulty switch, by ALE's number; None for the
+            default, which is 0 in most games.
     """
 
     sticky: float = 0.25
@@ -79,6 +84,8 @@ class Settings:
     max_frames: int = 108_000
     fire_reset: bool = False
     full_actions: bool = False
+    mode: int | None = None
+    difficulty: int | None = None
 
 
 def rom_path(game: str) -> Path:
@@ -96,6 +103,8 @@ class Emulator:
         game: see `games.find`.
         settings: how it is played.
         seed: of its randomness.
+
+    Raises UserError for a mode or difficulty that the game does not have.
 
     Attributes:
         actions: names of the action set; `step` takes an index into it.
@@ -120,8 +129,21 @@ class Emulator:
 
     def seed(self, seed: int) -> None:
         """Be as if made with `seed`; `reset` comes next."""
-        self._ale.setInt("random_seed", seed)
-        self._ale.loadROM(self._rom)
+        ale = self._ale
+        ale.setInt("random_seed", seed)
+        ale.loadROM(self._rom)
+        for name, asked, there, choose in (
+            ("mode", self.settings.mode, ale.getAvailableModes, ale.setMode),
+            ("difficulty", self.settings.difficulty, ale.getAvailableDifficulties,
+             ale.setDifficulty),
+        ):  # fmt: skip
+            if asked is not None:
+                if asked not in there():
+                    raise UserError(
+                        f"{self._rom.stem} has no {name} {asked}: choose among "
+                        f"{', '.join(map(str, there()))}"
+                    )
+                choose(asked)  # from the next reset on
         self._random = mt19937(seed)
         self._last = Action.NOOP
 
