@@ -9,13 +9,13 @@ import cv2
 import numpy as np
 
 from fovea.atari.emulator import SCREEN
-from fovea.atari.film import titled
+from fovea.atari.film import coloured, titled
 from fovea.atari.recordings import Dataset, open_dataset, read_dataset
 from fovea.command import UserError
 from fovea.files import replacing
 
 SCREENS = 8  # of each policy
-SCALE = 2
+SCALE, GAP = 2, 4  # px between screens
 
 
 def contact_sheet(path: Path, folders: Sequence[Path]) -> None:
@@ -64,6 +64,6 @@ def _strip(text: str, screens: list[np.ndarray]) -> np.ndarray:
     """Screens side by side under a line of text, (height, width, 3) uint8."""
     chosen = [screens[at] for at in _evenly(len(screens))]
     blank = np.zeros(SCREEN, np.uint8)
-    row = np.concatenate([*chosen, *[blank] * (SCREENS - len(chosen))], axis=1)
-    large = row.repeat(SCALE, 0).repeat(SCALE, 1)
-    return titled(cv2.cvtColor(large, cv2.COLOR_GRAY2BGR), text)
+    row = np.stack([*chosen, *[blank] * (SCREENS - len(chosen))])
+    large = np.pad(row.repeat(SCALE, 1).repeat(SCALE, 2), [(0, 0), (0, GAP), (0, GAP)])
+    return titled(coloured(np.concatenate([*large], axis=1)), text)

@@ -72,8 +72,7 @@ class Settings:
             FIRE, in games that have it.
         full_actions: whether to offer all 18 actions of the console instead of the minimal set.
         mode: variant of the game that its cartridge offers, by ALE's number; None for the default
-            (Machado et al. 2018,
-            arXiv 1709.06009).
+            (Machado et al. 2018, arXiv 1709.06009).
         difficulty: position of the console's difficulty switch, by ALE's number; None for the
             default, which is 0 in most games.
     """
@@ -129,21 +128,9 @@ class Emulator:
 
     def seed(self, seed: int) -> None:
         """Be as if made with `seed`; `reset` comes next."""
-        ale = self._ale
-        ale.setInt("random_seed", seed)
-        ale.loadROM(self._rom)
-        for name, asked, there, choose in (
-            ("mode", self.settings.mode, ale.getAvailableModes, ale.setMode),
-            ("difficulty", self.settings.difficulty, ale.getAvailableDifficulties,
-             ale.setDifficulty),
-        ):  # fmt: skip
-            if asked is not None:
-                if asked not in there():
-                    raise UserError(
-                        f"{self._rom.stem} has no {name} {asked}: choose among "
-                        f"{', '.join(map(str, there()))}"
-                    )
-                choose(asked)  # from the next reset on
+        self._ale.setInt("random_seed", seed)
+        self._ale.loadROM(self._rom)
+        self._set_variant()
         self._random = mt19937(seed)
         self._last = Action.NOOP
 
@@ -199,6 +186,22 @@ class Emulator:
         load_mt19937(self._random, state.random)
         self._last, self._frame, self.screen = Action(state.last), state.frame, state.screen
         self._seen = None  # the console's own screen is no part of its state
+
+    def _set_variant(self) -> None:
+        """Choose mode and difficulty, from the next reset on; a loaded ROM has the defaults."""
+        ale, asked = self._ale, self.settings
+        for name, value, available, choose in (
+            ("mode", asked.mode, ale.getAvailableModes(), ale.setMode),
+            ("difficulty", asked.difficulty, ale.getAvailableDifficulties(), ale.setDifficulty),
+        ):
+            if value is None:
+                continue
+            if value not in available:
+                raise UserError(
+                    f"{self._rom.stem} has no {name} {value}: "
+                    f"choose among {', '.join(map(str, available))}"
+                )
+            choose(value)
 
     def _reset_game(self) -> None:
         self._ale.reset_game()

@@ -119,7 +119,7 @@ def test_a_killed_command_that_is_run_again_and_any_workers_give_the_same_bytes(
             time.sleep(0.01)
         killed.send_signal(signal.SIGKILL)
     kept = first.stat().st_ino
-    assert not (tmp_path / "breakout" / "dataset.json").exists()
+    assert not (tmp_path / "breakout" / "_dataset.json").exists()
     record(runs, tmp_path, **ASKED, workers=1)
     assert first.stat().st_ino == kept
     assert shards(tmp_path) == shards(recorded)
