@@ -130,17 +130,15 @@ def verify(arguments: list[str]) -> int:
 
     from fovea.atari.recordings import find_recordings, open_dataset, verify
 
-    folders = find_recordings(args.folders)
-    shards = sum(len(open_dataset(folder).shards) for folder in folders)
     found = 0
-    with bar("verify", "shards", shards, delay=2) as shown:
-        for folder in folders:
+    for folder in find_recordings(args.folders):
+        with bar(str(folder), "shards", len(open_dataset(folder).shards), delay=2) as shown:
             dataset, faults = verify(folder, shown.update)
-            found += len(faults)
-            for fault in faults:
-                shown.write(f"damaged: {fault}", file=sys.stderr)
-            if not faults:
-                shown.write(f"{folder}: whole, {dataset.counts}")
+        found += len(faults)
+        for fault in faults:
+            print(f"damaged: {fault}", file=sys.stderr)
+        if not faults:
+            print(f"{folder}: whole, {dataset.counts}")
     if found:
         print(f"error: faults found: {found}, each named above with its fix", file=sys.stderr)
     return 1 if found else 0

@@ -247,7 +247,7 @@ def test_a_policy_that_the_metadata_does_not_have_is_damage(recorded: Path, tmp_
     table = pq.read_table(path)
     at = table.schema.get_field_index("policy")
     other = tmp_path / path.name
-    column = pa.array(["dqn@7 eps 0.1"] * len(table))
+    column = pa.array(["dqn@7 eps 0.1"] * len(table)).dictionary_encode()
     pq.write_table(table.set_column(at, table.schema.field(at), column), other)
     with pytest.raises(Damaged, match=r"its metadata has no policy 'dqn@7 eps 0\.1'"):
         check_rows(read_shard(other))

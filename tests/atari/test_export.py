@@ -45,7 +45,7 @@ def test_numpy_files_hold_every_episode(recordings: Path, exported: Path) -> Non
 
 def test_screens_are_images_that_the_schema_names(recordings: Path, exported: Path) -> None:
     tables = [pq.read_table(path) for path in sorted((exported / "images").glob("*/*.parquet"))]
-    assert len({table.schema for table in tables}) == 1
+    assert all(table.schema.equals(tables[0].schema) for table in tables)
     said = json.loads(tables[0].schema.metadata[b"huggingface"])["info"]["features"]
     assert said["screen"] == {"_type": "Image"}
     assert said["reward"] == {"dtype": "int32", "_type": "Value"}

@@ -13,7 +13,7 @@ from fovea.atari.__main__ import run
 from fovea.atari.collect import collect
 from fovea.atari.emulator import Settings
 from fovea.atari.film import BAND
-from fovea.atari.recordings import open_dataset, read_shard
+from fovea.atari.recordings import open_dataset
 from fovea.atari.stats import by_game, repeats, tiers
 from fovea.command import UserError
 
@@ -109,9 +109,9 @@ def test_a_picture_shows_screens_of_each_policy(
     picture = cv2.imread(str(path))
     assert picture.shape == (3 * height, width, 3)
     screens = {
-        bytes(shard.column("screen")[row])
-        for shard in map(read_shard, (recordings / "pong").glob("*.parquet"))
-        for row in range(shard.table.num_rows)
+        screen
+        for path in (recordings / "pong").glob("*.parquet")
+        for screen in pq.read_table(path)["screen"].to_pylist()
     }
     row = picture[height : 2 * height][BAND:, :, 0]  # Pong's
     shown = [row[: 2 * 84 : 2, left : left + 2 * 84 : 2] for left in range(0, width, 2 * 84 + 4)]
