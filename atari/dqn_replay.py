@@ -14,18 +14,24 @@ terminals. What a reader has to know about these arrays (Dopamine's circular buf
 
 from __future__ import annotations
 
+import gzip
 import re
-from collections.abc import Iterable, Sequence
+import zlib
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 import fsspec
 import numpy as np
 
+from fovea.atari.emulator import SCREEN
 from fovea.atari.games import find
+from fovea.atari.recordings import SCREEN_BYTES
 from fovea.command import UserError
 
 PADDING = 3
 LONGEST = 27_000  # steps of an episode
+ROWS = 1024  # that are unpacked at once
 LAST = 50  # the checkpoint that was written when training ended, wherever the buffer stood
 KINDS = "observation", "action", "reward", "terminal"
 LAYOUTS = [
@@ -184,3 +190,41 @@ def stretches(
     if begin is not None:
         add(begin, len(order), False)
     return found
+
+
+def read_screens(
+    files: Any, path: str, capacity: int, stop: int
+) -> Iterator[tuple[int, np.ndarray]]:
+    """The screens before row `stop`, ROWS at a time: the first row's number, (n, 84 * 84) uint8."""
+    with _unpacked(files, path) as file:
+        major, minor = np.lib.format.read_magic(file)
+        header = getattr(np.lib.format, f"read_array_header_{major}_{minor}")
+        if header(file) != ((capacity, *SCREEN), False, np.dtype(np.uint8)):
+            raise UserError(f"{path} does not hold {capacity} screens of 84x84 bytes")
+        for begin in range(0, stop, ROWS):
+            count = min(ROWS, stop - begin)
+            content = file.read(count * SCREEN_BYTES)
+            if len(content) < count * SCREEN_BYTES:
+                raise EOFError("it ends too early")
+            yield begin, np.frombuffer(content, np.uint8).reshape(-1, SCREEN_BYTES)
+
+
+def read_array(files: Any, path: str) -> np.ndarray:
+    """All of one of the small files."""
+    with _unpacked(files, path) as file:
+        return np.lib.format.read_array(file, allow_pickle=False)
+
+
+@contextmanager
+def _unpacked(files: Any, path: str) -> Iterator[Any]:
+    """What is in a gzip file, wherever it lies. Raises UserError where it is damaged."""
+    try:
+        with files.open(path, "rb") as packed, gzip.open(packed) as file:
+            yield file
+    except (EOFError, zlib.error, gzip.BadGzipFile, ValueError) as fault:
+        if isinstance(fault, UserError):
+            raise
+        raise UserError(
+            f"{path} is damaged ({fault}): fetch it again; what was imported before is kept, and "
+            "the same command goes on"
+        ) from None

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import gzip
-import zlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import asdict
 from itertools import groupby
 from pathlib import Path
@@ -19,10 +16,12 @@ from fovea.atari.dqn_replay import (
     Stretch,
     find_checkpoints,
     open_source,
+    read_array,
+    read_screens,
     segments,
     stretches,
 )
-from fovea.atari.emulator import SCREEN, Emulator, Settings
+from fovea.atari.emulator import Emulator, Settings
 from fovea.atari.origin import Origin, Policy
 from fovea.atari.recordings import (
     SCREEN_BYTES,
@@ -43,7 +42,6 @@ from fovea.progress import bar
 
 SHARD_STEPS = 5000
 SHARDS_PER_CHECKPOINT = 1000
-ROWS = 1024  # that are unpacked at once
 
 
 def import_dqn_replay(
@@ -60,8 +58,8 @@ def import_dqn_replay(
     """Import checkpoints of DQN Replay, or go on where that was interrupted.
 
     Padding is left out, and so is the episode that a file begins in the middle of; the one that a
-    file ends in is cut short. Each checkpoint is a policy of the recording. At most one shard and
-    two episodes are in memory.
+    file ends in is cut short. Each checkpoint is a policy of the recording. At most two shards are
+    in memory.
 
     Args:
         source: folder, or an address of fsspec such as gs://atari-replay-datasets/dqn/Pong.
@@ -81,16 +79,16 @@ def import_dqn_replay(
     found = find_checkpoints(files, root, games, runs, checkpoints)
     out = Path(out)
     datasets = []
-    with exclusive(out), terminable(), bar("import", "rows", None) as shown:
+    with exclusive(out), terminable(), bar("import", "checkpoints", len(found)) as shown:
         for game, group in groupby(found, lambda checkpoint: checkpoint.game):
             mine = list(group)
             origin = origin_of(game, mine, rows, shard_steps)
             folder = out / game
             _check_folder(folder, origin)
             for checkpoint in mine:
-                shown.set_description(checkpoint.name)
                 before = any(c[:3] == (game, checkpoint.run, checkpoint.number - 1) for c in mine)
-                _import(files, checkpoint, before, folder, origin, longest, shown.update)
+                _import(files, checkpoint, before, folder, origin, longest)
+                shown.update()
             paths = shard_paths(folder)
             if not paths:
                 raise UserError(
@@ -158,16 +156,15 @@ def _import(
     folder: Path,
     origin: Origin,
     longest: int,
-    read: Callable[[int], object],
 ) -> None:
     """Write the shards of a checkpoint that are not there yet."""
     columns = {
-        kind: _array(files, checkpoint.files[kind]) for kind in ("action", "reward", "terminal")
+        kind: read_array(files, checkpoint.files[kind]) for kind in ("action", "reward", "terminal")
     }
     _check_columns(checkpoint, columns, len(origin.actions))
     capacity = len(columns["terminal"])
     counted = checkpoint.files.get("add_count")
-    add_count = int(_array(files, counted)) if counted else None
+    add_count = int(read_array(files, counted)) if counted else None
     most = origin.settings["rows"]
     parts = segments(
         capacity, checkpoint.number, add_count, before, None if most == "all" else most
@@ -188,15 +185,29 @@ def _import(
         for number, shard in enumerate(shards)
         if not _is_there(shard_path(folder, first + number), shard)
     }
+    if not missing:
+        return
     padding = _padding(columns, parts, found)
     path = checkpoint.files["observation"]
-    for index, shard, screens in _gather(files, path, capacity, missing, padding, read):
-        write_shard(
-            shard_path(folder, index),
-            _columns(shard, screens, columns, first_episode(origin, index))
-            | {"policy": np.full(len(screens), policy_name(checkpoint), object)},
-            origin,
-        )
+    rows = 1 + max(int(each.rows.max()) for shard in missing.values() for each in shard)
+    with bar(checkpoint.name, "rows", rows, inner=True) as shown:
+        screens_read = _counted(read_screens(files, path, capacity, rows), shown.update)
+        for index, shard, screens in _gather(path, screens_read, missing, padding):
+            write_shard(
+                shard_path(folder, index),
+                _columns(shard, screens, columns, first_episode(origin, index))
+                | {"policy": np.full(len(screens), policy_name(checkpoint), object)},
+                origin,
+            )
+
+
+def _counted(
+    screens: Iterator[tuple[int, np.ndarray]], read: Callable[[int], object]
+) -> Iterator[tuple[int, np.ndarray]]:
+    """The same, while `read` is called with how many there were."""
+    for begin, some in screens:
+        yield begin, some
+        read(len(some))
 
 
 def _check_columns(checkpoint: Checkpoint, columns: dict[str, np.ndarray], actions: int) -> None:
@@ -245,22 +256,18 @@ def _is_there(path: Path, shard: list[Stretch]) -> bool:
 
 
 def _gather(
-    files: Any,
     path: str,
-    capacity: int,
+    screens_read: Iterator[tuple[int, np.ndarray]],
     shards: dict[int, list[Stretch]],
     padding: np.ndarray,
-    read: Callable[[int], object],
 ) -> Iterator[tuple[int, list[Stretch], np.ndarray]]:
     """Each shard with its screens (rows, 84 * 84) uint8, as soon as they are read.
 
     Shards are in the order in which they are complete; what is read belongs to the one that is
     being filled, or to the one episode that goes on from the end of the file at its beginning.
     """
-    if not shards:
-        return
-    shard_of = np.full(capacity, -1)
-    place = np.zeros(capacity, np.int64)
+    shard_of = np.full(len(padding), -1)
+    place = np.zeros(len(padding), np.int64)
     for index, shard in shards.items():
         rows = np.concatenate([stretch.rows for stretch in shard])
         shard_of[rows], place[rows] = index, np.arange(len(rows))
@@ -268,9 +275,8 @@ def _gather(
         index: max(int(stretch.rows.max()) for stretch in shard) for index, shard in shards.items()
     }
     filled: dict[int, np.ndarray] = {}
-    for begin, screens in _screens(files, path, capacity, max(waiting.values()) + 1):
+    for begin, screens in screens_read:
         here = slice(begin, begin + len(screens))
-        read(len(screens))
         if screens[padding[here]].any():
             raise UserError(f"{path} has screens where its terminals leave none: is it complete?")
         for index in np.unique(shard_of[here]).tolist():
@@ -303,39 +309,3 @@ def _columns(
         "episode": np.repeat(first + np.arange(len(shard)), lengths),
         "step": np.concatenate([np.arange(length) for length in lengths]),
     }
-
-
-def _screens(files: Any, path: str, capacity: int, stop: int) -> Iterator[tuple[int, np.ndarray]]:
-    """The screens before row `stop`, ROWS at a time: the first row's number, (n, 84 * 84) uint8."""
-    with _unpacked(files, path) as file:
-        major, minor = np.lib.format.read_magic(file)
-        header = getattr(np.lib.format, f"read_array_header_{major}_{minor}")
-        if header(file) != ((capacity, *SCREEN), False, np.dtype(np.uint8)):
-            raise UserError(f"{path} does not hold {capacity} screens of 84x84 bytes")
-        for begin in range(0, stop, ROWS):
-            count = min(ROWS, stop - begin)
-            content = file.read(count * SCREEN_BYTES)
-            if len(content) < count * SCREEN_BYTES:
-                raise EOFError("it ends too early")
-            yield begin, np.frombuffer(content, np.uint8).reshape(-1, SCREEN_BYTES)
-
-
-def _array(files: Any, path: str) -> np.ndarray:
-    """All of one of the small files."""
-    with _unpacked(files, path) as file:
-        return np.lib.format.read_array(file, allow_pickle=False)
-
-
-@contextmanager
-def _unpacked(files: Any, path: str) -> Iterator[Any]:
-    """What is in a gzip file, wherever it lies. Raises UserError where it is damaged."""
-    try:
-        with files.open(path, "rb") as packed, gzip.open(packed) as file:
-            yield file
-    except (EOFError, zlib.error, gzip.BadGzipFile, ValueError) as fault:
-        if isinstance(fault, UserError):
-            raise
-        raise UserError(
-            f"{path} is damaged ({fault}): fetch it again; what was imported before is kept, and "
-            "the same command goes on"
-        ) from None
