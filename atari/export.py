@@ -64,7 +64,7 @@ def export_numpy(folder: Path, out: Path) -> Iterator[int]:
                 }
                 with replacing(path) as temporary, open(temporary, "wb") as file:
                     arrays = {name: column[rows] for name, column in columns.items()}
-                    np.savez_compressed(file, **arrays, **said)
+                    np.savez_compressed(file, allow_pickle=False, **arrays, **said)
             yield rows.stop - rows.start
 
 

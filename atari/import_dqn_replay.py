@@ -283,8 +283,8 @@ def _gather(
             if index >= 0:
                 mine = np.flatnonzero(shard_of[here] == index)
                 if index not in filled:
-                    rows = sum(len(stretch.rows) for stretch in shards[index])
-                    filled[index] = np.empty((rows, SCREEN_BYTES), np.uint8)
+                    count = sum(len(stretch.rows) for stretch in shards[index])
+                    filled[index] = np.empty((count, SCREEN_BYTES), np.uint8)
                 filled[index][place[here][mine]] = screens[mine]
         for index in [index for index, last in waiting.items() if last < here.stop]:
             del waiting[index]
