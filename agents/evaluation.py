@@ -12,8 +12,9 @@ from tqdm import tqdm
 from fovea.agents.algorithms.base import Agent
 from fovea.agents.loading import LoadedAgent, load_agent
 from fovea.agents.task import PROTOCOLS, AtariTask
-from fovea.agents.video import STEPS_PER_SECOND, Moment, film
+from fovea.agents.video import Moment, film
 from fovea.atari.env import Envs
+from fovea.atari.film import STEPS_PER_SECOND
 from fovea.atari.games import find, hns
 from fovea.command import UserError
 from fovea.device import device

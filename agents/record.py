@@ -23,7 +23,7 @@ from fovea.atari.emulator import SCREEN, Emulator, Settings
 from fovea.atari.episode import Episode, columns
 from fovea.atari.origin import Origin, Policy, without_implied
 from fovea.atari.recorder import record_shards
-from fovea.atari.recordings import EPISODES_PER_SHARD, Dataset
+from fovea.atari.recordings import Dataset, first_episode
 from fovea.device import device
 from fovea.pretrain.training.checkpoint import digest
 from fovea.seeding import Stream, keyed
@@ -149,7 +149,6 @@ def origin(game: str, policies: list[Policy], settings: dict, seed: int) -> Orig
         policy="agents: as the column policy says, and the policies here",
         seed=seed,
         versions={name: version(name) for name in (*VERSIONS, "torch", "timm")},
-        format=2,
         policies=policies,
     )
 
@@ -239,9 +238,10 @@ def play(
             told = int(steps.sum())
         if over:
             break
-    rows = columns(episodes, index)
+    first = first_episode(origin, index)
+    rows = columns(episodes, first)
     names = np.array(origin.policy_names, object)[policy_of]
-    return rows | {"policy": names[rows["episode"] - index * EPISODES_PER_SHARD]}
+    return rows | {"policy": names[rows["episode"] - first]}
 
 
 def _lanes(

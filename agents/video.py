@@ -2,26 +2,25 @@
 
 from __future__ import annotations
 
-import errno
-import os
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import NamedTuple
 
 import cv2
 import numpy as np
 
 from fovea import heat
+from fovea.atari.film import (
+    STEPS_PER_SECOND,
+    coloured,
+    enlarged,
+    side_by_side,
+    titled,
+    write_film,
+)
 from fovea.command import UserError
-from fovea.files import replacing
 from fovea.pretrain.encoders.attention import attention_map, on_screen
 from fovea.pretrain.encoders.encoder import Encoder
-
-STEPS_PER_SECOND = 15  # 60 frames a second, four to a step: the speed that people play at
-SIDE = 336  # px; four times the screen
-BAND, GAP = 32, 8  # px; of the text above, and between the two screens
 
 
 class Moment(NamedTuple):
@@ -57,14 +56,7 @@ def film(path: Path, moments: list[Moment], encoder: Encoder) -> None:
     except UserError as reason:
         print(f"no attention in the film: {reason}")
         gaze = None
-    # OpenCV chooses the container by the name's ending.
-    with replacing(path) as temporary, TemporaryDirectory(dir=path.parent) as draft:
-        name = f"{draft}/film.webm"
-        written = write(name, pictures(moments, gaze))
-        if frames(name) < written:
-            # OpenCV's writer does not report a full disk.
-            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
-        os.replace(name, temporary)
+    write_film(path, pictures(moments, gaze))
 
 
 def attention(encoder: Encoder, screens: np.ndarray) -> Gaze:
@@ -83,60 +75,11 @@ def pictures(moments: list[Moment], gaze: Gaze | None) -> Iterator[np.ndarray]:
     """The frames of the film, (height, width, 3) uint8 in OpenCV's order of colours."""
     for number, moment in enumerate(moments):
         screen = enlarged(moment.screens[-1])
-        plain = cv2.cvtColor(screen, cv2.COLOR_GRAY2BGR)
-        stood = titled(plain, f"score {moment.score:g}   {number / STEPS_PER_SECOND:.1f} s")
+        score = f"score {moment.score:g}   {number / STEPS_PER_SECOND:.1f} s"
+        stood = titled(coloured(screen), score)
         if gaze is None:
             yield stood
             continue
         strength = f"attention {gaze.weakest:.2f} to {gaze.strongest:.2f} of an even share"
-        coloured = cv2.cvtColor(heat.overlay(screen, gaze.maps[number]), cv2.COLOR_RGB2BGR)
-        looked = titled(coloured, strength)
-        yield np.concatenate([stood, np.zeros((len(stood), GAP, 3), np.uint8), looked], axis=1)
-
-
-def titled(picture: np.ndarray, text: str) -> np.ndarray:
-    """The picture under a black band with white text."""
-    picture = cv2.copyMakeBorder(picture, BAND, 0, 0, 0, cv2.BORDER_CONSTANT)
-    font = cv2.FONT_HERSHEY_SIMPLEX
-    return cv2.putText(picture, text, (8, 22), font, 0.5, (255,) * 3, 1, cv2.LINE_AA)
-
-
-def enlarged(screen: np.ndarray) -> np.ndarray:
-    return cv2.resize(screen, (SIDE, SIDE), interpolation=cv2.INTER_NEAREST)
-
-
-def write(name: str, pictures: Iterator[np.ndarray]) -> int:
-    """Encode the frames; how many there were."""
-    first = next(pictures)
-    size = (first.shape[1], first.shape[0])
-    with _silent():
-        writer = cv2.VideoWriter(name, cv2.VideoWriter.fourcc(*"VP80"), STEPS_PER_SECOND, size)
-    writer.write(first)
-    count = 1
-    for picture in pictures:
-        writer.write(picture)
-        count += 1
-    writer.release()
-    return count
-
-
-def frames(name: str) -> int:
-    """Frames that can be read back."""
-    reader, count = cv2.VideoCapture(name), 0
-    while reader.grab():
-        count += 1
-    reader.release()
-    return count
-
-
-@contextmanager
-def _silent() -> Iterator[None]:
-    """Keep native code off stderr: OpenCV says that WebM does not take VP8, and then writes it."""
-    kept = os.dup(2)
-    with open(os.devnull, "wb") as nothing:
-        os.dup2(nothing.fileno(), 2)
-    try:
-        yield
-    finally:
-        os.dup2(kept, 2)
-        os.close(kept)
+        seen = cv2.cvtColor(heat.overlay(screen, gaze.maps[number]), cv2.COLOR_RGB2BGR)
+        yield side_by_side(stood, titled(seen, strength))

@@ -6,9 +6,11 @@ import sys
 from pathlib import Path
 
 from fovea import command
-from fovea.command import Command, UserError, dispatch, natural, parser, positive, probability
+from fovea.command import Command, dispatch, natural, parser, positive, probability
+from fovea.progress import bar
 
-ABOUT = """Record Atari games, check recordings, and check that this machine has what is needed.
+ABOUT = """Record Atari games, look at recordings, make other things of them, and check that this
+machine has what is needed.
 
 A recording is a folder of Parquet shards for each game. It holds, for every agent step, the screen,
 the action, the reward, and the console's 128 bytes of memory.
@@ -17,23 +19,26 @@ the action, the reward, and the console's 128 bytes of memory.
   fovea atari collect pong breakout freeway --out runs/recordings --steps 20000
   fovea atari verify runs/recordings
   fovea atari stats runs/recordings
+  fovea atari play runs/recordings --game pong --out pong.webm
 
-Agents play for recordings too: fovea agents record."""
+pandas.read_parquet("runs/recordings/pong") reads a game as a table. Agents play for
+recordings too: fovea agents record."""
 
 COLLECT = """Play games with a random policy and record every step.
 
 Games are played as in ALE/*-v5 (sticky actions 0.25, four frames a step). Screens are those that
-agents see: grey, the maximum of the last two frames, 84x84. If the command is killed, run it again:
-only shards that were not complete are lost. What is recorded depends on the games, --seed and the
-settings, never on --workers.
+agents see: grey, the maximum of the last two frames, 84x84. If the command is stopped (Ctrl-C,
+SIGTERM) or killed, run it again: only shards that were not complete are lost. What is recorded
+depends on the games, --seed and the settings, never on --workers.
 
   fovea atari collect pong breakout --out runs/recordings --steps 20000
   fovea atari collect pong --out runs/kept --keep 0.8    holds an action for five steps on average
+  fovea atari collect breakout --out runs/mode_8 --mode 8 --difficulty 1    another variant
 
 Recordings by trained agents are made with fovea agents record."""
 
 VERIFY = """Read all of some recordings and check hashes, checksums, counts and the order of steps.
-Every damaged shard is named with its fix, and the exit code is then 2.
+Every damaged shard is named with its fix, and the exit code is then 1.
 
   fovea atari verify runs/recordings"""
 
@@ -45,10 +50,11 @@ it one for each policy that played. Where recordings of a game were played with 
   fovea atari ls runs/recordings runs/by_agents"""
 
 STATS = """Show how the policies of some recordings play, by game: episodes, returns, lengths and
-how often each action was taken. Several recordings of a game are put together. Screens are not
-read, and hashes not checked (`fovea atari verify` does that).
+how often each action was taken. Several recordings of a game are put together. Screens are read
+only for --duplicates and --picture; hashes are checked by `fovea atari verify`.
 
-  fovea atari stats runs/recordings runs/by_agents"""
+  fovea atari stats runs/recordings runs/by_agents
+  fovea atari stats runs/recordings --duplicates --picture screens.png"""
 
 DOCTOR = """Check that this machine has what Fovea needs, and print the fix for what is missing.
 The exit code is 1 if something needed is missing."""
@@ -79,6 +85,14 @@ def collect(arguments: list[str]) -> None:
         help="chance that a frame repeats an action (0.25)",
     )
     asked.add_argument(
+        "--mode", type=natural, help="variant of the game, by ALE's number (the game's default)"
+    )
+    asked.add_argument(
+        "--difficulty",
+        type=natural,
+        help="position of the difficulty switch, by ALE's number (the game's default)",
+    )
+    asked.add_argument(
         "--keep",
         type=probability,
         default=0.0,
@@ -100,7 +114,7 @@ def collect(arguments: list[str]) -> None:
         args.out,
         steps=args.steps,
         seed=args.seed,
-        settings=Settings(sticky=args.sticky),
+        settings=Settings(sticky=args.sticky, mode=args.mode, difficulty=args.difficulty),
         shard_steps=args.shard_steps,
         keep=args.keep,
         workers=args.workers,
@@ -109,23 +123,25 @@ def collect(arguments: list[str]) -> None:
         print(f"{args.out / dataset.origin.game}: {dataset.counts}")
 
 
-def verify(arguments: list[str]) -> None:
+def verify(arguments: list[str]) -> int:
     asked = parser("fovea atari verify", VERIFY)
     asked.add_argument("folders", nargs="+", metavar="FOLDER", type=Path)
     args = asked.parse_args(arguments)
 
-    from fovea.atari.recordings import find_recordings, verify
+    from fovea.atari.recordings import find_recordings, open_dataset, verify
 
     found = 0
     for folder in find_recordings(args.folders):
-        dataset, faults = verify(folder)
+        with bar(str(folder), "shards", len(open_dataset(folder).shards), delay=2) as shown:
+            dataset, faults = verify(folder, shown.update)
         found += len(faults)
         for fault in faults:
             print(f"damaged: {fault}", file=sys.stderr)
         if not faults:
             print(f"{folder}: whole, {dataset.counts}")
     if found:
-        raise UserError(f"faults found: {found}, each named above with its fix")
+        print(f"error: faults found: {found}, each named above with its fix", file=sys.stderr)
+    return 1 if found else 0
 
 
 def ls(arguments: list[str]) -> None:
@@ -163,13 +179,34 @@ def _ls_recordings(folders: list[Path]) -> None:
 def stats(arguments: list[str]) -> None:
     asked = parser("fovea atari stats", STATS)
     asked.add_argument("folders", nargs="+", metavar="FOLDER", type=Path)
+    asked.add_argument(
+        "--duplicates", action="store_true", help="read all screens and count those seen before"
+    )
+    asked.add_argument(
+        "--picture", type=Path, help="write some screens of each policy there, as a PNG"
+    )
     args = asked.parse_args(arguments)
 
+    from fovea.atari.contact_sheet import check_name, contact_sheet
     from fovea.atari.recordings import find_recordings
-    from fovea.atari.stats import by_game, lines
+    from fovea.atari.stats import by_game, lines, repeats
 
-    for game, tiers in by_game(find_recordings(args.folders)).items():
+    if args.picture:
+        check_name(args.picture)
+    folders = find_recordings(args.folders)
+    games = by_game(folders)
+    for game, tiers in games.items():
         print(*lines(game, tiers), sep="\n")
+    if args.duplicates:
+        steps = sum(tier.steps for tiers in games.values() for tier in tiers)
+        with bar("screens", "screens", steps, delay=2) as shown:
+            counts = repeats(folders, shown.update)
+        for game, (screens, again) in counts.items():
+            share = 100 * again / screens
+            print(f"{game}: {again:,} of {screens:,} screens ({share:.1f} %) occurred before")
+    if args.picture:
+        contact_sheet(args.picture, folders)
+        print(f"{args.picture}: some screens of each policy")
 
 
 def doctor(arguments: list[str]) -> int:
@@ -180,11 +217,15 @@ def doctor(arguments: list[str]) -> int:
     return report()
 
 
+DATA = "fovea.atari.data_commands"
 COMMANDS = {
     "collect": Command(f"{__name__}:collect", "play games and record them"),
     "verify": Command(f"{__name__}:verify", "check every byte of recordings"),
     "ls": Command(f"{__name__}:ls", "list the games, or what a folder holds"),
     "stats": Command(f"{__name__}:stats", "show how the policies of recordings play"),
+    "play": Command(f"{DATA}:play", "write an episode as a film, its memory beside it"),
+    "export": Command(f"{DATA}:export", "write recordings as NumPy files, or with images"),
+    "import": Command(f"{DATA}:import_", "make recordings of DQN Replay"),
     "doctor": Command(f"{__name__}:doctor", "check Python, packages, games and this machine"),
 }
 

@@ -16,7 +16,7 @@ from fovea.atari.episode import Episode, columns
 from fovea.atari.games import find
 from fovea.atari.origin import IMPLIED, Origin, without_implied
 from fovea.atari.recorder import record_shards
-from fovea.atari.recordings import Dataset
+from fovea.atari.recordings import Dataset, first_episode
 
 SHARD_STEPS = 5000
 VERSIONS = "ale-py", "numpy", "opencv-python-headless"
@@ -69,7 +69,7 @@ def record(
             steps += 1
             if steps % 100 == 0:
                 played(100)
-    return columns(episodes, index)
+    return columns(episodes, first_episode(origin, index))
 
 
 def collect(

@@ -71,6 +71,10 @@ class Settings:
         fire_reset: whether the first of those frames, of which there is then one at least, presses
             FIRE, in games that have it.
         full_actions: whether to offer all 18 actions of the console instead of the minimal set.
+        mode: variant of the game that its cartridge offers, by ALE's number; None for the default
+            (Machado et al. 2018, arXiv 1709.06009).
+        difficulty: position of the console's difficulty switch, by ALE's number; None for the
+            default, which is 0 in most games.
     """
 
     sticky: float = 0.25
@@ -79,6 +83,8 @@ class Settings:
     max_frames: int = 108_000
     fire_reset: bool = False
     full_actions: bool = False
+    mode: int | None = None
+    difficulty: int | None = None
 
 
 def rom_path(game: str) -> Path:
@@ -96,6 +102,8 @@ class Emulator:
         game: see `games.find`.
         settings: how it is played.
         seed: of its randomness.
+
+    Raises UserError for a mode or difficulty that the game does not have.
 
     Attributes:
         actions: names of the action set; `step` takes an index into it.
@@ -122,6 +130,7 @@ class Emulator:
         """Be as if made with `seed`; `reset` comes next."""
         self._ale.setInt("random_seed", seed)
         self._ale.loadROM(self._rom)
+        self._set_variant()
         self._random = mt19937(seed)
         self._last = Action.NOOP
 
@@ -177,6 +186,22 @@ class Emulator:
         load_mt19937(self._random, state.random)
         self._last, self._frame, self.screen = Action(state.last), state.frame, state.screen
         self._seen = None  # the console's own screen is no part of its state
+
+    def _set_variant(self) -> None:
+        """Choose mode and difficulty, from the next reset on; a loaded ROM has the defaults."""
+        ale, asked = self._ale, self.settings
+        for name, value, available, choose in (
+            ("mode", asked.mode, ale.getAvailableModes(), ale.setMode),
+            ("difficulty", asked.difficulty, ale.getAvailableDifficulties(), ale.setDifficulty),
+        ):
+            if value is None:
+                continue
+            if value not in available:
+                raise UserError(
+                    f"{self._rom.stem} has no {name} {value}: "
+                    f"choose among {', '.join(map(str, available))}"
+                )
+            choose(value)
 
     def _reset_game(self) -> None:
         self._ale.reset_game()

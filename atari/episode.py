@@ -7,7 +7,6 @@ from collections.abc import Sequence
 import numpy as np
 
 from fovea.atari.emulator import Emulator
-from fovea.atari.recordings import EPISODES_PER_SHARD
 
 PLAYED = "screen", "ram", "lives", "action", "reward", "terminal", "truncated"
 
@@ -41,11 +40,11 @@ class Episode:
         self.over = any(outcome[1:])
 
 
-def columns(episodes: Sequence[Episode], shard: int) -> dict[str, np.ndarray]:
-    """The columns of all rows of a shard's episodes, one after the other."""
+def columns(episodes: Sequence[Episode], first: int) -> dict[str, np.ndarray]:
+    """The columns of all rows of episodes, one after the other, which are numbered from `first`."""
     lengths = [len(episode.rows) for episode in episodes]
     rows = zip(*(row for episode in episodes for row in episode.rows), strict=True)
-    numbers = shard * EPISODES_PER_SHARD + np.arange(len(episodes))
+    numbers = first + np.arange(len(episodes))
     played = {name: np.stack(each) for name, each in zip(PLAYED, rows, strict=True)}
     return played | {
         "episode": np.repeat(numbers, lengths),

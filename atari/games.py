@@ -23,6 +23,8 @@ class Game:
         human: mean return of the human tester (the same table).
         atari_100k: whether it is one of the 26 games of the Atari-100k benchmark.
         tov_vicreg_paper: whether it is one of the 10 games of the TOV-VICReg paper.
+        number: from 1, which episodes of recordings are numbered by; a game never changes it, and
+            a new one takes the next.
     """
 
     rom_id: str
@@ -31,6 +33,7 @@ class Game:
     human: float
     atari_100k: bool
     tov_vicreg_paper: bool
+    number: int
 
 
 def _load() -> dict[str, Game]:
@@ -47,6 +50,7 @@ def _load() -> dict[str, Game]:
                 human=float(row["human"]),
                 atari_100k=row["atari_100k"] == "1",
                 tov_vicreg_paper=row["tov_vicreg_paper"] == "1",
+                number=int(row["number"]),
             )
             for row in csv.DictReader(file)
         }

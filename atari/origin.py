@@ -4,7 +4,13 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass, field
 
-IMPLIED = {"keep": 0.0, "fire_reset": False, "full_actions": False}
+IMPLIED = {
+    "keep": 0.0,
+    "fire_reset": False,
+    "full_actions": False,
+    "mode": None,
+    "difficulty": None,
+}
 """Settings that are younger than the first recordings, and are written where they differ alone."""
 
 
@@ -48,8 +54,9 @@ class Origin:
         seed: of the games and the policies.
         versions: of the packages that matter, by name.
         screen: what a screen is, in words.
-        format: 1, or 2 where rows have the column `policy`.
+        format: which of `recordings.FORMATS` the columns are.
         policies: the agents that played; none where a random policy did.
+        source: the data set that it was imported from; empty where it was played here.
     """
 
     game: str
@@ -60,8 +67,9 @@ class Origin:
     seed: int
     versions: dict[str, str]
     screen: str = "84x84 grey, maximum of the last two frames, area resize"
-    format: int = 1
+    format: int = 3
     policies: list[Policy] = field(default_factory=list)
+    source: str = ""
 
     @staticmethod
     def of(record: dict) -> Origin:
@@ -72,8 +80,9 @@ class Origin:
     def record(self) -> dict:
         """As it is written, without what is implied."""
         record = asdict(self)
-        if not self.policies:
-            del record["policies"]
+        for name in ("policies", "source"):
+            if not record[name]:
+                del record[name]
         return record | {"settings": without_implied(self.settings)}
 
     @property
@@ -87,6 +96,8 @@ class Origin:
     @property
     def command(self) -> str:
         """The command that recorded it."""
+        if self.source:
+            return "fovea atari import"
         return "fovea agents record" if self.policies else "fovea atari collect"
 
     def difference(self, other: Origin) -> tuple[str, object, object] | None:

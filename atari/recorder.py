@@ -11,8 +11,10 @@ import threading
 from collections.abc import Callable
 from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
+from dataclasses import replace
 from multiprocessing import connection
 from multiprocessing.sharedctypes import Synchronized
+from multiprocessing.synchronize import Event
 from pathlib import Path
 
 import numpy as np
@@ -20,7 +22,7 @@ import numpy as np
 from fovea.atari import recordings
 from fovea.atari.origin import Origin
 from fovea.atari.recordings import Damaged, Dataset
-from fovea.command import UserError
+from fovea.command import UserError, terminable
 from fovea.files import exclusive
 from fovea.progress import bar
 
@@ -37,7 +39,8 @@ def record_shards(
 ) -> list[Dataset]:
     """Record at least `steps` agent steps of each origin, or go on where that was interrupted.
 
-    Complete shards are kept, so that a kill loses at most one shard of each worker.
+    Complete shards are kept, so that a kill loses at most one shard of each worker. After Ctrl-C or
+    SIGTERM the workers stop at once. What an older version began goes on in its format.
 
     Args:
         origins: one for each game; their settings say `shard_steps`.
@@ -50,10 +53,10 @@ def record_shards(
     another origin.
     """
     workers = workers or len(os.sched_getaffinity(0))
-    with exclusive(out):
+    with exclusive(out), terminable():
         missing = [
             (made_by, out / made_by.game, index)
-            for made_by in origins
+            for made_by in (_as_begun(each, out / each.game) for each in origins)
             for index in _missing(
                 made_by, out / made_by.game, math.ceil(steps / made_by.settings["shard_steps"])
             )
@@ -61,6 +64,16 @@ def record_shards(
         if missing:
             _play(missing, play, workers)
         return [_finish(out / made_by.game) for made_by in origins]
+
+
+def _as_begun(made_by: Origin, folder: Path) -> Origin:
+    """The origin in the format of the shards that are there, so that new ones fit to them."""
+    for path in recordings.shard_paths(folder):
+        try:
+            return replace(made_by, format=recordings.read_columns(path, []).origin.format)
+        except Damaged:
+            continue
+    return made_by
 
 
 def _missing(made_by: Origin, folder: Path, shards: int) -> list[int]:
@@ -100,17 +113,15 @@ def _sealed(folder: Path) -> dict[str, str]:
 
 
 def _finish(folder: Path) -> Dataset:
-    return recordings.seal(
-        folder, [recordings.read_shard(p) for p in recordings.shard_paths(folder)]
-    )
+    return recordings.seal(folder, map(recordings.read_shard, recordings.shard_paths(folder)))
 
 
 def _play(missing: list[tuple[Origin, Path, int]], play: Play, workers: int) -> None:
     """Record shards in `workers` processes, with a progress bar of agent steps."""
     spawn = multiprocessing.get_context("spawn")  # as safe after torch as before it
-    counter = spawn.Value("q", 0)
+    counter, stop = spawn.Value("q", 0), spawn.Event()
     total = sum(made_by.settings["shard_steps"] for made_by, _, _ in missing)
-    pool = ProcessPoolExecutor(min(workers, len(missing)), spawn, _begin_worker, (counter,))
+    pool = ProcessPoolExecutor(min(workers, len(missing)), spawn, _begin_worker, (counter, stop))
     rows = asked = 0  # of the shards that are complete
     with bar("record", "steps", total) as shown:
         try:
@@ -132,18 +143,27 @@ def _play(missing: list[tuple[Origin, Path, int]], play: Play, workers: int) -> 
                 "a recording process was killed, most often because memory ran out: "
                 "free some or use fewer --workers, and run the same command again"
             ) from None
+        except BaseException:
+            stop.set()
+            raise
         finally:
             pool.shutdown(cancel_futures=True)
 
 
 _counter: Synchronized[int]  # in a worker: the steps that all workers have played
+_stop: Event  # in a worker: whether to leave the shard that it plays
 
 
-def _begin_worker(counter: Synchronized[int]) -> None:
-    """Make this process end when its parent ends, in whatever way, and leave Ctrl-C to it."""
-    global _counter
-    _counter = counter
+class Stopped(Exception):
+    """The command was interrupted while a shard was played."""
+
+
+def _begin_worker(counter: Synchronized[int], stop: Event) -> None:
+    """Make this process end when its parent ends, in whatever way, and leave signals to it."""
+    global _counter, _stop
+    _counter, _stop = counter, stop
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
     threading.Thread(target=_end_with_parent, daemon=True).start()
 
 
@@ -154,6 +174,8 @@ def _end_with_parent() -> None:
 
 
 def _played(steps: int) -> None:
+    if _stop.is_set():
+        raise Stopped
     with _counter.get_lock():
         _counter.value += steps
 

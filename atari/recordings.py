@@ -1,11 +1,12 @@
 """Recordings on disk: Parquet shards of whole episodes, and a file that lists them.
 
     OUT/GAME/shard-00000.parquet ...   one row per agent step (COLUMNS), rows in the order of play
-    OUT/GAME/dataset.json              their rows and SHA-256, written when all are complete
+    OUT/GAME/_dataset.json             their rows and SHA-256, written when all are complete
 
-A shard's schema metadata holds its `Origin`, so that dataset.json can be rebuilt from the shards.
-Where agents played, each row names its `policy` too, which is the same throughout an episode.
-Without that column all rows are of the one random policy that the metadata names.
+Readers of Parquet folders (pyarrow, pandas, Spark) skip names that begin with an underscore, so
+that `pandas.read_parquet("OUT/GAME")` reads the shards; it was dataset.json in formats 1 and 2.
+A shard's schema metadata holds its `Origin`, so that _dataset.json can be rebuilt from the shards.
+Each row names its game, and its `policy`, which is the same throughout an episode.
 """
 
 from __future__ import annotations
@@ -13,7 +14,8 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -22,13 +24,15 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from fovea.atari.games import find
 from fovea.atari.origin import Origin
 from fovea.command import UserError
 from fovea.files import replacing, write_json
 
 KEY = b"recording"
 ROW_GROUP = 512
-DATASET = "dataset.json"
+DATASET = "_dataset.json"
+OLD_DATASET = "dataset.json"  # its name in formats 1 and 2
 SCREEN_BYTES, RAM_BYTES = 84 * 84, 128
 
 COLUMNS = pa.schema(
@@ -39,16 +43,28 @@ COLUMNS = pa.schema(
         pa.field("terminal", pa.bool_(), nullable=False),  # the game ended with this action
         pa.field("truncated", pa.bool_(), nullable=False),  # the episode was cut short after it
         pa.field("lives", pa.uint8(), nullable=False),
-        pa.field("episode", pa.int64(), nullable=False),  # shard * 1,000,000 + its number there
+        pa.field("episode", pa.int64(), nullable=False),  # see `first_episode`
         pa.field("step", pa.int32(), nullable=False),  # within the episode, from 0
         pa.field("ram", pa.binary(RAM_BYTES), nullable=False),  # at the moment of the screen
     ]
 )
+NAME = pa.dictionary(pa.int32(), pa.string())
+
+
+def _imported() -> pa.Schema:
+    """The columns, of which other data sets lack the lives and the console's memory."""
+    optional = [f.with_nullable(True) if f.name in ("lives", "ram") else f for f in COLUMNS]
+    return pa.schema(optional)
+
+
 FORMATS = {
     1: COLUMNS,  # one random policy played all episodes
     2: COLUMNS.append(pa.field("policy", pa.string(), nullable=False)),  # agents did
+    3: _imported()
+    .append(pa.field("game", NAME, nullable=False))
+    .append(pa.field("policy", NAME, nullable=False)),
 }
-EPISODES_PER_SHARD = 1_000_000
+EPISODES_PER_SHARD = SHARDS_PER_GAME = 1_000_000
 
 
 class Damaged(Exception):
@@ -65,8 +81,13 @@ class Shard:
     sha256: str
 
     def column(self, name: str) -> np.ndarray:
-        """A column as an array: (rows,), or (rows, bytes) uint8 for screen and ram."""
+        """A column as an array: (rows,), or (rows, bytes) uint8 for screen and ram.
+
+        What an imported data set lacks, lives and ram, is zero.
+        """
         values = self.table.column(name).combine_chunks()
+        if values.null_count:
+            return np.zeros((len(values), RAM_BYTES) if name == "ram" else len(values), np.uint8)
         if not pa.types.is_fixed_size_binary(values.type):
             return values.to_numpy(zero_copy_only=False)
         width = values.type.byte_width
@@ -86,11 +107,23 @@ class Shard:
         names = self.origin.policy_names
         if "policy" not in self.table.column_names:
             return np.zeros(self.table.num_rows, np.int64)
-        found = self.table.column("policy").combine_chunks().dictionary_encode()
+        found = self.table.column("policy").combine_chunks()
+        if not pa.types.is_dictionary(found.type):
+            found = found.dictionary_encode()
         if unknown := [name for name in found.dictionary.to_pylist() if name not in names]:
             raise Damaged(f"its metadata has no policy {unknown[0]!r}")
         number = np.array([names.index(name) for name in found.dictionary.to_pylist()], np.int64)
         return number[found.indices.to_numpy()]
+
+
+def first_episode(origin: Origin, index: int) -> int:
+    """The number of the first episode of shard `index`; those after it count on.
+
+    No two episodes of a folder of recordings have one number: of an episode 12 in shard 3 of game
+    40 it is 40 000003 000012. In formats 1 and 2 games had the same numbers.
+    """
+    game = find(origin.game).number * SHARDS_PER_GAME if origin.format >= 3 else 0
+    return (game + index) * EPISODES_PER_SHARD
 
 
 def shard_path(folder: Path, index: int) -> Path:
@@ -108,19 +141,23 @@ def shard_paths(folder: Path) -> list[Path]:
 
 
 def write_shard(path: Path, columns: dict[str, np.ndarray], origin: Origin) -> None:
-    """Write a shard atomically; `columns` are as `Shard.column` gives them.
+    """Write a shard atomically.
+
+    Args:
+        path: of the file.
+        columns: as `Shard.column` gives them, of the origin's format. `game` need not be there,
+            nor `policy` where there is one alone; `lives` and `ram` are absent in what was
+            imported without them.
+        origin: of the rows.
 
     Equal rows make equal bytes.
     """
     metadata = {KEY: json.dumps(origin.record(), sort_keys=True).encode()}
     schema = FORMATS[origin.format]
+    rows = len(columns["step"])
+    same = {"game": origin.game, "policy": origin.policy_names[0]}
     arrays = [
-        pa.FixedSizeBinaryArray.from_buffers(
-            field.type, len(columns[field.name]), [None, pa.py_buffer(columns[field.name])]
-        )
-        if pa.types.is_fixed_size_binary(field.type)
-        else pa.array(columns[field.name], field.type)
-        for field in schema
+        _array(columns.get(field.name, same.get(field.name)), field.type, rows) for field in schema
     ]
     encoded = pa.BufferOutputStream()
     pq.write_table(
@@ -128,13 +165,26 @@ def write_shard(path: Path, columns: dict[str, np.ndarray], origin: Origin) -> N
         encoded,
         row_group_size=ROW_GROUP,
         compression="zstd",
-        use_dictionary=["policy"] if "policy" in schema.names else False,
+        use_dictionary=[name for name in ("game", "policy") if name in schema.names] or False,
         write_statistics=["action", "reward", "episode", "step"],
         data_page_size=ROW_GROUP * SCREEN_BYTES,  # one page a group: zstd sees all its screens
         write_page_checksum=True,
     )
     with replacing(path) as temporary:
         temporary.write_bytes(encoded.getvalue())
+
+
+def _array(values: np.ndarray | str | None, kind: pa.DataType, rows: int) -> pa.Array:
+    """A column of a shard: an array's values, one name throughout, or none."""
+    if values is None:
+        return pa.nulls(rows, kind)
+    if isinstance(values, str):
+        return pa.DictionaryArray.from_arrays(np.zeros(rows, np.int32), pa.array([values]))
+    if pa.types.is_dictionary(kind):
+        return pa.array(values, pa.string()).dictionary_encode()
+    if pa.types.is_fixed_size_binary(kind):
+        return pa.FixedSizeBinaryArray.from_buffers(kind, rows, [None, pa.py_buffer(values)])
+    return pa.array(values, kind)
 
 
 def read_shard(path: Path) -> Shard:
@@ -183,7 +233,8 @@ def check_rows(shard: Shard) -> None:
     episode, step = shard.column("episode"), shard.column("step")
     over = shard.column("terminal") | shard.column("truncated")
     first = np.diff(episode, prepend=-1) != 0
-    expected = shard_index(shard.path) * EPISODES_PER_SHARD + np.cumsum(first) - 1
+    begin = first_episode(shard.origin, shard_index(shard.path))
+    expected = begin + np.cumsum(first) - 1
     begins = np.maximum.accumulate(np.where(first, np.arange(len(episode)), 0))
     faults = {
         "it has no rows": len(episode) == 0,
@@ -204,7 +255,7 @@ def check_rows(shard: Shard) -> None:
 
 @dataclass(frozen=True)
 class Dataset:
-    """What dataset.json holds: where a game's recording comes from, and its shards in order."""
+    """What _dataset.json holds: where a game's recording comes from, and its shards in order."""
 
     origin: Origin
     shards: list[dict] = field(default_factory=list)  # file, rows, episodes, sha256
@@ -228,18 +279,21 @@ class Dataset:
         return hashlib.sha256("".join(s["sha256"] for s in self.shards).encode()).hexdigest()
 
 
-def seal(folder: Path, shards: list[Shard]) -> Dataset:
-    """Write dataset.json, which lists these shards as the recording."""
-    rows = [
-        {
-            "file": shard.path.name,
-            "rows": shard.table.num_rows,
-            "episodes": shard.episodes,
-            "sha256": shard.sha256,
-        }
-        for shard in shards
-    ]
-    dataset = Dataset(shards[0].origin, rows)
+def seal(folder: Path, shards: Iterable[Shard]) -> Dataset:
+    """Write _dataset.json, which lists these shards, at least one, as the recording."""
+    rows, origin = [], None
+    for shard in shards:  # one at a time in memory
+        origin = origin or shard.origin
+        rows.append(
+            {
+                "file": shard.path.name,
+                "rows": shard.table.num_rows,
+                "episodes": shard.episodes,
+                "sha256": shard.sha256,
+            }
+        )
+    assert origin is not None
+    dataset = Dataset(origin, rows)
     write_json(
         folder / DATASET,
         {
@@ -250,19 +304,27 @@ def seal(folder: Path, shards: list[Shard]) -> Dataset:
             "shards": dataset.shards,
         },
     )
+    with suppress(FileNotFoundError):
+        (folder / OLD_DATASET).unlink()
     return dataset
 
 
+def dataset_path(folder: Path) -> Path:
+    """The file that lists a recording's shards, under its name of today or its old one."""
+    old = folder / OLD_DATASET
+    return old if old.exists() and not (folder / DATASET).exists() else folder / DATASET
+
+
 def open_dataset(folder: Path) -> Dataset:
-    """Read dataset.json. Raises UserError where it is missing or damaged."""
-    path = folder / DATASET
+    """Read _dataset.json. Raises UserError where it is missing or damaged."""
+    path = dataset_path(folder)
     try:
         record = json.loads(path.read_text(encoding="utf-8"))
         return Dataset(Origin.of(record["origin"]), record["shards"])
     except FileNotFoundError:
         raise UserError(
-            f"{folder} is not finished: run the command that records it (fovea atari collect, or "
-            "fovea agents record) again to go on where it stopped"
+            f"{folder} is not finished: run the command that records it (fovea atari collect, "
+            "fovea agents record, or fovea atari import) again to go on where it stopped"
         ) from None
     except (ValueError, KeyError, TypeError, AttributeError):
         raise UserError(
@@ -284,9 +346,15 @@ def read_dataset(folder: Path, dataset: Dataset) -> Iterator[Shard]:
         yield shard
 
 
-def verify(folder: Path) -> tuple[Dataset, list[str]]:
-    """Check every byte of a recording: what dataset.json lists, and one line for each fault."""
+def verify(folder: Path, looked: Callable[[], object] = lambda: None) -> tuple[Dataset, list[str]]:
+    """Check every byte of a recording: what _dataset.json lists, and one line for each fault.
+
+    Args:
+        folder: of one game.
+        looked: called after each shard.
+    """
     dataset, faults = open_dataset(folder), []
+    name = dataset_path(folder).name
     for listed in dataset.shards:
         path = folder / listed["file"]
         try:
@@ -296,14 +364,15 @@ def verify(folder: Path) -> tuple[Dataset, list[str]]:
                 name, here, there = difference
                 raise Damaged(f"it was made with {name} {here}, and the rest with {there}")
             if (shard.table.num_rows, shard.episodes) != (listed["rows"], listed["episodes"]):
-                raise Damaged("its rows or episodes are not as many as dataset.json lists")
+                raise Damaged(f"its rows or episodes are not as many as {name} lists")
         except UserError as fault:
             faults.append(str(fault))
         except Damaged as damage:
             faults.append(f"{path}: {damage}; {_repair(dataset.origin)}")
+        looked()
     belong = {folder / listed["file"] for listed in dataset.shards}
     faults += [
-        f"{path}: dataset.json does not list it; delete it or, if collecting was interrupted, run "
+        f"{path}: {name} does not list it; delete it or, if collecting was interrupted, run "
         "that command again"
         for path in sorted({*folder.glob("*.parquet")} - belong)
     ]
@@ -325,7 +394,7 @@ def find_recordings(folders: Sequence[str | Path]) -> list[Path]:
     found = []
     for folder in map(Path, folders):
         inside = [folder, *sorted(folder.glob("*/"))]
-        games = [path for path in inside if (path / DATASET).exists() or shard_paths(path)]
+        games = [path for path in inside if dataset_path(path).exists() or shard_paths(path)]
         if not games:
             raise UserError(
                 f"no recordings in {folder}: make some with "

@@ -1,8 +1,9 @@
-"""What recordings hold, by game and policy, without a look at their screens."""
+"""What recordings hold, by game and policy; screens are looked at for repeats alone."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+import hashlib
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,7 +12,7 @@ import numpy as np
 from fovea.atari.emulator import Settings
 from fovea.atari.games import GAMES
 from fovea.atari.origin import IMPLIED, Origin
-from fovea.atari.recordings import Damaged, Dataset, open_dataset, read_columns
+from fovea.atari.recordings import Damaged, Dataset, open_dataset, read_columns, read_dataset
 from fovea.command import UserError
 
 SETTINGS = tuple(Settings.__dataclass_fields__)
@@ -88,6 +89,31 @@ def by_game(folders: Iterable[Path]) -> dict[str, list[Tier]]:
     return {game: list(found.values()) for game, found in games.items()}
 
 
+def repeats(
+    folders: Iterable[Path], looked: Callable[[int], object] = lambda rows: None
+) -> dict[str, tuple[int, int]]:
+    """How many screens of each game there are, and how many of them occurred before.
+
+    Args:
+        folders: of single games, see `find_recordings`.
+        looked: called with the number of rows that were read since it was called last.
+
+    Raises UserError that names a damaged shard.
+    """
+    rows: dict[str, int] = {}
+    seen: dict[str, set[bytes]] = {}
+    for folder in folders:
+        dataset = open_dataset(folder)
+        game = dataset.origin.game
+        for shard in read_dataset(folder, dataset):
+            screens = shard.column("screen")
+            hashes = {hashlib.blake2b(screen, digest_size=8).digest() for screen in screens}
+            seen.setdefault(game, set()).update(hashes)
+            rows[game] = rows.get(game, 0) + len(screens)
+            looked(len(screens))
+    return {game: (count, count - len(seen[game])) for game, count in rows.items()}
+
+
 def _both(one: Tier, other: Tier) -> Tier:
     names = [*one.actions, *(name for name in other.actions if name not in one.actions)]
     return Tier(
@@ -148,10 +174,11 @@ def differences(origins: Iterable[Origin]) -> Iterator[str]:
         for settings in each or [origin.settings]:
             for name in SETTINGS:
                 values = games.setdefault(origin.game, {}).setdefault(name, set())
-                values.add((IMPLIED | settings)[name])
+                value = (IMPLIED | settings)[name]
+                values.add((-1, "default") if value is None else (value, f"{value:g}"))
     for game, found in games.items():
         differ = [
-            f"{name} {' and '.join(f'{value:g}' for value in sorted(values))}"
+            f"{name} {' and '.join(value for _, value in sorted(values))}"
             for name, values in found.items()
             if len(values) > 1
         ]

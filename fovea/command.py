@@ -7,8 +7,11 @@ import errno
 import gc
 import importlib
 import os
+import signal
 import sys
-from collections.abc import Callable, Iterable, Mapping, Sequence
+import threading
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from difflib import get_close_matches
 from typing import NamedTuple, NoReturn
 
@@ -18,6 +21,30 @@ ACCELERATORS = ("auto", "cpu", "gpu", "cuda")
 
 class UserError(ValueError):
     """A mistake of the user; the message is one line that names the bad value and the fix."""
+
+
+class Terminated(BaseException):
+    """SIGTERM arrived, as it does from schedulers and `kill`; see `terminable`."""
+
+
+@contextmanager
+def terminable() -> Iterator[None]:
+    """Let SIGTERM raise Terminated inside, so that work stops as it does after Ctrl-C.
+
+    Without effect outside the main thread, where Python allows no handlers.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def stop(*_: object) -> NoReturn:
+        raise Terminated
+
+    before = signal.signal(signal.SIGTERM, stop)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 class Command(NamedTuple):
@@ -104,8 +131,9 @@ def probability(text: str) -> float:
 def main(command: Callable[[], int | None]) -> NoReturn:
     """Run `command` and exit with the code that it returns, or 0.
 
-    The code is 2 for a mistake of the user, 1 for a full disk, 130 after an interrupt, and 141
-    where the reader of its output has gone. Any other exception is a bug and keeps its traceback.
+    The code is 2 for a mistake of the user, 1 for a full disk, 130 after an interrupt, 143 after
+    SIGTERM in what is `terminable`, and 141 where the reader of its output has gone. Any other
+    exception is a bug and keeps its traceback.
     """
     # What torch and Lightning define when they are imported stays. To look for garbage in it every
     # 700 objects, as Python does, is a sixth of the time in which a command starts.
@@ -131,3 +159,6 @@ def main(command: Callable[[], int | None]) -> NoReturn:
     except KeyboardInterrupt:
         print("interrupted: run the same command again to go on", file=sys.stderr)
         sys.exit(130)
+    except Terminated:
+        print("terminated: run the same command again to go on", file=sys.stderr)
+        sys.exit(143)

@@ -119,7 +119,7 @@ def test_a_killed_command_that_is_run_again_and_any_workers_give_the_same_bytes(
             time.sleep(0.01)
         killed.send_signal(signal.SIGKILL)
     kept = first.stat().st_ino
-    assert not (tmp_path / "breakout" / "dataset.json").exists()
+    assert not (tmp_path / "breakout" / "_dataset.json").exists()
     record(runs, tmp_path, **ASKED, workers=1)
     assert first.stat().st_ino == kept
     assert shards(tmp_path) == shards(recorded)
@@ -247,7 +247,7 @@ def test_a_policy_that_the_metadata_does_not_have_is_damage(recorded: Path, tmp_
     table = pq.read_table(path)
     at = table.schema.get_field_index("policy")
     other = tmp_path / path.name
-    column = pa.array(["dqn@7 eps 0.1"] * len(table))
+    column = pa.array(["dqn@7 eps 0.1"] * len(table)).dictionary_encode()
     pq.write_table(table.set_column(at, table.schema.field(at), column), other)
     with pytest.raises(Damaged, match=r"its metadata has no policy 'dqn@7 eps 0\.1'"):
         check_rows(read_shard(other))

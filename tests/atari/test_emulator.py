@@ -2,10 +2,12 @@
 
 import numpy as np
 import pytest
+from ale_py import Action, ALEInterface
 from ale_py.vector_env import AtariVectorEnv
 
 from fovea.atari import ram
-from fovea.atari.emulator import Emulator, Settings
+from fovea.atari.emulator import Emulator, Settings, rom_path
+from fovea.command import UserError
 
 
 @pytest.mark.slow
@@ -47,6 +49,31 @@ def test_screens_and_rewards_are_those_of_the_vector_env(game, settings, steps):
             episodes += 1
             emulator.reset(noops=int(infos["episode_frame_number"][0]))
     assert episodes > 0 or game != "breakout"
+
+
+def test_a_mode_and_a_difficulty_are_those_of_ale() -> None:
+    played = {}
+    for mode, difficulty in ((None, None), (1, None), (None, 1), (1, 1)):
+        ale = ALEInterface()
+        ale.setInt("random_seed", 0)
+        ale.setFloat("repeat_action_probability", 0.0)
+        ale.loadROM(rom_path("pong"))
+        if mode is not None:
+            ale.setMode(mode)
+        if difficulty is not None:
+            ale.setDifficulty(difficulty)
+        ale.reset_game()
+        emulator = Emulator("pong", Settings(sticky=0, mode=mode, difficulty=difficulty), seed=0)
+        emulator.reset(noops=0)
+        for _ in range(60):
+            for _ in range(4):
+                ale.act(Action.NOOP)
+            emulator.step(0)
+        assert emulator.ram.tolist() == ale.getRAM().tolist()
+        played[mode, difficulty] = bytes(emulator.ram)
+    assert len(set(played.values())) == 4
+    with pytest.raises(UserError, match=r"^pong has no mode 7: choose among 0, 1$"):
+        Emulator("pong", Settings(mode=7), seed=0)
 
 
 def test_memory_is_of_the_moment_of_the_screen():

@@ -229,6 +229,6 @@ def test_damage_is_named_with_its_fix(recordings: Path, tmp_path: Path):
     with pytest.raises(UserError, match=f"^{path}: .* {fix}") as fault:
         Frames.load([tmp_path])
     assert "\n" not in str(fault.value)
-    (folder / "dataset.json").unlink()
+    (folder / "_dataset.json").unlink()
     with pytest.raises(UserError, match=f"^{folder} is not finished: run the command that"):
         Frames.load([tmp_path])

@@ -5,14 +5,16 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
+import cv2
 import pyarrow.parquet as pq
 import pytest
 
 from fovea.atari.__main__ import run
 from fovea.atari.collect import collect
 from fovea.atari.emulator import Settings
+from fovea.atari.film import BAND
 from fovea.atari.recordings import open_dataset
-from fovea.atari.stats import by_game, tiers
+from fovea.atari.stats import by_game, repeats, tiers
 from fovea.command import UserError
 
 
@@ -77,6 +79,46 @@ def test_ls_lists_policies_and_names_the_settings_that_differ(
     assert last == (
         "breakout was played with different settings: sticky 0 and 0.25, max_frames 400 and 108000"
     )
+
+
+def test_screens_that_occurred_before_are_counted(
+    recordings: Path, capsys: pytest.CaptureFixture
+) -> None:
+    screens = [
+        screen
+        for path in sorted((recordings / "breakout").glob("*.parquet"))
+        for screen in pq.read_table(path)["screen"].to_pylist()
+    ]
+    again = len(screens) - len(set(screens))
+    assert again > 0
+    breakout = recordings / "breakout"
+    assert repeats([breakout]) == {"breakout": (len(screens), again)}
+    assert repeats([breakout, breakout]) == {
+        "breakout": (2 * len(screens), again + len(screens)),
+    }
+    run(["stats", str(breakout), "--duplicates"])
+    assert f"breakout: {again:,} of {len(screens):,} screens (" in capsys.readouterr().out
+
+
+def test_a_picture_shows_screens_of_each_policy(
+    recordings: Path, kept: Path, tmp_path: Path
+) -> None:
+    path = tmp_path / "screens.png"
+    run(["stats", str(recordings), str(kept), "--picture", str(path)])
+    height, width = BAND + 2 * 84 + 4, 8 * (2 * 84 + 4)  # of a policy
+    picture = cv2.imread(str(path))
+    assert picture.shape == (3 * height, width, 3)
+    screens = {
+        screen
+        for path in (recordings / "pong").glob("*.parquet")
+        for screen in pq.read_table(path)["screen"].to_pylist()
+    }
+    row = picture[height : 2 * height][BAND:, :, 0]  # Pong's
+    shown = [row[: 2 * 84 : 2, left : left + 2 * 84 : 2] for left in range(0, width, 2 * 84 + 4)]
+    assert len({screen.tobytes() for screen in shown}) == 8
+    assert {screen.tobytes() for screen in shown} <= screens
+    with pytest.raises(UserError, match=r"cannot be called screens.gif: end its name in .png"):
+        run(["stats", str(recordings), "--picture", "screens.gif"])
 
 
 def test_stats_show_returns_and_actions(recordings: Path, capsys: pytest.CaptureFixture) -> None:
