@@ -15,7 +15,7 @@ ABOUT = """Pretrain vision encoders on recorded screens, without rewards.
   fovea pretrain fit -c tov_vicreg --run runs/mine --data.recordings '[runs/recordings]'
   fovea pretrain fit --help            every setting
   fovea pretrain validate --run runs/mine
-  fovea hub --help                     list and verify encoder folders
+  fovea hub --help                     encoder folders: look at, verify, export, adopt
 
 fit needs recordings (fovea atari collect) and writes a run folder: run.json, config.yaml,
 metrics.csv, checkpoints/ and, at the end, encoder/. The same command again resumes. With another
