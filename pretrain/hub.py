@@ -167,6 +167,8 @@ def _sides(sides: Sequence[int]) -> str:
 
 
 def _listed(value: object) -> str:
+    if isinstance(value, dict):
+        value = [f"{key} {one}" for key, one in value.items()]
     return ", ".join(map(str, value)) if isinstance(value, list) else str(value)
 
 

@@ -25,6 +25,8 @@ KINDS = {
     "nature_cnn": Shape(size="nature_cnn"),
     "convnext": Shape(timm="test_convnext"),
 }
+OTHERS = [pytest.param(kind, marks=pytest.mark.evidence) for kind in KINDS if kind != "vit"]
+EACH = pytest.mark.parametrize("kind", ["vit", *OTHERS])
 pytestmark = pytest.mark.filterwarnings("ignore")
 
 
@@ -47,7 +49,7 @@ def assert_same(found, encoder: Encoder, images: torch.Tensor) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("kind", KINDS)
+@EACH
 def test_an_exported_program_takes_any_batch(kind: str) -> None:
     encoder = build_encoder(KINDS[kind]).eval()
     batch = {0: torch.export.Dim("batch")}
@@ -56,7 +58,7 @@ def test_an_exported_program_takes_any_batch(kind: str) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("kind", KINDS)
+@EACH
 def test_a_trace_takes_any_batch(kind: str) -> None:
     encoder = build_encoder(KINDS[kind]).eval()
     with torch.no_grad():
@@ -65,7 +67,7 @@ def test_a_trace_takes_any_batch(kind: str) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("kind", ["vit", "registers", "nature_cnn"])
+@EACH
 def test_onnx_is_what_the_encoder_is(kind: str, tmp_path: Path, capsys) -> None:
     pytest.importorskip("onnxscript")
     onnxruntime = pytest.importorskip("onnxruntime")
