@@ -14,6 +14,7 @@ from fovea.agents.progress import PlayProgress
 from fovea.agents.task import AtariTask
 from fovea.atari.games import find
 from fovea.command import UserError
+from fovea.old_names import is_old
 from fovea.pretrain.training.cli import FitCLI
 from fovea.pretrain.training.logger import RunLogger
 
@@ -107,7 +108,7 @@ class AgentCLI(FitCLI):
         return super().instantiate_trainer(max_steps=self.datamodule.experience.updates, **kwargs)
 
     def fit(self, save: bool = True) -> bool:
-        if self.first:
+        if self.first and not is_old(self.folder):
             keep_architecture(self.model, self.folder)
         return super().fit(save)
 
