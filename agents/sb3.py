@@ -161,7 +161,8 @@ class EncoderExtractor(BaseFeaturesExtractor):
         projection: nn.Module = nn.Flatten()
         if learnt := LEARNT.get(features.read_out.kind):
             with seeded(Stream.TOKEN_PROJECTION, seed):
-                projection = learnt(*selected.shape[1:], features.read_out)
+                places, dim = selected.shape[1:]
+                projection = learnt(places, dim, features.read_out)
         with torch.no_grad():
             width = projection(selected).shape[1]
         super().__init__(observation_space, width)
@@ -173,7 +174,7 @@ class EncoderExtractor(BaseFeaturesExtractor):
         else:
             self.features = copy_of(features)
             for parameter in self.features.parameters():
-                parameter.lr_scale = lr_scale  # type: ignore[attr-defined]  # see ScaledAdam
+                parameter.lr_scale = lr_scale  # see ScaledAdam
 
     def forward(self, observations: Tensor) -> Tensor:
         """(B, F) of observations (B, stack, H, W): bytes, as floats.

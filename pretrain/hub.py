@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from math import prod
 from pathlib import Path
 
-from fovea.command import Command, UserError, dispatch, parser, positive
+from fovea.command import Command, UserError, dispatch, parser
 from fovea.files import sha256, write_text
 from fovea.pretrain.card import make_card
 
@@ -22,6 +22,8 @@ OWN = ("nature_cnn", "impala_cnn", "sgi_resnet")
 """Architectures whose weights have names of ours; all others are timm's."""
 LONGEST = 2**24
 """Bytes of a safetensors header that are read at most."""
+HEAVY = "fovea.pretrain.encoders.commands"
+"""Where the commands are that load weights."""
 REF = "an encoder folder, a run folder that holds one, or hf-hub:ORG/NAME[@REVISION]"
 
 ABOUT = """Encoder folders (config.json, model.safetensors, card, sums): look at them, check them,
@@ -226,54 +228,11 @@ def seal(folder: Path, names: Iterable[str]) -> None:
     write_text(folder / SUMS, "".join(f"{sha256(folder / name)}  {name}\n" for name in names))
 
 
-def export(arguments: list[str]) -> None:
-    asked = parser(
-        "fovea hub export",
-        "Write an encoder in a form that needs neither Fovea nor torch. ONNX (extra `onnx`): takes "
-        "uint8 screens\n(batch, stack, H, W) of any batch size, gives summary and tokens; what "
-        "onnxruntime computes of it is compared\nbefore the file is kept.",
-    )
-    asked.add_argument("encoder", help=REF)
-    asked.add_argument("--onnx", type=Path, required=True, metavar="FILE", help="file to write")
-    given = asked.parse_args(arguments)
-    from fovea.pretrain.encoders.to_onnx import write_onnx  # heavy
-
-    largest = write_onnx(given.encoder, given.onnx)
-    print(f"{given.onnx}: checked in onnxruntime, largest difference {largest:.1e}")
-
-
-def adopt(arguments: list[str]) -> None:
-    asked = parser(
-        "fovea hub adopt",
-        "Make a verified encoder folder of one that timm saved (timm.models.save_for_hf with "
-        "safe_serialization=True),\nsuch as after fine-tuning an encoder elsewhere. A classifier "
-        "is left out.",
-    )
-    asked.add_argument("source", type=Path, help="folder with config.json and model.safetensors")
-    asked.add_argument("--out", type=Path, required=True, help="encoder folder to write")
-    asked.add_argument(
-        "--screen",
-        type=positive,
-        help="side of the square screens in pixels, where they are larger than the model's input, "
-        "which is then their middle",
-    )
-    asked.add_argument(
-        "--ignore-normalization",
-        action="store_true",
-        help="the model saw pixels in [0, 1], whatever mean and std its config names",
-    )
-    given = asked.parse_args(arguments)
-    from fovea.pretrain.encoders.adopt import adopt_timm  # heavy
-
-    folder = adopt_timm(given.source, given.out, given.screen, given.ignore_normalization)
-    print(f"encoder: {folder}")
-
-
 COMMANDS = {
     "ls": Command(f"{__name__}:ls", "every encoder folder below a folder, with what it is"),
     "show": Command(f"{__name__}:show", "what an encoder is and how it came to be"),
     "verify": Command(f"{__name__}:check", "compare every file with its SHA-256"),
     "card": Command(f"{__name__}:card", "print the model card, or make it anew"),
-    "export": Command(f"{__name__}:export", "write an encoder as ONNX, and check it"),
-    "adopt": Command(f"{__name__}:adopt", "make an encoder folder of one that timm saved"),
+    "export": Command(f"{HEAVY}:export", "write an encoder as ONNX, and check it"),
+    "adopt": Command(f"{HEAVY}:adopt", "make an encoder folder of one that timm saved"),
 }

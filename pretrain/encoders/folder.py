@@ -14,8 +14,10 @@ from __future__ import annotations
 
 import os
 import shutil
+from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors import SafetensorError
@@ -48,7 +50,10 @@ from fovea.seeding import Stream, seeded
 from fovea.weights import check_shapes
 
 # What makes an encoder of ours; any other architecture is timm's.
-MAKERS: dict[str, type[Encoder]] = {**dict.fromkeys(BODIES, CNN), "patches": Patches}
+MAKERS: dict[str, Callable[[str, dict, Any], Encoder]] = {
+    **dict.fromkeys(BODIES, CNN),
+    "patches": Patches,
+}
 
 
 def export_encoder(encoder: Encoder, folder: str | Path, facts: dict) -> Path:

@@ -8,9 +8,10 @@ import pytest
 
 from fovea.command import UserError
 from fovea.pretrain.encoders.build import build_encoder
+from fovea.pretrain.encoders.cnn import BODIES
 from fovea.pretrain.encoders.folder import export_encoder, load_encoder
 from fovea.pretrain.encoders.vit import Shape
-from fovea.pretrain.hub import CARD, run, verify
+from fovea.pretrain.hub import CARD, OWN, run, verify
 
 FACTS = {"method": "VICReg", "games": ["pong", "breakout"], "samples": 1280}
 
@@ -43,6 +44,11 @@ def test_the_card_is_printed_and_made_anew(folder: Path, capsys: pytest.CaptureF
     assert capsys.readouterr().out == made
     assert CARD in verify(folder)
     load_encoder(folder)
+
+
+def test_the_hub_knows_which_architectures_are_ours() -> None:
+    """Without importing them."""
+    assert set(OWN) == set(BODIES)
 
 
 def test_an_untrained_encoder_of_the_same_shape(folder: Path) -> None:
