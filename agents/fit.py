@@ -9,11 +9,12 @@ from pathlib import Path
 from lightning import Callback
 
 from fovea.agents.algorithms.base import Agent
-from fovea.agents.loading import init_from
+from fovea.agents.loading import init_from, keep_architecture
 from fovea.agents.progress import PlayProgress
 from fovea.agents.task import AtariTask
 from fovea.atari.games import find
 from fovea.command import UserError
+from fovea.old_names import is_old
 from fovea.pretrain.training.cli import FitCLI
 from fovea.pretrain.training.logger import RunLogger
 
@@ -105,6 +106,11 @@ class AgentCLI(FitCLI):
                 task.attach(self.model)
             self.model.prepare([task.experience for task in self.norm_tasks or [self.datamodule]])
         return super().instantiate_trainer(max_steps=self.datamodule.experience.updates, **kwargs)
+
+    def fit(self, save: bool = True) -> bool:
+        if self.first and not is_old(self.folder):
+            keep_architecture(self.model, self.folder)
+        return super().fit(save)
 
     def done(self) -> None:
         self.run.update(state="done", step=self.datamodule.experience.played)

@@ -9,10 +9,14 @@ from typing import NamedTuple
 from jsonargparse import ArgumentParser, Namespace
 from torch import Tensor
 
+from fovea.agents.adaptation.base import Adapted
 from fovea.agents.algorithms.base import Agent, check_weights
 from fovea.agents.task import AtariTask
 from fovea.command import UserError
+from fovea.files import write_json
 from fovea.old_names import is_old, read_config, renamed_checkpoint
+from fovea.pretrain.encoders.encoder import Encoder
+from fovea.pretrain.encoders.folder import describe
 from fovea.pretrain.training.checkpoint import newest, read, verified
 from fovea.pretrain.training.config_errors import FAULTS, explain
 
@@ -27,20 +31,44 @@ class LoadedAgent(NamedTuple):
     """Agent steps of its training so far."""
 
 
-def load_agent(run: str | Path, checkpoint: Path | None = None) -> LoadedAgent:
+ARCHITECTURE = "encoder.json"
+"""In a run folder: what its encoder is built from. The weights are in the checkpoints."""
+
+
+def load_agent(run: str | Path, checkpoint: str | Path | None = None) -> LoadedAgent:
     """An agent on the CPU, in eval mode.
 
+    The encoder folder that it was trained on is not needed: checkpoints hold all weights.
+
     Args:
-        run: its run folder.
+        run: its run folder, wherever it is.
         checkpoint: one of the run's; by default the newest that verifies.
 
     Raises UserError where `run` holds no agent or no checkpoint of it.
     """
     run = Path(run)
     checkpoint, state = _read(run, checkpoint)
-    agent, task = build(read_config(run))
+    agent, task = build(_without_folder(read_config(run), run))
     _give(agent, state["state_dict"])
     return LoadedAgent(agent.eval(), task, checkpoint, state["AtariTask"]["played"])
+
+
+def keep_architecture(agent: Agent, run: Path) -> None:
+    """Keep in a run folder what its encoder is built from without the folder it came from."""
+    encoder: Encoder = agent.extractor.encoder
+    while isinstance(encoder, Adapted):
+        encoder = encoder.encoder
+    if hasattr(encoder, "architecture"):  # an encoder of the user's own may be built otherwise
+        write_json(run / ARCHITECTURE, describe(encoder, {}))
+
+
+def _without_folder(config: dict, run: Path) -> dict:
+    """A run's config with its encoder built from what the run itself keeps, where it keeps it."""
+    adapted = config["model"]["init_args"].get("encoder") or {}
+    ref = (adapted.get("init_args") or {}).get("encoder")
+    if isinstance(ref, str) and (run / ARCHITECTURE).exists():
+        adapted["init_args"]["encoder"] = f"untrained:{run / ARCHITECTURE}"
+    return config
 
 
 def init_from(agent: Agent, run: Path) -> None:
@@ -103,9 +131,9 @@ def _newest(run: Path) -> Path:
     return checkpoint
 
 
-def _read(run: Path, checkpoint: Path | None = None) -> tuple[Path, dict]:
+def _read(run: Path, checkpoint: str | Path | None = None) -> tuple[Path, dict]:
     """A checkpoint, by default the newest of the run that verifies, and what it holds."""
-    checkpoint = checkpoint or _newest(run)
+    checkpoint = Path(checkpoint) if checkpoint else _newest(run)
     state = read(checkpoint)
     return checkpoint, renamed_checkpoint(state) if is_old(run) else state
 

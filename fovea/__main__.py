@@ -20,7 +20,9 @@ agent sees, without rewards, plug them into reinforcement learning, and see what
 COMMANDS = {
     "atari": Command("fovea.atari.__main__:run", "record games, check recordings and this machine"),
     "pretrain": Command("fovea.pretrain.__main__:run", "pretrain encoders on recordings"),
-    "hub": Command("fovea.pretrain.hub:run", "list, verify and pack encoder folders"),
+    "hub": Command(
+        "fovea.pretrain.hub:run", "encoder folders: look at, verify, pack, export, adopt"
+    ),
     "probes": Command("fovea.probes.__main__:run", "measure what encoders know and look at"),
     "agents": Command("fovea.agents.__main__:run", "train and evaluate agents"),
     "analysis": Command("fovea.analysis.__main__:run", "reports and studies from run folders"),

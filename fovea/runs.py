@@ -4,7 +4,8 @@
                 config.yaml    resolved
                 metrics.csv    see `fovea.metrics`
                 checkpoints/   *.ckpt and *.ckpt.sha256
-                encoder/       the encoder folder
+                encoder/       the encoder folder, of pretraining
+                encoder.json   what an agent's encoder is built from
                 probes/        NAME.json and NAME.npz, see `fovea.results`
                 media/         videos and pictures
 

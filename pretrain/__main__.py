@@ -16,7 +16,7 @@ ABOUT = """Pretrain vision encoders on recorded screens, without rewards.
   fovea pretrain fit --help            every setting
   fovea pretrain validate --run runs/mine
   fovea pretrain speed -c vicreg --data.recordings '[runs/recordings]' --bare true
-  fovea hub --help                     list and verify encoder folders
+  fovea hub --help                     encoder folders: check, pack, export, adopt
 
 fit needs recordings (fovea atari collect) and writes a run folder: run.json, config.yaml,
 metrics.csv, checkpoints/ and, at the end, encoder/. The same command again resumes. With another

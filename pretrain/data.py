@@ -87,8 +87,9 @@ class Windows(lightning.LightningDataModule):
             source.to(self.trainer.strategy.root_device)
 
     def train_dataloader(self) -> Steps:
+        """All batches of the run as one epoch of Lightning's, or of each of `max_epochs` passes."""
         steps = self.trainer.max_steps * self.trainer.accumulate_grad_batches
-        return Steps(self, self.training, TRAINING, self.first_batch, steps)
+        return Steps(self, self.training, TRAINING, self.first_batch, steps if steps > 0 else None)
 
     def val_dataloader(self) -> Steps:
         return Steps(self, self.validation, HELD_OUT, 0, self.held_out)
@@ -118,6 +119,9 @@ class Segment(NamedTuple):
 class Steps:
     """A sized loader of the batches `first` to `last`, a function of the seed, step and slot.
 
+    Where `last` is None it yields one pass over all windows, that which `first` belongs to, and the
+    next when it is asked again: as many batches as fit into a pass.
+
     A batch is a piece of an endless sequence of windows: epoch after epoch, each a pass over all of
     them; in an epoch group after group, and the windows of a group shuffled.
 
@@ -133,13 +137,18 @@ class Steps:
     """
 
     def __init__(
-        self, data: Windows, source: InMemory | Rotation, streams: Streams, first: int, last: int
+        self,
+        data: Windows,
+        source: InMemory | Rotation,
+        streams: Streams,
+        first: int,
+        last: int | None,
     ):
         trainer = data.trainer
         self.objective, self.source = trainer.lightning_module, source
         self.seed, self.streams = data.seed, streams
         self.rank, self.world = trainer.global_rank, trainer.world_size
-        self.batch_size, self.first, self.last = data.batch_size, first, last
+        self.batch_size, self.first = data.batch_size, first
         self.counts = source.count_windows(self.objective.encoder.stack, self.objective.offsets)
         self.windows_per_epoch = int(self.counts.sum())
         self._segments: tuple[int, list[Segment]] = -1, []
@@ -156,11 +165,17 @@ class Steps:
                 f"{', '.join(data.recordings)}: record more, or take nearer offsets"
             )
 
+        self.one_pass = last is None
+        self.last = max(1, self.windows_per_epoch // self.batch_size) if last is None else last
+
     def __len__(self) -> int:
         return self.last
 
     def __iter__(self) -> Iterator[Batch]:
-        for step in range(self.first, self.last):
+        end = self.last
+        if self.one_pass:
+            end += self.first // self.last * self.last
+        for step in range(self.first, end):
             if self.streams is TRAINING:  # validation sees the same batches every time
                 self.first = step + 1
             yield self.draw(step)

@@ -124,9 +124,10 @@ class Frozen(Adapted):
         # A target network shares it: weights that never change need no copy.
         return self
 
-    @torch.no_grad()
     def forward(self, screens: Tensor, blocks: Sequence[int] = ()) -> Features:
-        return super().forward(screens, blocks)
+        # None but those to pixels, which attributions ask for.
+        with torch.set_grad_enabled(torch.is_grad_enabled() and screens.requires_grad):
+            return super().forward(screens, blocks)
 
 
 class FineTuned(Adapted):

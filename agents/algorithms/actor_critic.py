@@ -54,7 +54,20 @@ class ActorCriticAgent(Agent):
 
     def policy_and_value(self, obs: Tensor) -> tuple[Tensor, Tensor]:
         """Log-probabilities (B, actions) and values (B,) of observations."""
-        hidden = self.hidden_layer(self.extractor(obs)).relu()
+        return self._policy_and_value(self.extractor(obs))
+
+    def action_probabilities(self, screens: Tensor) -> Tensor:
+        """(N, actions) the chances of all actions.
+
+        Args:
+            screens: (N, stack, H, W) uint8, oldest first; or float pixels in [0, 1], to which
+                gradients flow (for captum and its kin).
+        """
+        logp, _ = self._policy_and_value(self.extractor.of_screens(screens.to(self.device)))
+        return logp.exp() if screens.is_floating_point() else logp.detach().exp()
+
+    def _policy_and_value(self, features: Tensor) -> tuple[Tensor, Tensor]:
+        hidden = self.hidden_layer(features).relu()
         return self.policy(hidden).log_softmax(dim=1), self.value(hidden)[:, 0]
 
     @torch.no_grad()

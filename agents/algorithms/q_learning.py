@@ -128,6 +128,19 @@ class QAgent(Agent):
         """(B, actions, K) of (B, actions * K)."""
         return outputs.unflatten(1, (self.actions, -1))
 
+    def q_values(self, screens: Tensor) -> Tensor:
+        """(N, actions) the values of all actions, of the network that acts.
+
+        Args:
+            screens: (N, stack, H, W) uint8, oldest first; or float pixels in [0, 1], to which
+                gradients flow (for captum and its kin).
+        """
+        extractor, head = self.target if self.act_with_target else (self.extractor, self.head)
+        values = self.value_head.value(
+            self.by_action(head(extractor.of_screens(screens.to(self.device))))
+        )
+        return values if screens.is_floating_point() else values.detach()
+
     def outputs(self, obs: Tensor) -> Tensor:
         """(B, actions, K) outputs of the online network."""
         return self.by_action(self.head(self.extractor(obs)))

@@ -125,5 +125,17 @@ class FeatureExtractor(nn.Module):
             features = self._read(self.encoder.attend(obs, self.trunk, self.blocks))
         return self.encoder.append_head_index(self.projection(features))
 
+    def of_screens(self, screens: Tensor) -> Tensor:
+        """(B, F) what the heads are given of screens (B, stack, H, W).
+
+        Of uint8 screens as an agent acts on them, without gradients; of float pixels in [0, 1] with
+        gradients to these, and without rounding to what is stored (1e-3 of a feature).
+        """
+        if not screens.is_floating_point():
+            with torch.no_grad():
+                return self.forward(self.observe(screens))
+        features = self._read(self.encoder.encode_pixels(screens, self.blocks))
+        return self.encoder.append_head_index(self.projection(features))
+
     def _read(self, features: Features) -> Tensor:
         return self.norm(self.selection.select(features))

@@ -13,6 +13,9 @@ from torch import Tensor, nn
 from fovea.command import UserError
 from fovea.pretrain.encoders.multi_query import MultiQueryReadOut
 
+MOST = 2.0
+"""More than any pixel in [0, 1], with room for noise that attributions add."""
+
 
 class Features(NamedTuple):
     """What an encoder returns for a batch of screens."""
@@ -40,10 +43,12 @@ class Encoder(nn.Module):
         depth: blocks whose features can be asked for, counted from 1; 0 where there are none.
         takes_crops: whether it encodes crops of another size than its input.
         read_out: a module that makes the summary of all tokens, or None for the usual summary.
+        takes_pixels: whether it takes float pixels now, see `encode_pixels`.
     """
 
     depth = 0
     takes_crops = False
+    takes_pixels = False
 
     dim: int
     grid: tuple[int, int] | None
@@ -84,6 +89,23 @@ class Encoder(nn.Module):
             return self.encode(pixels)
         self.check_blocks(blocks)
         return self.encode_blocks(pixels, blocks)
+
+    def encode_pixels(self, pixels: Tensor, blocks: Sequence[int] = ()) -> Features:
+        """Encode whole screens as float pixels, to which gradients flow: for attributions.
+
+        Args:
+            pixels: (B, stack, H, W) float in [0, 1]; uint8 screens / 255.
+            blocks: whose features are wanted, see `forward`.
+
+        Raises UserError for other shapes, and for pixels from 0 to 255.
+        """
+        if not pixels.is_floating_point() or pixels.detach().abs().max() > MOST:
+            raise UserError(
+                f"encode_pixels takes floats in [0, 1], not {pixels.dtype} up to "
+                f"{pixels.detach().max().item():g}: divide uint8 screens by 255"
+            )
+        with _taking_pixels(self):
+            return self.features_of(pixels, blocks)
 
     def check_blocks(self, blocks: Sequence[int]) -> None:
         """Raise UserError where one of these blocks does not exist."""
@@ -135,13 +157,20 @@ class Encoder(nn.Module):
     def scale(self, screens: Tensor) -> Tensor:
         """(B, stack, H, W) uint8 to the float pixels in [0, 1] that `encode` takes."""
         shape = (self.stack, *self.screen)
-        if screens.dtype != torch.uint8 or screens.ndim != 4 or tuple(screens.shape[1:]) != shape:
+        floats = screens.is_floating_point()
+        known = screens.dtype == torch.uint8 or (floats and self.takes_pixels)
+        if not known or screens.ndim != 4 or tuple(screens.shape[1:]) != shape:
+            fix = "match the stack and the screen size, or take another encoder"
+            if floats:
+                fix = (
+                    "float pixels in [0, 1] go to encode_pixels, an agent's q_values and "
+                    "action_probabilities take both"
+                )
             raise UserError(
                 f"this encoder takes uint8 screens (batch, {', '.join(map(str, shape))}), "
-                f"not {screens.dtype} {tuple(screens.shape)}: "
-                "match the stack and the screen size, or take another encoder"
+                f"not {screens.dtype} {tuple(screens.shape)}: {fix}"
             )
-        return self.pixels(screens)
+        return screens.to(next(self.parameters()).dtype) if floats else self.pixels(screens)
 
     def pixels(self, screens: Tensor) -> Tensor:
         """Uint8 screens, or parts of them, to float pixels in [0, 1]."""
@@ -210,3 +239,16 @@ def inference(module: nn.Module) -> Iterator[None]:
     finally:
         for part in training:
             part.training = True
+
+
+@contextmanager
+def _taking_pixels(encoder: Encoder) -> Iterator[None]:
+    """Float screens are taken by `encoder` and by all encoders in it, however they call another."""
+    within = [part for part in encoder.modules() if isinstance(part, Encoder)]
+    for part in within:
+        part.takes_pixels = True
+    try:
+        yield
+    finally:
+        for part in within:
+            part.takes_pixels = False

@@ -14,8 +14,10 @@ from __future__ import annotations
 
 import os
 import shutil
+from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors import SafetensorError
@@ -24,17 +26,34 @@ from torch import Tensor, nn
 
 from fovea import __version__
 from fovea.command import UserError
-from fovea.files import replacing, sha256, sync_folder, write_json, write_text
+from fovea.files import replacing, sync_folder, write_json, write_text
+from fovea.pretrain.card import make_card
 from fovea.pretrain.encoders.build import untrained
-from fovea.pretrain.encoders.card import card
 from fovea.pretrain.encoders.cnn import BODIES, CNN
 from fovea.pretrain.encoders.encoder import Encoder
 from fovea.pretrain.encoders.multi_query import MultiQueryReadOut
+from fovea.pretrain.encoders.patches import Patches
 from fovea.pretrain.encoders.timm_model import is_known, load_timm
-from fovea.pretrain.hub import FILES, FORMAT, READ_OUT, SUMS, locate, read_config, verify
+from fovea.pretrain.hub import (
+    CARD,
+    CONFIG,
+    FILES,
+    FORMAT,
+    READ_OUT,
+    WEIGHTS,
+    locate,
+    read_config,
+    seal,
+    verify,
+)
+from fovea.seeding import Stream, seeded
 from fovea.weights import check_shapes
 
-WEIGHTS = "model.safetensors"
+# What makes an encoder of ours; any other architecture is timm's.
+MAKERS: dict[str, Callable[[str, dict, Any], Encoder]] = {
+    **dict.fromkeys(BODIES, CNN),
+    "patches": Patches,
+}
 
 
 def export_encoder(encoder: Encoder, folder: str | Path, facts: dict) -> Path:
@@ -64,16 +83,14 @@ def export_encoder(encoder: Encoder, folder: str | Path, facts: dict) -> Path:
     shutil.rmtree(building, ignore_errors=True)
     building.mkdir(parents=True)
     try:
-        config = _config(encoder, facts)
-        write_json(building / "config.json", config)
+        config = describe(encoder, facts)
+        write_json(building / CONFIG, config)
         for name, weights in parts.items():
             with replacing(building / name) as temporary:
                 # Not save_file: it hides the error of a full disk, and its file is for the owner.
                 temporary.write_bytes(save(weights, metadata={"format": "pt"}))
-        write_text(building / "README.md", card(folder.name, config, encoder.library))
-        names = dict.fromkeys((*FILES, *parts))
-        sums = "".join(f"{sha256(building / name)}  {name}\n" for name in names)
-        write_text(building / SUMS, sums)
+        write_text(building / CARD, make_card(folder.name, config, encoder.library))
+        seal(building, dict.fromkeys((*FILES, *parts)))
         if folder.exists():
             os.replace(folder, older)
         os.replace(building, folder)
@@ -94,7 +111,9 @@ def load_encoder(ref: str | Path, seed: int = 0) -> Encoder:
         ref: an encoder folder, a run folder that holds one, `hf-hub:ORG/NAME[@REVISION]`, or
             `random:NAME` for an untrained one of the default shape: a size of ViT (`vit_micro`
             ...), a CNN (`nature_cnn`, `nature_cnn_orthogonal`, `impala_cnn`, `sgi_resnet`), a
-            model of timm (`convnext_atto` ...), or `patches14`, the pixels of patches of 14 px.
+            model of timm (`convnext_atto` ...), or `patches14`, the pixels of patches of 14 px;
+            or `untrained:FOLDER`, an untrained one of the shape of that in an encoder folder (or
+            that a file like its config.json describes).
         seed: of an untrained encoder's weights.
 
     Raises UserError where the folder is missing, unfinished, damaged, or of another format.
@@ -102,6 +121,9 @@ def load_encoder(ref: str | Path, seed: int = 0) -> Encoder:
     kind, _, name = str(ref).partition(":")
     if kind == "random":
         return untrained(name, seed).eval()
+    if kind == "untrained":
+        with seeded(Stream.ENCODER, seed):
+            return make_encoder(read_config(locate(name))).eval()
     folder = locate(ref)
     files = verify(folder)
     config = read_config(folder)
@@ -109,19 +131,26 @@ def load_encoder(ref: str | Path, seed: int = 0) -> Encoder:
     if architecture not in BODIES and not is_known(architecture):
         known = ", ".join(sorted(BODIES))
         raise UserError(f"{folder} is a {architecture!r}; known are {known} and timm's models")
-    make = CNN if architecture in BODIES else load_timm
-    encoder = make(architecture, config["model_args"], config["fovea"]["screen"])
     shape = config["fovea"].get("read_out")
     if (READ_OUT in files) != bool(shape):
         raise UserError(
             f"{folder}: config.json names {'a' if shape else 'no'} read-out, and SHA256SUMS "
             f"{'no' if shape else 'a'} {READ_OUT}: the two do not belong together, export again"
         )
-    if shape:
-        encoder.read_out = MultiQueryReadOut(encoder.dim, **shape)
+    encoder = make_encoder(config)
     for file, module in _parts(encoder).items():
         _load_weights(module, folder, file)
     return encoder.eval()
+
+
+def make_encoder(config: dict) -> Encoder:
+    """The encoder that a config.json describes (see `describe`), with any weights."""
+    architecture = config["architecture"]
+    make = MAKERS.get(architecture, load_timm)
+    encoder = make(architecture, config["model_args"], config["fovea"]["screen"])
+    if shape := config["fovea"].get("read_out"):
+        encoder.read_out = MultiQueryReadOut(encoder.dim, **shape)
+    return encoder
 
 
 def _parts(encoder: Encoder) -> dict[str, nn.Module]:
@@ -148,8 +177,10 @@ def _load_weights(module: nn.Module, folder: Path, file: str) -> None:
     module.load_state_dict(weights)
 
 
-def _config(encoder: Encoder, facts: dict) -> dict:
-    """config.json in the form that timm 1.0.16 and newer, and transformers, load bit-equal.
+def describe(encoder: Encoder, facts: dict) -> dict:
+    """What an encoder is built from, and facts about it: config.json of a folder.
+
+    It has the form that timm 1.0.16 and newer, and transformers, load bit-equal.
 
     Measured: without `first_conv: null` older timm silently re-initialises the patch embedding of 4
     channels; with `num_classes` among the model_args transformers refuses the folder.

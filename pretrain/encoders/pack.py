@@ -12,7 +12,7 @@ from safetensors.numpy import load_file, save
 
 from fovea.command import UserError, parser
 from fovea.files import replacing
-from fovea.pretrain.encoders.card import in_half
+from fovea.pretrain.card import in_half
 from fovea.pretrain.hub import SUMS, locate, verify
 
 PACK = """Pack an encoder folder into a tar, its weights in half precision: half the bytes, and

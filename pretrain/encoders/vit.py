@@ -132,7 +132,7 @@ class ViT(Cropped):
         patches = vit.patch_embed.proj(pixels)
         tokens = vit.patch_embed.norm(rearrange(patches, "b d h w -> b (h w) d"))
         prefix = [
-            token.expand(len(tokens), -1, -1)
+            token.expand(tokens.shape[0], -1, -1)  # traced; len() would be a constant
             for token in (vit.cls_token, vit.reg_token)
             if token is not None
         ]

@@ -19,6 +19,11 @@ is then that of the whole batch on every rank, and so are the statistics of batc
 From a notebook, without the command line and its run folder:
 
     lightning.Trainer(max_steps=1000).fit(objective, Windows(["recordings/pong"]))
+
+`max_epochs=3` is three passes over all windows. A DataLoader of yours works in place of `Windows`
+where the objective needs nothing but windows of one game: (B, K, stack, H, W) uint8, K =
+len(objective.offsets).
+`objective(screens)` are the encoder's features.
 """
 
 from __future__ import annotations
@@ -112,6 +117,10 @@ class Objective(lightning.LightningModule):
     def after_optimizer_step(self) -> None:
         """Called after every step of the optimiser: update teachers here."""
 
+    def forward(self, screens: Tensor) -> Features:
+        """The encoder's features of screens (B, stack, H, W) uint8."""
+        return self.encoder(screens)
+
     def encode(
         self, *views: Tensor, by: Callable[[Tensor], Features] | None = None
     ) -> list[Features]:
@@ -147,17 +156,29 @@ class Objective(lightning.LightningModule):
         self.notes.update({name: number.detach() for name, number in numbers.items()})
 
     def setup(self, stage: str) -> None:
-        data = self.trainer.datamodule
+        data = getattr(self.trainer, "datamodule", None)
         if not isinstance(data, Windows):
-            raise UserError(
-                "an objective is trained on windows of recordings: "
-                'trainer.fit(objective, Windows(["recordings/pong"]))'
-            )
-        if data is not self.prepared_for:
+            self._check_needs_windows_alone()
+        elif data is not self.prepared_for:
             self.prepare(data.frames)
             self.prepared_for = data
         if self.compiled:
             self.compile_encoders()
+
+    def _check_needs_windows_alone(self) -> None:
+        """Raise UserError where a loader of the user's lacks what this objective needs."""
+        mine = type(self)
+        lacks = [name for name in self.labels if name != "game"]  # windows of a loader are of one
+        needs = [f"the labels {', '.join(lacks)}"] if lacks else []
+        if mine.prepare is not Objective.prepare:
+            needs.append("all frames beforehand")
+        if mine.places is not Objective.places:
+            needs.append("windows at places that it draws")
+        if needs:
+            raise UserError(
+                f"{mine.__name__} needs {' and '.join(needs)}, which a loader of windows has not: "
+                'trainer.fit(objective, Windows(["recordings/pong"]))'
+            )
 
     def compile_encoders(self) -> None:
         """Compile the encoder and its teachers in place; names of weights stay.
@@ -174,7 +195,8 @@ class Objective(lightning.LightningModule):
             if isinstance(module, Encoder):
                 module.compile()
 
-    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
+    def training_step(self, batch: Batch | Tensor, batch_idx: int) -> Tensor:
+        batch = self._batch(batch, self.trainer.global_step)
         self.progress = self.share(self.trainer.global_step)
         losses = self.losses(*self.views_of(batch, Stream.VIEWS))
         loss = torch.stack(list(losses.values())).sum()
@@ -184,13 +206,36 @@ class Objective(lightning.LightningModule):
             self.log_dict({LOSS: loss} | named | self.notes)
         return loss
 
-    def validation_step(self, batch: Batch, batch_idx: int) -> None:
+    def validation_step(self, batch: Batch | Tensor, batch_idx: int) -> None:
+        batch = self._batch(batch, batch_idx)
         losses = self.losses(*self.views_of(batch, Stream.HELD_OUT_VIEWS))
         numbers = {LOSS: torch.stack(list(losses.values())).sum()} | self.notes
         numbers |= {f"loss/{name}": value for name, value in losses.items()}
         self.log_dict(
             {held_out(name): value for name, value in numbers.items()},
             batch_size=len(batch.windows),
+        )
+
+    def _batch(self, batch: Any, step: int) -> Batch:
+        """What a loader gave as a `Batch`. Raises UserError where it is none and no windows."""
+        if isinstance(batch, Batch):
+            return batch
+        if isinstance(batch, list | tuple) and len(batch) == 1:  # as TensorDataset has it
+            batch = batch[0]
+        wanted = len(self.offsets), self.encoder.stack, *self.encoder.screen
+        found = f"{type(batch).__name__}"
+        if isinstance(batch, Tensor):
+            if batch.dtype == torch.uint8 and batch.shape[1:] == wanted:
+                episode = torch.arange(len(batch), device=batch.device)
+                ranks = self.trainer.global_rank, self.trainer.world_size
+                game = torch.zeros(batch.shape[:2], dtype=torch.long, device=batch.device)
+                labels = {"game": game} if "game" in self.labels else {}
+                return Batch(batch, labels, step, *ranks, episode)
+            found = f"{batch.dtype} {tuple(batch.shape)}"
+        raise UserError(
+            f"{type(self).__name__} takes batches of uint8 windows (batch, "
+            f"{', '.join(map(str, wanted))}): screens at offsets {self.offsets}, each a stack, "
+            f"oldest first; the loader gave {found}"
         )
 
     def views_of(self, batch: Batch, stream: Stream) -> tuple[Tensor, ...]:
@@ -212,16 +257,28 @@ class Objective(lightning.LightningModule):
 
         Raises UserError where the number of steps is not known.
         """
-        if self.trainer.max_steps < 1:
+        return configure(self, self.optimisation, self.schedule_steps or self.total_steps)
+
+    @property
+    def total_steps(self) -> int:
+        """Steps of the whole run: the trainer's max_steps, or those of its epochs.
+
+        Raises UserError where neither is given.
+        """
+        if self.trainer.max_steps > 0:
+            return self.trainer.max_steps
+        steps = self.trainer.estimated_stepping_batches
+        if not 0 < steps < float("inf"):
             raise UserError(
-                f"max_steps is {self.trainer.max_steps}, and the schedule of the learning rate "
-                "needs the number of steps: Trainer(max_steps=1000)"
+                f"max_steps is {self.trainer.max_steps} and max_epochs {self.trainer.max_epochs}: "
+                "the schedule of the learning rate needs the number of steps: Trainer(max_steps="
+                "1000), or Trainer(max_epochs=3) for three passes over all windows"
             )
-        return configure(self, self.optimisation, self.schedule_steps or self.trainer.max_steps)
+        return int(steps)
 
     def share(self, step: int) -> float:
         """The share of the schedules that is over at a step, counted from 0; less than 1."""
-        return share(step, self.schedule_steps or self.trainer.max_steps)
+        return share(step, self.schedule_steps or self.total_steps)
 
     def schedules(self, step: int, steps: int) -> dict[str, float]:
         """What depends on the length of a run, at a step of one of so many.

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader
+from torch.utils.data import DataLoader, TensorDataset
 
 from fovea.command import UserError
 from fovea.pretrain import Objective, Shape, Supervised, VICReg, Windows, load_encoder
@@ -95,13 +95,73 @@ def test_validating_changes_nothing_that_was_learned(data: Windows, tmp_path: Pa
 
 
 def test_a_run_without_an_end_is_refused(data: Windows, tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"max_steps is -1, .* Trainer\(max_steps=1000\)"):
-        trainer(tmp_path, -1, max_epochs=1).fit(vicreg(), data)
+    with pytest.raises(UserError, match=r"max_steps is -1 and .* Trainer\(max_steps=1000\)"):
+        trainer(tmp_path, -1, max_epochs=-1).fit(vicreg(), data)
 
 
 def test_other_data_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="trained on windows of recordings"):
+    with pytest.raises(UserError, match=r"uint8 windows \(batch, 1, 4, 84, 84\).*gave torch.int64"):
         trainer(tmp_path, 1).fit(vicreg(), DataLoader([0]))
+
+
+@pytest.mark.slow
+def test_an_epoch_is_a_pass_over_all_windows(data: Windows, tmp_path: Path) -> None:
+    """And a run of epochs is the run of as many steps, also where it goes on after one of them."""
+    few = Windows(data.recordings, batch_size=64, fractions=(0.1, 0.1, 0.8), held_out=1)
+    epochs, steps, half, rest = vicreg(), vicreg(), vicreg(), vicreg()
+    run = trainer(tmp_path / "epochs", -1, max_epochs=2)
+    run.fit(epochs, few)
+    windows = len(few.frames.starts(4, epochs.offsets))
+    assert run.global_step == 2 * (windows // 64) > 4
+    trainer(tmp_path / "steps", run.global_step).fit(steps, few)
+    assert same(epochs, steps)
+    # With the schedule of both passes, stopped within the second.
+    half.schedule_steps = rest.schedule_steps = run.global_step
+    stop = run.global_step // 2 + 1
+    stopped = trainer(tmp_path / "half", stop, limit_val_batches=0)
+    stopped.fit(half, few)
+    last = stopped.checkpoint_callback.best_model_path
+    trainer(tmp_path / "rest", -1, max_epochs=2).fit(rest, few, ckpt_path=last)
+    assert same(rest, epochs)
+
+
+@pytest.mark.slow
+def test_early_stopping_watches_the_held_out_loss(data: Windows, tmp_path: Path) -> None:
+    watch = lightning.pytorch.callbacks.EarlyStopping("held_out/loss", patience=1, min_delta=1e6)
+    run = trainer(tmp_path, 20, callbacks=[watch], limit_train_batches=1)
+    run.fit(vicreg(), data)
+    assert run.global_step == 2  # nothing falls by a million
+    assert np.isfinite(float(watch.best_score))
+
+
+def test_an_objective_is_called_like_its_encoder(data: Windows) -> None:
+    objective = vicreg().eval()
+    screens = data.frames.windows(data.frames.starts(4)[:3], 4)[:, 0]
+    for mine, its in zip(objective(screens), objective.encoder(screens), strict=True):
+        assert torch.equal(mine, its)
+
+
+def own_loader(dataset: type, data: Windows) -> DataLoader:
+    windows = data.frames.windows(data.frames.starts(4)[:12], 4)
+    return DataLoader(dataset(windows), batch_size=6)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("dataset", [TensorDataset, list])
+def test_a_loader_of_plain_windows_trains(dataset: type, data: Windows, tmp_path: Path) -> None:
+    objective = vicreg()
+    before = vicreg()
+    loader = own_loader(dataset, data)
+    run = trainer(tmp_path, -1, max_epochs=2)
+    run.fit(objective, loader, loader)
+    assert run.global_step == 4
+    assert not same(objective, before)
+    assert np.isfinite(float(run.callback_metrics["held_out/loss"]))
+
+
+def test_a_loader_of_windows_alone_lacks_labels(data: Windows, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="Supervised needs the labels ram and all frames beforeh"):
+        trainer(tmp_path, 1).fit(Supervised(encoder=SHAPE), own_loader(list, data))
 
 
 class Counted(Objective):
