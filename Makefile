@@ -1,4 +1,4 @@
-# make quickstart   from the games to a report, on this machine, in about ten minutes
+# make quickstart   from the games to a report, on this machine, in some 20 minutes
 # make test         lint, types and the tests
 # make evidence     what the tests leave out: the same for every config, encoder and way to be killed
 # make fast         lint, types and the quick tests, in a minute or so
