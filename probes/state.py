@@ -55,8 +55,8 @@ FIGURES = [
         kind="lines",
         title="With few labels",
         about="R² (mean of categories) by the number of labelled training screens, of what may be "
-        "given to heads. The attentive read-out, of all labels alone, learns where to look as that "
-        "of agents does. A bar is a standard deviation over draws of these screens. Pixels have one "
+        "given to heads. The attentive read-out, of all labels alone, learns where to look as "
+        "that of agents does. A bar is a standard deviation over draws of screens. Pixels have one "
         "read-out, which stands in every figure.",
         measures=BY_READ_OUT,
         spreads={name: f"{name}_std" for name in READ_OUTS},
