@@ -72,6 +72,7 @@ class Stream(IntEnum):
     DYNAMICS = auto()
     # Probes, later
     PROBE_READ_OUT = auto()
+    ONNX_CHECK = auto()
 
 
 def key(stream: Stream, *numbers: int) -> int:

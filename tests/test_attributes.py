@@ -19,7 +19,10 @@ MEANT = {
     "forward", "train", "compile", "extra_repr", "reset_parameters", "training_step",
     "validation_step", "optimizer_step", "prepare_data", "setup", "teardown", "train_dataloader",
     "val_dataloader", "state_dict", "load_state_dict", "strict_loading", "automatic_optimization",
+    "get_extra_state", "set_extra_state",
 }  # fmt: skip
+# stable-baselines3 draws initial weights through `apply`, which would overwrite the encoder's.
+ON_PURPOSE = {"EncoderExtractor": {"apply", "_apply"}}
 
 
 def modules() -> list[type]:
@@ -64,7 +67,7 @@ def inherited(kind: type) -> set[str]:
 
 def hidden(kind: type) -> set[str]:
     """What the class hides of the library and is not meant to."""
-    names = (defined(kind) & inherited(kind)) - MEANT
+    names = (defined(kind) & inherited(kind)) - MEANT - ON_PURPOSE.get(kind.__name__, set())
     return {name for name in names if not name.startswith(("on_", "configure_", "_abc_"))}
 
 

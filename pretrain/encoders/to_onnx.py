@@ -13,6 +13,7 @@ from fovea.command import UserError
 from fovea.files import replacing
 from fovea.pretrain.encoders.encoder import Encoder
 from fovea.pretrain.encoders.folder import load_encoder
+from fovea.seeding import Stream, keyed
 
 EXPORTED, CHECKED = 2, 5
 """Batch sizes that the graph is made with, and that it is checked with."""
@@ -56,7 +57,7 @@ def write_onnx(ref: str | Path | Encoder, file: Path) -> float:
         raise UserError(f"{fault}: pip install 'fovea-rl[onnx]'") from None
     encoder = (ref if isinstance(ref, Encoder) else load_encoder(ref)).eval().cpu()
     shape = encoder.stack, *encoder.screen
-    generator = torch.Generator().manual_seed(0)
+    generator = keyed("cpu", Stream.ONNX_CHECK, 0)
     screens = [
         torch.randint(0, 256, (size, *shape), generator=generator).to(torch.uint8)
         for size in (EXPORTED, CHECKED)

@@ -95,7 +95,8 @@ def played(seed: int, fills: int = 4, last: bool = True) -> Played:
     """
     rng, buffer, episodes, number = np.random.default_rng(seed), Buffer(), [], 1
     buffer.fill = 50 - fills if last else 0
-    while buffer.added < fills * CAPACITY + rng.integers(5, CAPACITY - 5):
+    # The last episode does not fill it once more, or rows would be lost before the last checkpoint.
+    while buffer.added < fills * CAPACITY + rng.integers(5, CAPACITY - LONGEST - 5):
         length = int(rng.integers(1, LONGEST + 8))
         steps = range(number, number + min(length, LONGEST))
         episodes.append((steps, length <= LONGEST))

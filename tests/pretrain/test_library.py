@@ -47,7 +47,7 @@ def vicreg() -> VICReg:
 
 @pytest.mark.slow
 def test_a_plain_trainer_trains_what_the_command_trains(recordings: Path, tmp_path: Path) -> None:
-    chain = [{"name": "intensity", "scale": 0.05}]
+    chain = [{"name": "shift", "pixels": 4}, {"name": "intensity", "scale": 0.05}]
     objective = VICReg(expander=16, augment_first=chain, augment_second=chain,
                        center_per_game=True, encoder=SHAPE)  # fmt: skip
     trainer(tmp_path, 3).fit(objective, Windows([str(recordings)], batch_size=8))
