@@ -133,6 +133,7 @@ def test_what_does_not_fit_into_the_minutes_is_left_out_with_a_sentence(
     assert not (tmp_path / "out" / "export" / "vicreg.tar").exists()
 
 
+@pytest.mark.evidence
 @pytest.mark.slow
 def test_a_toy_study_from_games_to_what_is_kept_and_again(
     tmp_path: Path, capfd: pytest.CaptureFixture

@@ -292,6 +292,7 @@ def test_features_of_blocks_are_probed_as_those_of_the_last_are(
     assert not (tmp_path / "none").exists()
 
 
+@pytest.mark.evidence
 @pytest.mark.slow
 def test_the_norm_is_a_setting_of_the_state_alone(
     folder: Path, recordings: Path, tmp_path: Path, capsys: pytest.CaptureFixture
