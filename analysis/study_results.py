@@ -128,9 +128,15 @@ def merge(folder: Path, new: Results) -> Results:
 
 
 def _write(folder: Path, name: str, results: Results) -> None:
+    made = table(name, results)
+    if made.rows or name != CURVES or (folder / name).exists():
+        write_text(folder / name, made.csv())
+
+
+def table(name: str, results: Results) -> Table:
+    """What RUNS, SCORES or CURVES holds of results."""
     rows = [row for key, result in results.items() for row in ROWS[name](key, result)]
-    if rows or name != CURVES or (folder / name).exists():
-        write_text(folder / name, Table(columns=list(COLUMNS[name]), rows=sorted(rows)).csv())
+    return Table(columns=list(COLUMNS[name]), rows=sorted(rows))
 
 
 def _run(key: Key, of: Result) -> list[list]:

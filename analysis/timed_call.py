@@ -11,7 +11,7 @@ import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from fovea.analysis.study import is_done
+from fovea.analysis.study import is_done, typed
 from fovea.analysis.study_kinds import Command
 from fovea.analysis.timed_study import (
     LEAST_STEPS,
@@ -82,7 +82,7 @@ class Call:
         Returns the seconds that it took, or None where it did not end well: then a note says so,
         and where it is `needed` and failed, so does the call in the end.
         """
-        words = ["fovea", *map(str, command)]
+        words = typed(command)
         if is_done(words):
             print(f"already done: {what}", flush=True)
             return 0.0

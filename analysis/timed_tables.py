@@ -7,7 +7,7 @@ from pathlib import Path
 from fovea.analysis.encoder_table import EncoderScores
 from fovea.analysis.figures import REFERENCES
 from fovea.analysis.study_measures import of_encoders
-from fovea.analysis.study_results import COLUMNS, SCORES, Key, Results
+from fovea.analysis.study_results import SCORES, Key, Results, table
 from fovea.analysis.timed_study import Plan, TimedStudy
 from fovea.files import write_json, write_text
 from fovea.metrics import LOSS, NOTHING, SAMPLES_PER_SECOND, held_out, read_metrics
@@ -43,7 +43,7 @@ def write_tables(
         pairs = [pair for pair in study.differences if {Key(n, seed) for n in pair} <= set(scores)]
         compared = EncoderScores.read(scores, names, study.games, [seed], pairs)
         lines = [compared.markdown(study.title)]
-        write_text(folder / SCORES, _table(scores).csv())
+        write_text(folder / SCORES, table(SCORES, scores).csv())
     lines += ["## Runs", "", *_runs(runs, plan, study.batch), "", "## Speed", "", *_speeds(plan)]
     if notes:
         lines += ["", "## Left out", "", *(f"* {note}" for note in notes)]
@@ -65,15 +65,6 @@ def _scores(out: Path, names: list[str], seed: int) -> Results:
     here = [*(name for name in names if name in measured), *REFERENCES]
     keys = [Key(name, seed) for name in here]
     return of_encoders(out / f"seed-{seed}", dict.fromkeys(keys, "")) if measured else {}
-
-
-def _table(results: Results) -> Table:
-    rows = [
-        [key.run, key.seed, game, measure, f"{value:.6g}"]
-        for key, result in sorted(results.items())
-        for (game, measure), value in sorted(result.scores.items())
-    ]
-    return Table("scores", "Scores", COLUMNS[SCORES], rows)
 
 
 def _runs(runs: dict[str, Path], plan: Plan, batch: int) -> list[str]:

@@ -11,11 +11,7 @@ its replay is full of steps that were really played.
 from __future__ import annotations
 
 import argparse
-import itertools
 import os
-import subprocess
-import sys
-import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -28,16 +24,14 @@ import torch
 from ale_py.vector_env import AtariVectorEnv
 from tqdm import tqdm
 
+from benchmarks.playing import fit_rate, sb3_rate
 from benchmarks.turns import alone
 from fovea import command
 from fovea.agents.speed import DQN, ENVS, GAME, experienced, updates_per_second
 from fovea.atari.env import Envs
-from fovea.command import UserError
 from fovea.files import write_text
-from fovea.metrics import NOTHING, STEPS_PER_SECOND, read_metrics
 from fovea.tables import markdown
 
-ROOT = Path(__file__).parents[1]
 STICKY, NOOPS = 0.25, 30
 WARM_UP = 1000  # agent steps before the clock starts
 REPLAY = 50_000
@@ -74,16 +68,7 @@ def fit(at: Setting) -> float:
         "trainer.accelerator": "gpu" if at.device == "cuda" else "cpu",
         "trainer.max_time": time.strftime("00:%H:%M:%S", time.gmtime(at.seconds + 5)),
     }  # fmt: skip
-    with tempfile.TemporaryDirectory() as folder:
-        words = [sys.executable, "-m", "fovea", "agents", "fit", "--run", f"{folder}/run",
-                 "-c", at.agent]  # fmt: skip
-        words += itertools.chain(*((f"--{name}", str(value)) for name, value in settings.items()))
-        subprocess.run(words, cwd=ROOT, check=True, capture_output=True)
-        rates = read_metrics(Path(folder) / "run" / "metrics.csv").get(STEPS_PER_SECOND, NOTHING)
-    if len(rates.steps) < 2:
-        raise UserError(f"{at.seconds:g} seconds hold no two logged rates: give more --seconds")
-    steps = np.diff(rates.steps)
-    return steps.sum() / (steps / rates.values[1:]).sum()
+    return fit_rate(at.agent, settings, at.seconds)
 
 
 def sb3_together(at: Setting) -> float:
@@ -104,23 +89,8 @@ def _sb3(at: Setting, games: type) -> float:
     import ale_py
     import gymnasium
     import stable_baselines3
-    from stable_baselines3.common.callbacks import BaseCallback
     from stable_baselines3.common.env_util import make_atari_env
     from stable_baselines3.common.vec_env import VecFrameStack
-
-    class Clock(BaseCallback):
-        """Notes when each stretch of play begins, and ends the run."""
-
-        def __init__(self):
-            super().__init__()
-            self.seen, self.begin = [], time.perf_counter()
-
-        def _on_rollout_start(self) -> None:
-            if self.num_timesteps > WARM_UP:
-                self.seen.append((self.num_timesteps, time.perf_counter()))
-
-        def _on_step(self) -> bool:
-            return len(self.seen) < 2 or time.perf_counter() < self.begin + at.seconds
 
     gymnasium.register_envs(ale_py)
     rules = {"terminal_on_life_loss": False, "noop_max": NOOPS, "action_repeat_probability": STICKY}
@@ -143,11 +113,7 @@ def _sb3(at: Setting, games: type) -> float:
             vf_coef=PPO["vf_coef"], gamma=PPO["gamma"], gae_lambda=PPO["gae_lambda"],
             learning_rate=PPO["lr"], device=at.device,
         )  # fmt: skip
-    clock = Clock()
-    agent.learn(10**8, callback=clock)
-    envs.close()
-    (first, begin), (last, end) = clock.seen[0], clock.seen[-1]
-    return (last - first) / (end - begin)
+    return sb3_rate(agent, at.seconds, WARM_UP)
 
 
 def own_envs(at: Setting) -> float:

@@ -12,27 +12,21 @@ without what comes before learning starts.
 from __future__ import annotations
 
 import argparse
-import subprocess
-import sys
-import tempfile
 import time
 from dataclasses import dataclass, replace
 from importlib.util import find_spec
-from itertools import chain
 from pathlib import Path
 from statistics import median
 
 import numpy as np
 from tqdm import tqdm
 
+from benchmarks.playing import ROOT, fit_rate, sb3_rate
 from benchmarks.turns import alone, machine
 from fovea import command
-from fovea.command import UserError
 from fovea.files import write_text
-from fovea.metrics import NOTHING, STEPS_PER_SECOND, read_metrics
 from fovea.tables import markdown
 
-ROOT = Path(__file__).parents[1]
 ENCODER, GAME, ENVS, STACK = "random:vit_micro", "pong", 8, 4
 STARTS, UPDATE_EVERY, BATCH, HIDDEN, REPLAY = 1600, 2, 64, 256, 20_000
 PPO = {"num_steps": 128, "update_epochs": 4, "num_minibatches": 4}
@@ -64,16 +58,7 @@ def fit(at: Setting) -> float:
     }
     if at.config.startswith("dqn"):
         settings["model.init_args.buffer_size"] = REPLAY
-    with tempfile.TemporaryDirectory() as folder:
-        words = [sys.executable, "-m", "fovea", "agents", "fit", "--run", f"{folder}/run",
-                 "-c", at.config]  # fmt: skip
-        words += chain(*((f"--{name}", str(value)) for name, value in settings.items()))
-        subprocess.run(words, cwd=at.checkout, check=True, capture_output=True)
-        rates = read_metrics(Path(folder) / "run" / "metrics.csv").get(STEPS_PER_SECOND, NOTHING)
-    if len(rates.steps) < 3:
-        raise UserError(f"{at.seconds:g} seconds hold no three logged rates: give more --seconds")
-    steps = np.diff(rates.steps)[1:]  # the first stretch has the start in it
-    return steps.sum() / (steps / rates.values[2:]).sum()
+    return fit_rate(at.config, settings, at.seconds, at.checkout)
 
 
 def stable_baselines3(at: Setting) -> float:
@@ -82,7 +67,6 @@ def stable_baselines3(at: Setting) -> float:
     import gymnasium
     import stable_baselines3
     import torch
-    from stable_baselines3.common.callbacks import BaseCallback
     from stable_baselines3.common.env_util import make_atari_env
     from stable_baselines3.common.vec_env import DummyVecEnv, VecEnvWrapper, VecFrameStack
 
@@ -111,20 +95,6 @@ def stable_baselines3(at: Setting) -> float:
                 info["terminal_observation"] = self.encode(info["terminal_observation"][None])[0]
             return self.encode(screens), rewards, dones, infos
 
-    class Clock(BaseCallback):
-        """Notes when each stretch of play begins, once learning has started, and ends the run."""
-
-        def __init__(self):
-            super().__init__()
-            self.seen, self.begin = [], time.perf_counter()
-
-        def _on_rollout_start(self) -> None:
-            if self.num_timesteps > STARTS:
-                self.seen.append((self.num_timesteps, time.perf_counter()))
-
-        def _on_step(self) -> bool:
-            return len(self.seen) < 2 or time.perf_counter() < self.begin + at.seconds
-
     gymnasium.register_envs(ale_py)
     rules = {"terminal_on_life_loss": False, "action_repeat_probability": 0.25}
     games = make_atari_env(
@@ -143,11 +113,7 @@ def stable_baselines3(at: Setting) -> float:
             batch_size=PPO["num_steps"] * ENVS // PPO["num_minibatches"],
             policy_kwargs={"net_arch": {"pi": [HIDDEN], "vf": [HIDDEN]}}, device="cpu",
         )  # fmt: skip
-    clock = Clock()
-    agent.learn(10**8, callback=clock)
-    envs.close()
-    (first, begin), (last, end) = clock.seen[0], clock.seen[-1]
-    return (last - first) / (end - begin)
+    return sb3_rate(agent, at.seconds, STARTS)
 
 
 def ways(at: Setting, beside: Path | None) -> dict[str, dict[str, tuple]]:

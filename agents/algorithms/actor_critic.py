@@ -63,8 +63,9 @@ class ActorCriticAgent(Agent):
             screens: (N, stack, H, W) uint8, oldest first; or float pixels in [0, 1], to which
                 gradients flow (for captum and its kin).
         """
-        logp, _ = self._policy_and_value(self.extractor.of_screens(screens.to(self.device)))
-        return logp.exp() if screens.is_floating_point() else logp.detach().exp()
+        with torch.set_grad_enabled(torch.is_grad_enabled() and screens.is_floating_point()):
+            logp, _ = self._policy_and_value(self.extractor.of_screens(screens.to(self.device)))
+            return logp.exp()
 
     def _policy_and_value(self, features: Tensor) -> tuple[Tensor, Tensor]:
         hidden = self.hidden_layer(features).relu()

@@ -136,10 +136,9 @@ class QAgent(Agent):
                 gradients flow (for captum and its kin).
         """
         extractor, head = self.target if self.act_with_target else (self.extractor, self.head)
-        values = self.value_head.value(
-            self.by_action(head(extractor.of_screens(screens.to(self.device))))
-        )
-        return values if screens.is_floating_point() else values.detach()
+        with torch.set_grad_enabled(torch.is_grad_enabled() and screens.is_floating_point()):
+            outputs = head(extractor.of_screens(screens.to(self.device)))
+            return self.value_head.value(self.by_action(outputs))
 
     def outputs(self, obs: Tensor) -> Tensor:
         """(B, actions, K) outputs of the online network."""

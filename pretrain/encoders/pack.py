@@ -13,7 +13,7 @@ from safetensors.numpy import load_file, save
 from fovea.command import UserError, parser
 from fovea.files import replacing
 from fovea.pretrain.card import in_half
-from fovea.pretrain.hub import SUMS, locate, verify
+from fovea.pretrain.hub import CARD, SUMS, locate, verify
 
 PACK = """Pack an encoder folder into a tar, its weights in half precision: half the bytes, and
 10 binary digits of each weight. Unpacked it is an encoder folder like any other, which is verified
@@ -47,7 +47,7 @@ def _packed(path: Path) -> bytes:
     if path.suffix == ".safetensors":
         weights = {name: _half(value, path, name) for name, value in load_file(path).items()}
         return save(weights, metadata={"format": "pt"})
-    if path.name == "README.md":
+    if path.name == CARD:
         return in_half(path.read_text(encoding="utf-8")).encode()
     return path.read_bytes()
 
