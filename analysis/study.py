@@ -301,8 +301,9 @@ def is_done(words: list[str]) -> bool:
     if evaluation and evaluation.command == typed:
         return evaluation.trained == record.step
     written = (folder / "run.json").stat().st_mtime
-    given = [word.partition("=")[2] or word.strip("[]") for word in words[3:]]
-    named = [Path(word) for word in given if word != str(folder)]
+    given = [word.partition("=")[2] or word for word in words[3:]]
+    each = [one for word in given for one in word.strip("[]").split(", ")]
+    named = [Path(one) for one in each if one != str(folder)]
     paths = [path for name in named for path in (name, *_recorded(name))]
     changed = [path.stat().st_mtime > written for path in paths if path.exists()]
     return record.command == typed and not any(changed)

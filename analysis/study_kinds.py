@@ -104,20 +104,29 @@ class EncoderStudy(Study):
         samples: that every run sees.
         batch: of every run.
         stacks: of screens that the probes look at, a game.
+        keep: chance that the random policy keeps its action.
+        recordings: folders that are learned from and probed beside the study's own.
     """
 
     samples: int
     batch: int
     stacks: int
+    keep: float = 0.0
+    recordings: Sequence[str] = ()
 
     def before(self, out):
+        keep = ["--keep", self.keep] if self.keep else []
         return [["atari", "collect", *self.games, "--out", out / "recordings",
-                 "--steps", self.steps]]  # fmt: skip
+                 "--steps", self.steps, *keep]]  # fmt: skip
+
+    def folders(self, out: Path) -> list[Path]:
+        """Of all recordings."""
+        return [out / "recordings", *map(Path, self.recordings)]
 
     def jobs(self, out, names, seed, accelerator):
         folder = out / f"seed-{seed}"
         shared = {
-            "data.recordings": f"[{out / 'recordings'}]",
+            "data.recordings": f"[{', '.join(map(str, self.folders(out)))}]",
             "data.batch_size": self.batch,
             "trainer.max_steps": self.samples // self.batch,
             "trainer.accelerator": accelerator,
@@ -130,7 +139,7 @@ class EncoderStudy(Study):
     def after(self, out, names, seed, accelerator):
         folder = out / f"seed-{seed}"
         encoders = [part for name in names for part in ("--encoder", f"{name}={folder / name}")]
-        return [["probes", "run", *encoders, "--recordings", out / "recordings",
+        return [["probes", "run", *encoders, "--recordings", *self.folders(out),
                  "--run", folder / "probes", "--probe", "state", "--probe", "collapse",
                  "--samples", self.stacks, "--seed", seed,
                  "--accelerator", accelerator]]  # fmt: skip

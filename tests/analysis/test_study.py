@@ -120,7 +120,7 @@ def test_a_command_is_done_until_something_that_it_names_changes(
     shard = tmp_path / "recordings" / "pong" / "shard-00000.parquet"
     shard.parent.mkdir(parents=True)
     shard.touch()
-    asked[5:5] = ["--data.recordings", f"[{shard.parent.parent}]"]
+    asked[5:5] = ["--data.recordings", f"[others, {shard.parent.parent}]"]
     assert not study.is_done(asked)
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("sys.argv", asked)
