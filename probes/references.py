@@ -7,6 +7,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
+from fovea.pretrain.encoders.each_screen import EachScreen
 from fovea.pretrain.encoders.encoder import Encoder, Features
 from fovea.pretrain.encoders.multi_query import make_read_out
 from fovea.pretrain.terms.principal import principal
@@ -31,6 +32,8 @@ def references(like: Encoder, seed: int) -> dict[str, Encoder]:
 
 def untrained(like: Encoder, seed: int) -> Encoder:
     """An encoder of the same shape with its initial weights drawn from `seed`, in eval mode."""
+    if isinstance(like, EachScreen):
+        return EachScreen(untrained(like.encoder, seed), like.stack)
     kind: Callable[..., Encoder] = type(like)
     with seeded(Stream.ENCODER, seed):
         encoder = kind(like.architecture, like.model_args, like.screen)

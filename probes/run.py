@@ -17,6 +17,7 @@ from fovea.atari.frames import Frames
 from fovea.command import UserError, nearest
 from fovea.device import device
 from fovea.files import exclusive
+from fovea.pretrain.encoders.each_screen import EachScreen
 from fovea.pretrain.encoders.encoder import Encoder
 from fovea.pretrain.encoders.feature_norm import FeatureNormKind
 from fovea.pretrain.encoders.folder import load_encoder
@@ -195,6 +196,7 @@ def _chosen(only: list[str] | None) -> dict[str, ModuleType]:
 
 
 def _load(encoders: list[str], seed: int) -> dict[str, Encoder]:
+    """The encoders by name, those of single screens by `EachScreen` where others take stacks."""
     loaded: dict[str, Encoder] = {}
     for given in encoders:
         name, equals, ref = given.partition("=")
@@ -203,7 +205,11 @@ def _load(encoders: list[str], seed: int) -> dict[str, Encoder]:
         if name in loaded or name in REFERENCES:
             raise UserError(f"the encoder name {name!r} is taken: give {ref} another name")
         loaded[name] = load_encoder(ref, seed)
-    return loaded
+    stack = max(encoder.stack for encoder in loaded.values())
+    return {
+        name: encoder if encoder.stack > 1 or stack == 1 else EachScreen(encoder, stack)
+        for name, encoder in loaded.items()
+    }
 
 
 def _check_fit(encoders: dict[str, Encoder], frames: Frames) -> None:

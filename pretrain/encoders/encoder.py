@@ -156,6 +156,13 @@ class Encoder(nn.Module):
 
     def scale(self, screens: Tensor) -> Tensor:
         """(B, stack, H, W) uint8 to the float pixels in [0, 1] that `encode` takes."""
+        self.check_screens(screens)
+        if screens.is_floating_point():
+            return screens.to(next(self.parameters()).dtype)
+        return self.pixels(screens)
+
+    def check_screens(self, screens: Tensor) -> None:
+        """Raise UserError for screens of another dtype or shape than (B, stack, H, W) uint8."""
         shape = (self.stack, *self.screen)
         floats = screens.is_floating_point()
         known = screens.dtype == torch.uint8 or (floats and self.takes_pixels)
@@ -170,7 +177,6 @@ class Encoder(nn.Module):
                 f"this encoder takes uint8 screens (batch, {', '.join(map(str, shape))}), "
                 f"not {screens.dtype} {tuple(screens.shape)}: {fix}"
             )
-        return screens.to(next(self.parameters()).dtype) if floats else self.pixels(screens)
 
     def pixels(self, screens: Tensor) -> Tensor:
         """Uint8 screens, or parts of them, to float pixels in [0, 1]."""

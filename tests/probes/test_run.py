@@ -224,6 +224,16 @@ def test_encoders_of_another_stack_or_size_are_refused(
     assert not (tmp_path / "run").exists()
 
 
+def test_an_encoder_of_single_screens_sees_each_of_a_stack(
+    folder: Path, recordings: Path, tmp_path: Path
+) -> None:
+    single = export_encoder(build(Shape("vit_micro", patch=42, stack=1)), tmp_path / "one", FACTS)
+    run([f"single={single}", f"stacked={folder}"], [recordings], tmp_path / "run",
+        only=["collapse"], samples=100, accelerator="cpu")  # fmt: skip
+    measured = stored(tmp_path / "run")["collapse"]["encoders"]
+    assert {"single", "stacked", "random"} <= measured.keys()
+
+
 def test_a_folder_in_use_is_left_alone(folder: Path, recordings: Path, tmp_path: Path) -> None:
     with exclusive(tmp_path / "run"), pytest.raises(UserError, match="is in use by process"):
         measure(folder, recordings, tmp_path / "run", only=["collapse"])
