@@ -117,7 +117,7 @@ def test_every_config_trains_two_updates_and_a_frozen_encoder_does_not_move(
     ("config", "steps", "every"),
     [
         pytest.param("dqn", 224, 9, marks=pytest.mark.evidence),
-        ("der", 224, 9),
+        pytest.param("der", 224, 9, marks=pytest.mark.evidence),
         # Its replay holds the outputs of the blocks before the last.
         pytest.param("dqn_last_block", 224, 9, marks=pytest.mark.evidence),
         pytest.param("ppo_frozen", 256, 7, marks=pytest.mark.evidence),

@@ -57,7 +57,9 @@ def test_the_example_of_an_agent_is_one() -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("step", "played"), [(3, 0), (34, 58)])
+@pytest.mark.parametrize(
+    ("step", "played"), [pytest.param(3, 0, marks=pytest.mark.evidence), (34, 58)]
+)
 def test_environments_that_die_end_the_run_in_one_line_and_it_goes_on(
     step: int, played: int, tmp_path: Path, command: Callable[..., int],
     failing: Callable[..., None], capsys: pytest.CaptureFixture,

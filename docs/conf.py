@@ -1,0 +1,36 @@
+"""The site, by Sphinx: the pages of this folder, and a reference made of the code."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+DOCS = Path(__file__).parent
+sys.path[:0] = [str(DOCS.parent), str(DOCS)]
+
+import generate  # noqa: E402
+from fovea import __version__  # noqa: E402
+
+generate.everything(DOCS / "reference")
+
+project = "Fovea"
+author = "the authors of Fovea"
+release = __version__
+extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "sphinx_copybutton"]
+exclude_patterns = ["build"]
+html_theme = "furo"
+html_title = "Fovea"
+html_static_path = ["static"]
+html_logo = "static/logo.svg"
+
+# Docstrings name code between single backticks.
+default_role = "literal"
+autodoc_typehints = "none"  # the signature has them
+autodoc_member_order = "bysource"
+autodoc_preserve_defaults = True
+napoleon_use_ivar = True
+
+myst_heading_anchors = 3
+myst_enable_extensions = ["deflist"]
+# Pages are read in the repository too, where links go to files of it.
+suppress_warnings = ["myst.xref_missing"]

@@ -1,0 +1,74 @@
+"""Pages of the reference: every command's help, every config, every public name of every room."""
+
+from __future__ import annotations
+
+import importlib
+from contextlib import redirect_stdout, suppress
+from io import StringIO
+from pathlib import Path
+
+from fovea.__main__ import COMMANDS, run
+from fovea.configs import about, shipped
+from fovea.files import write_text
+from fovea.lazy import public
+
+ROOMS = {
+    "atari": "games and recordings",
+    "pretrain": "encoders and objectives",
+    "agents": "agents and ways to adapt an encoder",
+    "probes": "what an encoder knows",
+    "analysis": "runs, statistics and the report",
+}
+
+
+def everything(folder: Path) -> None:
+    """Write the pages into `folder`; one that has not changed keeps its time."""
+    pages = {"commands": commands(), "configs": configs()}
+    pages |= {f"api_{room}": api(room, title) for room, title in ROOMS.items()}
+    for name, text in pages.items():
+        path = folder / f"{name}.md"
+        if not path.exists() or path.read_text(encoding="utf-8") != text:
+            write_text(path, text)
+
+
+def commands() -> str:
+    """The help of every command, as it is printed."""
+    parts = ["# Commands\n\nWhat `--help` of each says. `python -m fovea` is the same as `fovea`.\n"]
+    for room in COMMANDS:
+        parts.append(f"## fovea {room}\n\n```text\n{helped(room)}```\n")
+        module = COMMANDS[room].run.partition(":")[0]
+        for name in importlib.import_module(module).COMMANDS:
+            parts.append(f"### fovea {room} {name}\n\n```text\n{helped(room, name)}```\n")
+    return "\n".join(parts)
+
+
+def helped(*words: str) -> str:
+    """What `fovea WORDS --help` prints."""
+    printed = StringIO()
+    with redirect_stdout(printed), suppress(SystemExit):
+        run([*words, "--help"])
+    return printed.getvalue()
+
+
+def configs() -> str:
+    """Every shipped config and study, whole."""
+    parts = ["# Configs\n\nWhat `-c NAME` finds: every setting with what it means.\n"]
+    for room, title in (("pretrain", "Pretraining"), ("agents", "Agents")):
+        parts.append(f"## {title}\n")
+        for name, path in shipped(f"fovea.{room}").items():
+            parts.append(f"### {name}\n\n{about(path)}\n\n```yaml\n{path.read_text()}```\n")
+    parts.append("## Studies\n")
+    for name, path in shipped("fovea.analysis", "studies").items():
+        parts.append(f"### study {name}\n\n{about(path)}\n\n```yaml\n{path.read_text()}```\n")
+    return "\n".join(parts)
+
+
+def api(room: str, title: str) -> str:
+    """The public names of a room, from their docstrings."""
+    package = importlib.import_module(f"fovea.{room}")
+    parts = [f"# fovea.{room}: {title}\n\n```{{eval-rst}}\n.. automodule:: fovea.{room}\n```\n"]
+    for name, module in public(Path(str(package.__file__))).items():
+        kind = "autoclass" if isinstance(getattr(package, name), type) else "autofunction"
+        members = "\n   :members:" if kind == "autoclass" else ""
+        parts.append(f"## {name}\n\n```{{eval-rst}}\n.. {kind}:: {module}.{name}{members}\n```\n")
+    return "\n".join(parts)
