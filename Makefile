@@ -2,6 +2,8 @@
 # make test         lint, types and the tests
 # make evidence     what the tests leave out: the same for every config, encoder and way to be killed
 # make fast         lint, types and the quick tests, in a minute or so
+# make docs         the site, into docs/build; a warning is an error
+# make release      wheel and source distribution, checked, with their hashes
 # All set up .venv from constraints.txt where it is missing.
 
 PYTHON ?= python3
@@ -17,7 +19,7 @@ DQN_STEPS ?= 6000
 PPO_STEPS ?= 8192
 EPISODES ?= 5
 
-.PHONY: quickstart test fast evidence lint types types-baseline constraints
+.PHONY: quickstart test fast evidence lint types types-baseline docs constraints release
 
 quickstart: .venv/ready
 	@echo; echo "== 1/5  collect: games into recordings, random policy"
@@ -60,13 +62,29 @@ types-baseline: .venv/ready
 
 .venv/ready: setup.cfg constraints.txt
 	$(PYTHON) -m venv .venv
-	.venv/bin/pip install --constraint constraints.txt --editable '.[dev,sb3,onnx,readers,tensorboard]'
+	.venv/bin/pip install --constraint constraints.txt --editable '.[dev,docs,sb3,onnx,readers,tensorboard]'
 	touch $@
+
+docs: .venv/ready
+	.venv/bin/python -m sphinx -W --keep-going -q -b html docs docs/build
+	@echo "docs/build/index.html"
 
 # Exact pins of everything, as pip resolves them today in a venv of their own.
 constraints:
 	rm -rf .venv-pins
 	$(PYTHON) -m venv .venv-pins
-	.venv-pins/bin/pip install '.[dev,sb3,onnx,readers,tensorboard]' torch==2.14.1 torchvision==0.29.1
+	.venv-pins/bin/pip install '.[dev,docs,sb3,onnx,readers,tensorboard]' torch==2.14.1 torchvision==0.29.1
 	.venv-pins/bin/pip freeze --exclude fovea-rl > constraints.txt
 	rm -rf .venv-pins build
+
+# Wheel and source distribution of what is committed, checked, with their hashes: dist/.
+release: .venv/ready
+	@test -z "$$(git status --porcelain)" || { echo "commit or remove what git status shows, then run it again"; exit 1; }
+	@.venv/bin/python -c 'from pathlib import Path; from fovea import __version__ as v; \
+	    assert f"## {v} (20" in Path("CHANGELOG.md").read_text(), f"CHANGELOG.md has no date for {v}"; \
+	    assert f"version: {v}\n" in Path("CITATION.cff").read_text(), f"CITATION.cff is not of {v}"'
+	.venv/bin/pip install --quiet build twine
+	rm -rf dist build
+	.venv/bin/python -m build --outdir dist
+	.venv/bin/twine check --strict dist/*
+	cd dist && sha256sum * > SHA256SUMS && cat SHA256SUMS

@@ -9,6 +9,7 @@ DOCS = Path(__file__).parent
 sys.path[:0] = [str(DOCS.parent), str(DOCS)]
 
 import generate  # noqa: E402
+
 from fovea import __version__  # noqa: E402
 
 generate.everything(DOCS / "reference")
@@ -27,6 +28,7 @@ html_logo = "static/logo.svg"
 default_role = "literal"
 autodoc_typehints = "none"  # the signature has them
 autodoc_member_order = "bysource"
+autodoc_inherit_docstrings = False  # Lightning's are not in this markup
 autodoc_preserve_defaults = True
 napoleon_use_ivar = True
 

@@ -33,7 +33,7 @@ def everything(folder: Path) -> None:
 
 def commands() -> str:
     """The help of every command, as it is printed."""
-    parts = ["# Commands\n\nWhat `--help` of each says. `python -m fovea` is the same as `fovea`.\n"]
+    parts = ["# Commands\n\nWhat `--help` says; `python -m fovea` is the same as `fovea`.\n"]
     for room in COMMANDS:
         parts.append(f"## fovea {room}\n\n```text\n{helped(room)}```\n")
         module = COMMANDS[room].run.partition(":")[0]

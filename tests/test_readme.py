@@ -2,25 +2,23 @@
 
 from __future__ import annotations
 
-import os
 import re
 import shlex
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
+from pages import ROOT, blocks, run, run_commands
+from pages import smaller as with_values
 
-ROOT = Path(__file__).parent.parent
-README = (ROOT / "README.md").read_text(encoding="utf-8")
+README = ROOT / "README.md"
 # make calls pytest, which calls this.
-ELSEWHERE = ("make ", "source .venv/bin/activate", "pip install")
+ELSEWHERE = ("make", "source", "pip")
 SMALLER = {
     "--steps": "1500",
     "--trainer.max_steps": "2",
     "--samples": "120",
     "--episodes": "1",
-    "--data.total_steps": {"dqn_frozen": "240", "ppo_frozen": "1024"},
 }
 PRETRAINING = ["--data.batch_size", "8", "--data.held_out", "16"]
 FEW = ["--model.init_args.features.norm_samples", "64"]
@@ -28,8 +26,8 @@ ALSO = {
     "collect": ["--shard-steps", "500"],
     "tov_vicreg": PRETRAINING,
     "vicreg": PRETRAINING,
-    "dqn_frozen": [*FEW, "--model.init_args.learning_starts", "200"],
-    "ppo_frozen": FEW,
+    "dqn_frozen": [*FEW, "--data.total_steps", "240", "--model.init_args.learning_starts", "200"],
+    "ppo_frozen": [*FEW, "--data.total_steps", "1024"],
     "evaluate": ["--max-frames", "400", "--seconds", "1"],
 }
 NOTEBOOK = {
@@ -43,39 +41,15 @@ NOTEBOOK = {
 }
 
 
-def blocks(language: str) -> list[str]:
-    return re.findall(rf"```{language}\n(.*?)```", README, re.DOTALL)
+def commands() -> list[list[str]]:
+    """The words of every command of Fovea that it shows."""
+    every = [words for block in blocks(README, "sh") for words in block.commands]
+    return [words for words in every if words[0] not in ELSEWHERE]
 
 
-def commands() -> list[str]:
-    """The lines of every sh block, without their comments."""
-    lines = [line.split("  #")[0].strip() for block in blocks("sh") for line in block.splitlines()]
-    return [line for line in lines if line and not line.startswith(ELSEWHERE)]
-
-
-def smaller(command: str) -> list[str]:
-    words = shlex.split(command)
-    for place, word in enumerate(words[:-1]):
-        if word in SMALLER:
-            fewer = SMALLER[word]
-            if isinstance(fewer, dict):
-                fewer = next(fewer[word] for word in words if word in fewer)
-            words[place + 1] = fewer
-    return words + [more for word in words for more in ALSO.get(word, ())]
-
-
-def run(folder: Path, *arguments: str) -> None:
-    """Run this checkout's code in `folder`."""
-    done = subprocess.run(
-        [sys.executable, *arguments],
-        cwd=folder,
-        env=os.environ | {"PYTHONPATH": str(ROOT)},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, f"{shlex.join(arguments)}\n{done.stdout}"
+def smaller(words: list[str]) -> list[str]:
+    also = [more for word in words for more in ALSO.get(word, ())]
+    return with_values(words, SMALLER) + also
 
 
 @pytest.mark.evidence
@@ -84,12 +58,10 @@ def run(folder: Path, *arguments: str) -> None:
 def test_the_way_goes_through_as_it_is_written(tmp_path: Path) -> None:
     """In the order of the README, from an empty folder."""
     assert len(commands()) >= 10
-    for command in commands():
-        program, *arguments = smaller(command)
-        assert program == "fovea", command
-        run(tmp_path, "-m", "fovea", *arguments)
+    assert {words[0] for words in commands()} == {"fovea"}
+    run_commands(tmp_path, [smaller(words) for words in commands()])
     assert (tmp_path / "runs/quickstart/report/index.html").exists()
-    *others, notebook = blocks("python")
+    *others, notebook = (block.text for block in blocks(README, "python"))
     for shown, fewer in NOTEBOOK.items():
         assert shown in notebook
         notebook = notebook.replace(shown, fewer)
@@ -117,12 +89,21 @@ def test_the_quickstart_chains_the_commands_of_the_readme() -> None:
         for line in made.splitlines()
         if line.startswith(".venv/bin/fovea ")
     }
-    shown = {tuple(shlex.split(command)) for command in commands()}
+    shown = {tuple(words) for words in commands()}
     assert len(chained) >= 9
     assert chained <= shown, chained - shown
 
 
-def test_what_it_shows_is_there() -> None:
-    for target in re.findall(r"\]\(([^)#]+)\)", README):
+MADE = ROOT / "docs" / "reference", ROOT / "docs" / "build"
+PAGES = [
+    page
+    for page in (README, *sorted((ROOT / "docs").rglob("*.md")))
+    if not any(page.is_relative_to(made) for made in MADE)
+]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_what_a_page_links_to_is_there(page: Path) -> None:
+    for target in re.findall(r"\]\(([^)#\s]+)\)", page.read_text(encoding="utf-8")):
         if not target.startswith("http"):
-            assert (ROOT / target).exists(), target
+            assert (page.parent / target).exists(), target
