@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from fovea.analysis.study_results import Key, Results
+from fovea.command import UserError
 
 Command = list[object]
 """What comes after `fovea`: a room, its command and the arguments."""
@@ -113,6 +114,12 @@ class EncoderStudy(Study):
     stacks: int
     keep: float = 0.0
     recordings: Sequence[str] = ()
+
+    def __post_init__(self):
+        if self.samples < self.batch:
+            raise UserError(
+                f"{self.samples} samples are less than a batch of {self.batch}: take more"
+            )
 
     def before(self, out):
         keep = ["--keep", self.keep] if self.keep else []

@@ -36,3 +36,17 @@ myst_heading_anchors = 3
 myst_enable_extensions = ["deflist"]
 # Pages are read in the repository too, where links go to files of it.
 suppress_warnings = ["myst.xref_missing"]
+
+
+def examples_as_code(app, what, name, obj, options, lines: list[str]) -> None:
+    """Docstrings indent their examples, without the mark that this markup wants."""
+    for at in range(len(lines) - 1, 0, -1):
+        begins = lines[at].startswith("    ") and not lines[at - 1].strip()
+        before = next((line for line in reversed(lines[:at]) if line.strip()), "")
+        if begins and not before.startswith(" "):
+            lines[at:at] = [".. code-block:: python", ""]
+
+
+def setup(app) -> None:
+    """Sphinx calls this."""
+    app.connect("autodoc-process-docstring", examples_as_code, priority=400)

@@ -39,7 +39,7 @@ def shortened(words: list[str]) -> list[str]:
 def test_the_page_runs_as_it_stands(page: Path, tmp_path: Path) -> None:
     for block in blocks(page, "python", "yaml", "sh"):
         if block.file:
-            text = block.text.replace("steps: 10000", "steps: 900")
+            text = block.text.replace("steps: 10000", "steps: 900").replace("batch: 64", "batch: 8")
             (tmp_path / block.file).write_text(text, encoding="utf-8")
         elif block.language == "sh":
             assert {words[0] for words in block.commands} == {"fovea"}

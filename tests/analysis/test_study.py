@@ -112,6 +112,12 @@ def test_runs_side_by_side_write_logs_and_a_fault_names_its_own(
     assert "unknown game" not in "".join(capfd.readouterr())
 
 
+def test_fewer_samples_than_a_batch_are_refused(tmp_path: Path) -> None:
+    command = [str(OBJECTIVES), "--out", str(tmp_path / "out"), "--samples", "16"]
+    with pytest.raises(UserError, match="16 samples are less than a batch of 64: take more"):
+        study.run(command)
+
+
 def test_a_command_is_done_until_something_that_it_names_changes(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
