@@ -66,7 +66,7 @@ types-baseline: .venv/ready
 	touch $@
 
 docs: .venv/ready
-	.venv/bin/python -m sphinx -W --keep-going -q -b html docs docs/build
+	.venv/bin/python -m sphinx -E -W --keep-going -q -b html docs docs/build
 	@echo "docs/build/index.html"
 
 # Exact pins of everything, as pip resolves them today in a venv of their own.

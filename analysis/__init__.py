@@ -6,6 +6,8 @@ for run in analysis.read_runs(["runs"]):
     print(run.name, run.record.state, run.metrics["loss"].values[-1])
 analysis.report(["runs"], "page")
 analysis.iqm(scores), analysis.interval(analysis.iqm, scores)    # (runs, games)
+
+Nothing is imported before it is asked for.
 """
 
 from __future__ import annotations

@@ -7,6 +7,8 @@ tables["overall"]                                   # shown in a notebook
 pandas.DataFrame(tables["variables"].records())
 maps = probes.attention_map(encoder, screens)       # (N, stack, H, W) uint8 to (N, gh, gw)
 probes.overlay(encoder, screens, maps)              # (N, H, W, 3) uint8, RGB
+
+Nothing is imported before it is asked for.
 """
 
 from __future__ import annotations
