@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable, Sequence
 from math import prod
 from pathlib import Path
 
-from fovea.command import Command, UserError, dispatch, parser
+from fovea.command import Command, UserError, dispatch, nearest, parser
 from fovea.files import sha256, write_text
 from fovea.pretrain.card import make_card
 
@@ -24,27 +25,58 @@ LONGEST = 2**24
 """Bytes of a safetensors header that are read at most."""
 HEAVY = "fovea.pretrain.encoders.commands"
 """Where the commands are that load weights."""
-REF = "an encoder folder, a run folder that holds one, or hf-hub:ORG/NAME[@REVISION]"
+REF = (
+    "an encoder folder, a run folder that holds one, pretrained:vit_micro, which comes with Fovea, "
+    "or hf-hub:ORG/NAME[@REVISION]"
+)
+SHIPPED = Path(__file__).with_name("shipped")
+"""Where the encoders lie that come with Fovea."""
+PLAIN = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]*")
+"""A file name that means a file in the folder on every system."""
+KINDS = (".json", ".md", ".png", ".safetensors")
+"""Kinds of files that an encoder folder holds."""
+WANTED = {
+    ("architecture",): str,
+    ("model_args",): dict,
+    ("num_features",): int,
+    ("pretrained_cfg", "input_size"): list,
+    ("fovea", "screen"): list,
+}
+"""What is read of a config.json, and its types."""
+LFS = b"version https://git-lfs"
 
 ABOUT = """Encoder folders (config.json, model.safetensors, card, sums): look at them, check them,
-pack them, give them to other programs and take them back.
+fetch and publish them, give them to other programs and take them back.
 
-  fovea hub ls runs
-  fovea hub show runs/mine
-  fovea hub verify runs/mine
-  fovea hub pack runs/mine --out mine.tar
-  fovea hub export runs/mine --onnx mine.onnx
-  fovea hub adopt tuned --out runs/tuned/encoder"""
+  fovea hub ls runs                                   # what there is
+  fovea hub show runs/mine                            # its shape, and how it came to be
+  fovea hub verify runs/mine                          # every file against its hash
+  fovea hub card runs/mine                            # what a reader is told; --write makes it anew
+  fovea hub pull hf-hub:ORG/NAME@REVISION --out mine  # from the Hugging Face Hub
+  fovea hub push runs/mine hf-hub:ORG/NAME            # to it; or to a folder
+  fovea hub pack runs/mine --out mine.tar             # one file, half the bytes
+  fovea hub export runs/mine --onnx mine.onnx         # for programs without torch
+  fovea hub adopt tuned --out runs/tuned/encoder      # back from timm
+
+An encoder is named the same way everywhere, in configs too: an encoder folder, a run folder that
+holds one, pretrained:vit_micro (comes with Fovea), hf-hub:ORG/NAME@REVISION (downloaded once)."""
 
 
 def locate(ref: str | Path) -> Path:
-    """The folder that `ref` names: a folder, a run folder that holds one, `hf-hub:ORG/NAME[@REV]`.
+    """The folder that `ref` names, see `REF`; one of the Hugging Face Hub is downloaded.
 
-    Raises UserError where the hub does not give it.
+    Raises UserError for a shipped encoder that there is not, and where the hub does not give it.
     """
     kind, _, name = str(ref).partition(":")
     if kind == "hf-hub":
-        return _download(name)
+        from fovea.pretrain.huggingface import fetch
+
+        return fetch(name)
+    if kind == "pretrained":
+        shipped = sorted(path.name for path in SHIPPED.iterdir())
+        if name not in shipped:
+            raise UserError(f"no encoder {name!r} comes with Fovea{nearest(name, shipped)}")
+        return SHIPPED / name
     inside = Path(ref) / "encoder"
     return inside if inside.is_dir() else Path(ref)
 
@@ -52,32 +84,80 @@ def locate(ref: str | Path) -> Path:
 def verify(folder: Path) -> set[str]:
     """Compare every file with SHA256SUMS; returns their names.
 
-    Raises UserError for a missing folder, an unfinished one, a missing file or a wrong hash.
+    Raises UserError for a missing folder, an unfinished one, a name or a link that leads out of it,
+    a missing file or a wrong hash.
+    """
+    for name in (sums := read_sums(folder)):
+        if not (folder / name).exists():
+            raise UserError(f"{folder} lacks {name}: export or download it again")
+        if leads_out(folder / name):
+            raise UserError(
+                f"{folder / name} is a link out of its folder: put the file itself there"
+            )
+    for name in damaged(folder):
+        raise UserError(f"{folder / name} {_fault(folder / name)}")
+    return set(sums)
+
+
+def read_sums(folder: Path) -> dict[str, str]:
+    """{name: SHA-256} of the files that SHA256SUMS names.
+
+    Raises UserError for a folder that is missing or unfinished, for a name that is no plain one,
+    or of a kind of file that encoder folders do not hold, and where one of `FILES` is not named.
     """
     if not folder.is_dir():
         raise UserError(f"no encoder folder at {folder}: export one with `fovea pretrain fit`")
-    sums = folder / SUMS
-    if not sums.exists():
+    try:
+        text = (folder / SUMS).read_text(encoding="utf-8")
+    except FileNotFoundError:
         raise UserError(
             f"{folder} has no SHA256SUMS: it is no finished encoder folder, export again"
-        )
-    lines = [line.partition("  ") for line in sums.read_text().splitlines()]
-    wanted = {name: digest for digest, _, name in lines}
-    for name in wanted:
-        if Path(name).name != name:
+        ) from None
+    except ValueError:
+        raise UserError(f"{folder}/SHA256SUMS is no text: export or download it again") from None
+    lines = [line.partition("  ") for line in text.splitlines()]
+    sums = {name: digest for digest, _, name in lines}
+    for name in sums:
+        if not PLAIN.fullmatch(name):
             raise UserError(
-                f"{folder}/SHA256SUMS names {name!r}, outside the folder: do not use it"
+                f"{folder}/SHA256SUMS names {name!r}, which may lie outside the folder: "
+                "do not use it"
             )
-    for name in (*FILES, *wanted):
-        if name not in wanted or not (folder / name).exists():
+        if Path(name).suffix not in KINDS:
+            raise UserError(
+                f"{folder}/SHA256SUMS names {name!r}: encoder folders hold {', '.join(KINDS)} "
+                "alone, and no pickles, which could run code"
+            )
+    for name in FILES:
+        if name not in sums:
             raise UserError(f"{folder} lacks {name}: export or download it again")
-    for name, digest in wanted.items():
-        if sha256(folder / name) != digest:
-            raise UserError(
-                f"{folder / name} does not match its SHA-256: it was changed or damaged, "
-                "export or download it again"
-            )
-    return set(wanted)
+    return sums
+
+
+def damaged(folder: Path) -> list[str]:
+    """The files of an encoder folder that are missing or do not match their hash."""
+    return [
+        name
+        for name, digest in read_sums(folder).items()
+        if not (folder / name).exists() or sha256(folder / name) != digest
+    ]
+
+
+def leads_out(path: Path) -> bool:
+    """Whether a file of a folder is a link to elsewhere; those of huggingface_hub's cache are not.
+
+    It keeps contents in `blobs` and links them from `snapshots/COMMIT`.
+    """
+    cache = path.parent.parents[1] / "blobs" if path.parent.parent.name == "snapshots" else None
+    return path.resolve().parent not in (path.parent.resolve(), cache and cache.resolve())
+
+
+def _fault(path: Path) -> str:
+    """What is said of a file that does not match its hash."""
+    with path.open("rb") as file:
+        if file.read(len(LFS)) == LFS:
+            return "is a pointer of Git LFS in place of the file: get that with `git lfs pull`"
+    return "does not match its SHA-256: it was changed or damaged, export or download it again"
 
 
 def read_config(folder: Path) -> dict:
@@ -92,26 +172,24 @@ def read_config(folder: Path) -> dict:
         raise UserError(f"there is no {path}, which says what an encoder is built from") from None
     except ValueError as fault:
         raise UserError(f"{path} is no JSON ({fault}): export again") from None
-    found = config.get("fovea", {}).get("format_version")
+    found = _at(config, "fovea", "format_version")
     if found != FORMAT:
         raise UserError(
             f"{folder} has encoder format {found}, this Fovea reads {FORMAT}: update it"
         )
+    for keys, kind in WANTED.items():
+        if not isinstance(_at(config, *keys), kind):
+            raise UserError(
+                f"{path} has no {' '.join(keys)} that is a {kind.__name__}: export again"
+            )
     return config
 
 
-def _download(name: str) -> Path:
-    """A copy of `ORG/NAME[@REVISION]` from the hub (HF_ENDPOINT, HF_HUB_OFFLINE are heeded)."""
-    from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
-
-    repo, _, revision = name.partition("@")
-    try:
-        wanted = [*FILES, READ_OUT, SUMS]
-        return Path(snapshot_download(repo, revision=revision or None, allow_patterns=wanted))
-    except (HfHubHTTPError, LocalEntryNotFoundError) as fault:
-        first = str(fault).splitlines()[0]
-        raise UserError(f"hf-hub:{name} could not be fetched: {first}") from None
+def _at(config: object, *keys: str) -> object:
+    """What lies in nested dicts under these keys; None where it does not."""
+    for key in keys:
+        config = config.get(key) if isinstance(config, dict) else None
+    return config
 
 
 def show_all(folder: Path) -> None:
@@ -233,8 +311,10 @@ COMMANDS = {
     "ls": Command(f"{__name__}:ls", "every encoder folder below a folder, with what it is"),
     "show": Command(f"{__name__}:show", "what an encoder is and how it came to be"),
     "verify": Command(f"{__name__}:check", "compare every file with its SHA-256"),
-    "pack": Command("fovea.pretrain.encoders.pack:run", "a folder in half precision, as a tar"),
     "card": Command(f"{__name__}:card", "print the model card, or make it anew"),
+    "pull": Command("fovea.pretrain.transfer:pull", "fetch an encoder, verified, into a folder"),
+    "push": Command("fovea.pretrain.transfer:push", "publish an encoder folder"),
+    "pack": Command("fovea.pretrain.encoders.pack:run", "a folder in half precision, as a tar"),
     "export": Command(f"{HEAVY}:export", "write an encoder as ONNX, and check it"),
     "adopt": Command(f"{HEAVY}:adopt", "make an encoder folder of one that timm saved"),
 }

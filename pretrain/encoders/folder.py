@@ -33,7 +33,7 @@ from fovea.pretrain.encoders.cnn import BODIES, CNN
 from fovea.pretrain.encoders.encoder import Encoder
 from fovea.pretrain.encoders.multi_query import MultiQueryReadOut
 from fovea.pretrain.encoders.patches import Patches
-from fovea.pretrain.encoders.timm_model import is_known, load_timm
+from fovea.pretrain.encoders.timm_model import FAULTS, is_known, load_timm
 from fovea.pretrain.hub import (
     CARD,
     CONFIG,
@@ -108,7 +108,8 @@ def load_encoder(ref: str | Path, seed: int = 0) -> Encoder:
         features = encoder.encode_array(screens)    # (N, stack, H, W) uint8
 
     Args:
-        ref: an encoder folder, a run folder that holds one, `hf-hub:ORG/NAME[@REVISION]`, or
+        ref: an encoder folder, a run folder that holds one, `hf-hub:ORG/NAME[@REVISION]`,
+            `pretrained:vit_micro`, which comes with Fovea, or
             `random:NAME` for an untrained one of the default shape: a size of ViT (`vit_micro`
             ...), a CNN (`nature_cnn`, `nature_cnn_orthogonal`, `impala_cnn`, `sgi_resnet`), a
             model of timm (`convnext_atto` ...), or `patches14`, the pixels of patches of 14 px;
@@ -123,33 +124,49 @@ def load_encoder(ref: str | Path, seed: int = 0) -> Encoder:
         return untrained(name, seed).eval()
     if kind == "untrained":
         with seeded(Stream.ENCODER, seed):
-            return make_encoder(read_config(locate(name))).eval()
+            return make_encoder(read_config(locate(name)), name).eval()
     folder = locate(ref)
     files = verify(folder)
     config = read_config(folder)
-    architecture = config["architecture"]
-    if architecture not in BODIES and not is_known(architecture):
-        known = ", ".join(sorted(BODIES))
-        raise UserError(f"{folder} is a {architecture!r}; known are {known} and timm's models")
     shape = config["fovea"].get("read_out")
     if (READ_OUT in files) != bool(shape):
         raise UserError(
             f"{folder}: config.json names {'a' if shape else 'no'} read-out, and SHA256SUMS "
             f"{'no' if shape else 'a'} {READ_OUT}: the two do not belong together, export again"
         )
-    encoder = make_encoder(config)
+    encoder = make_encoder(config, folder)
     for file, module in _parts(encoder).items():
         _load_weights(module, folder, file)
     return encoder.eval()
 
 
-def make_encoder(config: dict) -> Encoder:
-    """The encoder that a config.json describes (see `describe`), with any weights."""
-    architecture = config["architecture"]
+def make_encoder(config: dict, source: str | Path) -> Encoder:
+    """The encoder that a config.json describes (see `describe`), with any weights.
+
+    Nothing is downloaded, and no file is opened, whatever the config asks of timm.
+
+    Args:
+        config: what `read_config` returned.
+        source: where it is from, for messages.
+
+    Raises UserError for an unknown architecture, and for arguments that it does not take.
+    """
+    architecture, model_args = config["architecture"], config["model_args"]
+    if architecture not in MAKERS and not is_known(architecture):
+        known = ", ".join(sorted(MAKERS))
+        raise UserError(f"{source} is a {architecture!r}; known are {known} and timm's models")
     make = MAKERS.get(architecture, load_timm)
-    encoder = make(architecture, config["model_args"], config["fovea"]["screen"])
-    if shape := config["fovea"].get("read_out"):
-        encoder.read_out = MultiQueryReadOut(encoder.dim, **shape)
+    try:
+        encoder = make(architecture, model_args, config["fovea"]["screen"])
+        if shape := config["fovea"].get("read_out"):
+            encoder.read_out = MultiQueryReadOut(encoder.dim, **shape)
+    except UserError:
+        raise
+    except (*FAULTS, KeyError) as fault:
+        reason = " ".join(str(fault).split()) or type(fault).__name__
+        raise UserError(
+            f"{source}/{CONFIG} does not describe a {architecture} ({reason}): export again"
+        ) from None
     return encoder
 
 
