@@ -1,11 +1,10 @@
-"""Encoder folders as files: find them, verify them, list them. Imports no torch."""
+"""`fovea hub`, and encoder folders as files: find them, verify them. Imports no torch."""
 
 from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Sequence
-from math import prod
+from collections.abc import Iterable
 from pathlib import Path
 
 from fovea.command import Command, UserError, dispatch, nearest, parser
@@ -21,10 +20,8 @@ READ_OUT = "read_out.safetensors"  # only of an encoder with a read-out
 SUMS = "SHA256SUMS"
 OWN = ("nature_cnn", "impala_cnn", "sgi_resnet")
 """Architectures whose weights have names of ours; all others are timm's."""
-LONGEST = 2**24
-"""Bytes of a safetensors header that are read at most."""
-HEAVY = "fovea.pretrain.encoders.commands"
-"""Where the commands are that load weights."""
+HEAVY = "fovea.pretrain.encoders.commands"  # they load weights
+TRANSFER = "fovea.pretrain.encoders.transfer"
 REF = (
     "an encoder folder, a run folder that holds one, pretrained:vit_micro, which comes with Fovea, "
     "or hf-hub:ORG/NAME[@REVISION]"
@@ -91,9 +88,7 @@ def verify(folder: Path) -> set[str]:
         if not (folder / name).exists():
             raise UserError(f"{folder} lacks {name}: export or download it again")
         if leads_out(folder / name):
-            raise UserError(
-                f"{folder / name} is a link out of its folder: put the file itself there"
-            )
+            raise UserError(f"{folder / name} is a link out of its folder: put the file there")
     for name in damaged(folder):
         raise UserError(f"{folder / name} {_fault(folder / name)}")
     return set(sums)
@@ -170,7 +165,7 @@ def read_config(folder: Path) -> dict:
         config = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise UserError(f"there is no {path}, which says what an encoder is built from") from None
-    except ValueError as fault:
+    except (ValueError, RecursionError) as fault:
         raise UserError(f"{path} is no JSON ({fault}): export again") from None
     found = _at(config, "fovea", "format_version")
     if found != FORMAT:
@@ -192,67 +187,6 @@ def _at(config: object, *keys: str) -> object:
     return config
 
 
-def show_all(folder: Path) -> None:
-    """Print a line for every encoder folder at or below `folder`."""
-    found = sorted(path.parent for path in folder.rglob(SUMS))
-    for path in found:
-        config = read_config(path)
-        facts = config["fovea"]
-        games = ", ".join(facts.get("games", []))
-        side = "x".join(map(str, config["pretrained_cfg"]["input_size"]))
-        method = facts.get("method", "?")
-        print(f"{path}  {config['num_features']} wide, {side}  {method} on {games}")
-    if not found:
-        raise UserError(f"no encoder folder in {folder}: export one with `fovea pretrain fit`")
-
-
-def show_one(folder: Path) -> None:
-    """Print what an encoder folder says of itself, without loading its weights."""
-    config = read_config(folder)
-    facts = dict(config["fovea"])
-    channels, height, width = config["pretrained_cfg"]["input_size"]
-    shapes = [
-        one["shape"]
-        for file in sorted(folder.glob("*.safetensors"))
-        for name, one in _header(file).items()
-        if name != "__metadata__"
-    ]
-    size = sum(path.stat().st_size for path in folder.iterdir())
-    rows = {
-        "folder": folder,
-        "architecture": config["architecture"],
-        "built with": json.dumps(config["model_args"]),
-        "input": f"{channels} screens of {height} x {width} px",
-        "screen": f"{_sides(facts.pop('screen'))} px",
-        "width": config["num_features"],
-        "weights": f"{sum(map(prod, shapes)):,} in {len(shapes)} tensors, {size / 2**20:.1f} MiB",
-    }
-    rows |= {key.replace("_", " "): _listed(value) for key, value in facts.items()}
-    widest = max(map(len, rows))
-    for name, value in rows.items():
-        print(f"{name:<{widest}}  {value}")
-
-
-def _header(file: Path) -> dict:
-    """The header of a safetensors file: {name: {dtype, shape, data_offsets}}."""
-    with file.open("rb") as opened:
-        length = int.from_bytes(opened.read(8), "little")
-        try:
-            return json.loads(opened.read(min(length, LONGEST)))
-        except ValueError:
-            raise UserError(f"{file} is no safetensors file: export or download it again") from None
-
-
-def _sides(sides: Sequence[int]) -> str:
-    return " x ".join(map(str, sides))
-
-
-def _listed(value: object) -> str:
-    if isinstance(value, dict):
-        value = [f"{key} {one}" for key, one in value.items()]
-    return ", ".join(map(str, value)) if isinstance(value, list) else str(value)
-
-
 def run(arguments: list[str]) -> int | None:
     """Run `fovea hub ARGUMENTS`."""
     return dispatch("fovea hub", ABOUT, COMMANDS, arguments)
@@ -261,6 +195,8 @@ def run(arguments: list[str]) -> int | None:
 def ls(arguments: list[str]) -> None:
     asked = parser("fovea hub ls", "List every encoder folder below a folder.")
     asked.add_argument("folder", type=Path, nargs="?", default=Path("."), help="default: here")
+    from fovea.pretrain.show import show_all
+
     show_all(asked.parse_args(arguments).folder)
 
 
@@ -270,6 +206,8 @@ def show(arguments: list[str]) -> None:
     asked.add_argument("encoder", help=REF)
     folder = locate(asked.parse_args(arguments).encoder)
     verify(folder)
+    from fovea.pretrain.show import show_one
+
     show_one(folder)
 
 
@@ -312,8 +250,10 @@ COMMANDS = {
     "show": Command(f"{__name__}:show", "what an encoder is and how it came to be"),
     "verify": Command(f"{__name__}:check", "compare every file with its SHA-256"),
     "card": Command(f"{__name__}:card", "print the model card, or make it anew"),
-    "pull": Command("fovea.pretrain.transfer:pull", "fetch an encoder, verified, into a folder"),
-    "push": Command("fovea.pretrain.transfer:push", "publish an encoder folder"),
+    "pull": Command(
+        "fovea.pretrain.encoders.transfer:pull", "fetch an encoder, verified, into a folder"
+    ),
+    "push": Command("fovea.pretrain.encoders.transfer:push", "publish an encoder folder"),
     "pack": Command("fovea.pretrain.encoders.pack:run", "a folder in half precision, as a tar"),
     "export": Command(f"{HEAVY}:export", "write an encoder as ONNX, and check it"),
     "adopt": Command(f"{HEAVY}:adopt", "make an encoder folder of one that timm saved"),

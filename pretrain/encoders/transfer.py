@@ -1,4 +1,4 @@
-"""`fovea hub push` and `pull`: encoder folders to and from other folders and the Hugging Face Hub."""
+"""`fovea hub push` and `pull`: encoder folders to and from folders and the Hugging Face Hub."""
 
 from __future__ import annotations
 
