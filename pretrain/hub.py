@@ -9,13 +9,13 @@ from pathlib import Path
 
 from fovea.command import Command, UserError, dispatch, nearest, parser
 from fovea.files import sha256, write_text
-from fovea.pretrain.card import make_card
 
 FORMAT = 1
 CONFIG = "config.json"
 WEIGHTS = "model.safetensors"
 CARD = "README.md"
 FILES = (CONFIG, WEIGHTS, CARD)
+PICTURE = "attention.png"  # only where its card has one
 READ_OUT = "read_out.safetensors"  # only of an encoder with a read-out
 SUMS = "SHA256SUMS"
 OWN = ("nature_cnn", "impala_cnn", "sgi_resnet")
@@ -220,26 +220,6 @@ def check(arguments: list[str]) -> None:
         print(f"{folder}: whole")
 
 
-def card(arguments: list[str]) -> None:
-    asked = parser("fovea hub card", "Print the model card of an encoder folder.")
-    asked.add_argument("encoder", help=REF)
-    asked.add_argument(
-        "--write",
-        action="store_true",
-        help="make the card anew from config.json, such as one of an older version, and write it "
-        "and its hash into the folder",
-    )
-    given = asked.parse_args(arguments)
-    folder = locate(given.encoder)
-    sums = verify(folder)
-    if given.write:
-        config = read_config(folder)
-        library = "fovea" if config["architecture"] in OWN else "timm"
-        write_text(folder / CARD, make_card(folder.name, config, library))
-        seal(folder, [*FILES, *sorted(sums - {*FILES})])
-    print((folder / CARD).read_text(encoding="utf-8"), end="")
-
-
 def seal(folder: Path, names: Iterable[str]) -> None:
     """Write SHA256SUMS of these files of a folder."""
     write_text(folder / SUMS, "".join(f"{sha256(folder / name)}  {name}\n" for name in names))
@@ -249,7 +229,7 @@ COMMANDS = {
     "ls": Command(f"{__name__}:ls", "every encoder folder below a folder, with what it is"),
     "show": Command(f"{__name__}:show", "what an encoder is and how it came to be"),
     "verify": Command(f"{__name__}:check", "compare every file with its SHA-256"),
-    "card": Command(f"{__name__}:card", "print the model card, or make it anew"),
+    "card": Command(f"{HEAVY}:card", "print the model card, or make it anew"),
     "pull": Command(
         "fovea.pretrain.encoders.transfer:pull", "fetch an encoder, verified, into a folder"
     ),

@@ -12,8 +12,6 @@ It does not check the hashes; `load_encoder` checks them, every key, and that al
 
 from __future__ import annotations
 
-import os
-import shutil
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
@@ -26,8 +24,8 @@ from torch import Tensor, nn
 
 from fovea import __version__
 from fovea.command import UserError
-from fovea.files import replacing, sync_folder, write_json, write_text
-from fovea.pretrain.card import make_card
+from fovea.files import replacing, replacing_folder, write_json, write_text
+from fovea.pretrain.card import make_card, objective_settings
 from fovea.pretrain.encoders.build import untrained
 from fovea.pretrain.encoders.cnn import BODIES, CNN
 from fovea.pretrain.encoders.encoder import Encoder
@@ -78,26 +76,16 @@ def export_encoder(encoder: Encoder, folder: str | Path, facts: dict) -> Path:
     }
     for weights in parts.values():
         _check_finite(weights, folder)
-    building = folder.with_name(f".{folder.name}.{os.getpid()}.tmp")
-    older = building.with_suffix(".old")
-    shutil.rmtree(building, ignore_errors=True)
-    building.mkdir(parents=True)
-    try:
+    with replacing_folder(folder) as building:
         config = describe(encoder, facts)
         write_json(building / CONFIG, config)
         for name, weights in parts.items():
             with replacing(building / name) as temporary:
                 # Not save_file: it hides the error of a full disk, and its file is for the owner.
                 temporary.write_bytes(save(weights, metadata={"format": "pt"}))
-        write_text(building / CARD, make_card(folder.name, config, encoder.library))
+        card = make_card(folder.name, config, encoder.library, objective_settings(folder))
+        write_text(building / CARD, card)
         seal(building, dict.fromkeys((*FILES, *parts)))
-        if folder.exists():
-            os.replace(folder, older)
-        os.replace(building, folder)
-        sync_folder(folder.parent)
-    finally:
-        shutil.rmtree(building, ignore_errors=True)
-        shutil.rmtree(older, ignore_errors=True)
     return folder
 
 

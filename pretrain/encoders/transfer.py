@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 from pathlib import Path
 
 from fovea.command import UserError, parser
-from fovea.files import sync_folder
+from fovea.files import replacing_folder
 from fovea.pretrain.hub import REF, SUMS, locate, verify
 
 PUSH = """Publish an encoder folder: as a commit of a repository of the Hugging Face Hub, which is
@@ -74,14 +73,7 @@ def copy(folder: Path, out: Path) -> None:
             raise UserError(f"{out} holds something else: name another folder, or delete it first")
         verify(out)
         return
-    building = out.with_name(f".{out.name}.{os.getpid()}.tmp")
-    shutil.rmtree(building, ignore_errors=True)
-    building.mkdir(parents=True)
-    try:
+    with replacing_folder(out) as building:
         for name in names:
             shutil.copyfile(folder / name, building / name)
         verify(building)
-        os.replace(building, out)
-        sync_folder(out.parent)
-    finally:
-        shutil.rmtree(building, ignore_errors=True)
