@@ -111,8 +111,9 @@ def load_encoder(ref: str | Path, seed: int = 0) -> Encoder:
     if kind == "random":
         return untrained(name, seed).eval()
     if kind == "untrained":
+        place = locate(name)
         with seeded(Stream.ENCODER, seed):
-            return make_encoder(read_config(locate(name)), name).eval()
+            return make_encoder(read_config(place), place).eval()
     folder = locate(ref)
     files = verify(folder)
     config = read_config(folder)
