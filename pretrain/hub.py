@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 from collections.abc import Iterable
 from pathlib import Path
@@ -141,10 +142,13 @@ def damaged(folder: Path) -> list[str]:
 def leads_out(path: Path) -> bool:
     """Whether a file of a folder is a link to elsewhere; those of huggingface_hub's cache are not.
 
-    It keeps contents in `blobs` and links them from `snapshots/COMMIT`.
+    It links files of `snapshots/COMMIT` to contents in `blobs`, and these maybe to further ones.
     """
-    cache = path.parent.parents[1] / "blobs" if path.parent.parent.name == "snapshots" else None
-    return path.resolve().parent not in (path.parent.resolve(), cache and cache.resolve())
+    if not path.is_symlink() or path.resolve().parent == path.parent.resolve():
+        return False
+    folder = path.parent.resolve()
+    first = Path(os.path.normpath(folder / path.readlink()))
+    return folder.parent.name != "snapshots" or first.parent != folder.parents[1] / "blobs"
 
 
 def _fault(path: Path) -> str:
@@ -213,7 +217,7 @@ def show(arguments: list[str]) -> None:
 
 def check(arguments: list[str]) -> None:
     asked = parser("fovea hub verify", "Compare every file of encoder folders with its SHA-256.")
-    asked.add_argument("folders", nargs="+", help="encoder folders, or run folders that hold one")
+    asked.add_argument("folders", nargs="+", help=f"each {REF}")
     for ref in asked.parse_args(arguments).folders:
         folder = locate(ref)
         verify(folder)

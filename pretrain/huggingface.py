@@ -130,9 +130,9 @@ def _forget(folder: Path) -> None:
     except UserError:  # the sums are none
         wrong = []
     for file in (*wrong, SUMS):
-        held = (folder / file).resolve()
-        (folder / file).unlink(missing_ok=True)
-        held.unlink(missing_ok=True)
+        link = folder / file  # to a content, which may be a link to one that repositories share
+        for held in (link.resolve(), folder / link.readlink() if link.is_symlink() else link, link):
+            held.unlink(missing_ok=True)
 
 
 @contextmanager

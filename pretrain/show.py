@@ -18,14 +18,20 @@ def show_all(folder: Path) -> None:
     """Print a line for every encoder folder at or below `folder`."""
     found = sorted(path.parent for path in folder.rglob(SUMS))
     for path in found:
-        config = read_config(path)
-        facts = config["fovea"]
-        games = ", ".join(facts.get("games", []))
-        side = "x".join(map(str, config["pretrained_cfg"]["input_size"]))
-        method = facts.get("method", "?")
-        print(f"{path}  {config['num_features']} wide, {side}  {method} on {games}")
+        try:
+            print(f"{path}  {_in_short(read_config(path))}")
+        except UserError as fault:
+            print(f"{path}  damaged: {fault}")
     if not found:
         raise UserError(f"no encoder folder in {folder}: export one with `fovea pretrain fit`")
+
+
+def _in_short(config: dict) -> str:
+    """An encoder's size and how it was pretrained."""
+    facts = config["fovea"]
+    side = "x".join(map(str, config["pretrained_cfg"]["input_size"]))
+    method = facts.get("method", "?")
+    return f"{config['num_features']} wide, {side}  {method} on {_listed(facts.get('games', []))}"
 
 
 def show_one(folder: Path) -> None:
