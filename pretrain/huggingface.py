@@ -22,7 +22,6 @@ from huggingface_hub.errors import (
     RepositoryNotFoundError,
     RevisionNotFoundError,
 )
-from huggingface_hub.utils import tqdm
 
 from fovea.command import UserError
 from fovea.pretrain.hub import SUMS, damaged, read_sums, verify
@@ -43,13 +42,6 @@ class Address(NamedTuple):
 
     def __str__(self) -> str:
         return f"{self.endpoint}/{self.repo} at {self.revision}"
-
-
-class Bar(tqdm):
-    """huggingface_hub's progress bar, shown of what takes more than some seconds."""
-
-    def __init__(self, *arguments, **settings):
-        super().__init__(*arguments, **{"delay": 3, **settings})
 
 
 def address(name: str) -> Address:
@@ -118,7 +110,6 @@ def _download(at: Address, file: str) -> Path:
             endpoint=at.endpoint,
             cache_dir=os.environ.get("HF_HUB_CACHE"),
             local_files_only=offline(),
-            tqdm_class=Bar,
         )
     )
 
