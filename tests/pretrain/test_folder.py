@@ -139,6 +139,11 @@ def write_weights(folder: Path, content: bytes, sealed: bool = True) -> None:
         seal(folder)
 
 
+def header(text: bytes) -> bytes:
+    """A safetensors file of a header alone."""
+    return len(text).to_bytes(8, "little") + text
+
+
 POINTER = b"version https://git-lfs.github.com/spec/v1\noid sha256:" + b"0" * 64 + b"\nsize 9\n"
 DAMAGES = {
     "a flipped byte": (flip_byte, "model.safetensors does not match its SHA-256"),
@@ -184,6 +189,16 @@ DAMAGES = {
         lambda folder: write_weights(folder, (2**62).to_bytes(8, "little") + b"{}"),
         "cannot be read (Error while deserializing header: header too large",
     ),
+    "a declared size of 4 GB": (
+        lambda folder: write_weights(
+            folder,
+            header(
+                b'{"norm.bias": {"dtype": "F32", '
+                b'"shape": [1073741824], "data_offsets": [0, 4294967296]}}'
+            ),
+        ),
+        "cannot be read (Error while deserializing header: incomplete metadata",
+    ),
     "a config without a shape": (
         lambda folder: rewrite_config(folder, model_args=None),
         "config.json has no model_args that is a dict",
@@ -217,6 +232,16 @@ def test_damage_is_refused_and_named(damage: str, folder: Path) -> None:
         load_encoder(folder)
     assert message in str(refused.value)
     assert "\n" not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [b"", header(b"[]"), header(b'{"a": {"shape": "wide"}}'), header(b"[" * 5000), POINTER],
+)
+def test_a_header_that_is_none_is_not_shown(content: bytes, folder: Path) -> None:
+    write_weights(folder, content)
+    with pytest.raises(UserError, match=r"model\.safetensors is no safetensors file"):
+        hub.run(["show", str(folder)])
 
 
 def test_every_damage_has_an_error_of_its_own() -> None:
