@@ -7,6 +7,7 @@ import os
 import re
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 from fovea.command import Command, UserError, dispatch, nearest, parser
 from fovea.files import sha256, write_text
@@ -34,13 +35,13 @@ PLAIN = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]*")
 KINDS = (".json", ".md", ".png", ".safetensors")
 """Kinds of files that an encoder folder holds."""
 WANTED = {
-    ("architecture",): str,
-    ("model_args",): dict,
-    ("num_features",): int,
-    ("pretrained_cfg", "input_size"): list,
-    ("fovea", "screen"): list,
+    ("architecture",): (str, None),
+    ("model_args",): (dict, None),
+    ("num_features",): (int, None),
+    ("pretrained_cfg", "input_size"): (list, 3),
+    ("fovea", "screen"): (list, 2),
 }
-"""What is read of a config.json, and its types."""
+"""What is read of a config.json, its types, and how many there are of each."""
 LFS = b"version https://git-lfs"
 
 ABOUT = """Encoder folders (config.json, model.safetensors, card, sums): look at them, check them,
@@ -176,15 +177,17 @@ def read_config(folder: Path) -> dict:
         raise UserError(
             f"{folder} has encoder format {found}, this Fovea reads {FORMAT}: update it"
         )
-    for keys, kind in WANTED.items():
-        if not isinstance(_at(config, *keys), kind):
+    for keys, (kind, length) in WANTED.items():
+        value = _at(config, *keys)
+        if not isinstance(value, kind) or (length and len(value) != length):
             raise UserError(
-                f"{path} has no {' '.join(keys)} that is a {kind.__name__}: export again"
+                f"{path} has no {' '.join(keys)} that is a {kind.__name__}"
+                f"{f' of {length}' if length else ''}: export again"
             )
     return config
 
 
-def _at(config: object, *keys: str) -> object:
+def _at(config: Any, *keys: str) -> Any:
     """What lies in nested dicts under these keys; None where it does not."""
     for key in keys:
         config = config.get(key) if isinstance(config, dict) else None

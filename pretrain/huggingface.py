@@ -28,8 +28,11 @@ from fovea.pretrain.hub import SUMS, damaged, read_sums, verify
 
 TRUE = ("1", "ON", "YES", "TRUE")
 """What huggingface_hub takes for yes."""
-CONNECTION = (HfHubHTTPError.__bases__[0], OSError)
+CONNECTION: tuple[type[Exception], ...] = (HfHubHTTPError.__bases__[0], OSError)
 """What fails on the way. Which library sends requests has changed twice; each has one base."""
+
+FIXES = dict.fromkeys((401, 403), "set HF_TOKEN to a token that may do this, or `hf auth login`")
+"""By the code of an HTTP error."""
 
 
 class Address(NamedTuple):
@@ -159,9 +162,9 @@ def _explained(at: Address) -> Iterator[None]:
 
 
 def _unreachable(at: Address, fault: BaseException) -> UserError:
-    return UserError(
-        f"{at}: {_line(fault)}: check HF_ENDPOINT and the connection, and run the same again"
-    )
+    code = getattr(getattr(fault, "response", None), "status_code", None)
+    fix = FIXES.get(code, "check HF_ENDPOINT and the connection, and run the same again")
+    return UserError(f"{at}: {_line(fault)}: {fix}")
 
 
 def _line(fault: BaseException) -> str:

@@ -52,6 +52,7 @@ class Hub:
         repos: {ORG/NAME: {branch, tag or commit: commit}}.
         commits: {commit: {file: content}}.
         faults: {file: what is wrong with it}.
+        token: that a request to write must have; None for none.
         then: {file: what happens once it was sent}.
         asked: "METHOD FILE" of each request for a file, in their order.
     """
@@ -60,6 +61,7 @@ class Hub:
         self.repos: dict[str, dict[str, str]] = {}
         self.commits: dict[str, dict[str, bytes]] = {}
         self.faults: dict[str, Fault] = {}
+        self.token: str | None = None
         self.then: dict[str, Callable[[], object]] = {}
         self.asked: list[str] = []
         self.endpoint = ""
@@ -126,6 +128,8 @@ class Handler(BaseHTTPRequestHandler):
 
     def do_POST(self) -> None:
         body = self.rfile.read(int(self.headers["Content-Length"]))
+        if self.hub.token and self.headers["Authorization"] != f"Bearer {self.hub.token}":
+            return self.answer(401)
         if self.path == "/api/repos/create":
             asked = json.loads(body)
             repo = f"{asked['organization']}/{asked['name']}"

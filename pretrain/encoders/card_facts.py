@@ -129,7 +129,7 @@ def _value(how: Verdict, tables: Mapping[str, Table]) -> float:
     asked = [row for row in rows if all(row.get(key) == one for key, one in how.where.items())]
 
     def mean(column: str) -> float:
-        numbers = [float(row[column]) for row in asked if row.get(column) is not None]
+        numbers = [one for row in asked if isinstance(one := row.get(column), int | float)]
         return sum(numbers) / len(numbers) if numbers else math.nan
 
     return mean(how.measure) / mean(how.over) if how.over else mean(how.measure)

@@ -219,6 +219,20 @@ def test_pushed_is_pulled(hub: Hub, mine: Path, tmp_path: Path, capsys) -> None:
     assert same(locate("hf-hub:me/new@v2"), mine)
 
 
+def test_who_may_not_push_is_told_how(
+    hub: Hub, mine: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hub.token = "hf_secret"
+    monkeypatch.setenv("HF_TOKEN", "hf_other")
+    with pytest.raises(UserError, match=r"me/new at main: .*set HF_TOKEN") as refused:
+        run(["push", str(mine), "hf-hub:me/new"])
+    assert "hf_other" not in str(refused.value)
+    assert hub.repos == {}
+    monkeypatch.setenv("HF_TOKEN", hub.token)
+    run(["push", str(mine), "hf-hub:me/new"])
+    assert same(locate("hf-hub:me/new"), mine)
+
+
 def test_a_damaged_folder_is_not_pushed(hub: Hub, mine: Path, tmp_path: Path) -> None:
     run(["pull", str(mine), "--out", str(tmp_path / "here")])
     (tmp_path / "here" / WEIGHTS).write_bytes(b"")
