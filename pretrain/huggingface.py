@@ -31,7 +31,9 @@ TRUE = ("1", "ON", "YES", "TRUE")
 CONNECTION: tuple[type[Exception], ...] = (HfHubHTTPError.__bases__[0], OSError)
 """What fails on the way. Which library sends requests has changed twice; each has one base."""
 
-FIXES = dict.fromkeys((401, 403), "set HF_TOKEN to a token that may do this, or `hf auth login`")
+FIXES: dict[int | None, str] = dict.fromkeys(
+    (401, 403), "set HF_TOKEN to a token that may do this, or `hf auth login`"
+)
 """By the code of an HTTP error."""
 
 
