@@ -34,7 +34,7 @@ PLAIN = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]*")
 """A file name that means a file in the folder on every system."""
 KINDS = (".json", ".md", ".png", ".safetensors")
 """Kinds of files that an encoder folder holds."""
-WANTED: dict[tuple[str, ...], tuple[type, int | None]] = {
+WANTED: dict[tuple[str, ...], tuple[Any, int | None]] = {
     ("architecture",): (str, None),
     ("model_args",): (dict, None),
     ("num_features",): (int, None),
