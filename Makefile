@@ -19,7 +19,7 @@ DQN_STEPS ?= 6000
 PPO_STEPS ?= 8192
 EPISODES ?= 5
 
-.PHONY: quickstart test fast evidence lint types types-baseline docs constraints release
+.PHONY: quickstart test fast evidence lint types types-baseline docs constraints ship release
 
 quickstart: .venv/ready
 	@echo; echo "== 1/5  collect: games into recordings, random policy"
@@ -33,9 +33,11 @@ quickstart: .venv/ready
 	$(FOVEA) probes run --encoder tov_vicreg=$(RUN)/tov_vicreg --encoder vicreg=$(RUN)/vicreg \
 	    --recordings $(RUN)/recordings --run $(RUN)/probes --samples $(SAMPLES)
 	@echo; echo "== 4/5  play: agents on the frozen encoder; so few steps show the way, and no skill"
-	$(FOVEA) agents fit -c dqn_frozen --run $(RUN)/dqn --data.total_steps $(DQN_STEPS)
+	$(FOVEA) agents fit -c dqn_frozen --run $(RUN)/dqn \
+	    --model.encoder.encoder $(RUN)/tov_vicreg --data.total_steps $(DQN_STEPS)
 	$(FOVEA) agents evaluate --run $(RUN)/dqn --episodes $(EPISODES) --video
-	$(FOVEA) agents fit -c ppo_frozen --run $(RUN)/ppo --data.total_steps $(PPO_STEPS)
+	$(FOVEA) agents fit -c ppo_frozen --run $(RUN)/ppo \
+	    --model.encoder.encoder $(RUN)/tov_vicreg --data.total_steps $(PPO_STEPS)
 	$(FOVEA) agents evaluate --run $(RUN)/ppo --episodes $(EPISODES) --video
 	@echo; echo "== 5/5  report"
 	$(FOVEA) analysis report $(RUN) --out $(RUN)/report
@@ -76,6 +78,15 @@ constraints:
 	.venv-pins/bin/pip install '.[dev,docs,sb3,onnx,readers,tensorboard]' torch==2.14.1 torchvision==0.29.1
 	.venv-pins/bin/pip freeze --exclude fovea-rl > constraints.txt
 	rm -rf .venv-pins build
+
+# The encoder that comes with Fovea, with its card, of a run and of what was measured of it:
+#   make ship ENCODER=runs/recipe PROBES="runs/probes" AGENTS="runs/dqn runs/ppo"
+SHIPPED := pretrain/shipped/vit_micro
+ship: .venv/ready
+	$(FOVEA) hub card $(ENCODER) --write --as pretrained:vit_micro \
+	    $(if $(PROBES),--probes $(PROBES)) $(if $(AGENTS),--agents $(AGENTS))
+	rm -rf $(SHIPPED)
+	$(FOVEA) hub push $(ENCODER) $(SHIPPED)
 
 # Wheel and source distribution of what is committed, checked, with their hashes: dist/.
 release: .venv/ready

@@ -95,7 +95,7 @@ class EncoderFeatures(nn.Module):
     def __init__(self, config: dict, read_out: ReadOut):
         super().__init__()
         self.config, self.read_out = config, read_out
-        self.encoder = make_encoder(config).eval()
+        self.encoder = make_encoder(config, "the saved model").eval()
         with inference(self.encoder):
             blank = torch.zeros(1, self.encoder.stack, *self.encoder.screen, dtype=torch.uint8)
             self.norm = make_norm(read_out, self.encoder.features_of(blank, self.blocks))

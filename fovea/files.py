@@ -6,6 +6,7 @@ import fcntl
 import hashlib
 import json
 import os
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -35,6 +36,28 @@ def replacing(path: str | Path) -> Iterator[Path]:
     finally:
         with suppress(FileNotFoundError):
             temporary.unlink()
+
+
+@contextmanager
+def replacing_folder(folder: str | Path) -> Iterator[Path]:
+    """Yield an empty folder beside `folder`; on success it takes `folder`'s place, whole.
+
+    On an exception it is removed and `folder` is left as it was.
+    """
+    folder = Path(folder)
+    building = folder.with_name(f".{folder.name}.{os.getpid()}.tmp")
+    older = building.with_suffix(".old")
+    shutil.rmtree(building, ignore_errors=True)
+    building.mkdir(parents=True)
+    try:
+        yield building
+        if folder.exists():
+            os.replace(folder, older)
+        os.replace(building, folder)
+        sync_folder(folder.parent)
+    finally:
+        shutil.rmtree(building, ignore_errors=True)
+        shutil.rmtree(older, ignore_errors=True)
 
 
 def sync_folder(folder: Path) -> None:

@@ -1,6 +1,13 @@
-"""The model card of an encoder folder."""
+"""The model card of an encoder folder, made of facts."""
 
 from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import yaml
+
+from fovea.tables import markdown
 
 CARD = """---
 library_name: {library}
@@ -8,18 +15,20 @@ license: mit
 pipeline_tag: reinforcement-learning
 tags: [fovea, atari, reinforcement-learning, self-supervised]
 ---
-# {name}
+# {title}
 
 A {dim}-wide `{architecture}` for stacks of {channels} grey screens of {height}x{width} px,
 pretrained with Fovea on what an Atari agent sees, without rewards.
 
-| | |
-| --- | --- |
-{rows}
+## How it came to be
+
+{facts}
+{settings}{found}
+## How to load it
 
 ```python
 from fovea import load_encoder  # verified; takes uint8 screens (B, {channels}, H, W)
-encoder = load_encoder("{name}")
+encoder = load_encoder("{ref}")
 summary, tokens = encoder(screens)
 ```
 {others}
@@ -28,45 +37,78 @@ In stable-baselines3, frozen or learning (`pip install 'fovea-rl[sb3]'`):
 ```python
 from fovea.agents.sb3 import policy_kwargs
 from stable_baselines3 import DQN
-model = DQN("CnnPolicy", envs, policy_kwargs=policy_kwargs("{name}"))
+model = DQN("CnnPolicy", envs, policy_kwargs=policy_kwargs("{ref}"))
 ```
 
-`fovea hub export {name} --onnx encoder.onnx` makes it an ONNX file. Weights are fp32 under
+`fovea hub export {ref} --onnx encoder.onnx` makes it an ONNX file. Weights are fp32 under
 {library}'s names. `SHA256SUMS` holds the hash of every file.
 """
 TIMM = """
-The same weights in plain timm and in transformers. Both take floats, screens / 255:
+The same weights in plain timm and in transformers. Both take floats, screens / 255{gives}:{pull}
 
 ```python
 import timm
-model = timm.create_model("local-dir:{name}", pretrained=True)
+model = timm.create_model("{timm}", pretrained=True)
 features = model(screens / 255)
 ```
 
 ```python
 from transformers import AutoModel
-model = AutoModel.from_pretrained("{name}")  # a TimmWrapperModel
+model = AutoModel.from_pretrained("{transformers}")  # a TimmWrapperModel
 features = model(pixel_values=screens / 255).pooler_output
 ```
 
 Image processors and pipelines do not apply: they make pictures of 3 channels.
 """
+PULL = "\n`fovea hub pull {ref} --out {name}` makes their folder."
+CLASS_TOKEN = ", and give the class token; the summary, which its read-out makes, needs Fovea"
+SETTINGS = """
+<details><summary>Settings of its objective</summary>
+
+```yaml
+{text}```
+</details>
+"""
 
 
-def make_card(name: str, config: dict, library: str) -> str:
-    """README.md for the encoder folder `name` with this config.json and weights of `library`."""
+def make_card(
+    ref: str, config: dict, library: str, settings: str = "", found: Sequence[str] = ()
+) -> str:
+    """README.md of an encoder folder.
+
+    Args:
+        ref: how readers will name it: a folder, `pretrained:NAME` or `hf-hub:ORG/NAME`.
+        config: its config.json.
+        library: whose names its weights have, timm or fovea.
+        settings: what `objective_settings` returned.
+        found: sections on what was found out about it.
+    """
     facts = {key: value for key, value in config["fovea"].items() if key != "format_version"}
     channels, height, width = config["pretrained_cfg"]["input_size"]
+    kind, _, name = ref.partition(":")
+    name = name or ref
+    pull = (
+        f"\n`fovea hub pull {ref} --out {name}` makes the folder." if kind == "pretrained" else ""
+    )
+    others = TIMM.format(
+        timm=ref if kind == "hf-hub" else f"local-dir:{name}",
+        transformers=name,
+        gives=CLASS_TOKEN if "read_out" in facts else "",
+        pull=pull,
+    )
     return CARD.format(
-        name=name,
+        title=name,
+        ref=ref,
         library=library,
-        others=TIMM.format(name=name) if library == "timm" else "",
+        others=others if library == "timm" else "",
         dim=config["num_features"],
         architecture=config["architecture"],
         channels=channels,
         height=height,
         width=width,
-        rows="\n".join(f"| {key.replace('_', ' ')} | {_cell(facts[key])} |" for key in facts),
+        facts="\n".join(markdown(["", ""], [_row(*fact) for fact in facts.items()])),
+        settings=SETTINGS.format(text=settings) if settings else "",
+        found="".join(f"\n{section.strip()}\n" for section in found),
     )
 
 
@@ -75,6 +117,17 @@ def in_half(text: str) -> str:
     return text.replace("Weights are fp32", "Weights are fp16")
 
 
-def _cell(value: object) -> str:
+def objective_settings(folder: Path) -> str:
+    """The objective and its settings, as YAML, where `folder` lies in the run that made it."""
+    config = folder.parent / "config.yaml"
+    if folder.name != "encoder" or not config.exists():
+        return ""
+    model = yaml.safe_load(config.read_text(encoding="utf-8")).get("model")
+    return yaml.safe_dump(model, sort_keys=False) if model else ""
+
+
+def _row(key: str, value: object) -> list[str]:
+    if isinstance(value, Mapping):
+        value = [f"{name} {one}" for name, one in value.items()]
     text = ", ".join(map(str, value)) if isinstance(value, list) else str(value)
-    return text.replace("|", "\\|")
+    return [key.replace("_", " "), text.replace("|", "\\|")]

@@ -1,50 +1,81 @@
-"""Encoder folders as files: find them, verify them, list them. Imports no torch."""
+"""`fovea hub`, and encoder folders as files: find them, verify them. Imports no torch."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
-from math import prod
+import os
+import re
+from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
-from fovea.command import Command, UserError, dispatch, parser
+from fovea.command import Command, UserError, dispatch, nearest, parser
 from fovea.files import sha256, write_text
-from fovea.pretrain.card import make_card
 
 FORMAT = 1
 CONFIG = "config.json"
 WEIGHTS = "model.safetensors"
 CARD = "README.md"
 FILES = (CONFIG, WEIGHTS, CARD)
+PICTURE = "attention.png"  # only where its card has one
 READ_OUT = "read_out.safetensors"  # only of an encoder with a read-out
 SUMS = "SHA256SUMS"
 OWN = ("nature_cnn", "impala_cnn", "sgi_resnet")
 """Architectures whose weights have names of ours; all others are timm's."""
-LONGEST = 2**24
-"""Bytes of a safetensors header that are read at most."""
-HEAVY = "fovea.pretrain.encoders.commands"
-"""Where the commands are that load weights."""
-REF = "an encoder folder, a run folder that holds one, or hf-hub:ORG/NAME[@REVISION]"
+HEAVY = "fovea.pretrain.encoders.commands"  # they load weights
+TRANSFER = "fovea.pretrain.encoders.transfer"
+REF = (
+    "an encoder folder, a run folder that holds one, pretrained:vit_micro, which comes with Fovea, "
+    "or hf-hub:ORG/NAME[@REVISION]"
+)
+SHIPPED = Path(__file__).with_name("shipped")
+"""Where the encoders lie that come with Fovea."""
+PLAIN = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]*")
+"""A file name that means a file in the folder on every system."""
+KINDS = (".json", ".md", ".png", ".safetensors")
+"""Kinds of files that an encoder folder holds."""
+WANTED: dict[tuple[str, ...], tuple[Any, int | None]] = {
+    ("architecture",): (str, None),
+    ("model_args",): (dict, None),
+    ("num_features",): (int, None),
+    ("pretrained_cfg", "input_size"): (list, 3),
+    ("fovea", "screen"): (list, 2),
+}
+"""What is read of a config.json, its types, and how many there are of each."""
+LFS = b"version https://git-lfs"
 
 ABOUT = """Encoder folders (config.json, model.safetensors, card, sums): look at them, check them,
-pack them, give them to other programs and take them back.
+fetch and publish them, give them to other programs and take them back.
 
-  fovea hub ls runs
-  fovea hub show runs/mine
-  fovea hub verify runs/mine
-  fovea hub pack runs/mine --out mine.tar
-  fovea hub export runs/mine --onnx mine.onnx
-  fovea hub adopt tuned --out runs/tuned/encoder"""
+  fovea hub ls runs                                   # what there is
+  fovea hub show runs/mine                            # its shape, and how it came to be
+  fovea hub verify runs/mine                          # every file against its hash
+  fovea hub card runs/mine                            # what a reader is told; --write makes it anew
+  fovea hub pull hf-hub:ORG/NAME@REVISION --out mine  # from the Hugging Face Hub
+  fovea hub push runs/mine hf-hub:ORG/NAME            # to it; or to a folder
+  fovea hub pack runs/mine --out mine.tar             # one file, half the bytes
+  fovea hub export runs/mine --onnx mine.onnx         # for programs without torch
+  fovea hub adopt tuned --out runs/tuned/encoder      # back from timm
+
+An encoder is named the same way everywhere, in configs too: an encoder folder, a run folder that
+holds one, pretrained:vit_micro (comes with Fovea), hf-hub:ORG/NAME@REVISION (downloaded once)."""
 
 
 def locate(ref: str | Path) -> Path:
-    """The folder that `ref` names: a folder, a run folder that holds one, `hf-hub:ORG/NAME[@REV]`.
+    """The folder that `ref` names, see `REF`; one of the Hugging Face Hub is downloaded.
 
-    Raises UserError where the hub does not give it.
+    Raises UserError for a shipped encoder that there is not, and where the hub does not give it.
     """
     kind, _, name = str(ref).partition(":")
     if kind == "hf-hub":
-        return _download(name)
+        from fovea.pretrain.huggingface import fetch
+
+        return fetch(name)
+    if kind == "pretrained":
+        shipped = sorted(path.name for path in SHIPPED.iterdir())
+        if name not in shipped:
+            raise UserError(f"no encoder {name!r} comes with Fovea{nearest(name, shipped)}")
+        return SHIPPED / name
     inside = Path(ref) / "encoder"
     return inside if inside.is_dir() else Path(ref)
 
@@ -52,32 +83,81 @@ def locate(ref: str | Path) -> Path:
 def verify(folder: Path) -> set[str]:
     """Compare every file with SHA256SUMS; returns their names.
 
-    Raises UserError for a missing folder, an unfinished one, a missing file or a wrong hash.
+    Raises UserError for a missing folder, an unfinished one, a name or a link that leads out of it,
+    a missing file or a wrong hash.
+    """
+    for name in (sums := read_sums(folder)):
+        if not (folder / name).exists():
+            raise UserError(f"{folder} lacks {name}: export or download it again")
+        if leads_out(folder / name):
+            raise UserError(f"{folder / name} is a link out of its folder: put the file there")
+    for name in damaged(folder):
+        raise UserError(f"{folder / name} {_fault(folder / name)}")
+    return set(sums)
+
+
+def read_sums(folder: Path) -> dict[str, str]:
+    """{name: SHA-256} of the files that SHA256SUMS names.
+
+    Raises UserError for a folder that is missing or unfinished, for a name that is no plain one,
+    or of a kind of file that encoder folders do not hold, and where one of `FILES` is not named.
     """
     if not folder.is_dir():
         raise UserError(f"no encoder folder at {folder}: export one with `fovea pretrain fit`")
-    sums = folder / SUMS
-    if not sums.exists():
+    try:
+        text = (folder / SUMS).read_text(encoding="utf-8")
+    except FileNotFoundError:
         raise UserError(
             f"{folder} has no SHA256SUMS: it is no finished encoder folder, export again"
-        )
-    lines = [line.partition("  ") for line in sums.read_text().splitlines()]
-    wanted = {name: digest for digest, _, name in lines}
-    for name in wanted:
-        if Path(name).name != name:
+        ) from None
+    except ValueError:
+        raise UserError(f"{folder}/SHA256SUMS is no text: export or download it again") from None
+    lines = [line.partition("  ") for line in text.splitlines()]
+    sums = {name: digest for digest, _, name in lines}
+    for name in sums:
+        if not PLAIN.fullmatch(name):
             raise UserError(
-                f"{folder}/SHA256SUMS names {name!r}, outside the folder: do not use it"
+                f"{folder}/SHA256SUMS names {name!r}, which may lie outside the folder: "
+                "do not use it"
             )
-    for name in (*FILES, *wanted):
-        if name not in wanted or not (folder / name).exists():
+        if Path(name).suffix not in KINDS:
+            raise UserError(
+                f"{folder}/SHA256SUMS names {name!r}: encoder folders hold {', '.join(KINDS)} "
+                "alone, and no pickles, which could run code"
+            )
+    for name in FILES:
+        if name not in sums:
             raise UserError(f"{folder} lacks {name}: export or download it again")
-    for name, digest in wanted.items():
-        if sha256(folder / name) != digest:
-            raise UserError(
-                f"{folder / name} does not match its SHA-256: it was changed or damaged, "
-                "export or download it again"
-            )
-    return set(wanted)
+    return sums
+
+
+def damaged(folder: Path) -> list[str]:
+    """The files of an encoder folder that are missing or do not match their hash."""
+    return [
+        name
+        for name, digest in read_sums(folder).items()
+        if not (folder / name).exists() or sha256(folder / name) != digest
+    ]
+
+
+def leads_out(path: Path) -> bool:
+    """Whether a file of a folder is a link to elsewhere; those of huggingface_hub's cache are not.
+
+    It links files of `snapshots/COMMIT` to contents in `blobs`, and these maybe to further ones.
+    """
+    if not path.is_symlink() or path.resolve().parent == path.parent.resolve():
+        return False
+    folder = path.parent.resolve()
+    first = Path(os.path.normpath(folder / path.readlink()))
+    return folder.parent.name != "snapshots" or first.parent != folder.parents[1] / "blobs"
+
+
+def _fault(path: Path) -> str:
+    """What is said of a file that does not match its hash."""
+    with path.open("rb") as file:
+        if file.read(len(LFS)) == LFS:
+            return "is a pointer of Git LFS in place of the file: get that with `git lfs pull`"
+    return "does not match its SHA-256: it was changed or damaged, export or download it again"
 
 
 def read_config(folder: Path) -> dict:
@@ -90,89 +170,28 @@ def read_config(folder: Path) -> dict:
         config = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise UserError(f"there is no {path}, which says what an encoder is built from") from None
-    except ValueError as fault:
+    except (ValueError, RecursionError) as fault:
         raise UserError(f"{path} is no JSON ({fault}): export again") from None
-    found = config.get("fovea", {}).get("format_version")
+    found = _at(config, "fovea", "format_version")
     if found != FORMAT:
         raise UserError(
             f"{folder} has encoder format {found}, this Fovea reads {FORMAT}: update it"
         )
+    for keys, (kind, length) in WANTED.items():
+        value = _at(config, *keys)
+        if not isinstance(value, kind) or (length and len(value) != length):
+            raise UserError(
+                f"{path} has no {' '.join(keys)} that is a {kind.__name__}"
+                f"{f' of {length}' if length else ''}: export again"
+            )
     return config
 
 
-def _download(name: str) -> Path:
-    """A copy of `ORG/NAME[@REVISION]` from the hub (HF_ENDPOINT, HF_HUB_OFFLINE are heeded)."""
-    from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
-
-    repo, _, revision = name.partition("@")
-    try:
-        wanted = [*FILES, READ_OUT, SUMS]
-        return Path(snapshot_download(repo, revision=revision or None, allow_patterns=wanted))
-    except (HfHubHTTPError, LocalEntryNotFoundError) as fault:
-        first = str(fault).splitlines()[0]
-        raise UserError(f"hf-hub:{name} could not be fetched: {first}") from None
-
-
-def show_all(folder: Path) -> None:
-    """Print a line for every encoder folder at or below `folder`."""
-    found = sorted(path.parent for path in folder.rglob(SUMS))
-    for path in found:
-        config = read_config(path)
-        facts = config["fovea"]
-        games = ", ".join(facts.get("games", []))
-        side = "x".join(map(str, config["pretrained_cfg"]["input_size"]))
-        method = facts.get("method", "?")
-        print(f"{path}  {config['num_features']} wide, {side}  {method} on {games}")
-    if not found:
-        raise UserError(f"no encoder folder in {folder}: export one with `fovea pretrain fit`")
-
-
-def show_one(folder: Path) -> None:
-    """Print what an encoder folder says of itself, without loading its weights."""
-    config = read_config(folder)
-    facts = dict(config["fovea"])
-    channels, height, width = config["pretrained_cfg"]["input_size"]
-    shapes = [
-        one["shape"]
-        for file in sorted(folder.glob("*.safetensors"))
-        for name, one in _header(file).items()
-        if name != "__metadata__"
-    ]
-    size = sum(path.stat().st_size for path in folder.iterdir())
-    rows = {
-        "folder": folder,
-        "architecture": config["architecture"],
-        "built with": json.dumps(config["model_args"]),
-        "input": f"{channels} screens of {height} x {width} px",
-        "screen": f"{_sides(facts.pop('screen'))} px",
-        "width": config["num_features"],
-        "weights": f"{sum(map(prod, shapes)):,} in {len(shapes)} tensors, {size / 2**20:.1f} MiB",
-    }
-    rows |= {key.replace("_", " "): _listed(value) for key, value in facts.items()}
-    widest = max(map(len, rows))
-    for name, value in rows.items():
-        print(f"{name:<{widest}}  {value}")
-
-
-def _header(file: Path) -> dict:
-    """The header of a safetensors file: {name: {dtype, shape, data_offsets}}."""
-    with file.open("rb") as opened:
-        length = int.from_bytes(opened.read(8), "little")
-        try:
-            return json.loads(opened.read(min(length, LONGEST)))
-        except ValueError:
-            raise UserError(f"{file} is no safetensors file: export or download it again") from None
-
-
-def _sides(sides: Sequence[int]) -> str:
-    return " x ".join(map(str, sides))
-
-
-def _listed(value: object) -> str:
-    if isinstance(value, dict):
-        value = [f"{key} {one}" for key, one in value.items()]
-    return ", ".join(map(str, value)) if isinstance(value, list) else str(value)
+def _at(config: Any, *keys: str) -> Any:
+    """What lies in nested dicts under these keys; None where it does not."""
+    for key in keys:
+        config = config.get(key) if isinstance(config, dict) else None
+    return config
 
 
 def run(arguments: list[str]) -> int | None:
@@ -183,6 +202,8 @@ def run(arguments: list[str]) -> int | None:
 def ls(arguments: list[str]) -> None:
     asked = parser("fovea hub ls", "List every encoder folder below a folder.")
     asked.add_argument("folder", type=Path, nargs="?", default=Path("."), help="default: here")
+    from fovea.pretrain.show import show_all
+
     show_all(asked.parse_args(arguments).folder)
 
 
@@ -192,36 +213,18 @@ def show(arguments: list[str]) -> None:
     asked.add_argument("encoder", help=REF)
     folder = locate(asked.parse_args(arguments).encoder)
     verify(folder)
+    from fovea.pretrain.show import show_one
+
     show_one(folder)
 
 
 def check(arguments: list[str]) -> None:
     asked = parser("fovea hub verify", "Compare every file of encoder folders with its SHA-256.")
-    asked.add_argument("folders", nargs="+", help="encoder folders, or run folders that hold one")
+    asked.add_argument("folders", nargs="+", help=f"each {REF}")
     for ref in asked.parse_args(arguments).folders:
         folder = locate(ref)
         verify(folder)
         print(f"{folder}: whole")
-
-
-def card(arguments: list[str]) -> None:
-    asked = parser("fovea hub card", "Print the model card of an encoder folder.")
-    asked.add_argument("encoder", help=REF)
-    asked.add_argument(
-        "--write",
-        action="store_true",
-        help="make the card anew from config.json, such as one of an older version, and write it "
-        "and its hash into the folder",
-    )
-    given = asked.parse_args(arguments)
-    folder = locate(given.encoder)
-    sums = verify(folder)
-    if given.write:
-        config = read_config(folder)
-        library = "fovea" if config["architecture"] in OWN else "timm"
-        write_text(folder / CARD, make_card(folder.name, config, library))
-        seal(folder, [*FILES, *sorted(sums - {*FILES})])
-    print((folder / CARD).read_text(encoding="utf-8"), end="")
 
 
 def seal(folder: Path, names: Iterable[str]) -> None:
@@ -233,8 +236,12 @@ COMMANDS = {
     "ls": Command(f"{__name__}:ls", "every encoder folder below a folder, with what it is"),
     "show": Command(f"{__name__}:show", "what an encoder is and how it came to be"),
     "verify": Command(f"{__name__}:check", "compare every file with its SHA-256"),
+    "card": Command(f"{HEAVY}:card", "print the model card, or make it anew"),
+    "pull": Command(
+        "fovea.pretrain.encoders.transfer:pull", "fetch an encoder, verified, into a folder"
+    ),
+    "push": Command("fovea.pretrain.encoders.transfer:push", "publish an encoder folder"),
     "pack": Command("fovea.pretrain.encoders.pack:run", "a folder in half precision, as a tar"),
-    "card": Command(f"{__name__}:card", "print the model card, or make it anew"),
     "export": Command(f"{HEAVY}:export", "write an encoder as ONNX, and check it"),
     "adopt": Command(f"{HEAVY}:adopt", "make an encoder folder of one that timm saved"),
 }

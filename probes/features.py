@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Collection, Iterator
 from typing import NamedTuple, TypeVar
 
@@ -154,17 +153,6 @@ def _features(
             means.append(mean.float())
             progress.update(len(some))
     return torch.cat(summaries), torch.cat(means)
-
-
-def fingerprint(encoder: Encoder) -> str:
-    """SHA-256 of what an encoder is: its kind, shape and weights."""
-    shape = [getattr(encoder, name, None) for name in ("architecture", "model_args")]
-    kind = (type(encoder).__name__, encoder.dim, encoder.stack, tuple(encoder.screen), *shape)
-    digest = hashlib.sha256(repr(kind).encode())
-    for name, weight in encoder.state_dict().items():
-        digest.update(f"{name} {weight.dtype} {tuple(weight.shape)}".encode())
-        digest.update(weight.detach().cpu().contiguous().numpy().tobytes())
-    return digest.hexdigest()
 
 
 def with_progress(games: Collection[T], doing: str) -> Iterator[T]:

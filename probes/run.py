@@ -20,8 +20,9 @@ from fovea.files import exclusive
 from fovea.pretrain.encoders.each_screen import EachScreen
 from fovea.pretrain.encoders.encoder import Encoder
 from fovea.pretrain.encoders.feature_norm import FeatureNormKind
+from fovea.pretrain.encoders.fingerprint import fingerprint
 from fovea.pretrain.encoders.folder import load_encoder
-from fovea.probes.features import Drawn, NotMeasured, draw, encode, fingerprint
+from fovea.probes.features import Drawn, NotMeasured, draw, encode
 from fovea.probes.of_blocks import OfBlocks
 from fovea.probes.references import REFERENCES, references
 from fovea.probes.results import ResultFile, keywords

@@ -28,8 +28,8 @@ WALK = (
     "hub ls runs",
     "probes run --encoder vicreg=runs/vicreg --recordings recordings --run runs/probes"
     " --samples 120",
+    "hub verify pretrained:vit_micro",
     "agents fit -c dqn_frozen --run runs/dqn --data.total_steps 400"
-    " --model.init_args.encoder.init_args.encoder runs/vicreg"
     " --model.init_args.features.norm_samples 64 --model.init_args.learning_starts 200",
     "agents evaluate --run runs/dqn --episodes 1 --max-frames 400",
     "analysis report runs --out report",

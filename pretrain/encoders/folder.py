@@ -12,8 +12,6 @@ It does not check the hashes; `load_encoder` checks them, every key, and that al
 
 from __future__ import annotations
 
-import os
-import shutil
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
@@ -26,14 +24,14 @@ from torch import Tensor, nn
 
 from fovea import __version__
 from fovea.command import UserError
-from fovea.files import replacing, sync_folder, write_json, write_text
-from fovea.pretrain.card import make_card
+from fovea.files import replacing, replacing_folder, write_json, write_text
+from fovea.pretrain.card import make_card, objective_settings
 from fovea.pretrain.encoders.build import untrained
 from fovea.pretrain.encoders.cnn import BODIES, CNN
 from fovea.pretrain.encoders.encoder import Encoder
 from fovea.pretrain.encoders.multi_query import MultiQueryReadOut
 from fovea.pretrain.encoders.patches import Patches
-from fovea.pretrain.encoders.timm_model import is_known, load_timm
+from fovea.pretrain.encoders.timm_model import FAULTS, is_known, load_timm
 from fovea.pretrain.hub import (
     CARD,
     CONFIG,
@@ -78,26 +76,16 @@ def export_encoder(encoder: Encoder, folder: str | Path, facts: dict) -> Path:
     }
     for weights in parts.values():
         _check_finite(weights, folder)
-    building = folder.with_name(f".{folder.name}.{os.getpid()}.tmp")
-    older = building.with_suffix(".old")
-    shutil.rmtree(building, ignore_errors=True)
-    building.mkdir(parents=True)
-    try:
+    with replacing_folder(folder) as building:
         config = describe(encoder, facts)
         write_json(building / CONFIG, config)
         for name, weights in parts.items():
             with replacing(building / name) as temporary:
                 # Not save_file: it hides the error of a full disk, and its file is for the owner.
                 temporary.write_bytes(save(weights, metadata={"format": "pt"}))
-        write_text(building / CARD, make_card(folder.name, config, encoder.library))
+        card = make_card(folder.name, config, encoder.library, objective_settings(folder))
+        write_text(building / CARD, card)
         seal(building, dict.fromkeys((*FILES, *parts)))
-        if folder.exists():
-            os.replace(folder, older)
-        os.replace(building, folder)
-        sync_folder(folder.parent)
-    finally:
-        shutil.rmtree(building, ignore_errors=True)
-        shutil.rmtree(older, ignore_errors=True)
     return folder
 
 
@@ -108,7 +96,8 @@ def load_encoder(ref: str | Path, seed: int = 0) -> Encoder:
         features = encoder.encode_array(screens)    # (N, stack, H, W) uint8
 
     Args:
-        ref: an encoder folder, a run folder that holds one, `hf-hub:ORG/NAME[@REVISION]`, or
+        ref: an encoder folder, a run folder that holds one, `hf-hub:ORG/NAME[@REVISION]`,
+            `pretrained:vit_micro`, which comes with Fovea, or
             `random:NAME` for an untrained one of the default shape: a size of ViT (`vit_micro`
             ...), a CNN (`nature_cnn`, `nature_cnn_orthogonal`, `impala_cnn`, `sgi_resnet`), a
             model of timm (`convnext_atto` ...), or `patches14`, the pixels of patches of 14 px;
@@ -122,34 +111,51 @@ def load_encoder(ref: str | Path, seed: int = 0) -> Encoder:
     if kind == "random":
         return untrained(name, seed).eval()
     if kind == "untrained":
+        place = locate(name)
         with seeded(Stream.ENCODER, seed):
-            return make_encoder(read_config(locate(name))).eval()
+            return make_encoder(read_config(place), place).eval()
     folder = locate(ref)
     files = verify(folder)
     config = read_config(folder)
-    architecture = config["architecture"]
-    if architecture not in BODIES and not is_known(architecture):
-        known = ", ".join(sorted(BODIES))
-        raise UserError(f"{folder} is a {architecture!r}; known are {known} and timm's models")
     shape = config["fovea"].get("read_out")
     if (READ_OUT in files) != bool(shape):
         raise UserError(
             f"{folder}: config.json names {'a' if shape else 'no'} read-out, and SHA256SUMS "
             f"{'no' if shape else 'a'} {READ_OUT}: the two do not belong together, export again"
         )
-    encoder = make_encoder(config)
+    encoder = make_encoder(config, folder)
     for file, module in _parts(encoder).items():
         _load_weights(module, folder, file)
     return encoder.eval()
 
 
-def make_encoder(config: dict) -> Encoder:
-    """The encoder that a config.json describes (see `describe`), with any weights."""
-    architecture = config["architecture"]
+def make_encoder(config: dict, source: str | Path) -> Encoder:
+    """The encoder that a config.json describes (see `describe`), with any weights.
+
+    Nothing is downloaded, and no file is opened, whatever the config asks of timm.
+
+    Args:
+        config: what `read_config` returned.
+        source: where it is from, for messages.
+
+    Raises UserError for an unknown architecture, and for arguments that it does not take.
+    """
+    architecture, model_args = config["architecture"], config["model_args"]
+    if architecture not in MAKERS and not is_known(architecture):
+        known = ", ".join(sorted(MAKERS))
+        raise UserError(f"{source} is a {architecture!r}; known are {known} and timm's models")
     make = MAKERS.get(architecture, load_timm)
-    encoder = make(architecture, config["model_args"], config["fovea"]["screen"])
-    if shape := config["fovea"].get("read_out"):
-        encoder.read_out = MultiQueryReadOut(encoder.dim, **shape)
+    try:
+        encoder = make(architecture, model_args, config["fovea"]["screen"])
+        if shape := config["fovea"].get("read_out"):
+            encoder.read_out = MultiQueryReadOut(encoder.dim, **shape)
+    except UserError:
+        raise
+    except (*FAULTS, KeyError) as fault:
+        reason = " ".join(str(fault).split()) or type(fault).__name__
+        raise UserError(
+            f"{source}/{CONFIG} does not describe a {architecture} ({reason}): export again"
+        ) from None
     return encoder
 
 

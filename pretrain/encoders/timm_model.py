@@ -20,6 +20,9 @@ from fovea.seeding import Stream, seeded
 FAULTS = (AssertionError, RuntimeError, TypeError, ValueError, AttributeError)
 """What timm's models raise where an input does not suit them."""
 
+FETCHES = ("checkpoint_path", "pretrained", "pretrained_cfg", "pretrained_cfg_overlay", "cache_dir")
+"""Arguments of `timm.create_model` that open files and addresses."""
+
 
 class TimmModel(Cropped):
     """A timm model without its classifier.
@@ -141,7 +144,17 @@ def is_vit(architecture: str) -> bool:
 
 
 def load_timm(architecture: str, model_args: dict, screen: tuple[int, int]) -> Encoder:
-    """The encoder that wraps a timm model."""
+    """The encoder that wraps a timm model, with any weights.
+
+    Raises UserError for arguments that would have timm load weights from elsewhere, such as a
+    pickle: they come from config.json of anybody's folder.
+    """
+    for name in FETCHES:
+        if name in model_args:
+            raise UserError(
+                f"{name!r} among the model_args of a config.json would have timm load weights "
+                "from elsewhere: do not use that folder"
+            )
     return (ViT if is_vit(architecture) else TimmModel)(architecture, model_args, screen)
 
 

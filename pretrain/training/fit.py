@@ -48,7 +48,8 @@ class PretrainCLI(FitCLI):
         parser.add_argument(
             "--init_from",
             type=str | None,
-            help="encoder that a new run begins with: a run or encoder folder, or hf-hub:ORG/NAME; "
+            help="encoder that a new run begins with: a run or encoder folder, "
+            "pretrained:vit_micro, or hf-hub:ORG/NAME; "
             "of the same size, patch, stack and screen",
         )
 

@@ -114,6 +114,37 @@ def other_width(folder: Path) -> None:
     rewrite_config(folder, model_args=config["model_args"] | {"embed_dim": 48})
 
 
+def elsewhere(folder: Path) -> None:
+    """Weights that timm would load, a pickle: see `test_no_code_in_a_folder_is_run`."""
+    config = json.loads((folder / "config.json").read_text())
+    canary = str(folder.parent / "pickle.pth")
+    rewrite_config(folder, model_args=config["model_args"] | {"checkpoint_path": canary})
+
+
+def link_out(folder: Path) -> None:
+    """A link to a file that has the right hash."""
+    weights = folder / "model.safetensors"
+    weights.rename(folder.parent / "elsewhere")
+    weights.symlink_to("../elsewhere")
+
+
+def name_in_sums(folder: Path, name: str) -> None:
+    with (folder / "SHA256SUMS").open("a") as file:
+        file.write(f"{'0' * 64}  {name}\n")
+
+
+def write_weights(folder: Path, content: bytes, sealed: bool = True) -> None:
+    (folder / "model.safetensors").write_bytes(content)
+    if sealed:
+        seal(folder)
+
+
+def header(text: bytes) -> bytes:
+    """A safetensors file of a header alone."""
+    return len(text).to_bytes(8, "little") + text
+
+
+POINTER = b"version https://git-lfs.github.com/spec/v1\noid sha256:" + b"0" * 64 + b"\nsize 9\n"
 DAMAGES = {
     "a flipped byte": (flip_byte, "model.safetensors does not match its SHA-256"),
     "a dropped key": (
@@ -144,13 +175,53 @@ DAMAGES = {
         lambda folder: (os.truncate(folder / "model.safetensors", 5000), seal(folder)),
         "cannot be read",
     ),
-    "a path outside": (
-        lambda folder: (folder / "SHA256SUMS").write_text(
-            (folder / "SHA256SUMS").read_text() + "00  ../other\n"
+    "a link outside": (link_out, "model.safetensors is a link out of its folder"),
+    "a pickle in the sums": (
+        lambda folder: name_in_sums(folder, "pytorch_model.bin"),
+        "names 'pytorch_model.bin': encoder folders hold",
+    ),
+    "weights from elsewhere": (elsewhere, "'checkpoint_path' among the model_args"),
+    "a pointer of Git LFS": (
+        lambda folder: write_weights(folder, POINTER, sealed=False),
+        "model.safetensors is a pointer of Git LFS",
+    ),
+    "a huge header": (
+        lambda folder: write_weights(folder, (2**62).to_bytes(8, "little") + b"{}"),
+        "cannot be read (Error while deserializing header: header too large",
+    ),
+    "a declared size of 4 GB": (
+        lambda folder: write_weights(
+            folder,
+            header(
+                b'{"norm.bias": {"dtype": "F32", '
+                b'"shape": [1073741824], "data_offsets": [0, 4294967296]}}'
+            ),
         ),
-        "outside the folder",
+        "cannot be read (Error while deserializing header: incomplete metadata",
+    ),
+    "a config without a shape": (
+        lambda folder: rewrite_config(folder, model_args=None),
+        "config.json has no model_args that is a dict",
+    ),
+    "a config of another shape": (
+        lambda folder: rewrite_config(folder, model_args={"in_chans": 4, "wide": True}),
+        "config.json does not describe a vit_tiny_patch16_224",
+    ),
+    "a config that is no object": (
+        lambda folder: ((folder / "config.json").write_text("[" * 9), seal(folder)),
+        "is no JSON (Expecting value: line 1 column 10",
     ),
 }
+
+
+@pytest.mark.parametrize(
+    "name", ["..", "../x.json", "/etc/x.json", "C:x.json", "C:\\x.json", "..\\x.json", "a/x.json"]
+)
+def test_names_that_may_lie_outside_are_refused(name: str, folder: Path) -> None:
+    name_in_sums(folder, name)
+    with pytest.raises(UserError, match="which may lie outside the folder") as refused:
+        hub.verify(folder)
+    assert repr(name) in str(refused.value)
 
 
 @pytest.mark.parametrize("damage", DAMAGES)
@@ -161,6 +232,16 @@ def test_damage_is_refused_and_named(damage: str, folder: Path) -> None:
         load_encoder(folder)
     assert message in str(refused.value)
     assert "\n" not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [b"", header(b"[]"), header(b'{"a": {"shape": "wide"}}'), header(b"[" * 5000), POINTER],
+)
+def test_a_header_that_is_none_is_not_shown(content: bytes, folder: Path) -> None:
+    write_weights(folder, content)
+    with pytest.raises(UserError, match=r"model\.safetensors is no safetensors file"):
+        hub.run(["show", str(folder)])
 
 
 def test_every_damage_has_an_error_of_its_own() -> None:
@@ -174,8 +255,22 @@ def test_no_code_in_a_folder_is_run(folder: Path, tmp_path: Path) -> None:
         def __reduce__(self):
             return Path.touch, (canary,)
 
-    (folder / "model.safetensors").write_bytes(pickle.dumps(Bomb()))
+    pickled = pickle.dumps(Bomb())
+    pickle.loads(pickled)
+    assert canary.exists()
+    canary.unlink()
+    for name in ("pytorch_model.bin", "model.pth", "pickle.pth"):  # beside the weights
+        (folder / name).write_bytes(pickled)
+        (folder.parent / name).write_bytes(pickled)
+    load_encoder(folder)
+    elsewhere(folder)
+    with pytest.raises(UserError, match="'checkpoint_path'"):
+        load_encoder(folder)
+    (folder / "model.safetensors").write_bytes(pickled)
     seal(folder)
+    with pytest.raises(UserError):
+        load_encoder(folder)
+    rewrite_config(folder, model_args={"in_chans": 4, "img_size": [84, 84], "patch_size": 14})
     with pytest.raises(UserError, match="cannot be read"):
         load_encoder(folder)
     assert not canary.exists()

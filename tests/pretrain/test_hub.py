@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
+import torch
+from safetensors.torch import load_file
 
 from fovea.command import UserError
 from fovea.pretrain.encoders.build import build_encoder
 from fovea.pretrain.encoders.cnn import BODIES
 from fovea.pretrain.encoders.folder import export_encoder, load_encoder
 from fovea.pretrain.encoders.vit import Shape
-from fovea.pretrain.hub import CARD, OWN, run, verify
+from fovea.pretrain.hub import CARD, OWN, SUMS, locate, run, verify
 
 FACTS = {"method": "VICReg", "games": ["pong", "breakout"], "samples": 1280}
+
+
+SHIPPED = "pretrained:vit_micro"
 
 
 @pytest.fixture
@@ -60,3 +66,58 @@ def test_an_untrained_encoder_of_the_same_shape(folder: Path) -> None:
         assert (one.vit.pos_embed != differs.vit.pos_embed).any()
     with pytest.raises(UserError, match="there is no nowhere"):
         load_encoder("untrained:nowhere")
+
+
+def test_an_encoder_comes_with_fovea(capsys: pytest.CaptureFixture) -> None:
+    """Small enough for a wheel, verified like any other, in single precision."""
+    encoder = load_encoder(SHIPPED)
+    kept = {
+        name: weight
+        for file in ("model.safetensors", "read_out.safetensors")
+        for name, weight in load_file(locate(SHIPPED) / file).items()
+    }
+    assert {weight.dtype for weight in kept.values()} == {torch.float32}
+    assert len(encoder.state_dict()) == len(kept)
+    for name, weight in (encoder.body.state_dict() | encoder.read_out.state_dict()).items():
+        assert torch.equal(weight, kept[name])
+    files = verify(locate(SHIPPED)) | {SUMS}
+    assert files == {path.name for path in locate(SHIPPED).iterdir()}
+    assert sum((locate(SHIPPED) / name).stat().st_size for name in files) < 3e6
+    shape = load_encoder("random:vit_micro")
+    assert (encoder.dim, encoder.stack, encoder.screen) == (shape.dim, shape.stack, shape.screen)
+    run(["card", SHIPPED])
+    said = capsys.readouterr().out
+    assert f'load_encoder("{SHIPPED}")' in said
+    assert "| this encoder | untrained | pixels |" in said
+    assert "/tmp" not in said
+    with pytest.raises(UserError, match="no encoder 'vit_mikro' comes with Fovea: did you mean"):
+        load_encoder("pretrained:vit_mikro")
+
+
+@pytest.mark.parametrize("ref", [SHIPPED, "folder"])
+def test_python_on_the_card_runs_as_it_stands_there(
+    ref: str, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys
+) -> None:
+    """With Fovea and with plain timm; other programs have tests of their own."""
+    monkeypatch.chdir(folder.parent)
+    if ref == SHIPPED:
+        run(["pull", SHIPPED, "--out", "vit_micro"])
+    run(["card", SHIPPED if ref == SHIPPED else "encoder"])
+    mine, plain, *_ = re.findall(r"```python\n(.*?)```", capsys.readouterr().out, re.DOTALL)
+    screens = torch.randint(0, 256, (2, 4, 84, 84)).to(torch.uint8)
+    found = {"screens": screens}
+    with torch.no_grad():
+        exec(mine, found)
+        exec(plain, found)
+        model = found["model"].eval()
+        assert torch.equal(model.forward_features(screens / 255)[:, 1:], found["tokens"])
+    assert found["features"].shape == (2, 96)
+
+
+def test_what_is_damaged_hides_nothing_else(folder: Path, capsys: pytest.CaptureFixture) -> None:
+    run(["push", str(folder), str(folder.parent / "other")])
+    (folder / "config.json").write_text("[]")
+    run(["ls", str(folder.parent)])
+    damaged, whole = capsys.readouterr().out.splitlines()[1:]
+    assert "encoder  damaged: " in damaged
+    assert whole.endswith("other  96 wide, 4x84x84  VICReg on pong, breakout")

@@ -11,9 +11,10 @@ from fovea.atari.frames import Frames
 from fovea.command import UserError
 from fovea.pretrain.encoders.build import build_encoder
 from fovea.pretrain.encoders.encoder import inference
+from fovea.pretrain.encoders.fingerprint import fingerprint
 from fovea.pretrain.encoders.multi_query import MultiQueryShape
 from fovea.pretrain.encoders.vit import Shape, ViT
-from fovea.probes.features import Drawn, Splits, draw, encode, fingerprint, neighbours
+from fovea.probes.features import Drawn, Splits, draw, encode, neighbours
 from fovea.probes.references import Blind, Pixels, references, untrained
 
 
