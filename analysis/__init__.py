@@ -1,11 +1,11 @@
 """Run folders in; statistics, figures and the report out.
 
-from fovea import analysis
+    from fovea import analysis
 
-for run in analysis.read_runs(["runs"]):
-    print(run.name, run.record.state, run.metrics["loss"].values[-1])
-analysis.report(["runs"], "page")
-analysis.iqm(scores), analysis.interval(analysis.iqm, scores)    # (runs, games)
+    for run in analysis.read_runs(["runs"]):
+        print(run.name, run.record.state, run.metrics["loss"].values[-1])
+    analysis.report(["runs"], "page")
+    analysis.iqm(scores), analysis.interval(analysis.iqm, scores)    # (runs, games)
 
 Nothing is imported before it is asked for.
 """

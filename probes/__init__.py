@@ -1,12 +1,12 @@
 """What an encoder attends to, how sparse it is, whether it collapsed, what can be read off it.
 
-from fovea import probes
+    from fovea import probes
 
-tables = probes.measure("runs/mine", ["runs/recordings"], probe="state", samples=2000)
-tables["overall"]                                   # shown in a notebook
-pandas.DataFrame(tables["variables"].records())
-maps = probes.attention_map(encoder, screens)       # (N, stack, H, W) uint8 to (N, gh, gw)
-probes.overlay(encoder, screens, maps)              # (N, H, W, 3) uint8, RGB
+    tables = probes.measure("runs/mine", ["runs/recordings"], probe="state", samples=2000)
+    tables["overall"]                                   # shown in a notebook
+    pandas.DataFrame(tables["variables"].records())
+    maps = probes.attention_map(encoder, screens)       # (N, stack, H, W) uint8 to (N, gh, gw)
+    probes.overlay(encoder, screens, maps)              # (N, H, W, 3) uint8, RGB
 
 Nothing is imported before it is asked for.
 """
