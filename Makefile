@@ -3,6 +3,7 @@
 # make evidence     what the tests leave out: the same for every config, encoder and way to be killed
 # make fast         lint, types and the quick tests, in a minute or so
 # make docs         the site, into docs/build; a warning is an error
+# make notebooks    docs/notebooks, run from end to end
 # make release      wheel and source distribution, checked, with their hashes
 # All set up .venv from constraints.txt where it is missing.
 
@@ -19,7 +20,7 @@ DQN_STEPS ?= 6000
 PPO_STEPS ?= 8192
 EPISODES ?= 5
 
-.PHONY: quickstart test fast evidence lint types types-baseline docs constraints ship release
+.PHONY: quickstart test fast evidence lint types types-baseline docs notebooks constraints ship release
 
 quickstart: .venv/ready
 	@echo; echo "== 1/5  collect: games into recordings, random policy"
@@ -71,11 +72,16 @@ docs: .venv/ready
 	.venv/bin/python -m sphinx -E -W --keep-going -q -b html docs docs/build
 	@echo "docs/build/index.html"
 
+# Runs them from end to end and keeps what they show.
+notebooks: .venv/ready
+	.venv/bin/pip install --quiet --constraint constraints.txt --editable '.[notebooks,readers]'
+	.venv/bin/jupyter nbconvert --to notebook --execute --inplace docs/notebooks/*.ipynb
+
 # Exact pins of everything, as pip resolves them today in a venv of their own.
 constraints:
 	rm -rf .venv-pins
 	$(PYTHON) -m venv .venv-pins
-	.venv-pins/bin/pip install '.[dev,docs,sb3,onnx,readers,tensorboard]' torch==2.14.1 torchvision==0.29.1
+	.venv-pins/bin/pip install '.[dev,docs,notebooks,sb3,onnx,readers,tensorboard]' torch==2.14.1 torchvision==0.29.1
 	.venv-pins/bin/pip freeze --exclude fovea-rl > constraints.txt
 	rm -rf .venv-pins build
 
