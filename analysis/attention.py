@@ -53,6 +53,7 @@ def _pictures(page: Page, name: str, arrays: dict[str, dict[str, np.ndarray]]) -
             "div",
             tag("label", "Map ", tag("select", *_options(maps), class_="map"), class_="pick"),
             tag("label", "Screen ", number, class_="pick"),
+            tag("button", "Play", type="button", class_="download play"),
             tag("output", "", aria_live="polite"),
             tag("span", "none", tag("i", class_="ramp"), "strongest", class_="scale"),
             class_="controls",

@@ -27,7 +27,7 @@ def make(runs: list[Run], title: str, take_off: float = TAKE_OFF) -> tuple[Page,
     # Pretraining runs first: an encoder of the same name has the colour of its run.
     names = [run.method for run in pretraining] + encoders + [run.method for run in runs]
     names += continual.methods(sequences)
-    page = Page(title, Looks(names))
+    page = Page(title, Looks(names), {run.slug: k for k, run in enumerate(runs)})
 
     sections = []
     if pretraining:

@@ -107,22 +107,33 @@ def check(out: Path) -> None:
         )
 
 
+def script(page: Page) -> dict[str, bytes]:
+    """assets/data.js, which gives the page's data to its scripts."""
+    text = json.dumps(page.data(), allow_nan=False, separators=(",", ":"))
+    return {"assets/data.js": f"window.fovea = {text};\n".encode()}
+
+
+def assets(live: bool = False) -> dict[str, bytes]:
+    """What all pages share, by its place: their style, their scripts, and plotly."""
+    from fovea.analysis.page import SCRIPTS
+
+    own = resources.files("fovea.analysis").joinpath("assets")
+    names = ["page.css", *(f"{name}.js" for name in SCRIPTS), *(["live.js"] if live else [])]
+    plotly = resources.files("plotly").joinpath("package_data/plotly.min.js")
+    return {f"assets/{of.name}": of.read_bytes() for of in (*(own / n for n in names), plotly)}
+
+
 def write(out: Path, page: Page, text: str) -> None:
     """Write the folder beside its place, then let it take the place of an older one."""
     out = out.resolve()
     beside = out.with_name(f".{out.name}.{os.getpid()}.tmp")
     old = out.with_name(f".{out.name}.{os.getpid()}.old")
-    data = {"charts": page.charts, "pictures": page.pictures}
-    script = f"window.fovea = {json.dumps(data, allow_nan=False, separators=(',', ':'))};\n"
     try:
         for part in sorted(PARTS - {"index.html"}):
             (beside / part).mkdir(parents=True)
         (beside / "index.html").write_text(text, encoding="utf-8")
-        (beside / "assets" / "data.js").write_text(script, encoding="utf-8")
-        own = resources.files("fovea.analysis").joinpath("assets")
-        plotly = resources.files("plotly").joinpath("package_data/plotly.min.js")
-        for source in (own / "page.css", own / "page.js", plotly):
-            (beside / "assets" / source.name).write_bytes(source.read_bytes())
+        for path, made in {**script(page), **assets()}.items():
+            (beside / path).write_bytes(made)
         for path, content in page.files.items():
             if isinstance(content, Path):
                 shutil.copyfile(content, beside / path)
