@@ -13,10 +13,13 @@ from fovea.analysis.study_kinds import TAKE_OFF
 from fovea.metrics import RETURN
 
 
-def make(runs: list[Run], title: str, take_off: float = TAKE_OFF) -> tuple[Page, str]:
+def make(
+    runs: list[Run], title: str, take_off: float = TAKE_OFF, live: bool = False
+) -> tuple[Page, str]:
     """The page of these runs with what belongs to it, and its HTML.
 
-    `take_off` is the human-normalised score at which an agent has taken off.
+    `take_off` is the human-normalised score at which an agent has taken off; a `live` page is
+    served, and may be of no runs yet.
     """
     pretraining = [run for run in runs if run.kind == "pretrain"]
     playing = [run for run in runs if run.kind == "agent"]
@@ -27,7 +30,7 @@ def make(runs: list[Run], title: str, take_off: float = TAKE_OFF) -> tuple[Page,
     # Pretraining runs first: an encoder of the same name has the colour of its run.
     names = [run.method for run in pretraining] + encoders + [run.method for run in runs]
     names += continual.methods(sequences)
-    page = Page(title, Looks(names), {run.slug: k for k, run in enumerate(runs)})
+    page = Page(title, Looks(names), {run.slug: k for k, run in enumerate(runs)}, live=live)
 
     sections = []
     if pretraining:

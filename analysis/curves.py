@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from fovea.analysis.agent_runs import by_method
-from fovea.analysis.figures import band, line, panel
+from fovea.analysis.figures import band, line, panel, plain
 from fovea.analysis.html import Html, amount, details, join, tag
 from fovea.analysis.learning import aligned
 from fovea.analysis.page import Page
@@ -151,7 +151,7 @@ def of_method(
 def meta(page: Page, method: str, runs: list[Run], role: str) -> dict:
     """Of which method and runs a trace is, and whether it is a "seed" or of their "mean"."""
     places = [page.places[run.slug] for run in runs]
-    return {"meta": {"of": method, "runs": places, "role": role}}
+    return {"meta": {"of": plain(method), "runs": places, "role": role}}
 
 
 def _several(run: Run, metric: str) -> bool:

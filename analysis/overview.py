@@ -56,6 +56,9 @@ def _item(lead: str, text: str, kind: str | None = None) -> Html:
 
 def what_ran(page: Page, runs: list[Run]) -> Html:
     """The runs with filters, search and groups; the facts of one; how two of them differ."""
+    page.runs = provenance.table(runs)
+    if not runs:
+        return tag("p", "No run is here yet: one appears as soon as it has begun.", class_="empty")
     columns = ["run", "kind", "game", "title", "state", "step", "of", "seconds", "return", "loss"]
     rows = [
         [
@@ -71,7 +74,6 @@ def what_ran(page: Page, runs: list[Run]) -> Html:
         ]
         for run in runs
     ]
-    page.runs = provenance.table(runs)
     return join(
         tag(
             "div",

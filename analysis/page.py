@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -23,13 +24,15 @@ class Page:
     """What views add to: `files` go into the folder, all else to the scripts.
 
     A file is its bytes, or the path of a file to copy. `places` are the numbers of the runs by
-    their slugs; `runs` is what the overview shows of them.
+    their slugs; `runs` is what the overview shows of them. A `live`
+    page is served: it asks its server for what has changed.
     """
 
     title: str
     looks: Looks
     places: dict[str, int] = field(default_factory=dict)
     runs: dict[str, object] = field(default_factory=dict)
+    live: bool = False
     charts: dict[str, dict[str, list[dict]]] = field(default_factory=dict)
     pictures: dict[str, dict] = field(default_factory=dict)
     files: dict[str, bytes | Path] = field(default_factory=dict)
@@ -175,6 +178,12 @@ class Page:
 
     def html(self, sections: list[tuple[str, str, Html]], head: Html, foot: str) -> str:
         """The whole page. A section is (anchor, title, content)."""
+
+        def made(content: Html) -> str | None:
+            """What tells an unchanged section from a changed one."""
+            return f"{zlib.crc32(content.encode()):x}" if self.live else None
+
+        scripts = ("plotly.min", "data", *SCRIPTS, *(("live",) if self.live else ()))
         contents = [tag("li", tag("a", title, href=f"#{anchor}")) for anchor, title, _ in sections]
         body = join(
             tag("a", "Skip to the content", href="#content", class_="skip"),
@@ -183,18 +192,20 @@ class Page:
                 tag("button", "Dark", type="button", class_="theme", aria_pressed="false"),
                 tag("h1", self.title),
                 head,
+                tag("p", class_="live", aria_live="polite") if self.live else "",
+                tag("div", class_="now") if self.live else "",
             ),
             tag("nav", tag("ul", *contents), aria_label="Contents"),
             tag(
                 "main",
                 *(
-                    tag("section", tag("h2", title), content, id=anchor)
+                    tag("section", tag("h2", title), content, id=anchor, data_made=made(content))
                     for anchor, title, content in sections
                 ),
                 tag("footer", tag("p", foot)),
                 id="content",
             ),
-            *(tag("script", src=f"assets/{name}.js") for name in ("plotly.min", "data", *SCRIPTS)),
+            *(tag("script", src=f"assets/{name}.js") for name in scripts),
         )
         top = join(
             tag("meta", charset="utf-8"),

@@ -12,7 +12,7 @@ import yaml
 
 from fovea.analysis.agent_runs import game_of
 from fovea.analysis.compare import game_name
-from fovea.analysis.html import duration
+from fovea.analysis.html import amount, duration
 from fovea.analysis.runs import Run
 from fovea.metrics import NOTHING, SAMPLES_PER_SECOND, STEPS_PER_SECOND
 
@@ -50,7 +50,7 @@ def _facts(run: Run) -> dict[str, object]:
         "Started": _text(record.started),
         "Updated": _text(record.updated),
         "Begun from": _text(record.init_from),
-        "Changed": f"{len(record.history) - 1} times since" if len(record.history) > 1 else "",
+        "Asked for": _asked(record.history),
         "Versions": _pairs(record.versions),
         "Data": _pairs(record.data),
         "Reason": _text(record.reason),
@@ -68,6 +68,12 @@ def _facts(run: Run) -> dict[str, object]:
         "batch": record.batch if isinstance(record.batch, int) else None,
         "clock": clock(run),
     }
+
+
+def _asked(history: object) -> str:
+    """How often its settings were changed after the first start."""
+    changes = len(history) - 1 if isinstance(history, list) else 0
+    return f"otherwise {amount(changes, 'time')} since it began" if changes > 0 else ""
 
 
 def again(run: Run) -> str:

@@ -86,10 +86,14 @@ def report(
     out = Path(out)
     check(out)
     found = read_runs(places)
-    names = ", ".join(Path(place).resolve().name for place in places[:3])
-    page, text = contents.make(found, title or f"Report on {names}", take_off)
+    page, text = contents.make(found, title or heading(places), take_off)
     write(out, page, text)
     return out / "index.html", overview.kinds(found)
+
+
+def heading(places: Sequence[str | Path]) -> str:
+    """The heading of a page of these folders that was given none."""
+    return "Report on " + ", ".join(Path(place).resolve().name for place in places[:3])
 
 
 def check(out: Path) -> None:

@@ -50,6 +50,7 @@ def read_metrics(path: str | Path) -> dict[str, Curve]:
         return {}
 
 
+ODD = " \r\v\f\x1c\x1d\x1e"  # around numbers, or what Python counts as the end of a line
 LONG = 100_000  # letters, above which a table reader is worth its import
 
 
@@ -58,8 +59,12 @@ def parse(text: str) -> dict[str, Curve]:
 
     A line without its end, which is being written, or without three fields is left out.
     """
-    if len(text) > LONG and (found := _parse_table(text)) is not None:
-        return found
+    found = parse_table(text) if len(text) > LONG else None
+    return parse_lines(text) if found is None else found
+
+
+def parse_lines(text: str) -> dict[str, Curve]:
+    """`parse`, line by line."""
     points: dict[str, dict[int, float]] = {}
     for line in text.splitlines(keepends=True):
         step, _, rest = line.partition(",")
@@ -72,12 +77,12 @@ def parse(text: str) -> dict[str, Curve]:
     return {name: _curve(values) for name, values in points.items() if values}
 
 
-def _parse_table(text: str) -> dict[str, Curve] | None:
-    """The same of a file without any odd line, thirty times as fast; None where there is one."""
+def parse_table(text: str) -> dict[str, Curve] | None:
+    """`parse` of a text without any odd line, some twenty times as fast; None where one is odd."""
     import pyarrow as pa
     from pyarrow import csv
 
-    if " " in text:
+    if not text.isascii() or any(odd in text for odd in ODD):
         return None
     whole = text[: text.rfind("\n") + 1].removeprefix("step,name,value\n").encode()
     types = {"step": pa.int64(), "name": pa.dictionary(pa.int32(), pa.string()),

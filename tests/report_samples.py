@@ -84,7 +84,7 @@ def pretraining(folder: Path, name: str, /, order: bool = False, **fields: objec
             accuracy = 0.97 - 0.47 * fall
             values |= {"loss/order": 0.1 + 0.6 * fall, metrics.ORDER_ACCURACY: accuracy}
         logged.append((step, {key: value * rng.normal(1, 0.02) for key, value in values.items()}))
-    return run(folder, "pretrain", logged, **fields)
+    return run(folder, "pretrain", logged, **({"batch": 64} | fields))
 
 
 def agent(folder: Path, name: str, /, seed: int, gain: float = 0, **fields: object) -> Path:

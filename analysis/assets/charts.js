@@ -7,7 +7,7 @@ const SETTINGS = { responsive: true, displaylogo: false, displayModeBar: false }
 const NEWEST = 12; // methods drawn at first; more cannot be told apart
 const TEXT_ROWS = 1000;
 
-const nameOf = (trace) => trace.meta?.of ?? unescaped(trace.name ?? "");
+const nameOf = (trace) => unescaped(trace.meta?.of ?? trace.name ?? "");
 const found = (run) => !fovea.found || fovea.found.has(run);
 
 function unescaped(html) {
@@ -30,12 +30,11 @@ function drawnNames(group) {
     if (!trace.meta) return (name) => group.pressed?.get(name) ?? true;
     const runs = trace.meta.runs.filter(found);
     if (runs.length) {
-      newest.set(trace.meta.of, Math.max(newest.get(trace.meta.of) ?? -1, ...runs));
+      newest.set(nameOf(trace), Math.max(newest.get(nameOf(trace)) ?? -1, ...runs));
     }
   }
   const ranked = [...newest.keys()].sort((a, b) => newest.get(b) - newest.get(a));
   const first = new Set(ranked.slice(0, NEWEST));
-  group.methods = ranked;
   return (name) => newest.has(name) && (group.pressed?.get(name) ?? first.has(name));
 }
 
@@ -144,8 +143,12 @@ function draw(group) {
   if (text?.open) write(group);
 }
 
+// Once more, when it comes near the screen: where it is there, at once.
+
 function redraw(group) {
-  if (group.dataset.drawn) draw(group);
+  if (!group.dataset.drawn) return;
+  delete group.dataset.drawn;
+  nearing.observe(group);
 }
 
 // What is drawn, as rows: for the file, and to be read.
@@ -241,6 +244,8 @@ function press(group, wanted) {
 }
 
 function setUpChart(group) {
+  if (group.ready) return; // it was here before, and was put into a new part of a live page
+  group.ready = true;
   nearing.observe(group);
   for (const select of group.querySelectorAll("select")) {
     select.addEventListener("change", () => draw(group));
@@ -270,9 +275,12 @@ function setUpChart(group) {
 }
 
 part((root) => root.querySelectorAll(".charts").forEach(setUpChart));
-const everyChart = () => document.querySelectorAll(".charts").forEach(redraw);
-themed.push(everyChart);
-addEventListener("fovea:found", everyChart);
+themed.push(() => document.querySelectorAll(".charts").forEach(redraw));
+addEventListener("fovea:found", () => {
+  for (const group of document.querySelectorAll(".charts")) {
+    if (figuresOf(group).some((figure) => figure.data.some((trace) => trace.meta))) redraw(group);
+  }
+});
 addEventListener("beforeprint", () => {
   for (const group of document.querySelectorAll(".charts")) if (!group.dataset.drawn) draw(group);
 });

@@ -181,10 +181,11 @@ function setUpRuns(root) {
       root.querySelector(".facts").scrollIntoView({ block: "nearest" });
     });
   });
+  const names = Map.groupBy(runs(), (run) => run.name);
   for (const [k, name] of [".one", ".first", ".second"].entries()) {
     const select = root.querySelector(name);
     runs().forEach((run, place) => {
-      const text = runs().filter((other) => other.name === run.name).length > 1 ? `${run.name} (${run.facts.Folder})` : run.name;
+      const text = names.get(run.name).length > 1 ? `${run.name} (${run.facts.Folder})` : run.name;
       select.append(make("option", { value: place }, text));
     });
     const last = Math.min(k === 2 ? 1 : 0, runs().length - 1);
@@ -209,5 +210,5 @@ function setUpRuns(root) {
 
 part((root) => {
   const section = root.matches?.("#runs") ? root : root.querySelector("#runs");
-  if (section && runs()) setUpRuns(section);
+  if (section && runs().length) setUpRuns(section);
 });
