@@ -20,6 +20,7 @@ HEADERS = {
     "X-Content-Type-Options": "nosniff",
     "Referrer-Policy": "no-referrer",
     "Cache-Control": "no-store",
+    "Connection": "close",  # a kept one would be answered after the server has stopped
 }
 
 
@@ -65,6 +66,7 @@ class Handler(BaseHTTPRequestHandler):
 
     server: Server
     protocol_version = "HTTP/1.1"
+    timeout = 30  # seconds that a connection may be silent
     server_version, sys_version = "fovea", ""
 
     def do_GET(self) -> None:
