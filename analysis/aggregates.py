@@ -56,7 +56,7 @@ def view(page: Page, runs: list[Run], steps: str) -> Html:
             "profile is the share of runs that score above each level, of all games together. "
             "Sample efficiency is the interquartile mean over runs and games while they learn. "
             f"Bands, from {SEEDS} seeds on, are pointwise 95 % bootstrap intervals over seeds "
-            "inside each game.",
+            "inside each game. Compare methods that played the same games.",
         )
     )
     if panels:

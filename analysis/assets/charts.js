@@ -4,7 +4,7 @@
 // What a trace is and of which runs, its `meta` says: {of: method, runs: [...], role}.
 
 const SETTINGS = { responsive: true, displaylogo: false, displayModeBar: false };
-const NEWEST = 12; // methods drawn at first; more cannot be told apart
+const NEWEST = 12; // methods drawn at first in a figure; more cannot be told apart
 const TEXT_ROWS = 1000;
 
 const nameOf = (trace) => unescaped(trace.meta?.of ?? trace.name ?? "");
@@ -25,17 +25,20 @@ function figuresOf(group) {
 // Which names are drawn: what a reader pressed, else the newest that have a run that was found.
 
 function drawnNames(group) {
-  const newest = new Map();
-  for (const trace of figuresOf(group).flatMap((figure) => figure.data)) {
-    if (!trace.meta) return (name) => group.pressed?.get(name) ?? true;
-    const runs = trace.meta.runs.filter(found);
-    if (runs.length) {
-      newest.set(nameOf(trace), Math.max(newest.get(nameOf(trace)) ?? -1, ...runs));
+  const here = new Set();
+  const first = new Set();
+  for (const figure of figuresOf(group)) {
+    const newest = new Map();
+    for (const trace of figure.data) {
+      if (!trace.meta) return (name) => group.pressed?.get(name) ?? true;
+      const place = Math.max(-1, ...trace.meta.runs.filter(found));
+      if (place >= 0) newest.set(nameOf(trace), Math.max(newest.get(nameOf(trace)) ?? -1, place));
     }
+    const ranked = [...newest.keys()].sort((a, b) => newest.get(b) - newest.get(a));
+    for (const name of ranked) here.add(name);
+    for (const name of ranked.slice(0, NEWEST)) first.add(name);
   }
-  const ranked = [...newest.keys()].sort((a, b) => newest.get(b) - newest.get(a));
-  const first = new Set(ranked.slice(0, NEWEST));
-  return (name) => newest.has(name) && (group.pressed?.get(name) ?? first.has(name));
+  return (name) => here.has(name) && (group.pressed?.get(name) ?? first.has(name));
 }
 
 function legend(group, drawn) {
@@ -46,7 +49,7 @@ function legend(group, drawn) {
   if (note) {
     note.querySelector("span").textContent =
       `${count} of ${keys.length} are drawn` +
-      (group.pressed || count === keys.length ? ". " : ", the newest. ") +
+      (group.pressed || count === keys.length ? ". " : ", the newest of each figure. ") +
       "A name hides and shows its lines. ";
   }
 }
