@@ -39,12 +39,15 @@ class Looks:
     def colour(self, name: str) -> str:
         if name in REFERENCES:
             return REFERENCES[name][0]
-        return PALETTE[self._order[name] % len(PALETTE)]
+        return PALETTE[self._place(name) % len(PALETTE)]
+
+    def _place(self, name: str) -> int:
+        return self._order.setdefault(name, len(self._order))
 
     def dash(self, name: str) -> str:
         if name in REFERENCES:
             return "solid"
-        return DASHES[self._order[name] // len(PALETTE) % len(DASHES)]
+        return DASHES[self._place(name) // len(PALETTE) % len(DASHES)]
 
     def hatch(self, name: str) -> str:
         return REFERENCES[name][1] if name in REFERENCES else ""
@@ -52,7 +55,7 @@ class Looks:
     def symbol(self, name: str) -> str:
         if name in REFERENCES:
             return REFERENCES[name][2]
-        return SYMBOLS[self._order[name] % len(SYMBOLS)]
+        return SYMBOLS[self._place(name) % len(SYMBOLS)]
 
 
 def plain(text: str) -> str:

@@ -13,7 +13,7 @@ from fovea.tables import Table
 
 SHOWN = 300  # rows; the file of a table holds all
 SHORT = 32  # letters that stay on one line
-SCRIPTS = ("page", "tables", "charts", "pictures", "runs")
+SCRIPTS = ("page", "tables", "pictures", "charts", "runs")
 """The page's own, in assets/, in their order."""
 
 LINES = {"both": "seeds and mean", "mean": "mean", "seed": "seeds"}

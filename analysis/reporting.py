@@ -43,6 +43,14 @@ def parsed(arguments: list[str]) -> argparse.Namespace:
         "--out", metavar="FOLDER", type=Path, required=True, help="the page's folder"
     )
     parser.add_argument(
+        "--recordings",
+        metavar="FOLDER",
+        nargs="+",
+        type=Path,
+        default=[],
+        help="recordings to look at, beside those that the runs learned from",
+    )
+    parser.add_argument(
         "--take-off",
         metavar="HNS",
         type=float,
@@ -58,7 +66,7 @@ def run(arguments: list[str]) -> None:
     """Run `fovea analysis report ARGUMENTS`."""
     args = parsed(arguments)
     began = time.monotonic()
-    index, about = report(args.runs, args.out, args.title, args.take_off)
+    index, about = report(args.runs, args.out, args.title, args.take_off, args.recordings)
     print(f"{about}; made in {time.monotonic() - began:.1f} s\n{index}")
 
 
@@ -67,6 +75,7 @@ def report(
     out: str | Path,
     title: str | None = None,
     take_off: float = TAKE_OFF,
+    recordings: Sequence[str | Path] = (),
 ) -> tuple[Path, str]:
     """Write the page of all runs in `places` to the folder `out`.
 
@@ -75,6 +84,7 @@ def report(
         out: the page's folder; an older page there is replaced.
         title: heading of the page; the names of `places` by default.
         take_off: human-normalised score at which an agent has taken off.
+        recordings: folders with recordings to look at, beside those that the runs learned from.
 
     Returns the path of index.html, and what it shows in words.
 
@@ -86,7 +96,9 @@ def report(
     out = Path(out)
     check(out)
     found = read_runs(places)
-    page, text = contents.make(found, title or heading(places), take_off)
+    page, text = contents.make(
+        found, title or heading(places), take_off, places=checked(recordings)
+    )
     write(out, page, text)
     return out / "index.html", overview.kinds(found)
 
@@ -94,6 +106,20 @@ def report(
 def heading(places: Sequence[str | Path]) -> str:
     """The heading of a page of these folders that was given none."""
     return "Report on " + ", ".join(Path(place).resolve().name for place in places[:3])
+
+
+def checked(recordings: Sequence[str | Path]) -> list[Path]:
+    """The folders. Raises UserError for one that holds no finished recording."""
+    from fovea.analysis.recordings import inside
+
+    folders = [Path(folder) for folder in recordings]
+    for folder in folders:
+        if not list(inside([folder])):
+            raise UserError(
+                f"--recordings {folder} holds no finished recording: give what "
+                "`fovea atari collect` wrote to, or finish it with the same command"
+            )
+    return folders
 
 
 def check(out: Path) -> None:

@@ -42,6 +42,14 @@ def parsed(arguments: list[str]) -> argparse.Namespace:
         "--every", metavar="SECONDS", type=float, default=2.0, help="between two looks (2)"
     )
     parser.add_argument(
+        "--recordings",
+        metavar="FOLDER",
+        nargs="+",
+        type=Path,
+        default=[],
+        help="recordings to look at, beside those that the runs learned from",
+    )
+    parser.add_argument(
         "--take-off",
         metavar="HNS",
         type=float,
@@ -59,18 +67,16 @@ def run(arguments: list[str]) -> None:
         raise UserError(f"--every {args.every:g}: give seconds from 0.1 to 3600")
     with command.terminable():
         try:
-            serve(args.runs, args.port, args.every, args.title, args.take_off)
+            site = Site(args.runs, args.title, args.take_off, args.recordings)
+            serve(site, args.port, args.every)
         except (KeyboardInterrupt, Terminated):
             print("stopped", flush=True)
 
 
-def serve(
-    places: Sequence[Path], port: int, every: float, title: str | None, take_off: float
-) -> None:
-    """Serve the page of the runs in `places`, and look at them `every` so many seconds."""
+def serve(site: Site, port: int, every: float) -> None:
+    """Serve the page of a site, and look at its runs `every` so many seconds."""
     from fovea.analysis.server import HOST, Server
 
-    site = Site(places, title, take_off)
     site.look()
     try:
         server = Server(port)
@@ -99,12 +105,18 @@ class Site:
         about: what the page shows, in words.
     """
 
-    def __init__(self, places: Sequence[Path], title: str | None, take_off: float):
-        from fovea.analysis.reporting import assets, heading
+    def __init__(
+        self,
+        places: Sequence[Path],
+        title: str | None = None,
+        take_off: float = TAKE_OFF,
+        recordings: Sequence[Path] = (),
+    ):
+        from fovea.analysis.reporting import assets, checked, heading
         from fovea.analysis.server import Snapshot
 
         self.places, self.take_off = places, take_off
-        self.title = title or heading(places)
+        self.title, self.recordings = title or heading(places), checked(recordings)
         self.fixed = assets(live=True)
         self.kept: dict = {}
         self.shown: object = None
@@ -142,7 +154,9 @@ class Site:
         from fovea.analysis import contents, overview, reporting
         from fovea.analysis.server import Snapshot
 
-        page, html = contents.make(runs, self.title, self.take_off, live=True)
+        page, html = contents.make(
+            runs, self.title, self.take_off, live=True, places=self.recordings
+        )
         version = f"{time.time_ns():x}"
         update = {"version": version, "html": html, "data": page.data()}
         self.snapshot = Snapshot(

@@ -30,7 +30,7 @@ function drawnNames(group) {
   for (const figure of figuresOf(group)) {
     const newest = new Map();
     for (const trace of figure.data) {
-      if (!trace.meta) return (name) => group.pressed?.get(name) ?? true;
+      if (!trace.meta?.runs) return (name) => group.pressed?.get(name) ?? true;
       const place = Math.max(-1, ...trace.meta.runs.filter(found));
       if (place >= 0) newest.set(nameOf(trace), Math.max(newest.get(nameOf(trace)) ?? -1, place));
     }
@@ -105,8 +105,8 @@ function chosen(group, figure, drawn) {
   const traces = [];
   for (const trace of figure.data) {
     if (!drawn(nameOf(trace))) continue;
-    if (!trace.meta) {
-      traces.push(trace);
+    if (!trace.meta?.runs) {
+      traces.push(group.paint ? group.paint(trace) : trace);
       continue;
     }
     const { runs, role: own } = trace.meta;
@@ -142,6 +142,7 @@ function draw(group) {
     Plotly.react(element, traces, layoutOf(group, figures[k], traces), SETTINGS);
   });
   group.dataset.drawn = "yes";
+  group.after?.();
   const text = group.querySelector(".data details");
   if (text?.open) write(group);
 }
@@ -281,7 +282,7 @@ part((root) => root.querySelectorAll(".charts").forEach(setUpChart));
 themed.push(() => document.querySelectorAll(".charts").forEach(redraw));
 addEventListener("fovea:found", () => {
   for (const group of document.querySelectorAll(".charts")) {
-    if (figuresOf(group).some((figure) => figure.data.some((trace) => trace.meta))) redraw(group);
+    if (figuresOf(group).some((figure) => figure.data.some((trace) => trace.meta?.runs))) redraw(group);
   }
 });
 addEventListener("beforeprint", () => {

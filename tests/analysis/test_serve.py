@@ -29,7 +29,7 @@ class Served:
 
     def __init__(self, folder: Path):
         self.folder = folder
-        self.site = Site([folder], None, 0.1)
+        self.site = Site([folder])
         self.server = Server(0)
         self.server.thread.start()
         self.look()
@@ -178,7 +178,7 @@ def test_a_folder_that_is_taken_away_is_said_so_and_not_the_end(served: Served) 
     assert "is no folder" in served.status()["trouble"]
     assert served.get("/")[0] == 200
     with pytest.raises(UserError, match="is no folder"):
-        Site([served.folder], None, 0.1).look()
+        Site([served.folder]).look()
 
 
 @pytest.mark.browser
@@ -242,7 +242,7 @@ def test_the_command_serves_without_torch_and_stops_cleanly(tmp_path: Path) -> N
         link.request("GET", "/")
         assert link.getresponse().status == 200
         with pytest.raises(UserError, match=f"--port {port}: Address already in use"):
-            serve([tmp_path], port, 1.0, None, 0.1)
+            serve(Site([tmp_path]), port, 1.0)
         process.send_signal(signal.SIGTERM)
         assert process.stdout.read() == "stopped\nFalse\n"
         assert process.wait(10) == 0
