@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 import yaml
 
 from fovea.analysis.compare import game_name
-from fovea.analysis.figures import line, panel
+from fovea.analysis.figures import PALETTE, Looks, line, panel
 from fovea.analysis.html import Html, amount, details, join, tag, words
 from fovea.analysis.page import Page
 from fovea.analysis.provenance import LOADER
@@ -182,19 +182,21 @@ def some(episodes: list[Episode]) -> dict[str, Episode]:
             for episode, title in reversed(once.items())}  # fmt: skip
 
 
-def _shown(page: Page, one: Recording, episode: Episode) -> dict:
-    steps, screens, action, reward, ram = _rows(one, episode, _stamp(one))
-    names = one.actions if len(one.actions) > int(action.max(initial=0)) else ()
-    known = variables(one.game) if one.game in GAMES else []
+def _shown(page: Page, source: Recording, episode: Episode) -> dict:
+    steps, screens, action, reward, ram = _rows(source, episode, _stamp(source))
+    names = source.actions if len(source.actions) > int(action.max(initial=0)) else ()
+    known = variables(source.game) if source.game in GAMES else []
     changes = {v.name: (np.diff(ram[:, v.byte].astype(int)) != 0).sum() for v in known}
     known = sorted(known, key=lambda v: -changes[v.name])[:MOST_BYTES]
     known = [v for v in known if changes[v.name]]
     bytes_of = {v.name.replace("_", " "): ram[:, v.byte] for v in known}
+    looks = Looks(bytes_of)
     lines = [
-        line(name, steps.tolist(), values, page.looks.colour(name))
-        for name, values in bytes_of.items()
+        line(name, steps.tolist(), values, looks.colour(name)) for name, values in bytes_of.items()
     ]
-    total = line("return", steps.tolist(), np.cumsum(reward), page.looks.colour("return"))
+    for one in lines:
+        one["line"]["dash"] = looks.dash(one["name"])
+    total = line("return", steps.tolist(), np.cumsum(reward), PALETTE[0])
     titles = ("The console's memory, bytes", "Return so far")
     return {
         "figures": [

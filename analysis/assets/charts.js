@@ -43,13 +43,22 @@ function drawnNames(group) {
 
 function legend(group, drawn) {
   const keys = [...group.querySelectorAll(".key")];
-  for (const key of keys) key.setAttribute("aria-pressed", drawn(unescaped(key.dataset.name)));
+  const traces = figuresOf(group).flatMap((figure) => figure.data);
+  const colours = new Map(traces.map((trace) => [nameOf(trace), trace.line?.color]));
+  for (const key of keys) {
+    const name = unescaped(key.dataset.name);
+    key.setAttribute("aria-pressed", drawn(name));
+    key.hidden = !colours.has(name);
+    if (colours.get(name)) key.firstChild.style.setProperty("--c", colours.get(name));
+  }
   const note = group.querySelector(".drawn");
-  const count = keys.filter((key) => key.ariaPressed === "true").length;
+  const shown = keys.filter((key) => !key.hidden);
+  const count = shown.filter((key) => key.ariaPressed === "true").length;
   if (note) {
+    note.hidden = shown.length <= NEWEST;
     note.querySelector("span").textContent =
-      `${count} of ${keys.length} are drawn` +
-      (group.pressed || count === keys.length ? ". " : ", the newest of each figure. ") +
+      `${count} of ${shown.length} are drawn` +
+      (group.pressed || count === shown.length ? ". " : ", the newest of each figure. ") +
       "A name hides and shows its lines. ";
   }
 }

@@ -4,6 +4,7 @@ import csv
 import io
 
 import pytest
+from selenium.webdriver import ActionChains
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.support.ui import Select, WebDriverWait
@@ -22,13 +23,14 @@ def page(tmp_path_factory, browser):
         samples.pretraining(folder / name, name)
     samples.run(folder / "probes", "probes")
     samples.state(folder / "probes")
+    samples.embedding(folder / "probes")
     for seed, name in enumerate(("dqn", "ppo", "going"), start=1):
         state = "running" if name == "going" else "done"
         samples.agent(folder / name, name, seed=seed, state=state)
     size = {"width": 1200, "height": 900, "deviceScaleFactor": 1, "mobile": False}
     browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
     browser.get(report([folder], folder / "report")[0].as_uri())
-    for part in ("pretraining", "probe-state"):
+    for part in ("pretraining", "probe-state", "probe-map"):
         group = browser.find_element(By.CSS_SELECTOR, f"#{part} .charts")
         middle(browser, group)
         wait(lambda group=group: group.get_attribute("data-drawn"), browser)
@@ -150,3 +152,28 @@ def test_what_a_figure_draws_is_there_as_text_and_as_a_file(page):
     drawn = page.execute_script("return arguments[0].querySelector('.chart').data[0]", group)
     own = [r for r in rows if (r["figure"], r["name"]) == ("loss", drawn["name"])]
     assert [float(row["y"]) for row in own] == drawn["y"]
+
+
+def test_a_map_is_coloured_by_what_is_chosen_and_shows_the_screen_that_is_pointed_at(page):
+    root = page.find_element(By.CSS_SELECTOR, ".map-of-features")
+    group = root.find_element(By.CLASS_NAME, "charts")
+    colours = "return arguments[0].querySelector('.chart').data[0].marker.color"
+    label = Select(root.find_element(By.CSS_SELECTOR, ".label"))
+    assert label.options[0].text == "time in the episode"
+    assert page.execute_script(colours, group)[:3] == [0, 1, 2]
+    label.select_by_value("ball x")
+    ram = page.execute_script(colours, group)
+    assert len(set(ram)) > 10
+    picture = root.find_element(By.CLASS_NAME, "picture")
+    before = picture.get_attribute("aria-label")
+    assert f"ball x {ram[0]}" in before
+    point = group.find_elements(By.CSS_SELECTOR, ".chart .point")[17]
+    ActionChains(page).move_to_element(point).perform()
+    wait(lambda: picture.get_attribute("aria-label") != before, page)
+    shown = int(root.find_element(By.CLASS_NAME, "screen").get_attribute("value"))
+    assert f"ball x {ram[shown]}" in picture.get_attribute("aria-label")
+    rings = """return [...arguments[0].querySelectorAll('.chart')].map(
+        (chart) => chart.data[0].x.indexOf(chart.data[1].x[0]))"""
+    assert page.execute_script(rings, group) == [shown] * 3
+    Select(group.find_element(By.CSS_SELECTOR, ".choice")).select_by_visible_text("Freeway")
+    assert "ball x" not in [option.text for option in label.options]
