@@ -30,6 +30,7 @@ EXAMPLE = """\
 example:
   fovea analysis report runs/quickstart --out runs/quickstart/report
   fovea analysis report runs/a runs/b --out compared --title "A against B"
+  fovea analysis report runs/agents --out page --figures paper/figures
 """
 
 PARTS = {"index.html", "assets", "data", "media"}
@@ -58,6 +59,13 @@ def parsed(arguments: list[str]) -> argparse.Namespace:
         help="the human-normalised score (0: random play, 1: the human tester) at which an agent "
         f"has taken off ({TAKE_OFF})",
     )
+    parser.add_argument(
+        "--figures",
+        metavar="FOLDER",
+        type=Path,
+        help="write the page's figures there as SVG and PDF for papers, by matplotlib "
+        "(pip install 'fovea-rl[figures]'); files of the same names are replaced",
+    )
     parser.add_argument("--title", help="heading of the page (default: the names of RUNS)")
     return parser.parse_args(arguments)
 
@@ -66,7 +74,9 @@ def run(arguments: list[str]) -> None:
     """Run `fovea analysis report ARGUMENTS`."""
     args = parsed(arguments)
     began = time.monotonic()
-    index, about = report(args.runs, args.out, args.title, args.take_off, args.recordings)
+    index, about = report(
+        args.runs, args.out, args.title, args.take_off, args.recordings, args.figures
+    )
     print(f"{about}; made in {time.monotonic() - began:.1f} s\n{index}")
 
 
@@ -76,6 +86,7 @@ def report(
     title: str | None = None,
     take_off: float = TAKE_OFF,
     recordings: Sequence[str | Path] = (),
+    figures: str | Path | None = None,
 ) -> tuple[Path, str]:
     """Write the page of all runs in `places` to the folder `out`.
 
@@ -85,12 +96,13 @@ def report(
         title: heading of the page; the names of `places` by default.
         take_off: human-normalised score at which an agent has taken off.
         recordings: folders with recordings to look at, beside those that the runs learned from.
+        figures: folder for the figures as SVG and PDF; None for none.
 
     Returns the path of index.html, and what it shows in words.
 
     Raises UserError where no run is found, or where `out` holds anything but such a page.
     """
-    from fovea.analysis import contents, overview
+    from fovea.analysis import contents, overview, paper
     from fovea.analysis.runs import read_runs
 
     out = Path(out)
@@ -99,6 +111,8 @@ def report(
     page, text = contents.make(
         found, title or heading(places), take_off, places=checked(recordings)
     )
+    if figures is not None:
+        paper.write(page, Path(figures))
     write(out, page, text)
     return out / "index.html", overview.kinds(found)
 
