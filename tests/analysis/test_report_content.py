@@ -215,6 +215,27 @@ def test_the_score_of_a_take_off_can_be_given(seeds):
 LUCK = [["pong", 0.25], ["freeway", None]]
 
 
+def test_a_probe_of_several_runs_has_means_over_them_and_an_interval_from_five_on(tmp_path):
+    columns = ["game", "category", "variables", "r2", "f1"]
+    for seed in range(5):
+        samples.run(tmp_path / f"seed-{seed}" / "probes", "probes", seed=seed)
+        rows = [[game, "mean", 1, 0.1 * seed + add, 0.5]
+                for game, add in (("pong", 0.0), ("freeway", 0.2))]  # fmt: skip
+        found = {"mine": Measured([Table("categories", "By category", columns, rows)])}
+        samples.write_probe(tmp_path / f"seed-{seed}" / "probes", "state", state, found)
+    report([tmp_path], tmp_path / "out")
+    with open(tmp_path / "out" / "data" / "state-over-runs.csv") as file:
+        (row,) = csv.DictReader(file)
+    assert (row["runs"], row["games"]) == ("5", "2")
+    assert float(row["mean"]) == pytest.approx(0.3)
+    assert row["each run"] == "0.100, 0.200, 0.300, 0.400, 0.500"
+    assert float(row["95 % low"]) < 0.3 < float(row["95 % high"])
+    report([tmp_path / "seed-0", tmp_path / "seed-1"], tmp_path / "two")
+    with open(tmp_path / "two" / "data" / "state-over-runs.csv") as file:
+        (row,) = csv.DictReader(file)
+    assert (row["95 % low"], row["each run"]) == ("", "0.100, 0.200")
+
+
 def test_a_probe_that_declares_no_figure_is_shown_by_its_tables(tmp_path):
     samples.run(tmp_path / "p", "probes")
     found = Measured([Table("guesses", "Guesses", ["game", "luck"], LUCK, "More is luckier.")])
