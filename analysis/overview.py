@@ -12,6 +12,7 @@ from fovea.analysis.compare import game_name
 from fovea.analysis.html import Html, amount, details, join, number, tag, words
 from fovea.analysis.learning import ended
 from fovea.analysis.page import Page
+from fovea.analysis.running import reached
 from fovea.analysis.runs import Run
 from fovea.metrics import LOSS, NOTHING, RETURN, WINDOW
 
@@ -134,7 +135,7 @@ def _trouble(run: Run) -> str:
 
 
 def _progress(run: Run) -> str:
-    return f"{run.name} (step {number(_count(run, 'step'))} of {number(_count(run, 'steps'))})"
+    return f"{run.name} (step {number(reached(run))} of {number(_count(run, 'steps'))})"
 
 
 def _text(run: Run, key: str) -> str:
