@@ -120,11 +120,16 @@ def named(runs: list[Run]) -> tuple[list[Recording], list[str]]:
     """The recordings that runs learned from, by their SHA-256; and of what was not found, where."""
     found: dict[str, Recording] = {}
     missing: dict[str, None] = {}
+    there: dict[Path, list[Recording]] = {}
     for run in runs:
-        hashes = set(run.record.data.values()) if isinstance(run.record.data, dict) else set()
+        data = run.record.data if isinstance(run.record.data, dict) else {}
+        # Of several recordings of a game, the hashes are joined.
+        hashes = {one for joined in data.values() for one in str(joined).split("+")}
         for text in _named(run.config):
-            places = [place for base in _bases(run) if (place := base / text).is_dir()][:1]
-            own = [one for one in inside(places) if one.sha256 in hashes]
+            place = next((place for base in _bases(run) if (place := base / text).is_dir()), None)
+            if place and place not in there:
+                there[place] = list(inside([place]))
+            own = [one for one in there[place] if one.sha256 in hashes] if place else []
             found |= {one.sha256: one for one in own}
             if not own:
                 missing[text] = None

@@ -157,6 +157,8 @@ def test_what_a_figure_draws_is_there_as_text_and_as_a_file(page):
 def test_a_map_is_coloured_by_what_is_chosen_and_shows_the_screen_that_is_pointed_at(page):
     root = page.find_element(By.CSS_SELECTOR, ".map-of-features")
     group = root.find_element(By.CLASS_NAME, "charts")
+    middle(page, group)
+    wait(lambda: group.get_attribute("data-drawn"), page)
     colours = "return arguments[0].querySelector('.chart').data[0].marker.color"
     label = Select(root.find_element(By.CSS_SELECTOR, ".label"))
     assert label.options[0].text == "time in the episode"
@@ -168,6 +170,7 @@ def test_a_map_is_coloured_by_what_is_chosen_and_shows_the_screen_that_is_pointe
     before = picture.get_attribute("aria-label")
     assert f"ball x {ram[0]}" in before
     point = group.find_elements(By.CSS_SELECTOR, ".chart .point")[17]
+    middle(page, point)
     ActionChains(page).move_to_element(point).perform()
     wait(lambda: picture.get_attribute("aria-label") != before, page)
     shown = int(root.find_element(By.CLASS_NAME, "screen").get_attribute("value"))

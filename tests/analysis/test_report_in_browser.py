@@ -13,7 +13,8 @@ from selenium.webdriver.support.ui import Select, WebDriverWait
 
 import report_samples as samples
 from fovea.analysis import report
-from fovea.probes import action, attention, collapse, map, sparsity, state
+from fovea.probes import action, attention, collapse, sparsity, state
+from fovea.probes import map as map_probe
 
 pytestmark = pytest.mark.browser
 
@@ -74,7 +75,7 @@ def test_every_view_has_drawn_marks(page):
     assert empty == []
     assert len(page.find_elements(By.CSS_SELECTOR, ".chart")) > 20
     sections = page.find_elements(By.CSS_SELECTOR, "main > section")
-    probes = [module.TITLE for module in (state, attention, sparsity, collapse, action, map)]
+    probes = [module.TITLE for module in (state, attention, sparsity, collapse, action, map_probe)]
     titles = text_of(section.find_element(By.TAG_NAME, "h2") for section in sections)
     assert titles == ["In short", "What ran", "Pretraining", *probes, "Agents"]
     for section in sections:
