@@ -16,7 +16,7 @@ from fovea.analysis.learning import aligned, ended
 from fovea.analysis.page import Page
 from fovea.analysis.runs import Run
 from fovea.analysis.tables import ENOUGH, IMPROVEMENT, improvements
-from fovea.atari.games import GAMES, hns
+from fovea.atari.games import GAMES
 from fovea.metrics import NOTHING, RETURN, Curve, running_mean
 
 STATISTICS = {
@@ -38,7 +38,7 @@ def view(page: Page, runs: list[Run], steps: str) -> Html:
     `steps` names what the steps of these runs count.
     """
     scores = {name: own for name, of in by_method(runs).items() if (own := of_method(of)).size}
-    curves = {name: own for name, of in by_method(runs).items() if (own := efficiency(of))}
+    curves = {name: got for name, of in by_method(runs).items() if (got := efficiency(of))}
     parts = [tag("h3", "Over games and seeds")]
     if not scores and not curves:
         return Html("")
@@ -107,7 +107,7 @@ def efficiency(runs: list[Run]) -> tuple[np.ndarray, np.ndarray] | None:
         if game in GAMES and curves:
             games.append(
                 [
-                    Curve(*thinned(Curve(c.steps, hns(game, running_mean(c.values))), GRID))
+                    Curve(*thinned(Curve(c.steps, normalised(game, running_mean(c.values))), GRID))
                     for c in curves
                 ]
             )
@@ -116,6 +116,12 @@ def efficiency(runs: list[Run]) -> tuple[np.ndarray, np.ndarray] | None:
     seeds = min(map(len, games))
     steps, values = aligned([c for curves in games for c in curves[:seeds]], GRID)
     return steps, values.reshape(len(games), seeds, -1).T
+
+
+def normalised(game: str, returns: np.ndarray) -> np.ndarray:
+    """Human-normalised scores of returns in a game (rom id)."""
+    known = GAMES[game]
+    return (returns - known.random) / (known.human - known.random)
 
 
 def _profiles(page: Page, scores: dict[str, np.ndarray]) -> dict:

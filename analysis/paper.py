@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 FORMATS = {"svg": "Date", "pdf": "CreationDate"}
 """And how each calls the time of writing, which is left out: the same figure is the same file."""
 
-STYLE = {
+STYLE: Any = {
     "font.size": 8,
     "axes.titlesize": 8,
     "axes.titlelocation": "left",
@@ -61,14 +61,14 @@ def write(page: Page, folder: Path) -> list[Path]:
     except ImportError:
         raise UserError("--figures needs matplotlib: pip install 'fovea-rl[figures]'") from None
     folder.mkdir(parents=True, exist_ok=True)
-    written = []
+    written: list[Path] = []
     drawn = [
         (f"{name}-{slug(choice)}" if choice else name, panels)
         for name, choices in page.charts.items()
         if name not in page.pictures
         for choice, panels in choices.items()
     ]
-    written = []
+    written: list[Path] = []
     with rc_context(STYLE), bar("figures", "figures", len(drawn), delay=2) as progress:
         for stem, panels in drawn:
             rows, across = -(-len(panels) // ACROSS), min(len(panels), ACROSS)

@@ -51,7 +51,10 @@ def over_runs(page: Page, name: str, results: list[ProbeResult]) -> Html:
         table = result.joined().get(how.table)
         if table and how.measure in table.columns and "game" in table.columns:
             for encoder in compare.distinct(table, "encoder"):
-                own = Table(columns=table.columns, rows=compare.grouped(table, "encoder")[encoder,])
+                own = Table(
+                    columns=table.columns,
+                    rows=[*map(list, compare.grouped(table, "encoder")[encoder,])],
+                )
                 scores.setdefault(encoder, []).append(
                     {game: _means(own, how.measure, how.where | {"game": game}).get(encoder, NAN)
                      for game in compare.distinct(own, "game")}

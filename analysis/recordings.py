@@ -62,11 +62,13 @@ class Episode:
 
 def view(page: Page, runs: list[Run], places: Sequence[Path]) -> Html:
     """The recordings in `places` and those that runs name; nothing where there are none."""
-    found, missing = named(runs)
-    found = {one.folder.resolve(): one for one in (*inside(places), *found)}
+    learned, missing = named(runs)
+    found = {one.folder.resolve(): one for one in (*inside(places), *learned)}
     if not found and not missing:
         return Html("")
-    parts, episodes, shown = [], [], {}
+    parts: list[Html] = []
+    episodes: list[list] = []
+    shown: dict[str, dict] = {}
     for one in list(found.values())[:MOST_GAMES]:
         try:
             own = list(_episodes(one, _stamp(one)))
@@ -164,7 +166,8 @@ def _episodes(one: Recording, _: tuple) -> tuple[Episode, ...]:
         table = file.read(columns=["episode", "reward", *policy])
         number = table.column("episode").to_numpy()
         starts = np.flatnonzero(np.diff(number, prepend=number[:1] - 1))
-        scores = np.add.reduceat(table.column("reward").to_numpy(), starts) if len(starts) else []
+        rewards = table.column("reward").to_numpy()
+        scores = np.add.reduceat(rewards, starts) if len(starts) else rewards
         for first, end, score in zip(starts, [*starts[1:], len(number)], scores, strict=True):
             who = str(table.column("policy")[int(first)].as_py()) if policy else "random"
             found.append(
