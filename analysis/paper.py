@@ -61,7 +61,6 @@ def write(page: Page, folder: Path) -> list[Path]:
     except ImportError:
         raise UserError("--figures needs matplotlib: pip install 'fovea-rl[figures]'") from None
     folder.mkdir(parents=True, exist_ok=True)
-    written: list[Path] = []
     drawn = [
         (f"{name}-{slug(choice)}" if choice else name, panels)
         for name, choices in page.charts.items()

@@ -55,6 +55,7 @@ def test_bars_are_as_long_as_their_values(tmp_path: Path) -> None:
     assert lengths[1] / lengths[0] == pytest.approx(3, rel=0.01)
 
 
+@pytest.mark.evidence
 @pytest.mark.slow
 def test_the_command_writes_every_chart_but_films_and_maps(tmp_path: Path) -> None:
     for seed in range(3):

@@ -89,6 +89,7 @@ def test_a_folder_without_recordings_is_refused(tmp_path: Path) -> None:
         report([tmp_path / "runs"], tmp_path / "out", recordings=[tmp_path / "runs"])
 
 
+@pytest.mark.evidence
 @pytest.mark.browser
 def test_the_slider_and_the_episode_change_the_screen_and_the_cursor(shown: Path, browser) -> None:
     wait = WebDriverWait(browser, 20)

@@ -152,7 +152,14 @@ def test_a_run_that_has_given_no_sign_for_long_is_said_to(tmp_path: Path) -> Non
     assert "no sign for 1 h 0 min: it may have been killed" in str(one["text"])
 
 
-@pytest.mark.parametrize("torn", ["", "{", '{"kind": 3, "step": "x", "history": 7}', "[]", "null"])
+@pytest.mark.parametrize(
+    "torn",
+    [
+        "{",
+        '{"kind": 3, "step": "x", "history": 7}',
+        *(pytest.param(text, marks=pytest.mark.evidence) for text in ("", "[]", "null")),
+    ],
+)
 def test_a_half_written_run_leaves_the_page_standing(served: Served, torn: str) -> None:
     running_agent(served.folder / "good")
     bad = running_agent(served.folder / "bad")
@@ -181,6 +188,7 @@ def test_a_folder_that_is_taken_away_is_said_so_and_not_the_end(served: Served) 
         Site([served.folder]).look()
 
 
+@pytest.mark.slow
 @pytest.mark.browser
 def test_the_page_takes_over_what_changed_and_keeps_what_a_reader_did(
     served: Served, browser
