@@ -8,11 +8,14 @@ from fovea import command
 from fovea.command import Command, dispatch
 
 ABOUT = """Show what runs did. Reads run folders through their files alone, also while they train;
-needs neither torch nor a server."""
+needs no torch."""
 
 COMMANDS = {
     "report": Command(
         "fovea.analysis.reporting:run", "make a page from run folders that opens from disk"
+    ),
+    "serve": Command(
+        "fovea.analysis.serve:run", "the same page live, on this machine alone, while runs train"
     ),
     "study": Command(
         "fovea.analysis.study:run", "run many encoders or agents alike and write their table"

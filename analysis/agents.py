@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 
-from fovea.analysis import agent_curves, statistics
+from fovea.analysis import agent_curves, aggregates, statistics
 from fovea.analysis.agent_runs import by_game, by_method, evaluation, game_of, levels, seed_by_seed
 from fovea.analysis.compare import game_name
 from fovea.analysis.figures import panel, plain, points
 from fovea.analysis.html import Html, amount, join, number, slug, tag, words
 from fovea.analysis.page import Page
 from fovea.analysis.runs import Run
-from fovea.analysis.tables import IMPROVEMENT, improvements
 from fovea.metrics import RETURN
 from fovea.schema import Evaluation
 
@@ -35,7 +34,7 @@ def view(page: Page, runs: list[Run], take_off: float) -> Html:
         ]
     else:
         parts.append(tag("p", "No agent has been evaluated yet.", class_="empty"))
-    return join(*parts, _videos(page, runs))
+    return join(*parts, aggregates.view(page, runs, agent_curves.STEPS), _videos(page, runs))
 
 
 NOTE = (
@@ -196,10 +195,8 @@ def _improvements(page: Page, runs: list[Run]) -> Html:
         methods = {name: mean_returns(of) for name, of in by_method(group).items()}
         if len(methods) > 1 and any(len(of) > 1 for of in methods.values()):
             scores = {name: np.array(of)[:, None] for name, of in methods.items()}
-            parts += [
-                tag("p", f"{game_name(game)}: {IMPROVEMENT}"),
-                page.table(f"improvement-{slug(game)}", *improvements(scores)),
-            ]
+            name = f"improvement-{slug(game)}"
+            parts.append(aggregates.improvement(page, name, game_name(game), scores))
     return join(tag("h3", "Probability of improvement"), *parts) if parts else Html("")
 
 

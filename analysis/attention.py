@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterable, Mapping
 
 import numpy as np
@@ -10,6 +9,7 @@ import numpy as np
 from fovea.analysis.compare import game_name
 from fovea.analysis.html import Html, amount, details, tag
 from fovea.analysis.page import Page
+from fovea.analysis.sheets import sheet
 
 
 def view(page: Page, name: str, arrays: Mapping[str, np.ndarray], encoders: Iterable[str]) -> Html:
@@ -53,6 +53,7 @@ def _pictures(page: Page, name: str, arrays: dict[str, dict[str, np.ndarray]]) -
             "div",
             tag("label", "Map ", tag("select", *_options(maps), class_="map"), class_="pick"),
             tag("label", "Screen ", number, class_="pick"),
+            tag("button", "Play", type="button", class_="download play"),
             tag("output", "", aria_live="polite"),
             tag("span", "none", tag("i", class_="ramp"), "strongest", class_="scale"),
             class_="controls",
@@ -87,8 +88,8 @@ def _sprites(page: Page, of: dict[str, np.ndarray]) -> dict:
     rows = np.concatenate([of["rollout"][None], of["maps"].reshape(-1, count, *grid)])
     labels = [f"block {b}, head {h}" for b in range(blocks) for h in range(heads)]
     return {
-        "screens": _sheet(page, "screens", of["screens"][None]),
-        "sheet": _sheet(page, "maps", transparent(rows)),
+        "screens": sheet(page, "screens", of["screens"][None]),
+        "sheet": sheet(page, "maps", transparent(rows)),
         "maps": ["rollout", *labels],
         "heads": heads,
         "strongest": [[divmod(int(m.argmax()), grid[1]) for m in row] for row in rows],
@@ -107,13 +108,3 @@ def transparent(maps: np.ndarray) -> np.ndarray:
     scaled = np.rint(255 * maps / np.where(strongest > 0, strongest, 1)).astype(np.uint8)
     alpha = (0.8 * scaled).astype(np.uint8)
     return np.concatenate([colours(scaled)[..., ::-1], alpha[..., None]], axis=-1)
-
-
-def _sheet(page: Page, kind: str, tiles: np.ndarray) -> str:
-    """Tiles (rows, columns, h, w) or (rows, columns, h, w, 4) uint8 as one PNG file of the page."""
-    import cv2
-
-    rows, columns, height, width = tiles.shape[:4]
-    sheet = tiles.swapaxes(1, 2).reshape(rows * height, columns * width, *tiles.shape[4:])
-    png = cv2.imencode(".png", sheet)[1].tobytes()
-    return page.attach(f"media/{kind}-{hashlib.sha256(png).hexdigest()[:12]}.png", png)

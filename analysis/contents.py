@@ -3,8 +3,18 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
+from pathlib import Path
 
-from fovea.analysis import agent_curves, agents, continual, curves, overview, probing
+from fovea.analysis import (
+    agent_curves,
+    agents,
+    continual,
+    curves,
+    overview,
+    probing,
+    recordings,
+)
 from fovea.analysis.figures import Looks
 from fovea.analysis.html import join, tag
 from fovea.analysis.page import Page
@@ -13,10 +23,18 @@ from fovea.analysis.study_kinds import TAKE_OFF
 from fovea.metrics import RETURN
 
 
-def make(runs: list[Run], title: str, take_off: float = TAKE_OFF) -> tuple[Page, str]:
+def make(
+    runs: list[Run],
+    title: str,
+    take_off: float = TAKE_OFF,
+    live: bool = False,
+    places: Sequence[Path] = (),
+) -> tuple[Page, str]:
     """The page of these runs with what belongs to it, and its HTML.
 
-    `take_off` is the human-normalised score at which an agent has taken off.
+    `take_off` is the human-normalised score at which an agent has taken off; a `live` page is
+    served, and may be of no runs yet. `places` are folders with recordings, beside those that runs
+    learned from.
     """
     pretraining = [run for run in runs if run.kind == "pretrain"]
     playing = [run for run in runs if run.kind == "agent"]
@@ -27,7 +45,7 @@ def make(runs: list[Run], title: str, take_off: float = TAKE_OFF) -> tuple[Page,
     # Pretraining runs first: an encoder of the same name has the colour of its run.
     names = [run.method for run in pretraining] + encoders + [run.method for run in runs]
     names += continual.methods(sequences)
-    page = Page(title, Looks(names))
+    page = Page(title, Looks(names), {run.slug: k for k, run in enumerate(runs)}, live=live)
 
     sections = []
     if pretraining:
@@ -40,6 +58,8 @@ def make(runs: list[Run], title: str, take_off: float = TAKE_OFF) -> tuple[Page,
         sections.append(("agents", "Agents", view))
     if sequences:
         sections.append(("continual", "Continual play", continual.view(page, sequences)))
+    if played := recordings.view(page, runs, places):
+        sections.append(("recordings", "Recordings", played))
     # Made last, because only now all files are read and the damaged ones known.
     sections = [
         ("verdicts", "In short", overview.verdicts(runs)),

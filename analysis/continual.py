@@ -23,7 +23,7 @@ NUMBERS = {
     "forward_transfer": "forward transfer",
 }
 TASK_AWARE = {"none": "no", "heads": "its heads", "agent": "the whole agent"}
-SHADE = "#f1f3f6"
+SHADE = "rgba(123,132,144,0.14)"
 
 NOTE = (
     "Average performance is the mean score over games after the last one; forgetting, how much of "
@@ -156,7 +156,7 @@ def _tables(record: ContinualRecord) -> dict[str, list[dict]]:
                         "y": [f"after {game}" for game in games],
                         "zmin": 0,
                         "zmax": 1,
-                        "colorscale": [[0, "#f6f8fa"], [1, "#0a6c9b"]],
+                        "colorscale": [[0, "rgba(31,131,181,0.05)"], [1, "#1f83b5"]],
                         "showscale": False,
                         "xgap": 2,
                         "ygap": 2,

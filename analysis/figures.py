@@ -6,17 +6,19 @@ import html
 import math
 from collections.abc import Iterable
 
-INK, MUTED, RULE = "#1c2330", "#5b6472", "#e4e7ec"
+MUTED = "#7b8490"  # is read on white and on black
+# So are these: of 3 to 4.5 times the luminance of black, and white of as many times theirs.
 PALETTE = (
-    "#0a6c9b",
-    "#cf4f1b",
-    "#2c8a55",
-    "#8a4bab",
-    "#b07d12",
-    "#c4417a",
-    "#3f5fc0",
-    "#5f7f1e",
+    "#1f83b5",
+    "#d65f28",
+    "#2f9a62",
+    "#9c62c0",
+    "#b58616",
+    "#cf548b",
+    "#5a79d6",
+    "#74902a",
 )
+DASHES = ("solid", "dash", "dot", "dashdot")  # one after another where colours begin anew
 SYMBOLS = ("circle", "square", "diamond", "triangle-up", "pentagon", "star")
 # What trained encoders are compared with is grey and hatched on every figure.
 REFERENCES = {
@@ -37,7 +39,15 @@ class Looks:
     def colour(self, name: str) -> str:
         if name in REFERENCES:
             return REFERENCES[name][0]
-        return PALETTE[self._order[name] % len(PALETTE)]
+        return PALETTE[self._place(name) % len(PALETTE)]
+
+    def _place(self, name: str) -> int:
+        return self._order.setdefault(name, len(self._order))
+
+    def dash(self, name: str) -> str:
+        if name in REFERENCES:
+            return "solid"
+        return DASHES[self._place(name) // len(PALETTE) % len(DASHES)]
 
     def hatch(self, name: str) -> str:
         return REFERENCES[name][1] if name in REFERENCES else ""
@@ -45,7 +55,7 @@ class Looks:
     def symbol(self, name: str) -> str:
         if name in REFERENCES:
             return REFERENCES[name][2]
-        return SYMBOLS[self._order[name] % len(SYMBOLS)]
+        return SYMBOLS[self._place(name) % len(SYMBOLS)]
 
 
 def plain(text: str) -> str:
@@ -54,8 +64,50 @@ def plain(text: str) -> str:
 
 
 def finite(values: Iterable[float | None]) -> list[float | None]:
-    """Numbers for JSON, which knows no NaN: None draws a gap."""
-    return [None if v is None or not math.isfinite(v) else float(v) for v in values]
+    """Numbers for JSON, which knows no NaN: None draws a gap. Six digits are more than one sees."""
+    return [None if v is None or not math.isfinite(v) else float(f"{v:.6g}") for v in values]
+
+
+def template(ink: str, ground: str, rule: str) -> dict:
+    """The style of all figures of a page, as a template of plotly."""
+    axis = {
+        "gridcolor": rule,
+        "linecolor": rule,
+        "zerolinecolor": rule,
+        "automargin": True,
+        "exponentformat": "power",
+        "separatethousands": True,
+        "tickfont": {"color": MUTED, "size": 11},
+        "title": {"font": {"color": MUTED, "size": 11}, "standoff": 8},
+    }
+    title = {
+        "font": {"size": 14, "color": ink},
+        "x": 0,
+        "xref": "container",
+        "xanchor": "left",
+        "y": 1,
+        "yref": "container",
+        "yanchor": "top",
+        "pad": {"t": 10},
+    }
+    layout = {
+        "title": title,
+        "margin": {"l": 44, "r": 12, "t": 40, "b": 40},
+        "font": {"family": "system-ui, sans-serif", "size": 12, "color": ink},
+        "paper_bgcolor": "rgba(0,0,0,0)",
+        "plot_bgcolor": "rgba(0,0,0,0)",
+        "showlegend": False,
+        "hoverlabel": {"bgcolor": ground, "bordercolor": rule, "font": {"color": ink}},
+        "xaxis": axis,
+        "yaxis": axis,
+    }
+    return {"layout": layout}
+
+
+TEMPLATES = {
+    "light": template("#1c2330", "#ffffff", "#e4e7ec"),
+    "dark": template("#e6e9ee", "#1b212a", "#2c3440"),
+}
 
 
 def panel(
@@ -69,42 +121,33 @@ def panel(
     yaxis: dict | None = None,
     **layout: object,
 ) -> dict:
-    """A figure of one plot. `xaxis`, `yaxis` and `layout` add to the style of the page."""
-    axis = {
-        "gridcolor": RULE,
-        "linecolor": RULE,
-        "zerolinecolor": "#c9ced6",
-        "automargin": True,
-        "exponentformat": "power",
-        "separatethousands": True,
-        "tickfont": {"color": MUTED, "size": 11},
-    }
-    label = {"font": {"color": MUTED, "size": 11}, "standoff": 8}
+    """A figure of one plot. `xaxis`, `yaxis` and `layout` add to the style of TEMPLATES."""
     return {
         "data": traces,
         "layout": {
-            "title": {
-                "text": plain(title),
-                "font": {"size": 14, "color": INK},
-                "x": 0,
-                "xref": "container",
-                "xanchor": "left",
-                "y": 1,
-                "yref": "container",
-                "yanchor": "top",
-                "pad": {"t": 10},
-            },
+            "title": {"text": plain(title)},
             "height": height,
-            "margin": {"l": 44, "r": 12, "t": 40, "b": 40},
-            "font": {"family": "system-ui, sans-serif", "size": 12, "color": INK},
-            "paper_bgcolor": "#fff",
-            "plot_bgcolor": "#fff",
-            "showlegend": False,
-            "hoverlabel": {"bgcolor": "#fff", "bordercolor": RULE, "font": {"color": INK}},
-            "xaxis": {**axis, "title": {"text": x, **label}, **(xaxis or {})},
-            "yaxis": {**axis, "title": {"text": y, **label}, **(yaxis or {})},
+            "xaxis": {"title": {"text": x}, **(xaxis or {})},
+            "yaxis": {"title": {"text": y}, **(yaxis or {})},
             **layout,
         },
+    }
+
+
+def band(name: str, xs: Iterable, low: Iterable[float], high: Iterable[float], colour: str) -> dict:
+    """A translucent area between two lines, as one closed line: along the low end and back."""
+    xs = list(xs)
+    return {
+        "type": "scatter",
+        "mode": "lines",
+        "name": plain(name),
+        "x": xs + xs[::-1],
+        "y": finite(low) + finite(high)[::-1],
+        "fill": "toself",
+        "fillcolor": colour,
+        "opacity": 0.18,
+        "line": {"width": 0, "color": colour},
+        "hoverinfo": "skip",
     }
 
 

@@ -45,11 +45,12 @@ def area(returns: Curve, steps: int) -> float:
     return float(np.sum(episodes.values * np.diff(bounds)) / end)
 
 
-def mean_curve(curves: list[Curve], points: int = 400) -> Curve:
-    """The mean over runs of their running means, at steps that all of them have reached."""
-    smooth = [Curve(c.steps, running_mean(c.values)) for c in map(ended, curves)]
-    first = max(c.steps[0] for c in smooth)
-    last = max(first, min(c.steps[-1] for c in smooth))
+def aligned(curves: list[Curve], points: int = 200) -> tuple[np.ndarray, np.ndarray]:
+    """Curves on common steps, from the first to the last that all of them have reached.
+
+    Returns the steps, int64 (points,), and the values in between, (curves, points).
+    """
+    first = max(c.steps[0] for c in curves)
+    last = max(first, min(c.steps[-1] for c in curves))
     steps = np.unique(np.linspace(first, last, points).astype(np.int64))
-    means = [np.interp(steps, c.steps, c.values) for c in smooth]
-    return Curve(steps, np.mean(means, axis=0))
+    return steps, np.array([np.interp(steps, c.steps, c.values) for c in curves])

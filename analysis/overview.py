@@ -4,10 +4,17 @@ from __future__ import annotations
 
 from collections import Counter
 
-from fovea.analysis import agents, continual, probing
-from fovea.analysis.html import Html, amount, details, duration, join, number, tag, words
-from fovea.analysis.page import SHOWN, Page
+import numpy as np
+
+from fovea.analysis import agents, continual, probing, provenance
+from fovea.analysis.agent_runs import evaluation, game_of
+from fovea.analysis.compare import game_name
+from fovea.analysis.html import Html, amount, details, join, number, tag, words
+from fovea.analysis.learning import ended
+from fovea.analysis.page import Page
+from fovea.analysis.running import reached
 from fovea.analysis.runs import Run
+from fovea.metrics import LOSS, NOTHING, RETURN, WINDOW
 
 SENTENCES = 12
 KINDS = {
@@ -49,25 +56,69 @@ def _item(lead: str, text: str, kind: str | None = None) -> Html:
 
 
 def what_ran(page: Page, runs: list[Run]) -> Html:
-    """A table of the runs, and each run's provenance folded below."""
-    columns = ["run", "kind", "title", "state", "step", "of", "seconds", "started"]
+    """The runs with filters, search and groups; the facts of one; how two of them differ."""
+    page.runs = provenance.table(runs)
+    if not runs:
+        return tag("p", "No run is here yet: one appears as soon as it has begun.", class_="empty")
+    columns = ["run", "kind", "game", "title", "state", "step", "of", "seconds", "return", "loss"]
     rows = [
         [
             run.name,
             run.kind,
+            game_name(str(game_of(run))),
             _text(run, "title"),
             run.state,
             *(_count(run, key) for key in ("step", "steps", "seconds")),
+            _return(run),
+            _last(run, LOSS),
             _text(run, "started").replace("T", " ")[:16],
         ]
         for run in runs
     ]
     return join(
-        page.table("runs", columns, rows),
-        tag("h3", "Provenance"),
-        tag("p", "How each run was started, with what, and all its settings."),
-        *(_provenance(run) for run in runs[:SHOWN]),
-    )
+        tag(
+            "div",
+            tag("label", "Search ", tag("input", type="search", class_="search", placeholder=(
+                "words of names, titles, settings")), class_="pick"),
+            tag("span", class_="filters"),
+            tag("output", amount(len(runs), "run"), aria_live="polite"),
+            class_="controls finder",
+        ),
+        tag("p", "The search and the filters also choose the learning curves that are drawn.",
+            class_="fine"),
+        tag("div", class_="groups", hidden=True),
+        page.table("runs", [*columns, "started"], rows, shown=ROWS, note=RETURNS),
+        tag("h3", "One run"),
+        tag("p", "How it was started, with what, how to make it again, and all its settings."),
+        tag("div", tag("label", "Run ", tag("select", class_="one"), class_="pick"),
+            class_="controls"),
+        tag("div", class_="facts"),
+        tag("h3", "Two runs"),
+        tag("div",
+            tag("label", "Settings of ", tag("select", class_="first"), class_="pick"),
+            tag("label", "against ", tag("select", class_="second"), class_="pick"),
+            class_="controls"),
+        tag("div", class_="differences", aria_live="polite"),
+    )  # fmt: skip
+
+
+ROWS = 2000  # of the table of runs that can be searched
+RETURNS = (
+    f"Return: of the evaluation, or where there is none the mean of the last {WINDOW} episodes in "
+    "training. Loss: the last that was logged."
+)
+
+
+def _return(run: Run) -> float | None:
+    if found := evaluation(run):
+        return float(np.mean(found.returns))
+    values = ended(run.metrics.get(RETURN, NOTHING)).values[-WINDOW:]
+    return float(values.mean()) if len(values) else None
+
+
+def _last(run: Run, metric: str) -> float | None:
+    values = run.metrics.get(metric, NOTHING).values
+    return float(values[-1]) if len(values) else None
 
 
 def kinds(runs: list[Run]) -> str:
@@ -78,41 +129,13 @@ def kinds(runs: list[Run]) -> str:
     )
 
 
-def _provenance(run: Run) -> Html:
-    facts = {
-        "Folder": str(run.folder),
-        "Command": _text(run, "command"),
-        "Commit": _text(run, "commit"),
-        "Seed": _text(run, "seed"),
-        "Time": duration(_count(run, "seconds") or 0),
-        "Updated": _text(run, "updated"),
-        "Versions": _pairs(run.record.versions),
-        "Data": _pairs(run.record.data),
-        "Reason": _text(run, "reason"),
-        "Problems": "; ".join(run.problems),
-    }
-    return details(
-        f"{run.name}: {_text(run, 'title') or run.kind}",
-        tag(
-            "dl",
-            *(
-                join(tag("dt", key), tag("dd", tag("code", text)))
-                for key, text in facts.items()
-                if text
-            ),
-        ),
-        tag("pre", run.config, tabindex="0") if run.config else "",
-        class_="run",
-    )
-
-
 def _trouble(run: Run) -> str:
     reason = _text(run, "reason") or "; ".join(run.problems) or "no reason was written"
     return f"{run.name} {run.state} at step {number(_count(run, 'step'))}: {reason}"
 
 
 def _progress(run: Run) -> str:
-    return f"{run.name} (step {number(_count(run, 'step'))} of {number(_count(run, 'steps'))})"
+    return f"{run.name} (step {number(reached(run))} of {number(_count(run, 'steps'))})"
 
 
 def _text(run: Run, key: str) -> str:
@@ -123,7 +146,3 @@ def _text(run: Run, key: str) -> str:
 def _count(run: Run, key: str) -> float | None:
     value = getattr(run.record, key)
     return value if isinstance(value, int | float) else None
-
-
-def _pairs(value: object) -> str:
-    return ", ".join(f"{k} {v}" for k, v in value.items()) if isinstance(value, dict) else ""

@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import math
 
-from fovea.analysis import attention, compare
+import numpy as np
+
+from fovea.analysis import attention, compare, embedding, statistics
 from fovea.analysis.figures import REFERENCES
 from fovea.analysis.html import Html, amount, details, join, slug, tag, words
 from fovea.analysis.page import Page
 from fovea.analysis.runs import Probe, Run
-from fovea.figures import AttentionMaps
+from fovea.analysis.tables import ENOUGH
+from fovea.figures import AttentionMaps, EmbeddingMap
 from fovea.results import ProbeResult
 from fovea.tables import Table
+
+NAN = math.nan
 
 
 def rank(probe: Probe) -> tuple[int, str]:
@@ -27,13 +32,48 @@ def sections(page: Page, runs: list[Run]) -> list[tuple[str, str, Html]]:
             probes.setdefault(name, []).append((run, probe))
     found = []
     for name in sorted(probes, key=lambda name: rank(probes[name][0][1])):
-        parts = []
+        parts = [over_runs(page, name, [probe.result for _, probe in probes[name]])]
         for run, probe in probes[name]:
             if len(probes[name]) > 1:
                 parts.append(tag("h3", f"Run {run.name}"))
             parts.append(view(page, f"{slug(name)}-{run.slug}", probe))
         found.append((f"probe-{slug(name)}", probes[name][0][1].result.title, join(*parts)))
     return found
+
+
+def over_runs(page: Page, name: str, results: list[ProbeResult]) -> Html:
+    """What a probe's verdict measures, of each encoder over several runs; nothing of one run."""
+    how = results[0].verdict
+    if len(results) < 2 or not how:
+        return Html("")
+    scores: dict[str, list[dict[str, float]]] = {}
+    for result in results:
+        table = result.joined().get(how.table)
+        if table and how.measure in table.columns and "game" in table.columns:
+            for encoder in compare.distinct(table, "encoder"):
+                own = Table(
+                    columns=table.columns,
+                    rows=[*map(list, compare.grouped(table, "encoder")[encoder,])],
+                )
+                scores.setdefault(encoder, []).append(
+                    {game: _means(own, how.measure, how.where | {"game": game}).get(encoder, NAN)
+                     for game in compare.distinct(own, "game")}
+                )  # fmt: skip
+    rows = []
+    for encoder, runs in scores.items():
+        games = [game for game in runs[0] if all(math.isfinite(run.get(game, NAN)) for run in runs)]
+        if not games:
+            continue
+        values = np.array([[run[game] for game in games] for run in runs])
+        enough = len(values) >= ENOUGH
+        low, high = statistics.interval(statistics.mean, values) if enough else (None, None)
+        each = ", ".join(f"{value:.3f}" for value in values.mean(1))
+        rows.append([encoder, len(runs), len(games), float(values.mean()), low, high, each])
+    columns = ["encoder", "runs", "games", "mean", "95 % low", "95 % high", "each run"]
+    sentence = how.sentence.replace("{games}", "the games that all runs have")
+    note = f"{sentence}. Intervals, bootstrapped over runs, where there are {ENOUGH} runs or more."
+    return join(tag("h3", f"Over {len(results)} runs"),
+                page.table(f"{slug(name)}-over-runs", columns, rows, note=note))  # fmt: skip
 
 
 def view(page: Page, name: str, probe: Probe) -> Html:
@@ -44,6 +84,8 @@ def view(page: Page, name: str, probe: Probe) -> Html:
         own = name if number == 1 else f"{name}-{number}"
         if isinstance(how, AttentionMaps):
             drawn.append(attention.view(page, own, probe.arrays, result.encoders))
+        elif isinstance(how, EmbeddingMap):
+            drawn.append(embedding.view(page, own, probe.arrays, result.encoders))
         elif how.table in tables and compare.fits(tables[how.table], how):
             table = compare.asked(tables[how.table], how)
             if not table.rows:

@@ -30,6 +30,7 @@ EXAMPLE = """\
 example:
   fovea analysis report runs/quickstart --out runs/quickstart/report
   fovea analysis report runs/a runs/b --out compared --title "A against B"
+  fovea analysis report runs/agents --out page --figures paper/figures
 """
 
 PARTS = {"index.html", "assets", "data", "media"}
@@ -43,12 +44,27 @@ def parsed(arguments: list[str]) -> argparse.Namespace:
         "--out", metavar="FOLDER", type=Path, required=True, help="the page's folder"
     )
     parser.add_argument(
+        "--recordings",
+        metavar="FOLDER",
+        nargs="+",
+        type=Path,
+        default=[],
+        help="recordings to look at, beside those that the runs learned from",
+    )
+    parser.add_argument(
         "--take-off",
         metavar="HNS",
         type=float,
         default=TAKE_OFF,
         help="the human-normalised score (0: random play, 1: the human tester) at which an agent "
         f"has taken off ({TAKE_OFF})",
+    )
+    parser.add_argument(
+        "--figures",
+        metavar="FOLDER",
+        type=Path,
+        help="write the page's figures there as SVG and PDF for papers, by matplotlib "
+        "(pip install 'fovea-rl[figures]'); files of the same names are replaced",
     )
     parser.add_argument("--title", help="heading of the page (default: the names of RUNS)")
     return parser.parse_args(arguments)
@@ -58,7 +74,9 @@ def run(arguments: list[str]) -> None:
     """Run `fovea analysis report ARGUMENTS`."""
     args = parsed(arguments)
     began = time.monotonic()
-    index, about = report(args.runs, args.out, args.title, args.take_off)
+    index, about = report(
+        args.runs, args.out, args.title, args.take_off, args.recordings, args.figures
+    )
     print(f"{about}; made in {time.monotonic() - began:.1f} s\n{index}")
 
 
@@ -67,6 +85,8 @@ def report(
     out: str | Path,
     title: str | None = None,
     take_off: float = TAKE_OFF,
+    recordings: Sequence[str | Path] = (),
+    figures: str | Path | None = None,
 ) -> tuple[Path, str]:
     """Write the page of all runs in `places` to the folder `out`.
 
@@ -75,21 +95,45 @@ def report(
         out: the page's folder; an older page there is replaced.
         title: heading of the page; the names of `places` by default.
         take_off: human-normalised score at which an agent has taken off.
+        recordings: folders with recordings to look at, beside those that the runs learned from.
+        figures: folder for the figures as SVG and PDF; None for none.
 
     Returns the path of index.html, and what it shows in words.
 
     Raises UserError where no run is found, or where `out` holds anything but such a page.
     """
-    from fovea.analysis import contents, overview
+    from fovea.analysis import contents, overview, paper
     from fovea.analysis.runs import read_runs
 
     out = Path(out)
     check(out)
     found = read_runs(places)
-    names = ", ".join(Path(place).resolve().name for place in places[:3])
-    page, text = contents.make(found, title or f"Report on {names}", take_off)
+    page, text = contents.make(
+        found, title or heading(places), take_off, places=checked(recordings)
+    )
+    if figures is not None:
+        paper.write(page, Path(figures))
     write(out, page, text)
     return out / "index.html", overview.kinds(found)
+
+
+def heading(places: Sequence[str | Path]) -> str:
+    """The heading of a page of these folders that was given none."""
+    return "Report on " + ", ".join(Path(place).resolve().name for place in places[:3])
+
+
+def checked(recordings: Sequence[str | Path]) -> list[Path]:
+    """The folders. Raises UserError for one that holds no finished recording."""
+    from fovea.analysis.recordings import inside
+
+    folders = [Path(folder) for folder in recordings]
+    for folder in folders:
+        if not list(inside([folder])):
+            raise UserError(
+                f"--recordings {folder} holds no finished recording: give what "
+                "`fovea atari collect` wrote to, or finish it with the same command"
+            )
+    return folders
 
 
 def check(out: Path) -> None:
@@ -107,22 +151,33 @@ def check(out: Path) -> None:
         )
 
 
+def script(page: Page) -> dict[str, bytes]:
+    """assets/data.js, which gives the page's data to its scripts."""
+    text = json.dumps(page.data(), allow_nan=False, separators=(",", ":"))
+    return {"assets/data.js": f"window.fovea = {text};\n".encode()}
+
+
+def assets(live: bool = False) -> dict[str, bytes]:
+    """What all pages share, by its place: their style, their scripts, and plotly."""
+    from fovea.analysis.page import SCRIPTS
+
+    own = resources.files("fovea.analysis").joinpath("assets")
+    names = ["page.css", *(f"{name}.js" for name in SCRIPTS), *(["live.js"] if live else [])]
+    plotly = resources.files("plotly").joinpath("package_data/plotly.min.js")
+    return {f"assets/{of.name}": of.read_bytes() for of in (*(own / n for n in names), plotly)}
+
+
 def write(out: Path, page: Page, text: str) -> None:
     """Write the folder beside its place, then let it take the place of an older one."""
     out = out.resolve()
     beside = out.with_name(f".{out.name}.{os.getpid()}.tmp")
     old = out.with_name(f".{out.name}.{os.getpid()}.old")
-    data = {"charts": page.charts, "pictures": page.pictures}
-    script = f"window.fovea = {json.dumps(data, allow_nan=False, separators=(',', ':'))};\n"
     try:
         for part in sorted(PARTS - {"index.html"}):
             (beside / part).mkdir(parents=True)
         (beside / "index.html").write_text(text, encoding="utf-8")
-        (beside / "assets" / "data.js").write_text(script, encoding="utf-8")
-        own = resources.files("fovea.analysis").joinpath("assets")
-        plotly = resources.files("plotly").joinpath("package_data/plotly.min.js")
-        for source in (own / "page.css", own / "page.js", plotly):
-            (beside / "assets" / source.name).write_bytes(source.read_bytes())
+        for path, made in {**script(page), **assets()}.items():
+            (beside / path).write_bytes(made)
         for path, content in page.files.items():
             if isinstance(content, Path):
                 shutil.copyfile(content, beside / path)

@@ -120,27 +120,54 @@ class Run:
             return None
 
 
-def read_runs(places: Sequence[str | Path]) -> list[Run]:
+Signature = tuple[tuple[str, int, int], ...]
+Kept = dict[Path, tuple[Signature, Run]]
+"""Runs that were read before, with what their files were like then."""
+
+
+def read_runs(places: Sequence[str | Path], kept: Kept | None = None) -> list[Run]:
     """All runs in or below `places`, the first started first.
 
-    Raises UserError where a place is missing or no run is found.
+    Where `kept` is given, runs in it whose files have not changed are not read again, and it
+    becomes what was read.
+
+    Raises UserError where a place is missing, or, without `kept`, where no run is found.
     """
     for place in places:
         if not Path(place).is_dir():
             raise UserError(f"{place} is no folder: give run folders, or a folder that holds some")
     folders = dict.fromkeys(folder for place in places for folder in _find(Path(place)))
-    if not folders:
+    if not folders and kept is None:
         raise UserError(
             f"no run (a folder with run.json) in {', '.join(map(str, places))}: "
             "give the folder that training or probing wrote, or one above it"
         )
     taken: Counter[str] = Counter()
-    runs = []
+    read: Kept = {}
     with bar("reading runs", "runs", len(folders), delay=2) as progress:
         for folder in folders:
-            runs.append(_run(folder, taken))
+            own, now = _name(folder, taken), signature(folder)
+            before = (kept or {}).get(folder)
+            same = before is not None and before[0] == now and before[1].slug == own
+            read[folder] = before if before and same else (now, _run(folder, own))
             progress.update()
-    return sorted(runs, key=lambda run: str(run.record.started))
+    if kept is not None:
+        kept.clear()
+        kept.update(read)
+    return sorted((run for _, run in read.values()), key=lambda run: str(run.record.started))
+
+
+def signature(folder: Path) -> Signature:
+    """Name, time of writing and size of each file of a run that a report reads."""
+    files = [folder / name for name in ("run.json", "metrics.csv", "config.yaml")]
+    found = []
+    for path in (*files, *folder.glob("probes/*"), *folder.glob("media/*")):
+        try:
+            status = path.stat()
+        except OSError:  # not there, or no longer
+            continue
+        found.append((str(path), status.st_mtime_ns, status.st_size))
+    return tuple(sorted(found))
 
 
 def _find(place: Path) -> Iterator[Path]:
@@ -151,10 +178,13 @@ def _find(place: Path) -> Iterator[Path]:
         below[:] = sorted(name for name in below if not name.startswith("."))
 
 
-def _run(folder: Path, taken: Counter[str]) -> Run:
+def _name(folder: Path, taken: Counter[str]) -> str:
     plain = slug(folder.resolve().name)
     taken[plain] += 1
-    own = plain if taken[plain] == 1 else f"{plain}.{taken[plain]}"
+    return plain if taken[plain] == 1 else f"{plain}.{taken[plain]}"
+
+
+def _run(folder: Path, own: str) -> Run:
     try:
         text = (folder / "run.json").read_text(encoding="utf-8")
         return Run(folder, own, RunRecord.read(json.loads(text)))

@@ -59,11 +59,19 @@ class AttentionMaps(Record):
     kind: str = "attention"
 
 
-Figure = Comparison | AttentionMaps
+@dataclass(kw_only=True)
+class EmbeddingMap(Record):
+    """Screens as points of a plane, of the arrays that the probe `map` returns."""
+
+    kind: str = "map"
+
+
+Figure = Comparison | AttentionMaps | EmbeddingMap
 KINDS: dict[str, type[Figure]] = {
     "bars": Comparison,
     "lines": Comparison,
     "attention": AttentionMaps,
+    "map": EmbeddingMap,
 }
 
 

@@ -17,6 +17,7 @@ from fovea.files import write_text
 from fovea.probes import action as action_probe
 from fovea.probes import attention as attention_probe
 from fovea.probes import collapse as collapse_probe
+from fovea.probes import map as map_probe
 from fovea.probes import sparsity as sparsity_probe
 from fovea.probes import state as state_probe
 from fovea.probes.results import ResultFile
@@ -84,7 +85,7 @@ def pretraining(folder: Path, name: str, /, order: bool = False, **fields: objec
             accuracy = 0.97 - 0.47 * fall
             values |= {"loss/order": 0.1 + 0.6 * fall, metrics.ORDER_ACCURACY: accuracy}
         logged.append((step, {key: value * rng.normal(1, 0.02) for key, value in values.items()}))
-    return run(folder, "pretrain", logged, **fields)
+    return run(folder, "pretrain", logged, **({"batch": 64} | fields))
 
 
 def agent(folder: Path, name: str, /, seed: int, gain: float = 0, **fields: object) -> Path:
@@ -133,6 +134,7 @@ def probes(folder: Path) -> Path:
     sparsity(folder)
     collapse(folder)
     action(folder)
+    embedding(folder)
     return folder
 
 
@@ -314,6 +316,26 @@ def action(folder: Path) -> None:
         ]
         encoders[encoder] = Measured([Table("actions", "Actions", columns, rows)])
     write_probe(folder, "action", action_probe, encoders)
+
+
+def embedding(folder: Path, count: int = 30) -> None:
+    rng = np.random.default_rng(8)
+    ram = rng.integers(0, 200, (len(GAMES) * count, 128)).astype(np.uint8)
+    encoders = {}
+    for encoder in ("tov_vicreg", "vicreg", "random"):
+        rows = [[game, axis, 0.5 / axis] for game in GAMES for axis in (1, 2)]
+        arrays = {
+            "place": rng.normal(0, 1, (len(ram), 2)).astype(np.float32),
+            "screens": np.concatenate([screens(count)[:, ::2, ::2]] * len(GAMES)),
+            "game": [game for game in GAMES for _ in range(count)],
+            "episode": np.arange(len(ram)) // 10,
+            "step": np.arange(len(ram)) % 10,
+            "reward": np.zeros(len(ram), np.float32),
+            "ram": ram,
+        }
+        table = Table("axes", "Axes", ["game", "axis", "share"], rows)
+        encoders[encoder] = Measured([table], arrays)
+    write_probe(folder, "map", map_probe, encoders)
 
 
 def film(path: Path, shown: np.ndarray) -> None:

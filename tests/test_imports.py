@@ -166,7 +166,7 @@ def test_importing_a_room_imports_nothing_heavy_and_lists_its_names(room: str) -
     ["", "atari", "atari collect", "atari ls", "atari stats", "atari doctor", "pretrain", "hub",
      "hub ls", "hub show", "hub export", "hub adopt", "probes",
      "probes run", "agents", "agents evaluate", "agents record", "analysis",
-     "analysis report", "analysis study"],
+     "analysis report", "analysis serve", "analysis study"],
 )  # fmt: skip
 def test_help_is_light(command: str) -> None:
     printed = run(

@@ -9,7 +9,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from fovea.metrics import parse, read_metrics, running_mean
+from fovea.metrics import parse, parse_lines, parse_table, read_metrics, running_mean
 from fovea.runs import RunWriter
 
 NAMES = st.text("abc/_, ", min_size=1).filter(lambda name: name == name.strip())
@@ -40,6 +40,31 @@ def test_what_was_logged_is_read_up_to_a_torn_line(tmp_path: Path, log: list, to
         assert cut.keys() == before.keys()
         for name, curve in cut.items():
             np.testing.assert_array_equal(curve.values, before[name].values)
+
+
+CELLS = st.floats().map(repr) | st.sampled_from(["1e-05", "x", "", "1_0", " 2", "Infinity", "-0"])
+ROWS = st.lists(
+    st.tuples(st.integers(-1, 9), st.sampled_from(["a", "b/c", "x,y", '"q"', "é"]), CELLS)
+)
+
+
+@settings(max_examples=50)
+@given(ROWS, st.text(max_size=9))
+def test_a_long_text_is_read_as_a_short_one(rows: list, torn: str) -> None:
+    text = "step,name,value\n" + "".join(f"{s},{n},{v}\n" for s, n, v in rows) + torn
+    if (table := parse_table(text)) is not None:
+        lines = parse_lines(text)
+        assert table.keys() == lines.keys()
+        for name, curve in table.items():
+            np.testing.assert_array_equal(curve.steps, lines[name].steps)
+            np.testing.assert_array_equal(curve.values, lines[name].values)
+
+
+def test_a_text_without_odd_lines_is_read_as_a_table_and_the_last_of_a_step_counts() -> None:
+    table = parse_table("step,name,value\n7,a,1.5\n3,b,nan\n5,a,-inf\n7,a,2.5\n9,a,4")
+    assert table is not None
+    assert (table["a"].steps.tolist(), table["a"].values.tolist()) == ([5, 7], [-np.inf, 2.5])
+    assert np.isnan(table["b"].values).all()
 
 
 def test_a_run_that_has_logged_nothing_has_no_curves(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Take-off, area and the mean curve, by hand."""
+"""Take-off, area and aligned curves, by hand."""
 
 from __future__ import annotations
 
@@ -55,10 +55,9 @@ def test_the_area_lies_among_the_returns_and_take_off_is_an_episodes_end(
     assert np.isnan(found) or found in returns.steps[WINDOW - 1 :]
 
 
-def test_the_mean_curve_is_of_the_steps_that_all_runs_have() -> None:
-    mean = learning.mean_curve([curve([0, 100], [0.0, 2.0]), curve([50, 150], [4.0, 4.0])])
-    # Running means: 0 to 1, and 4. From 50 to 100 they are 0.5 to 1 and 4.
-    assert (mean.steps[0], mean.steps[-1]) == (50, 100)
-    assert mean.values[[0, -1]].tolist() == [2.25, 2.5]
-    alone = learning.mean_curve([curve([5], [3.0])])
-    assert (alone.steps.tolist(), alone.values.tolist()) == ([5], [3.0])
+def test_curves_are_aligned_at_the_steps_that_all_runs_have() -> None:
+    steps, values = learning.aligned([curve([0, 100], [0.0, 2.0]), curve([50, 150], [4.0, 4.0])])
+    assert (steps[0], steps[-1]) == (50, 100)
+    assert values[:, [0, -1]].tolist() == [[1.0, 2.0], [4.0, 4.0]]
+    steps, values = learning.aligned([curve([5], [3.0])])
+    assert (steps.tolist(), values.tolist()) == ([5], [[3.0]])

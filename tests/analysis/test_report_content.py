@@ -78,6 +78,8 @@ def test_an_encoder_has_one_colour_on_every_figure_and_references_are_grey(quick
     colours = {}
     for choices in data["charts"].values():
         for trace in (t for fs in choices.values() for f in fs for t in f["data"]):
+            if trace["marker" if "marker" in trace else "line"].get("colorscale"):
+                continue  # of a map, by what is known of its points
             colours.setdefault(trace["name"], set()).add(
                 trace["marker" if "marker" in trace else "line"]["color"]
             )
@@ -123,15 +125,24 @@ def seeds(tmp_path_factory):
     return *samples.page(folder, folder / "out"), folder / "out"
 
 
-def test_runs_that_differ_in_their_seed_have_one_colour_a_line_each_and_a_mean(seeds):
+def test_runs_that_differ_in_their_seed_have_one_colour_a_line_each_a_mean_and_a_band(seeds):
     _, data, _ = seeds
     ((figure,),) = data["charts"]["returns"].values()
-    names = [trace["name"] for trace in figure["data"]]
+    names = [trace["name"] for trace in figure["data"] if not trace.get("fill")]
     assert sorted(names) == sorted(
         f"{method}, {which}"
         for method in ("dqn", "better")
-        for which in ("seed 0", "seed 1", "seed 2", "mean of 3 seeds")
+        for which in ("seed 0", "seed 1", "seed 2", "IQM of 3 seeds")
     )
+    bands = {trace["name"]: trace for trace in figure["data"] if trace.get("fill")}
+    assert set(bands) == {"dqn", "better"}
+    for name, band in bands.items():
+        (mean,) = (t for t in figure["data"] if t["name"] == f"{name}, IQM of 3 seeds")
+        middle, half = np.array(mean["y"]), len(mean["y"])
+        low, high = np.array(band["y"][:half]), np.array(band["y"][half:][::-1])
+        assert (low <= middle).all()
+        assert (middle <= high).all()
+        assert (low < high).any()
     colours = {t["name"].split(",")[0]: t["line"]["color"] for t in figure["data"]}
     assert len(set(colours.values())) == 2
     assert all(t["line"]["color"] == colours[t["name"].split(",")[0]] for t in figure["data"])
@@ -139,6 +150,41 @@ def test_runs_that_differ_in_their_seed_have_one_colour_a_line_each_and_a_mean(s
     ((evaluations,),) = data["charts"]["evaluations"].values()
     shown = {t["name"]: len(t["x"]) for t in evaluations["data"] if t["marker"]["size"] == 7}
     assert shown == {"dqn": 3, "better": 3}
+
+
+def test_each_line_says_of_which_runs_it_is_so_that_a_search_can_choose_it(seeds):
+    _, data, _ = seeds
+    ((figure,),) = data["charts"]["returns"].values()
+    facts = data["runs"]["list"]
+    for trace in figure["data"]:
+        meta = trace["meta"]
+        assert {facts[place]["method"] for place in meta["runs"]} == {meta["of"]}
+        assert len(meta["runs"]) == (1 if meta["role"] == "seed" else 3)
+
+
+def test_scores_over_seeds_have_aggregates_profiles_and_sample_efficiency(seeds):
+    _, data, out = seeds
+    profile, efficiency = data["charts"]["aggregates"][""]
+    lines = {t["name"]: t for t in profile["data"] if not t.get("fill")}
+    levels = np.array(lines["better"]["x"])
+    with open(out / "data" / "evaluation.csv") as file:
+        scores = [float(r["HNS"]) for r in csv.DictReader(file) if r["run"] == "better"]
+    expected = [np.mean([score > level for score in scores]) for level in levels]
+    assert lines["better"]["y"] == pytest.approx(expected, abs=1e-5)
+    assert {t["name"] for t in efficiency["data"]} == {"dqn", "better"}
+    with open(out / "data" / "aggregates.csv") as file:
+        rows = {row["run"]: row for row in csv.DictReader(file)}
+    assert float(rows["better"]["mean"]) == pytest.approx(np.mean(scores))
+    assert float(rows["better"]["IQM"]) == pytest.approx(np.mean(scores))  # of 3 none is dropped
+    assert rows["better"]["IQM, 95 % low"] == ""  # 3 seeds are too few for an interval
+
+
+def test_one_seed_in_one_game_is_said_to_have_no_profile(tmp_path):
+    samples.agent(tmp_path / "dqn", "dqn", seed=0)
+    (tmp_path / "dqn" / "metrics.csv").write_text("step,name,value\n10,loss,1.0\n")
+    text, data = samples.page(tmp_path, tmp_path / "out")
+    assert "Every method here has one score in one game." in text.text
+    assert "aggregates" not in data["charts"]
 
 
 def test_the_learning_table_lists_every_seed_with_its_take_off_and_area(seeds):
@@ -167,6 +213,27 @@ def test_the_score_of_a_take_off_can_be_given(seeds):
 
 
 LUCK = [["pong", 0.25], ["freeway", None]]
+
+
+def test_a_probe_of_several_runs_has_means_over_them_and_an_interval_from_five_on(tmp_path):
+    columns = ["game", "category", "variables", "r2", "f1"]
+    for seed in range(5):
+        samples.run(tmp_path / f"seed-{seed}" / "probes", "probes", seed=seed)
+        rows = [[game, "mean", 1, 0.1 * seed + add, 0.5]
+                for game, add in (("pong", 0.0), ("freeway", 0.2))]  # fmt: skip
+        found = {"mine": Measured([Table("categories", "By category", columns, rows)])}
+        samples.write_probe(tmp_path / f"seed-{seed}" / "probes", "state", state, found)
+    report([tmp_path], tmp_path / "out")
+    with open(tmp_path / "out" / "data" / "state-over-runs.csv") as file:
+        (row,) = csv.DictReader(file)
+    assert (row["runs"], row["games"]) == ("5", "2")
+    assert float(row["mean"]) == pytest.approx(0.3)
+    assert row["each run"] == "0.100, 0.200, 0.300, 0.400, 0.500"
+    assert float(row["95 % low"]) < 0.3 < float(row["95 % high"])
+    report([tmp_path / "seed-0", tmp_path / "seed-1"], tmp_path / "two")
+    with open(tmp_path / "two" / "data" / "state-over-runs.csv") as file:
+        (row,) = csv.DictReader(file)
+    assert (row["95 % low"], row["each run"]) == ("", "0.100, 0.200")
 
 
 def test_a_probe_that_declares_no_figure_is_shown_by_its_tables(tmp_path):
@@ -247,15 +314,53 @@ def test_a_run_that_still_trains_is_shown_as_far_as_it_got(tmp_path):
     assert data["charts"]["pretraining"][""][0]["data"][0]["y"] == [3.0, 2.0]
 
 
-def test_a_number_that_was_measured_once_is_a_mark_and_not_a_line_without_length(tmp_path):
+def test_a_number_that_was_measured_once_is_a_number_and_no_figure(tmp_path):
     logged = [(9, {"loss": 3.0}), (19, {"loss": 2.0, "held_out/loss": 2.5})]
     samples.run(tmp_path / "r", "pretrain", logged)
+    text, data = samples.page(tmp_path, tmp_path / "out")
+    titles = [panel["layout"]["title"]["text"] for panel in data["charts"]["pretraining"][""]]
+    assert titles == ["loss"]
+    assert ["r", "19", "2.50"] in [row[:3] for row in text.rows]
+
+
+def test_a_run_can_be_made_again_in_one_command_and_differs_from_others_by_its_settings(tmp_path):
+    for name, rate in (("a", "0.1"), ("b", "0.2"), ("c", "0.1")):
+        samples.pretraining(tmp_path / name, name)
+        record = json.loads((tmp_path / name / "run.json").read_text())
+        record |= {
+            "command": f"fovea pretrain fit -c vicreg --run 'my runs/{name}'",
+            "commit": None,
+        }
+        record["commit"] = "abc123" if name == "a" else None
+        (tmp_path / name / "run.json").write_text(json.dumps(record))
+        (tmp_path / name / "config.yaml").write_text(f"model:\n  lr: {rate}\ntrainer: [1]\n")
+    (tmp_path / "c" / "config.yaml").write_text("model: {")
     _, data = samples.page(tmp_path, tmp_path / "out")
-    modes = {
-        panel["layout"]["title"]["text"]: panel["data"][0]["mode"]
-        for panel in data["charts"]["pretraining"][""]
-    }
-    assert modes == {"loss": "lines", "held out: loss": "lines+markers"}
+    runs = data["runs"]
+    again = {run["name"]: run["again"] for run in runs["list"]}
+    assert again["a"] == (
+        "git checkout abc123 && fovea pretrain fit -c vicreg --run 'my runs/a-again'"
+    )
+    assert again["b"] == "fovea pretrain fit -c vicreg --run 'my runs/b-again'"
+    places = {run["name"]: place for place, run in enumerate(runs["list"])}
+
+    def setting(key, name):
+        k = runs["keys"].index(key)
+        at = 0 if runs["of"][k] is None else runs["of"][k][places[name]]
+        return None if at == -1 else runs["values"][k][at]
+
+    assert [setting("model.lr", name) for name in "abc"] == ["0.1", "0.2", None]
+    assert setting("config.yaml", "c") == "cannot be read"
+
+
+def test_seconds_are_summed_from_the_speed_that_was_logged(tmp_path):
+    logged = [(100, {"steps_per_second": 10.0}), (300, {"steps_per_second": 20.0})]
+    samples.run(tmp_path / "r", "agent", logged)
+    samples.run(tmp_path / "s", "pretrain", [(1, {"loss": 1.0})], step=50, seconds=5.0)
+    _, data = samples.page(tmp_path, tmp_path / "out")
+    clocks = {run["name"]: run["clock"] for run in data["runs"]["list"]}
+    assert clocks["r"] == [[0, 100, 300], [0, 10.0, 20.0]]
+    assert clocks["s"] == [[0, 50], [0, 5.0]]
 
 
 def test_a_run_that_has_just_begun_has_no_curves_yet(tmp_path):
@@ -307,6 +412,23 @@ def test_attention_is_scaled_to_the_strongest_patch_and_none_is_clear():
     drawn = attention.transparent(maps)
     assert drawn.shape == (1, 2, 2, 4)
     assert drawn[0, ..., 3].tolist() == [[0, 102], [204, 0]]
+
+
+def test_long_curves_keep_the_lowest_and_highest_of_each_part_and_both_ends():
+    values = np.sin(np.arange(10_000) / 50)
+    values[[1234, 7777]] = [9.0, -9.0]
+    values[4000:6000] = np.nan
+    curve = Curve(np.arange(10_000) * 3, values)
+    steps, drawn = curves.extremes(curve, 100)
+    assert len(steps) <= 102
+    assert (np.diff(steps) > 0).all()
+    assert {9.0, -9.0} <= set(drawn.tolist())
+    assert steps[-1] == curve.steps[-1]
+    assert np.isnan(drawn).any()  # a gap stays a gap
+    for step, value in zip(steps, drawn, strict=True):
+        np.testing.assert_equal(value, values[step // 3])
+    short = Curve(np.arange(5), np.arange(5.0))
+    assert curves.extremes(short, 100)[1].tolist() == [0, 1, 2, 3, 4]
 
 
 def test_long_curves_are_thinned_to_means_and_keep_their_last_step():

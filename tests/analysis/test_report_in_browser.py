@@ -2,35 +2,23 @@
 desk. Skipped where no browser is installed; under CI a missing browser is a failure."""
 
 import json
-import os
-import shutil
+import re
 import time
 
 import cv2
 import numpy as np
 import pytest
-from selenium import webdriver
-from selenium.webdriver.chrome.service import Service
 from selenium.webdriver.common.by import By
 from selenium.webdriver.support.ui import Select, WebDriverWait
 
 import report_samples as samples
 from fovea.analysis import report
 from fovea.probes import action, attention, collapse, sparsity, state
+from fovea.probes import map as map_probe
 
 pytestmark = pytest.mark.browser
 
 NASTY = "<script>window.hacked=1</script><img src=x onerror=window.hacked=1>"
-FLAGS = (
-    "--headless",
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-)
 
 
 @pytest.fixture(scope="module")
@@ -42,23 +30,6 @@ def out(tmp_path_factory):
     (folder / "odd").mkdir()
     (folder / "odd" / "run.json").write_text("{")
     return report([folder], folder / "report")[0]
-
-
-@pytest.fixture(scope="module")
-def browser(tmp_path_factory):
-    browser, driver = shutil.which("chromium"), shutil.which("chromedriver")
-    if not (browser and driver):
-        if os.environ.get("CI"):
-            pytest.fail("no chromium and chromedriver, which CI must have")
-        pytest.skip("no chromium and chromedriver installed")
-    options = webdriver.ChromeOptions()
-    options.binary_location = browser
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
-    for flag in (*FLAGS, f"--user-data-dir={tmp_path_factory.mktemp('profile')}"):
-        options.add_argument(flag)
-    opened = webdriver.Chrome(options=options, service=Service(driver))
-    yield opened
-    opened.quit()
 
 
 @pytest.fixture(scope="module", params=[390, 1440])
@@ -104,7 +75,7 @@ def test_every_view_has_drawn_marks(page):
     assert empty == []
     assert len(page.find_elements(By.CSS_SELECTOR, ".chart")) > 20
     sections = page.find_elements(By.CSS_SELECTOR, "main > section")
-    probes = [module.TITLE for module in (state, attention, sparsity, collapse, action)]
+    probes = [module.TITLE for module in (state, attention, sparsity, collapse, action, map_probe)]
     titles = text_of(section.find_element(By.TAG_NAME, "h2") for section in sections)
     assert titles == ["In short", "What ran", "Pretraining", *probes, "Agents"]
     for section in sections:
@@ -162,7 +133,7 @@ def test_a_game_can_be_chosen(page):
 
 
 def test_a_click_on_a_head_sorts_by_number_and_a_second_one_the_other_way(page):
-    table = page.find_element(By.CSS_SELECTOR, "#probe-state table")
+    table = page.find_element(By.CSS_SELECTOR, "#probe-state .tabled table")
     head = table.find_elements(By.TAG_NAME, "th")[2]
     values = (
         "return [...arguments[0].tBodies[0].rows].map((row) => Number(row.cells[2].dataset.value))"
@@ -187,6 +158,24 @@ def test_a_name_that_looks_like_markup_is_text(page):
     assert NASTY in page.find_element(By.ID, "runs").get_attribute("textContent")
     ticks = text_of(page.find_elements(By.CSS_SELECTOR, "#agents .xtick text"))
     assert any(NASTY in tick for tick in ticks)
+
+
+def test_dark_and_light_differ_in_page_and_figures(page):
+    look = """return [getComputedStyle(document.body).backgroundColor,
+        document.querySelector('.chart').layout.template.layout.font.color]"""
+    light = page.execute_script(look)
+    button = page.find_element(By.CSS_SELECTOR, ".theme")
+    middle(page, page.find_element(By.CLASS_NAME, "charts"))
+    page.execute_script("arguments[0].click()", button)
+    dark = wait(lambda: differs(page.execute_script(look), light), page)
+    assert max(map(int, re.findall(r"\d+", dark[0]))) < 64
+    page.execute_script("arguments[0].click()", button)
+    wait(lambda: page.execute_script(look) == light, page)
+
+
+def differs(look, other):
+    """The look, if it is another in every place."""
+    return all(a != b for a, b in zip(look, other, strict=True)) and look
 
 
 def test_nothing_of_all_this_was_an_error_or_asked_for_anything_outside_the_folder(page, out):

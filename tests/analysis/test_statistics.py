@@ -90,3 +90,13 @@ def test_the_interval_of_a_mean_is_as_wide_as_theory_says():
 def test_the_interval_of_an_improvement_resamples_both_sides():
     x, y = np.array([[1.0], [3.0]]), np.array([[2.0], [2.0]])
     assert statistics.interval(statistics.improvement, x, y) == (0.0, 1.0)
+
+
+def test_a_band_is_the_iqm_and_its_interval_at_each_point_with_whole_curves_drawn():
+    curves = np.array([[0.0, 1.0, 2.0, 9.0], [5.0, 5.0, 5.0, 5.0]])[:, :, None]  # 2 points, 4 runs
+    middle, low, high = statistics.band(curves)
+    assert middle.tolist() == [1.5, 5.0]
+    assert low[0] < 1.5 < high[0]
+    assert (low[1], high[1]) == (5.0, 5.0)
+    again = statistics.band(curves)
+    assert all((a == b).all() for a, b in zip((middle, low, high), again, strict=True))

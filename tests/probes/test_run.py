@@ -57,7 +57,7 @@ def test_every_probe_of_every_encoder_is_stored_and_then_skipped(
     measure(folder, recordings, into)
     assert not skipped(capsys)
     found, sample = stored(into), report_samples.probes(tmp_path / "sample")
-    assert set(found) == {"action", "attention", "collapse", "sparsity", "state"}
+    assert set(found) == {"action", "attention", "collapse", "map", "sparsity", "state"}
     for name, result in found.items():
         assert result["probe"] == name
         assert set(result["encoders"]) | set(result["left_out"]) == set(NAMES)

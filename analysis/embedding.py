@@ -1,0 +1,102 @@
+"""Maps of features: screens as points, coloured by what is known of them (`EmbeddingMap`)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+import numpy as np
+
+from fovea.analysis.compare import game_name
+from fovea.analysis.figures import finite, panel, plain
+from fovea.analysis.html import Html, amount, details, tag
+from fovea.analysis.page import Page
+from fovea.analysis.sheets import grid
+from fovea.atari.games import GAMES
+from fovea.atari.ram import variables
+
+NAMES = ("place", "screens", "game", "episode", "step", "reward", "ram")
+SCALE = "Viridis"  # is read by most who do not see all colours, and printed
+Arrays = dict[str, np.ndarray]
+
+
+def view(page: Page, name: str, arrays: Mapping[str, np.ndarray], encoders: Iterable[str]) -> Html:
+    """The maps of all encoders of the same screens; nothing where there are none."""
+    found = {encoder: of for encoder in encoders if (of := _of(arrays, encoder))}
+    if not found:
+        return Html("")
+    first = next(iter(found.values()))
+    found = {e: of for e, of in found.items() if np.array_equal(of["ram"], first["ram"])}
+    games = list(dict.fromkeys(first["game"].tolist()))
+    figures, known = {}, {}
+    for game in games:
+        here = first["game"] == game
+        figures[game_name(game)] = [_panel(e, of["place"][here]) for e, of in found.items()]
+        known[game_name(game)] = {
+            "labels": {key: finite(column) for key, column in _labels(first, game).items()},
+            **grid(page, "map", first["screens"][here]),
+        }
+    page.pictures[name] = known
+    columns, rows = _rows(found, games)
+    return tag(
+        "div",
+        tag("div",
+            tag("label", "Coloured by ", tag("select", class_="label"), class_="pick"),
+            tag("label", "Screen ",
+                tag("input", type="range", min="0", value="0", class_="screen"), class_="pick"),
+            tag("button", "Play", type="button", class_="download play"),
+            tag("output", "", aria_live="polite"),
+            class_="controls"),
+        tag("p", "Pointing at a point shows its screen, and so does the slider; it has a ring.",
+            class_="fine"),
+        tag("div", class_="picture", role="img"),
+        page.chart(name, "Map of the features", figures),
+        details(f"The points as text ({amount(len(rows), 'row')})",
+                page.table(f"{name}-points", columns, rows)),
+        class_="map-of-features",
+        data_pictures=name,
+    )  # fmt: skip
+
+
+def _of(arrays: Mapping[str, np.ndarray], encoder: str) -> Arrays:
+    found = {name: arrays[key] for name in NAMES if (key := f"{encoder}/{name}") in arrays}
+    return found if len(found) == len(NAMES) else {}
+
+
+def _panel(encoder: str, place: np.ndarray) -> dict:
+    trace = {
+        "type": "scatter",
+        "mode": "markers",
+        "name": plain(encoder),
+        "x": finite(place[:, 0]),
+        "y": finite(place[:, 1]),
+        "marker": {"size": 6, "colorscale": SCALE, "line": {"width": 0}},
+        "hovertemplate": "%{x:.3~g}, %{y:.3~g}<extra></extra>",
+    }
+    return panel(encoder, [trace], x="first component", y="second component", height=320)
+
+
+def _labels(of: Arrays, game: str) -> dict[str, np.ndarray]:
+    """What points can be coloured by: (points,) each, of those that differ."""
+    here = of["game"] == game
+    ram = of["ram"][here]
+    known = variables(game) if game in GAMES else []
+    labels = {
+        "time in the episode": of["step"][here],
+        "episode": of["episode"][here],
+        "reward": of["reward"][here],
+        **{v.name.replace("_", " "): ram[:, v.byte] for v in known},
+    }
+    varied = {key: column for key, column in labels.items() if len(np.unique(column)) > 1}
+    return varied or {"time in the episode": of["step"][here]}
+
+
+def _rows(found: dict[str, Arrays], games: list[str]) -> tuple[list[str], list[list]]:
+    rows = []
+    for encoder, of in found.items():
+        for game in games:
+            here = of["game"] == game
+            columns = (of["place"][here, 0], of["place"][here, 1], of["episode"][here],
+                       of["step"][here], of["reward"][here])  # fmt: skip
+            rows += [[encoder, game_name(game), *(c.item() for c in row)]
+                     for row in zip(*columns, strict=True)]  # fmt: skip
+    return ["encoder", "game", "first", "second", "episode", "step", "reward"], rows

@@ -1,0 +1,68 @@
+"""How long the report of many long runs takes to make, and how large it is.
+
+    python -m benchmarks.report --runs 200 --points 10000
+
+Runs are of agents in two games, five seeds a method, with a return and a loss at each point.
+"""
+
+from __future__ import annotations
+
+import argparse
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+
+from fovea.analysis import report
+from fovea.files import write_json
+from fovea.schema import RunRecord
+
+SEEDS, GAMES = 5, ("pong", "breakout")
+LAST = 400_000  # step
+
+
+def run(folder: Path, method: int, seed: int, points: int) -> None:
+    """Write a run folder of `points` points."""
+    rng = np.random.default_rng((method, seed))
+    steps = np.sort(rng.choice(LAST, points, replace=False))
+    curves = {
+        "return": method * np.tanh(steps / 1e5) + rng.normal(0, 3, points),
+        "loss": np.exp(-steps / 1e5) + rng.exponential(0.1, points),
+    }
+    folder.mkdir(parents=True)
+    with open(folder / "metrics.csv", "w") as file:
+        file.write("step,name,value\n")
+        for name, values in curves.items():
+            file.writelines(
+                f"{s},{name},{v!r}\n" for s, v in zip(steps, values.tolist(), strict=True)
+            )
+    record = RunRecord(
+        name=f"method-{method}", kind="agent", title="an agent", state="done", seed=seed,
+        step=LAST, steps=LAST, seconds=1000.0, game=GAMES[method % 2], config="config.yaml",
+    )  # fmt: skip
+    write_json(folder / "run.json", record.plain())
+    (folder / "config.yaml").write_text(f"model:\n  lr: {1e-4 * (1 + method)}\nseed: {seed}\n")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--runs", type=int, default=200)
+    parser.add_argument("--points", type=int, default=10_000)
+    args = parser.parse_args()
+    with tempfile.TemporaryDirectory() as place:
+        for k in range(args.runs):
+            method, seed = divmod(k, SEEDS)
+            game = GAMES[method % 2]
+            run(Path(place, f"seed-{seed}", game, f"method-{method}"), method, seed, args.points)
+        began, worked = time.monotonic(), time.process_time()
+        report([place], Path(place, "page"))
+        seconds, work = time.monotonic() - began, time.process_time() - worked
+        files = [path for path in Path(place, "page").rglob("*") if path.is_file()]
+        size = sum(path.stat().st_size for path in files) / 1e6
+    print(f"{args.runs} runs of {args.points:,} points: {seconds:.1f} s, {work:.1f} s of a core")
+    print(f"page: {size:.1f} MB")
+
+
+if __name__ == "__main__":
+    main()

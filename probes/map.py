@@ -1,0 +1,82 @@
+"""Map of the embedding: where the screens of a game lie among each other, on two axes."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.nn.functional import avg_pool2d
+
+from fovea.figures import EmbeddingMap
+from fovea.pretrain.encoders.encoder import Encoder
+from fovea.probes.features import NotMeasured, Split, Splits, evenly_spaced, with_progress
+from fovea.results import Measured
+from fovea.tables import Table
+
+TITLE = "Map of the features"
+ABOUT = (
+    "Screens of held-out episodes on the first two principal components of their features (summary "
+    "and mean token), each game by itself. Screens that lie close look alike to the encoder along "
+    "the directions in which it tells most apart; the table says how much of all variance these "
+    "two hold. Nothing here is a score."
+)
+ORDER = 7
+FIGURES = [EmbeddingMap()]
+AXES = 2
+SHRINK = 2  # screens are kept at half their size, enough to recognise them
+
+
+def probe(encoder: Encoder, games: dict[str, Splits], *, points: int = 300) -> Measured:
+    """Two principal components of `points` test stacks a game, evenly spaced in its episodes.
+
+    Arrays, of M points: place (M, 2) float32; screens (M, H / 2, W / 2) uint8, the newest of each
+    stack; game (M,) str; episode, step (M,) int64; reward (M,) float32, of the action taken on that
+    screen; ram (M, 128) uint8.
+
+    Raises NotMeasured for an encoder that gives every screen the same features.
+    """
+    rows, parts = [], []
+    for game in with_progress(games, "mapping"):
+        test = games[game].test
+        some = evenly_spaced(torch.arange(len(test.at)), points)
+        place, shares = components(test.summary_and_mean, some)
+        rows += [[game, axis + 1, float(share)] for axis, share in enumerate(shares)]
+        parts.append(_labels(test, some) | {"place": place.float()})
+    table = Table(
+        name="axes",
+        title="Share of the variance that an axis of the map holds",
+        columns=["game", "axis", "share"],
+        rows=rows,
+        note="Of all test stacks, of which the map shows some.",
+    )
+    arrays = {name: torch.cat([part[name] for part in parts]).numpy() for name in parts[0]}
+    counts = [len(part["place"]) for part in parts]
+    arrays["game"] = [game for game, count in zip(games, counts, strict=True) for _ in range(count)]
+    return Measured([table], arrays)
+
+
+def components(z: Tensor, some: Tensor) -> tuple[Tensor, Tensor]:
+    """Principal components (m, AXES) of the rows `some` of (n, D), and their shares (AXES,).
+
+    A share is of the variance. The axes are of all rows. Of the two directions of an axis it is
+    the one in which the number of largest size in its loading is positive, so that a map is not
+    mirrored by chance.
+    """
+    z = z.double() - z.double().mean(0)
+    _, sizes, loadings = torch.linalg.svd(z, full_matrices=False)
+    if len(sizes) < AXES or not sizes[0] > 0:
+        raise NotMeasured("its features do not differ")
+    axes = loadings[:AXES]
+    axes = axes * axes.gather(1, axes.abs().argmax(1, keepdim=True)).sign()
+    return z[some] @ axes.T, sizes[:AXES].square() / sizes.square().sum()
+
+
+def _labels(test: Split, some: Tensor) -> dict[str, Tensor]:
+    frames, at = test.frames, test.at[some]
+    small = avg_pool2d(frames.screens[at][:, None].float(), SHRINK)[:, 0]
+    return {
+        "screens": small.round().to(torch.uint8),
+        "episode": frames.episode[at],
+        "step": frames.labels["step"][at],
+        "reward": frames.labels["reward"][at],
+        "ram": frames.labels["ram"][at],
+    }

@@ -1,0 +1,45 @@
+"""Map of the features, against components worked by hand and the recordings themselves."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from fovea.probes import map as map_probe
+from fovea.probes.features import NotMeasured, Splits
+
+
+def test_components_are_the_directions_of_most_variance_with_a_fixed_sign() -> None:
+    # Along (3, 4) / 5 there is a variance of 4, across it of 1, and none in the third direction.
+    along, across = torch.tensor([2.0, -2.0, 2.0, -2.0]), torch.tensor([1.0, 1.0, -1.0, -1.0])
+    z = along[:, None] * torch.tensor([0.6, 0.8, 0.0]) + across[:, None] * torch.tensor(
+        [0.8, -0.6, 0]
+    )
+    place, shares = map_probe.components(z + 7, torch.arange(4))
+    assert place[:, 0].tolist() == pytest.approx(along.tolist())
+    assert place[:, 1].tolist() == pytest.approx(across.tolist())
+    assert shares.tolist() == pytest.approx([0.8, 0.2])
+    some, _ = map_probe.components(z + 7, torch.tensor([2]))
+    assert some[0].tolist() == pytest.approx([2.0, -1.0])
+
+
+def test_features_that_do_not_differ_have_no_map() -> None:
+    with pytest.raises(NotMeasured, match="do not differ"):
+        map_probe.components(torch.ones(5, 3), torch.arange(5))
+
+
+def test_each_point_has_the_screen_and_labels_of_its_moment(seen: dict[str, Splits]) -> None:
+    tables, arrays = map_probe.probe(None, seen, points=12)
+    games = list(seen)
+    assert arrays["game"] == [game for game in games for _ in range(12)]
+    test = seen[games[0]].test
+    at = test.at[torch.linspace(0, len(test.at) - 1, 12).long()]
+    np.testing.assert_array_equal(arrays["ram"][:12], test.frames.labels["ram"][at])
+    np.testing.assert_array_equal(arrays["step"][:12], test.frames.labels["step"][at])
+    screen = test.frames.screens[at[3]].float()
+    half = screen.unflatten(0, (-1, 2)).unflatten(2, (-1, 2)).mean((1, 3))
+    np.testing.assert_array_equal(arrays["screens"][3], half.round())
+    assert arrays["place"].shape == (12 * len(games), 2)
+    shares = [row[2] for row in tables[0].rows if row[0] == games[0]]
+    assert 0 <= shares[1] <= shares[0] <= 1
