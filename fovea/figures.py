@@ -59,11 +59,39 @@ class AttentionMaps(Record):
     kind: str = "attention"
 
 
-Figure = Comparison | AttentionMaps
+@dataclass(kw_only=True)
+class Gains(Record):
+    """What each encoder gained and lost against another, as a matrix and a sentence.
+
+    Of a table whose parts by episode are stored (see `fovea.by_episode`), so that differences have
+    intervals over the test episodes.
+
+    Attributes:
+        table: its name; it has a column "game".
+        measure: the column of scores.
+        row: the column that names the rows of the matrix.
+        column: the one along its columns.
+        choice: a column that is selected by; empty where there is none.
+        reference: the encoder that others are compared with.
+        title: heading.
+    """
+
+    table: str
+    measure: str
+    row: str
+    column: str
+    choice: str = ""
+    reference: str = "random"
+    title: str = ""
+    kind: str = "gains"
+
+
+Figure = Comparison | AttentionMaps | Gains
 KINDS: dict[str, type[Figure]] = {
     "bars": Comparison,
     "lines": Comparison,
     "attention": AttentionMaps,
+    "gains": Gains,
 }
 
 

@@ -12,13 +12,14 @@ from torch import Tensor
 
 from fovea.atari.ram import CATEGORIES, MIN_ENTROPY, Variable, varied
 from fovea.command import UserError
-from fovea.figures import Comparison, Verdict
+from fovea.figures import Comparison, Gains, Verdict
 from fovea.pretrain.encoders.encoder import Encoder
 from fovea.pretrain.encoders.feature_norm import FeatureNormKind
 from fovea.probes.features import NotMeasured, Split, Splits, with_progress
 from fovea.probes.linear import VALUES, Axes, Fit, ridge, softmax_head
 from fovea.probes.state_curves import BLOCK_LABELS, curves
 from fovea.probes.state_read_outs import KEPT, LINEAR, READ_OUTS
+from fovea.probes.state_variables import VariableRows, variable_rows, variables_by
 from fovea.results import Measured
 from fovea.tables import Table
 
@@ -78,6 +79,21 @@ FIGURES = [
         )
         for labels in BLOCK_LABELS
     ),
+    Gains(
+        table="variables_by_block",
+        measure="r2",
+        row="variable",
+        column="block",
+        choice="read_out",
+        title="Gained and lost, by block",
+    ),
+    Gains(
+        table="variables_by_read_out",
+        measure="r2",
+        row="variable",
+        column="read_out",
+        title="Gained and lost, by read-out",
+    ),
 ]
 VERDICT = Verdict(
     table="categories",
@@ -124,18 +140,22 @@ def probe(
     if not scored:
         raise NotMeasured(f"no table names the memory of {', '.join(games)}")
     each, categories, by_labels, by_block = [], [], [], []
+    compared: list[VariableRows] = []
     for game in with_progress(scored, "reading state"):
         scores = measure(games[game], scored[game], patience, seed)
         each += [[game, v.name, v.category, *s] for v, s in zip(scored[game], scores, strict=True)]
         categories += [[game, *row] for row in by_category(scored[game], scores)]
         of_bytes = [variable.byte for variable in scored[game]]
         score = partial(game_score, games[game].test, scored[game])
-        rows, of_blocks = curves(
+        rows, of_blocks, told = curves(
             encoder, games[game], of_bytes, score, norm=norm, draws=draws, seed=seed
         )
         by_labels += [[game, *row] for row in rows]
         by_block += [[game, *row] for row in of_blocks]
-    return Measured([*_tables(categories, each), *_label_tables(by_labels, by_block, norm)])
+        compared.append(variable_rows(game, games[game].test, scored[game], told))
+    found = variables_by(compared)
+    tables = [*_tables(categories, each), *_label_tables(by_labels, by_block, norm)]
+    return Measured([*tables, *found.tables], found.arrays)
 
 
 def scored_variables(game: str, splits: Splits) -> list[Variable]:
