@@ -16,6 +16,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike
 
+from fovea.results import ProbeResult
 from fovea.tables import Table
 
 ENOUGH = 5  # episodes; a bootstrap over fewer is too narrow
@@ -134,6 +135,22 @@ def resampled(
         if count >= ENOUGH:
             scores[1:, rows] = of(mine, drawn(str(game), count, resamples, seed))
     return scores
+
+
+def scores_of(
+    result: ProbeResult, arrays: Mapping[str, np.ndarray], encoder: str, table: str, column: str
+) -> dict[tuple, np.ndarray]:
+    """{the other cells of a row: its (1 + RESAMPLES,) scores} of one encoder.
+
+    Empty where the result has no such table, or no parts of that column.
+    """
+    found = result.tables(encoder).get(table) if encoder in result.encoders else None
+    parts = arrays.get(f"{encoder}/{table}/{STATISTICS[column].kind}")
+    if found is None or parts is None or column not in found.columns:
+        return {}
+    own = [k for k, name in enumerate(found.columns) if name not in STATISTICS]
+    scores = resampled(found, parts, column)
+    return {tuple(row[k] for k in own): scores[:, at] for at, row in enumerate(found.rows)}
 
 
 def drawn(game: str, episodes: int, resamples: int, seed: int) -> np.ndarray:

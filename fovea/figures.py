@@ -70,8 +70,7 @@ class Gains(Record):
         table: its name; it has a column "game".
         measure: the column of scores.
         row: the column that names the rows of the matrix.
-        column: the one along its columns.
-        choice: a column that is selected by; empty where there is none.
+        across: the columns whose values, joined, name its columns.
         reference: the encoder that others are compared with.
         title: heading.
     """
@@ -79,8 +78,7 @@ class Gains(Record):
     table: str
     measure: str
     row: str
-    column: str
-    choice: str = ""
+    across: list[str]
     reference: str = "random"
     title: str = ""
     kind: str = "gains"

@@ -83,15 +83,14 @@ FIGURES = [
         table="variables_by_block",
         measure="r2",
         row="variable",
-        column="block",
-        choice="read_out",
+        across=["read_out", "block"],
         title="Gained and lost, by block",
     ),
     Gains(
         table="variables_by_read_out",
         measure="r2",
         row="variable",
-        column="read_out",
+        across=["read_out"],
         title="Gained and lost, by read-out",
     ),
 ]

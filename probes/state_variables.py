@@ -26,9 +26,7 @@ class VariableRows(NamedTuple):
     """(rows, E, 4), see `fovea.by_episode.errors`."""
 
 
-def variable_rows(
-    game: str, test: Split, asked: list[Variable], told: Predictions
-) -> VariableRows:
+def variable_rows(game: str, test: Split, asked: list[Variable], told: Predictions) -> VariableRows:
     """A row for each variable, block and read-out of a game, of what was told of its test split."""
     episode = test.frames.episode[test.at].cpu()
     truth = test.ram[:, [variable.byte for variable in asked]].cpu()
@@ -66,8 +64,6 @@ def variables_by(games: list[VariableRows]) -> Measured:
         note = f"{ABOUT}Block 0 is the patch embedding; the last norm follows each."
         columns = [*COLUMNS, "block", "r2"]
         of_it = [rows[k] for k in linear]
-        tables.append(
-            Table("variables_by_block", "Each variable, by block", columns, of_it, note)
-        )
+        tables.append(Table("variables_by_block", "Each variable, by block", columns, of_it, note))
         arrays["variables_by_block/errors"] = parts[linear]
     return Measured(tables, arrays)
