@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping
 from typing import NamedTuple, TypeVar
 
 import torch
@@ -165,6 +165,29 @@ def fingerprint(encoder: Encoder) -> str:
         digest.update(f"{name} {weight.dtype} {tuple(weight.shape)}".encode())
         digest.update(weight.detach().cpu().contiguous().numpy().tobytes())
     return digest.hexdigest()
+
+
+def of_each(
+    games: Mapping[str, Splits], doing: str, measure: Callable[[str, Splits], T]
+) -> tuple[dict[str, T], list[str]]:
+    """What is measured of each game, and why some are left out.
+
+    Raises NotMeasured where all of them are.
+    """
+    found, left_out = {}, []
+    for game in with_progress(games, doing):
+        try:
+            found[game] = measure(game, games[game])
+        except NotMeasured as reason:
+            left_out.append(f"{game}: {reason}")
+    if not found:
+        raise NotMeasured("; ".join(left_out))
+    return found, left_out
+
+
+def episodes(split: Split) -> Tensor:
+    """(n,) int64 on the CPU: which episode each stack is of."""
+    return split.frames.episode[split.at].cpu()
 
 
 def with_progress(games: Collection[T], doing: str) -> Iterator[T]:

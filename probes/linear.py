@@ -16,7 +16,7 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor
-from torch.nn.functional import cross_entropy
+from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy
 
 from fovea.seeding import Stream, keyed
 
@@ -27,6 +27,8 @@ PENALTIES = (
     *(10 ** (power / 2) for power in range(5, 11)),
 )  # with few labels, larger ones
 SETTLED = 0.01  # nats; where classes are separable the loss falls for ever, the predictions settle
+NEWTON = 50  # steps at most; some five are enough
+FARTHEST = 5.0  # that one of them may move the log odds of a sample, or it might overshoot
 FLOOR = 1e-4  # added to the variance of an axis before it is scaled to one
 
 
@@ -114,6 +116,47 @@ def linear(training: Fit, validation: Fit, features: Tensor, _draw: int = 0) -> 
     """
     axes = Axes.plain(training.features)
     return ridge(axes, training, validation, features, PENALTIES)
+
+
+def logistic(
+    axes: Axes,
+    training: Fit,
+    validation: Fit,
+    features: Tensor,
+    penalties: Sequence[float] = (1.0, 0.1, 0.01, 0.001),
+) -> Tensor:
+    """(n,) float64: log odds for `features` of a logistic regression with an intercept.
+
+    Its labels (n,) are bool. Newton's steps to the optimum, with the one of the penalties on
+    squared weights, of axes at unit variance, that has the least loss on validation.
+    """
+
+    def whitened(features: Tensor) -> Tensor:
+        z = axes.whiten(features).double()
+        return torch.cat([z, torch.ones_like(z[:, :1])], dim=1)
+
+    x, held_out, asked = map(whitened, (training.features, validation.features, features))
+    y, held_out_y = training.labels.double(), validation.labels.double()
+    share = y.mean().clamp(1e-6, 1 - 1e-6)
+    weights = torch.zeros_like(x[0])
+    weights[-1] = (share / (1 - share)).log()
+    kept, lowest = weights, math.inf
+    for penalty in penalties:
+        added = torch.full_like(weights, penalty)
+        added[-1] = 1e-9  # the intercept is free
+        for _ in range(NEWTON):
+            odds = x @ weights
+            p = odds.sigmoid()
+            slope = x.T @ (p - y) / len(y) + added * weights
+            curvature = (x * (p * (1 - p))[:, None]).T @ x / len(y) + added.diag()
+            step = torch.linalg.solve(curvature, slope)
+            weights = weights - step / max(1.0, float((x @ step).abs().max()) / FARTHEST)
+            if float(slope.abs().max()) < 1e-8:
+                break
+        loss = float(binary_cross_entropy_with_logits(held_out @ weights, held_out_y))
+        if loss < lowest:
+            kept, lowest = weights, loss
+    return asked @ kept
 
 
 class Head(NamedTuple):

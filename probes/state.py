@@ -5,17 +5,18 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from functools import partial
-from typing import get_args
+from itertools import chain
+from typing import NamedTuple, get_args
 
 import torch
 from torch import Tensor
 
-from fovea.atari.ram import CATEGORIES, MIN_ENTROPY, Variable, varied
+from fovea.atari.ram import CATEGORIES, MIN_ENTROPY, Variable, variables, varied
 from fovea.command import UserError
 from fovea.figures import Comparison, Gains, Verdict
 from fovea.pretrain.encoders.encoder import Encoder
 from fovea.pretrain.encoders.feature_norm import FeatureNormKind
-from fovea.probes.features import NotMeasured, Split, Splits, with_progress
+from fovea.probes.features import NotMeasured, Split, Splits, of_each
 from fovea.probes.linear import VALUES, Axes, Fit, ridge, softmax_head
 from fovea.probes.state_curves import BLOCK_LABELS, curves
 from fovea.probes.state_read_outs import KEPT, LINEAR, READ_OUTS
@@ -133,33 +134,57 @@ def probe(
     """
     if norm not in get_args(FeatureNormKind):
         raise UserError(f"unknown norm {norm!r}: take {', '.join(get_args(FeatureNormKind))}")
-    scored = {
-        game: chosen for game, splits in games.items() if (chosen := scored_variables(game, splits))
-    }
-    if not scored:
-        raise NotMeasured(f"no table names the memory of {', '.join(games)}")
-    each, categories, by_labels, by_block = [], [], [], []
-    compared: list[VariableRows] = []
-    for game in with_progress(scored, "reading state"):
-        scores = measure(games[game], scored[game], patience, seed)
-        each += [[game, v.name, v.category, *s] for v, s in zip(scored[game], scores, strict=True)]
-        categories += [[game, *row] for row in by_category(scored[game], scores)]
-        of_bytes = [variable.byte for variable in scored[game]]
-        score = partial(game_score, games[game].test, scored[game])
-        rows, of_blocks, told = curves(
-            encoder, games[game], of_bytes, score, norm=norm, draws=draws, seed=seed
+
+    def of_game(game: str, splits: Splits) -> GameState:
+        asked = scored_variables(game, splits)
+        scores = measure(splits, asked, patience, seed)
+        of_bytes = [variable.byte for variable in asked]
+        score = partial(game_score, splits.test, asked)
+        rows, by_block, told = curves(
+            encoder, splits, of_bytes, score, norm=norm, draws=draws, seed=seed
         )
-        by_labels += [[game, *row] for row in rows]
-        by_block += [[game, *row] for row in of_blocks]
-        compared.append(variable_rows(game, games[game].test, scored[game], told))
-    found = variables_by(compared)
-    tables = [*_tables(categories, each), *_label_tables(by_labels, by_block, norm)]
-    return Measured([*tables, *found.tables], found.arrays)
+        return GameState(
+            [[game, v.name, v.category, *s] for v, s in zip(asked, scores, strict=True)],
+            [[game, *row] for row in by_category(asked, scores)],
+            [[game, *row] for row in rows],
+            [[game, *row] for row in by_block],
+            variable_rows(game, splits.test, asked, told),
+        )
+
+    found, left_out = of_each(games, "reading state", of_game)
+    each, categories, by_labels, by_block, compared = zip(*found.values(), strict=True)
+    of_variables = variables_by(compared)
+    tables = [
+        *_tables([*chain(*categories)], [*chain(*each)]),
+        *_label_tables([*chain(*by_labels)], [*chain(*by_block)], norm),
+        *of_variables.tables,
+    ]
+    return Measured(tables, of_variables.arrays, left_out)
+
+
+class GameState(NamedTuple):
+    """Rows of the tables, of one game."""
+
+    variables: list[list]
+    categories: list[list]
+    labels: list[list]
+    blocks: list[list]
+    compared: VariableRows
 
 
 def scored_variables(game: str, splits: Splits) -> list[Variable]:
-    """The variables of a game whose bytes vary on all its screens."""
-    return varied(game, torch.cat([split.frames.labels["ram"] for split in splits]))
+    """The variables of a game whose bytes vary on all its screens.
+
+    Raises NotMeasured where there are none.
+    """
+    ram = torch.cat([split.frames.labels["ram"] for split in splits])
+    if not variables(game):
+        raise NotMeasured(f"no table names the memory of {game}")
+    if not ram.any():
+        raise NotMeasured("its recordings hold no memory (RAM)")
+    if not (asked := varied(game, ram)):
+        raise NotMeasured(f"no variable of it has an entropy above {MIN_ENTROPY} nats")
+    return asked
 
 
 def measure(

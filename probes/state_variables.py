@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
 
 from fovea import by_episode
 from fovea.atari.ram import Variable
-from fovea.probes.features import Split
+from fovea.probes.features import Split, episodes
 from fovea.probes.state_curves import Predictions
 from fovea.results import Measured
 from fovea.tables import Table
@@ -28,7 +29,7 @@ class VariableRows(NamedTuple):
 
 def variable_rows(game: str, test: Split, asked: list[Variable], told: Predictions) -> VariableRows:
     """A row for each variable, block and read-out of a game, of what was told of its test split."""
-    episode = test.frames.episode[test.at].cpu()
+    episode = episodes(test)
     truth = test.ram[:, [variable.byte for variable in asked]].cpu()
     rows, parts = [], []
     for (block, read_out), predicted in told.items():
@@ -42,7 +43,7 @@ def variable_rows(game: str, test: Split, asked: list[Variable], told: Predictio
     return VariableRows(rows, np.concatenate(parts))
 
 
-def variables_by(games: list[VariableRows]) -> Measured:
+def variables_by(games: Sequence[VariableRows]) -> Measured:
     """The tables by block, where there are several, and by read-out after the last."""
     rows = [row for of in games for row in of.rows]
     parts = by_episode.stacked([of.parts for of in games])

@@ -179,7 +179,7 @@ def state(folder: Path, levels: dict[str, float] | None = None) -> None:
                 Table("overall", "Mean over games", STATE_COLUMNS["overall"], overall),
                 Table("variables", "Each variable", STATE_COLUMNS["variables"], variables),
                 *label_tables(level, blocks=encoder not in figures.REFERENCES),
-                *(of_variables := variable_tables(level, encoder not in figures.REFERENCES)).tables,
+                *(of_variables := variable_tables(level, encoder not in WITHOUT_BLOCKS)).tables,
             ],
             of_variables.arrays,
         )
@@ -216,6 +216,9 @@ def label_tables(level: float, blocks: bool) -> list[Table]:
         ]
         tables.append(Table("blocks", "By block", STATE_COLUMNS["blocks"], rows))
     return tables
+
+
+WITHOUT_BLOCKS = ("pixels", "pixels_pooled", "majority")
 
 
 def variable_tables(level: float, blocks: bool) -> Measured:
