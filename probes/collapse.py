@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import math
+from itertools import accumulate
+
 import torch
 from torch import Tensor
 from torch.nn.functional import normalize
@@ -20,6 +23,15 @@ from fovea.probes.features import (
     stacks,
     with_progress,
 )
+from fovea.probes.spread import (
+    alignment,
+    alpha_req,
+    cosine_across,
+    cosine_of_pairs,
+    effective_rank,
+    participation,
+    uniformity,
+)
 from fovea.results import Measured
 from fovea.tables import Table
 
@@ -31,6 +43,19 @@ ABOUT = (
     "between two neighbours in time. Cosine: of random pairs (near 1: collapse) and of neighbours."
 )
 ORDER = 5
+SPREAD = {
+    "std": "Std, of features",
+    "rankme": "RankMe, effective rank",
+    "effective_rank": "Effective rank, of singular values",
+    "alpha_req": "α-ReQ, fall of the spectrum",
+    "lidar": "LiDAR, rank beside noise",
+    "participation": "Participation, directions",
+    "uniformity": "Uniformity, lower is more even",
+    "alignment": "Alignment, of neighbours in time",
+    "cosine_random": "Cosine random, pairs of screens",
+    "cosine_across": "Cosine across games",
+}
+CENTRED = ("no", "yes")
 FIGURES = [
     Comparison(
         table="features",
@@ -43,6 +68,35 @@ FIGURES = [
             "cosine_random": "Cosine random, pairs of screens",
             "cosine_neighbours": "Cosine neighbours, in time",
         },
+    ),
+    *(
+        Comparison(
+            table="spread",
+            along="game",
+            choice="place",
+            averaged=False,
+            where={"centred": centred},
+            title=f"Spread, {title}",
+            about=about,
+            measures=SPREAD,
+        )
+        for centred, title, about in (
+            (
+                "no",
+                "features as they are",
+                "Effective rank (Roy and Vetterli 2007), at most D. α-ReQ (Agrawal et al. 2022): "
+                "the eigenvalues of the covariance fall as i to the power of −α; about 1 is good, "
+                "far above it few directions hold all. Uniformity and alignment (Wang and Isola "
+                "2020) of unit vectors: lower is more even, and closer in time. Cosine across "
+                "games: near 1 where a game cannot be told from another.",
+            ),
+            (
+                "yes",
+                "centred",
+                "The same less the mean, which is what all screens have in common: what is left "
+                "tells them apart.",
+            ),
+        )
     ),
     Comparison(
         table="participation",
@@ -111,7 +165,65 @@ def probe(encoder: Encoder, games: dict[str, Splits]) -> Measured:
         rows=rows,
         note=f"Cosines of random pairs are the exact mean over all pairs. {WIDE}",
     )
-    return Measured([table, _participation(encoder, games)])
+    return Measured([table, _spread(games), _participation(encoder, games)])
+
+
+def _spread(games: dict[str, Splits]) -> Table:
+    """Of each game and of all together, as they are and less their mean."""
+    places: dict[str, dict[str, Tensor]] = {}
+    for game, (_, _, test) in games.items():
+        for place, z in (("summary", test.summary), ("mean token", test.mean_token)):
+            if z.shape[1]:
+                places.setdefault(place, {})[game] = narrowed(z)
+    rows = []
+    for place, found in places.items():
+        first = {game: neighbours(games[game].test) for game in found}
+        widths = {z.shape[1] for z in found.values()}
+        together = len(found) > 1 and len(widths) == 1
+        for centred in CENTRED:
+            others = None
+            if together:
+                every = torch.cat([*found.values()])
+                others = {g: z - every.mean(0) if centred == "yes" else z for g, z in found.items()}
+            for game, z in found.items():
+                own = z - z.mean(0) if centred == "yes" else z
+                across = math.nan
+                if others:
+                    rest = torch.cat([of for name, of in others.items() if name != game])
+                    across = cosine_across(others[game], rest)
+                rows.append([game, place, centred, *spread(own, first[game]), across])
+            if others:
+                begins = accumulate((len(z) for z in found.values()), initial=0)
+                of_all = torch.cat([b + of for b, of in zip(begins, first.values(), strict=False)])
+                across = [row[-1] for row in rows[-len(found) :]]
+                mean = sum(across) / len(across)
+                rows.append(
+                    [POOLED, place, centred, *spread(torch.cat([*others.values()]), of_all), mean]
+                )
+    return Table(
+        name="spread",
+        title="Spread, by game and of all games together, centred and not",
+        columns=["game", "place", "centred", *SPREAD],
+        rows=rows,
+        note="Centred: less the mean of the test features, of a game or, across games and of all "
+        f"games together, of all. Of few eigenvalues there is no alpha-ReQ. {WIDE}",
+    )
+
+
+def spread(z: Tensor, first: Tensor) -> list[float]:
+    """Each of SPREAD but the last, of features (n, D); `first`: see `measure`."""
+    pairs = torch.stack([first, first + 1], 1).flatten()
+    return [
+        float(feature_std(z.double())),
+        rankme(z),
+        effective_rank(z),
+        alpha_req(z),
+        lidar(z[pairs], views=2),
+        participation(z),
+        uniformity(z),
+        alignment(z, first),
+        cosine_of_pairs(z),
+    ]
 
 
 def _participation(encoder: Encoder, games: dict[str, Splits]) -> Table:
@@ -159,17 +271,6 @@ def _tokens(encoder: Encoder, split: Split) -> Tensor:
                 for some in evenly_spaced(split.at, STACKS).split(BATCH)
             ]
         )
-
-
-def participation(z: Tensor) -> float:
-    """(Σλ)² / Σλ² of the eigenvalues λ of the covariance of (..., D), all else being samples.
-
-    That is the square of its trace over the sum of its squared entries. NaN where nothing varies.
-    """
-    z = z.double().flatten(0, -2)
-    z = z - z.mean(0)
-    covariance = z.T @ z
-    return float(covariance.trace().square() / covariance.square().sum())
 
 
 def normed(kind: FeatureNormKind, training: Tensor, z: Tensor) -> Tensor:
@@ -226,13 +327,6 @@ def lidar(z: Tensor, views: int, delta: float = 1e-4, eps: float = 1e-8) -> floa
     spectrum = torch.linalg.eigvalsh(whiten.T @ means.T.cov() @ whiten).clamp(min=0) + eps
     share = spectrum / spectrum.sum()
     return float(torch.exp(-(share * share.log()).sum()))
-
-
-def cosine_of_pairs(z: Tensor) -> float:
-    """Mean cosine of all pairs of different rows of (n, D)."""
-    unit = normalize(z.double(), dim=1)
-    own = unit.square().sum()
-    return float((unit.sum(0).square().sum() - own) / (len(z) * (len(z) - 1)))
 
 
 def _mean_cosine(a: Tensor, b: Tensor) -> float:

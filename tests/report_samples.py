@@ -331,9 +331,17 @@ def collapse(folder: Path) -> None:
             for place in ("summary", "mean token", "tokens")
         ]
         of_ratios = ["game", "place", "before", "standardised", "whitened"]
+        of_spread = ["game", "place", "centred", *collapse_probe.SPREAD]
+        spread = [
+            [game, place, centred, *rng.uniform(0, 1, len(collapse_probe.SPREAD)).tolist()]
+            for game in (*GAMES, "all games")
+            for place in ("summary", "mean token")
+            for centred in ("no", "yes")
+        ]
         encoders[encoder] = Measured(
             [
                 Table("features", "Features by game", columns, rows),
+                Table("spread", "Spread", of_spread, spread),
                 Table("participation", "Participation ratio", of_ratios, ratios),
             ]
         )
