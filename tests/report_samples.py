@@ -303,13 +303,15 @@ def attention(folder: Path, blocks: int = 4, heads: int = 3, count: int = 9) -> 
 
 def sparsity(folder: Path, blocks: int = 4) -> None:
     rng = np.random.default_rng(4)
-    columns = ["game", "block", "hoyer", "near_zero", "dormant"]
+    measures = sparsity_probe.MEASURES
+    columns = ["game", "block", "token", *measures]
     encoders = {}
     for encoder in ("tov_vicreg", "vicreg", "random"):
         rows = [
-            [game, b, *(float(v) for v in 0.1 + 0.08 * b + 0.05 * rng.random(3))]
+            [game, b, token, *(0.1 + 0.08 * b + 0.05 * rng.random(len(measures))).tolist()]
             for game in GAMES
             for b in range(blocks)
+            for token in ("all", "cls", "patches")
         ]
         encoders[encoder] = Measured([Table("blocks", "Blocks", columns, rows)])
     write_probe(folder, "sparsity", sparsity_probe, encoders)
