@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import math
 
-from fovea.analysis import attention, compare, gains
+from fovea.analysis import attention, compare, gains, similarity
 from fovea.analysis.figures import REFERENCES
 from fovea.analysis.html import Html, amount, details, join, slug, tag, words
 from fovea.analysis.page import Page
 from fovea.analysis.runs import Probe, Run
-from fovea.figures import AttentionMaps, Gains
+from fovea.figures import AttentionMaps, Gains, Similarity
 from fovea.results import ProbeResult
 from fovea.tables import Table
 
@@ -44,6 +44,8 @@ def view(page: Page, name: str, probe: Probe) -> Html:
         own = name if number == 1 else f"{name}-{number}"
         if isinstance(how, AttentionMaps):
             drawn.append(attention.view(page, own, probe.arrays, result.encoders))
+        elif isinstance(how, Similarity):
+            drawn.append(similarity.view(page, own, probe.arrays, result.encoders, how))
         elif isinstance(how, Gains):
             drawn.append(gains.view(page, own, result, probe.arrays, how))
         elif how.table in tables and compare.fits(tables[how.table], how):

@@ -84,12 +84,27 @@ class Gains(Record):
     kind: str = "gains"
 
 
-Figure = Comparison | AttentionMaps | Gains
+@dataclass(kw_only=True)
+class Similarity(Record):
+    """How alike the blocks of encoders are, from the arrays "PLACE/GAME" (blocks, n, D).
+
+    They are features of the same screens for every encoder, as the probe `similarity` returns them.
+
+    Attributes:
+        places: the names before the slash.
+    """
+
+    places: list[str]
+    kind: str = "similarity"
+
+
+Figure = Comparison | AttentionMaps | Gains | Similarity
 KINDS: dict[str, type[Figure]] = {
     "bars": Comparison,
     "lines": Comparison,
     "attention": AttentionMaps,
     "gains": Gains,
+    "similarity": Similarity,
 }
 
 

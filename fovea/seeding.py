@@ -75,6 +75,7 @@ class Stream(IntEnum):
     ONNX_CHECK = auto()
     PROBE_TRIPLES = auto()
     PROBE_ORDERS = auto()
+    PROBE_CORRUPTIONS = auto()
 
 
 def key(stream: Stream, *numbers: int) -> int:

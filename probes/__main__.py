@@ -26,7 +26,11 @@ numbers as the encoder's summary and mean token (pixels_pooled), and the most fr
 (majority).
 
 Each result is stored when it is there; the same command again skips what is finished, and goes on
-after a kill. Episodes are divided once into training, validation and test.
+after a kill. Episodes are divided once into training, validation and test. Features are kept in
+RUN/features (4 GB at most), so that another probe encodes no screen again; delete it at any time.
+
+Where a probe does not apply to an encoder of yours, or a game lacks what it needs (episodes, a
+table of its memory, rewards), that alone is left out: a line says so, and the exit code is 1.
 
   fovea probes run --encoder tov=runs/tov/encoder --encoder vicreg=runs/vicreg/encoder \\
       --recordings runs/recordings --run runs/probes --probe state --samples 2000"""
@@ -48,7 +52,7 @@ def run(arguments: list[str]) -> int | None:
     return dispatch("fovea probes", ABOUT, COMMANDS, arguments)
 
 
-def measure(arguments: list[str]) -> None:
+def measure(arguments: list[str]) -> int:
     asked = parser("fovea probes run", RUN)
     asked.add_argument(
         "--encoder",
@@ -90,11 +94,14 @@ def measure(arguments: list[str]) -> None:
     )
     asked.add_argument("--seed", type=int, default=0, help="of the division and the draws (0)")
     asked.add_argument("--accelerator", choices=ACCELERATORS, default="auto", help="(auto)")
+    asked.add_argument(
+        "--no-cache", action="store_true", help="keep no features in RUN/features (they are kept)"
+    )
     args = asked.parse_args(arguments)
 
     from fovea.probes.run import run
 
-    run(
+    lacking = run(
         args.encoder,
         args.recordings,
         args.run,
@@ -104,7 +111,9 @@ def measure(arguments: list[str]) -> None:
         norm=args.norm,
         seed=args.seed,
         accelerator=args.accelerator,
+        cache=not args.no_cache,
     )
+    return 1 if lacking else 0
 
 
 def compare(arguments: list[str]) -> None:

@@ -20,7 +20,9 @@ from fovea.files import exclusive
 from fovea.pretrain.encoders.encoder import Encoder
 from fovea.pretrain.encoders.feature_norm import FeatureNormKind
 from fovea.pretrain.encoders.folder import load_encoder
-from fovea.probes.features import Drawn, NotMeasured, draw, encode, fingerprint
+from fovea.probes import summary
+from fovea.probes.feature_cache import cached
+from fovea.probes.features import Drawn, NotMeasured, Splits, draw, encode, fingerprint
 from fovea.probes.of_blocks import OfBlocks
 from fovea.probes.references import REFERENCES, references
 from fovea.probes.results import ResultFile, keywords
@@ -62,11 +64,16 @@ def run(
     norm: FeatureNormKind | None = None,
     seed: int = 0,
     accelerator: str = "auto",
-) -> None:
+    cache: bool = True,
+) -> list[str]:
     """Measure each of `encoders` ("NAME=REF") and the references by each probe, or by `only` some.
 
     Features are those of the blocks `blocks` of the encoders, the untrained reference among them;
     by default those of the last. `norm` is that of the probe `state`; None leaves its default.
+    With `cache`, features are kept in the folder "features" of `folder`.
+
+    Prints a short table. Returns what was left out of `encoders`, a line each: a game with too few
+    episodes, a probe that does not apply; the others go on.
 
     Raises UserError for an encoder that cannot be loaded or does not fit the recordings or the
     others, an unknown probe, a norm that none of the probes takes, and a folder that is in use.
@@ -86,7 +93,9 @@ def run(
             name: encoder if name in UNBLOCKED else OfBlocks(encoder, blocks)
             for name, encoder in measured.items()
         }
-    drawn = draw(frames, first.stack, samples=samples, seed=seed)
+    drawn, too_few = _draw(frames, first.stack, samples, seed)
+    for line in too_few:
+        _say(f"left out: {line}")
     settings = {"samples": samples, "seed": seed} | ({"blocks": [*blocks]} if blocks else {})
     with exclusive(folder):
         record = RunWriter(folder, "probes", f"{', '.join(chosen)} of {', '.join(measured)}")
@@ -98,13 +107,21 @@ def run(
         record.begin(seed=seed, data=frames.data, step=0, steps=steps, config=None)
         try:
             with bar("probes", "probes", steps) as progress:
+                kept = folder / "features" if cache else None
                 for name, encoder in measured.items():
-                    _measure(name, encoder.to(at), drawn, chosen, results, record, progress)
+                    _measure(name, encoder.to(at), drawn, chosen, results, record, progress, kept)
         except BaseException as fault:
             record.update(state="failed", reason=str(fault) or type(fault).__name__)
             raise
         record.update(state="done")
+    every = [of.result for of in results.values()]
+    print(*summary.lines(every), sep="\n")
     print(f"probed {', '.join(measured)}: the tables are in {folder / 'probes'}")
+    own = [name for name in measured if name not in REFERENCES]
+    lacking = too_few + summary.left_out(every, own)
+    for line in lacking:
+        print(f"left out: {line}")
+    return lacking
 
 
 def measure(
@@ -151,6 +168,7 @@ def measure(
             measured.to(device(accelerator)),
             draw(frames, measured.stack, samples=samples, seed=seed),
         )
+        _check_finite(games)
         own = keywords(module, {"seed": seed} | settings)
         found = module.probe(measured, games, **own)
     except NotMeasured as reason:
@@ -168,6 +186,7 @@ def _measure(
     results: dict[str, ResultFile],
     record: RunWriter,
     progress: tqdm,
+    cache: Path | None,
 ) -> None:
     """One encoder by every probe that has no result for it; all share one pass over the screens."""
     weights, games = fingerprint(encoder), None
@@ -176,14 +195,41 @@ def _measure(
         if result.holds(name, weights):
             _say(f"{probe} of {name}: finished before, skipped")
         else:
-            games = games or encode(encoder, drawn)
+            games = games or cached(encoder, drawn, cache)
             try:
+                _check_finite(games)
                 result.add(name, weights, chosen[probe].probe(encoder, games, **result.keywords))
             except NotMeasured as reason:
                 _say(f"{probe} of {name}: left out, {reason}")
                 result.leave_out(name, weights, str(reason))
         progress.update()
         record.update(step=progress.n)
+
+
+def _check_finite(games: dict[str, Splits]) -> None:
+    """Raises NotMeasured for features that are no numbers."""
+    for game, splits in games.items():
+        if not all(split.summary_and_mean.isfinite().all() for split in splits):
+            raise NotMeasured(f"its features of {game} are not finite (NaN or infinite)")
+
+
+def _draw(
+    frames: Frames, stack: int, samples: int, seed: int
+) -> tuple[dict[str, list[Drawn]], list[str]]:
+    """The stacks of each game that has enough episodes, and why the others are left out.
+
+    Raises UserError where no game has.
+    """
+    drawn: dict[str, list[Drawn]] = {}
+    too_few = []
+    for game in frames.games:
+        try:
+            drawn |= draw(frames.of(game), stack, samples=samples, seed=seed)
+        except UserError as reason:
+            too_few.append(str(reason))
+    if not drawn:
+        raise UserError(too_few[0])
+    return drawn, too_few
 
 
 def _chosen(only: list[str] | None) -> dict[str, ModuleType]:

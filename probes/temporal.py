@@ -23,6 +23,7 @@ from fovea.tables import Table
 GAP = 4  # agent steps between neighbours of three
 DISTANCES = (1, 2, 4, 8, 16, 32)
 SAMPLES = (800, 200, 400)  # of training, validation and test episodes
+LOOKED = 3  # times as many moments are looked at, to find so many in which something moves
 TITLE = "Time: in which order, and how far apart"
 ABOUT = (
     f"Three stacks {GAP} agent steps apart, shown in one of their six orders: a head of one hidden "
@@ -131,11 +132,9 @@ def _once(statistic, parts: np.ndarray) -> float:
 def moments(encoder: Encoder, frames: Frames, count: int, generator: torch.Generator) -> Moments:
     """`count` of them, spread over the places at which something moves."""
     at = frames.starts(encoder.stack, (-GAP, 0, max(GAP, *DISTANCES)))
-    # The stacks are of any episode's middle: their anchors alone have to be new screens.
-    at = at[torch.randperm(len(at), generator=generator)]
-    moves = frames.screens[at - GAP] != frames.screens[at]
-    moves = moves.flatten(1).any(1)
-    moves &= (frames.screens[at + GAP] != frames.screens[at]).flatten(1).any(1)
+    at = at[torch.randperm(len(at), generator=generator)][: LOOKED * count]
+    before, now, after = (frames.screens[at + step].flatten(1) for step in (-GAP, 0, GAP))
+    moves = (before != now).any(1) & (now != after).any(1)
     at = at[moves][:count].sort().values
     if len(at) < 2:
         raise NotMeasured("its episodes are too short, or nothing moves in them")
