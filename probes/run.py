@@ -78,7 +78,7 @@ def run(
     Raises UserError for an encoder that cannot be loaded or does not fit the recordings or the
     others, an unknown probe, a norm that none of the probes takes, and a folder that is in use.
     """
-    chosen = _chosen(only)
+    chosen = choose(only)
     own = {"norm": norm} if norm else {}
     if norm and not any("norm" in keywords(module, {}) for module in chosen.values()):
         raise UserError(f"--norm {norm}: none of {', '.join(chosen)} takes it, add --probe state")
@@ -86,7 +86,7 @@ def run(
     measured = _load(encoders, seed)
     first = next(iter(measured.values()))
     frames = Frames.load(recordings)
-    _check_fit(measured, frames)
+    check_fit(measured, frames)
     measured |= references(first, seed)
     if blocks:
         measured = {
@@ -152,7 +152,7 @@ def measure(
     Raises UserError for an unknown probe or setting, an encoder that cannot be loaded or does not
     fit the recordings, and where the probe does not apply to the encoder.
     """
-    (module,) = _chosen([probe]).values()
+    (module,) = choose([probe]).values()
     known = keywords(module, {})
     for name in settings:
         if name not in known:
@@ -161,14 +161,14 @@ def measure(
     measured = OfBlocks(measured, blocks) if blocks else measured
     folders = [recordings] if isinstance(recordings, str | Path) else list(recordings)
     frames = Frames.load(folders)
-    _check_fit({"given": measured}, frames)
+    check_fit({"given": measured}, frames)
     before = next(measured.parameters()).device
     try:
         games = encode(
             measured.to(device(accelerator)),
             draw(frames, measured.stack, samples=samples, seed=seed),
         )
-        _check_finite(games)
+        check_finite(games)
         own = keywords(module, {"seed": seed} | settings)
         found = module.probe(measured, games, **own)
     except NotMeasured as reason:
@@ -197,7 +197,7 @@ def _measure(
         else:
             games = games or cached(encoder, drawn, cache)
             try:
-                _check_finite(games)
+                check_finite(games)
                 result.add(name, weights, chosen[probe].probe(encoder, games, **result.keywords))
             except NotMeasured as reason:
                 _say(f"{probe} of {name}: left out, {reason}")
@@ -206,7 +206,7 @@ def _measure(
         record.update(step=progress.n)
 
 
-def _check_finite(games: dict[str, Splits]) -> None:
+def check_finite(games: dict[str, Splits]) -> None:
     """Raises NotMeasured for features that are no numbers."""
     for game, splits in games.items():
         if not all(split.summary_and_mean.isfinite().all() for split in splits):
@@ -232,7 +232,8 @@ def _draw(
     return drawn, too_few
 
 
-def _chosen(only: list[str] | None) -> dict[str, ModuleType]:
+def choose(only: Sequence[str] | None) -> dict[str, ModuleType]:
+    """The probes of these names, or all. Raises UserError for an unknown one."""
     known = all_probes()
     for name in only or ():
         if name not in known:
@@ -252,7 +253,8 @@ def _load(encoders: list[str], seed: int) -> dict[str, Encoder]:
     return loaded
 
 
-def _check_fit(encoders: dict[str, Encoder], frames: Frames) -> None:
+def check_fit(encoders: dict[str, Encoder], frames: Frames) -> None:
+    """Raise UserError where an encoder does not fit the recordings, or the first encoder."""
     (first, leader), *_ = encoders.items()
     height, width = frames.screens.shape[1:]
     for name, encoder in encoders.items():

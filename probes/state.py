@@ -203,11 +203,23 @@ def measure(
     for training, validation in zip(truth[0].T.contiguous(), truth[1].T.contiguous(), strict=True):
         fits = Fit(white[0], training), Fit(white[1], validation)
         predictions.append(softmax_head(*fits, patience=patience, seed=seed).predict(white[2]))
-    regressed = ridge(axes, Fit(raw[0], truth[0]), Fit(raw[1], truth[1]), raw[2])
+    read = regressed(splits, asked, axes)
     return [
         (r2(y, value), weighted_f1(y, label), float((y == label).double().mean()))
-        for y, value, label in zip(truth[2].T, regressed.T, predictions, strict=True)
+        for y, value, label in zip(truth[2].T, read.T, predictions, strict=True)
     ]
+
+
+def regressed(splits: Splits, asked: list[Variable], axes: Axes | None = None) -> Tensor:
+    """(n, V) float64: what a ridge regression reads of the test split, summary and mean token.
+
+    `axes` are those of the training split, found anew by default.
+    """
+    of_bytes = [variable.byte for variable in asked]
+    training, validation, test = (split.summary_and_mean for split in splits)
+    truth = [split.ram[:, of_bytes].to(training.device) for split in splits]
+    fits = Fit(training, truth[0]), Fit(validation, truth[1])
+    return ridge(axes or Axes.of(training), *fits, test)
 
 
 def game_score(test: Split, asked: list[Variable], predicted: Tensor) -> float:

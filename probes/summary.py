@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
 from fovea.figures import Verdict
 from fovea.results import ProbeResult
@@ -15,7 +15,7 @@ def lines(results: Iterable[ProbeResult]) -> list[str]:
     found = {
         f"{result.probe} {result.verdict.measure}": values
         for result in results
-        if result.verdict and (values := means(result, result.verdict))
+        if result.verdict and (values := mean_of(result.encoders, result.verdict))
     }
     encoders = list(dict.fromkeys(name for values in found.values() for name in values))
     if not encoders:
@@ -33,11 +33,14 @@ def lines(results: Iterable[ProbeResult]) -> list[str]:
     ]
 
 
-def means(result: ProbeResult, how: Verdict) -> dict[str, float]:
-    """By encoder, the mean of what its verdict is of; where it says so, over another mean."""
+def mean_of(encoders: Mapping[str, Sequence[Table]], how: Verdict) -> dict[str, float]:
+    """By encoder, the mean of what its verdict is of; where it says so, over another mean.
+
+    Encoders without such a mean are not among them.
+    """
     found = {}
-    for encoder in result.encoders:
-        table = result.tables(encoder).get(how.table)
+    for encoder, tables in encoders.items():
+        table = next((one for one in tables if one.name == how.table), None)
         value = _mean(table, how.measure, how.where) if table else math.nan
         if how.over and table:
             value /= _mean(table, how.over, how.where) or math.nan
