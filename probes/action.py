@@ -10,7 +10,8 @@ from fovea import by_episode
 from fovea.figures import Comparison, Verdict
 from fovea.pretrain.encoders.encoder import Encoder
 from fovea.probes.features import NotMeasured, Split, Splits, episodes, of_each
-from fovea.probes.linear import Axes, Fit, softmax_head
+from fovea.probes.linear import Axes, Fit
+from fovea.probes.softmax import softmax_head
 from fovea.probes.state import weighted_f1
 from fovea.results import Measured
 from fovea.tables import Table

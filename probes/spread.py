@@ -17,6 +17,32 @@ FIRST = 10  # eigenvalue at which the slope of alpha-ReQ begins
 LEAST = 5  # eigenvalues for a slope
 
 
+def rankme(z: Tensor, eps: float = 1e-7) -> float:
+    """Effective rank of the features (n, D), not centred (Garrido et al. 2023, equation 1)."""
+    singular = torch.linalg.svdvals(z.double())
+    share = singular / singular.sum() + eps
+    return float(torch.exp(-(share * share.log()).sum()))
+
+
+def lidar(z: Tensor, views: int, delta: float = 1e-4, eps: float = 1e-8) -> float:
+    """Effective rank of what sets groups of features apart (Thilak et al. 2024, arXiv 2312.04000).
+
+    Of the covariance of the groups' means, whitened by that inside the groups plus `delta`.
+
+    Args:
+        z: (n * views, D); each `views` rows in turn are one moment, seen several times.
+    """
+    groups = z.double().unflatten(0, (-1, views))
+    means = groups.mean(1)
+    inside = (groups - means[:, None]).flatten(0, 1)
+    within = inside.T @ inside / (len(means) * (views - 1))
+    values, axes = torch.linalg.eigh(within)
+    whiten = axes / (values + delta).sqrt()
+    spectrum = torch.linalg.eigvalsh(whiten.T @ means.T.cov() @ whiten).clamp(min=0) + eps
+    share = spectrum / spectrum.sum()
+    return float(torch.exp(-(share * share.log()).sum()))
+
+
 def effective_rank(z: Tensor) -> float:
     """exp of the entropy of the singular values' shares (Roy and Vetterli 2007), at most D.
 

@@ -17,7 +17,8 @@ from fovea.figures import Comparison, Gains, Verdict
 from fovea.pretrain.encoders.encoder import Encoder
 from fovea.pretrain.encoders.feature_norm import FeatureNormKind
 from fovea.probes.features import NotMeasured, Split, Splits, of_each
-from fovea.probes.linear import VALUES, Axes, Fit, ridge, softmax_head
+from fovea.probes.linear import VALUES, Axes, Fit, ridge
+from fovea.probes.softmax import softmax_heads
 from fovea.probes.state_curves import BLOCK_LABELS, curves
 from fovea.probes.state_read_outs import KEPT, LINEAR, READ_OUTS
 from fovea.probes.state_variables import VariableRows, variable_rows, variables_by
@@ -199,10 +200,9 @@ def measure(
     truth = [split.ram[:, of_bytes].to(split.summary.device) for split in splits]
     axes = Axes.of(raw[0])
     white = [axes.whiten(features) for features in raw]
-    predictions = []
-    for training, validation in zip(truth[0].T.contiguous(), truth[1].T.contiguous(), strict=True):
-        fits = Fit(white[0], training), Fit(white[1], validation)
-        predictions.append(softmax_head(*fits, patience=patience, seed=seed).predict(white[2]))
+    fits = Fit(white[0], truth[0]), Fit(white[1], truth[1])
+    heads = softmax_heads(*fits, patience=patience, seed=seed)
+    predictions = [head.predict(white[2]) for head in heads]
     read = regressed(splits, asked, axes)
     return [
         (r2(y, value), weighted_f1(y, label), float((y == label).double().mean()))
