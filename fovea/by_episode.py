@@ -84,13 +84,14 @@ def pairs(episode: ArrayLike, truth: ArrayLike, score: ArrayLike) -> np.ndarray:
     _, place = np.unique(np.asarray(episode), return_inverse=True)
     count = place.max() + 1
     sums = np.zeros((count, 3 + count))
-    np.add.at(sums, (place, 0), 1)
-    np.add.at(sums, (place, np.where(true, 1, 2)), 1)
+    for column, of_it in enumerate((np.ones_like(true), true, ~true)):
+        sums[:, column] = np.bincount(place[of_it], minlength=count)
     for j in range(count):
         negative = np.sort(value[~true & (place == j)])
         below = np.searchsorted(negative, value[true], "left")
         below_or_equal = np.searchsorted(negative, value[true], "right")
-        np.add.at(sums[:, 3 + j], place[true], (below + below_or_equal) / 2)
+        ordered = (below + below_or_equal) / 2
+        sums[:, 3 + j] = np.bincount(place[true], weights=ordered, minlength=count)
     return sums[None]
 
 
@@ -157,6 +158,11 @@ def drawn(game: str, episodes: int, resamples: int, seed: int) -> np.ndarray:
     """(resamples, episodes): how often each episode of a game is drawn."""
     generator = np.random.default_rng([seed, zlib.crc32(game.encode())])
     return generator.multinomial(episodes, np.full(episodes, 1 / episodes), size=resamples)
+
+
+def drawn_runs(runs: int) -> np.ndarray:
+    """(runs, RESAMPLES) int64: which runs are drawn, the same for every encoder."""
+    return np.random.default_rng(0).integers(runs, size=(runs, RESAMPLES))
 
 
 def interval(scores: ArrayLike, confidence: float = 0.95) -> tuple[float, float]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from itertools import accumulate
 
 import torch
@@ -177,31 +178,14 @@ def _spread(games: dict[str, Splits]) -> Table:
         for place, z in (("summary", test.summary), ("mean token", test.mean_token)):
             if z.shape[1]:
                 places.setdefault(place, {})[game] = narrowed(z)
-    rows = []
-    for place, found in places.items():
-        first = {game: neighbours(games[game].test) for game in found}
-        widths = {z.shape[1] for z in found.values()}
-        together = len(found) > 1 and len(widths) == 1
-        for centred in CENTRED:
-            others = None
-            if together:
-                every = torch.cat([*found.values()])
-                others = {g: z - every.mean(0) if centred == "yes" else z for g, z in found.items()}
-            for game, z in found.items():
-                own = z - z.mean(0) if centred == "yes" else z
-                across = math.nan
-                if others:
-                    rest = torch.cat([of for name, of in others.items() if name != game])
-                    across = cosine_across(others[game], rest)
-                rows.append([game, place, centred, *spread(own, first[game]), across])
-            if others:
-                begins = accumulate((len(z) for z in found.values()), initial=0)
-                of_all = torch.cat([b + of for b, of in zip(begins, first.values(), strict=False)])
-                across = [row[-1] for row in rows[-len(found) :]]
-                mean = sum(across) / len(across)
-                rows.append(
-                    [POOLED, place, centred, *spread(torch.cat([*others.values()]), of_all), mean]
-                )
+    rows = [
+        [game, place, centred, *scores]
+        for place, found in places.items()
+        for centred in CENTRED
+        for game, scores in _spread_of(
+            found, {game: neighbours(games[game].test) for game in found}, centred == "yes"
+        )
+    ]
     return Table(
         name="spread",
         title="Spread, by game and of all games together, centred and not",
@@ -210,6 +194,31 @@ def _spread(games: dict[str, Splits]) -> Table:
         note="Centred: less the mean of the test features, of a game or, across games and of all "
         f"games together, of all. Of few eigenvalues there is no alpha-ReQ. {WIDE}",
     )
+
+
+def _spread_of(
+    found: dict[str, Tensor], first: dict[str, Tensor], centred: bool
+) -> Iterator[tuple[str, list[float]]]:
+    """(game, each of SPREAD) of each game, and of all together where they are equally wide."""
+
+    def less_mean(z: Tensor, mean: Tensor) -> Tensor:
+        return z - mean if centred else z
+
+    together = len(found) > 1 and len({z.shape[1] for z in found.values()}) == 1
+    mean = torch.cat([*found.values()]).mean(0) if together else None
+    across: dict[str, float] = dict.fromkeys(found, math.nan)
+    if mean is not None:
+        every = {game: less_mean(z, mean) for game, z in found.items()}
+        for game in found:
+            others = torch.cat([z for name, z in every.items() if name != game])
+            across[game] = cosine_across(every[game], others)
+    for game, z in found.items():
+        yield game, [*spread(less_mean(z, z.mean(0)), first[game]), across[game]]
+    if mean is not None:
+        begins = accumulate((len(z) for z in found.values()), initial=0)
+        pairs = torch.cat([b + of for b, of in zip(begins, first.values(), strict=False)])
+        of_all = sum(across.values()) / len(across)
+        yield POOLED, [*spread(torch.cat([*every.values()]), pairs), of_all]
 
 
 def spread(z: Tensor, first: Tensor) -> list[float]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import zipfile
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -16,7 +16,7 @@ from fovea import by_episode
 from fovea.by_episode import ENOUGH, RESAMPLES, STATISTICS
 from fovea.command import UserError, nearest
 from fovea.results import ProbeResult, read_arrays, read_result
-from fovea.tables import Table
+from fovea.tables import Cell, Table
 
 AVERAGED = ("game", "variable", "category")
 """Columns whose rows are averaged: variables in a category, categories in a game, games."""
@@ -155,17 +155,17 @@ def _rows(
     for encoder in encoders:
         runs: list[dict[tuple, np.ndarray]] = []
         for result, arrays in of:
-            scores = by_episode.scores_of(result, arrays, encoder, measure.table, measure.column)
-            if scores:
+            each = by_episode.scores_of(result, arrays, encoder, measure.table, measure.column)
+            if each:
                 columns = result.tables(encoder)[measure.table].columns
                 keys = [name for name in columns if name not in STATISTICS]
-                runs.append(_averaged(scores, keys, by))
+                runs.append(_averaged(each, keys, by))
         for key in runs[0] if runs else ():
             every = [run[key] for run in runs if key in run]
             found.setdefault(key, {})[encoder] = _over_runs(every)
     for key, scores in found.items():
-        for encoder, values in scores.items():
-            yield Row(measure, key, encoder, values)
+        for name, values in scores.items():
+            yield Row(measure, key, name, values)
 
 
 def _averaged(
@@ -205,9 +205,7 @@ def _over_runs(runs: Sequence[np.ndarray]) -> np.ndarray:
     every = np.stack(runs)
     if len(runs) < ENOUGH:
         return mean(runs)
-    generator = np.random.default_rng(0)  # for all encoders the same, so that runs are paired
-    again = generator.integers(len(runs), size=(len(runs), RESAMPLES))
-    drawn = every[again, np.arange(1, 1 + RESAMPLES)]
+    drawn = every[by_episode.drawn_runs(len(runs)), np.arange(1, 1 + RESAMPLES)]
     return np.concatenate([every[:, :1].mean(0), drawn.mean(0)])
 
 
@@ -217,7 +215,11 @@ def _table(rows: Iterable[Row], against: str) -> Table:
     columns += [f"minus {against}", "its low", "its high"]
     cells = []
     for row in rows:
-        line = [*row.measure, ", ".join(f"{name} {value}" for name, value in row.of), row.encoder]
+        line: list[Any] = [
+            *row.measure,
+            ", ".join(f"{name} {value}" for name, value in row.of),
+            row.encoder,
+        ]
         line += [float(row.scores[0]), *by_episode.interval(row.scores)]
         other = reference.get((row.measure, row.of))
         if other is None or row.encoder == against:
@@ -255,7 +257,7 @@ def _few(results: Results) -> set[str]:
             for name, parts in arrays.items():
                 encoder, *rest = name.split("/")
                 if len(rest) == 2 and rest[1] in {s.kind for s in STATISTICS.values()}:
-                    games = [row["game"] for row in result.tables(encoder)[rest[0]].records()]
+                    games = [str(row["game"]) for row in result.tables(encoder)[rest[0]].records()]
                     counts = (parts[..., 0] > 0).sum(1)
                     found |= {g for g, n in zip(games, counts, strict=True) if n < ENOUGH}
     return found
@@ -283,10 +285,10 @@ def text(table: Table) -> str:
     )
 
 
-def _number(value: float | None, form: str = ".3f") -> str:
-    return f"{value:{form}}" if value is not None and np.isfinite(value) else "-"
+def _number(value: Cell, form: str = ".3f") -> str:
+    return f"{value:{form}}" if isinstance(value, int | float) and np.isfinite(value) else "-"
 
 
-def _between(low: float | None, high: float | None, form: str = ".3f") -> str:
-    known = low is not None and high is not None and np.isfinite(low)
+def _between(low: Cell, high: Cell, form: str = ".3f") -> str:
+    known = isinstance(low, int | float) and np.isfinite(low)
     return f"({low:{form}} to {high:{form}})" if known else ""

@@ -89,14 +89,10 @@ def measure(encoder: Encoder, game: str, splits: Splits, most: int) -> list[list
     features = [summary_and_mean(encoder, seen) for seen in (screens, *every.values())]
     device = features[0].device
     truth = test.frames.labels["ram"][at][:, of_bytes].to(device).long()
-    predicted = ridge(
-        axes,
-        *(
-            Fit(of.summary_and_mean, of.ram[:, of_bytes].to(device))
-            for of in (training, validation)
-        ),
-        torch.cat(features),
+    known, held_out = (
+        Fit(of.summary_and_mean, of.ram[:, of_bytes].to(device)) for of in (training, validation)
     )
+    predicted = ridge(axes, known, held_out, torch.cat(features))
 
     def score(of: torch.Tensor) -> float:
         """The mean over categories of R2 that are at least 0."""

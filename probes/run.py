@@ -117,8 +117,8 @@ def run(
     every = [of.result for of in results.values()]
     print(*summary.lines(every), sep="\n")
     print(f"probed {', '.join(measured)}: the tables are in {folder / 'probes'}")
-    own = [name for name in measured if name not in REFERENCES]
-    lacking = too_few + summary.left_out(every, own)
+    theirs = [name for name in measured if name not in REFERENCES]
+    lacking = too_few + summary.left_out(every, theirs)
     for line in lacking:
         print(f"left out: {line}")
     return lacking

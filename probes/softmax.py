@@ -84,7 +84,7 @@ def softmax_heads(
     """
     x, labels = training
     every = [
-        Learning(*of.unique(return_inverse=True), Fit(validation.features, held_out))
+        Learning.of(of, Fit(validation.features, held_out))
         for of, held_out in zip(labels.T, validation.labels.T.contiguous(), strict=True)
     ]
     going, width = every, sum(len(one.values) for one in every)
@@ -106,8 +106,9 @@ def softmax_heads(
                 weight.grad, bias.grad = batch_x.T @ residual / len(some), residual.mean(0)
                 adam.step()
             epoch += 1
-            for one, *own in zip(going, weight.split(sizes, 1), bias.split(sizes), strict=True):
-                one.look(*own, epoch)
+            parts = zip(going, weight.split(sizes, 1), bias.split(sizes), strict=True)
+            for one, own_weight, own_bias in parts:
+                one.look(own_weight, own_bias, epoch)
             stays = [not one.settled(epoch, patience) for one in going]
             going = [one for one, stay in zip(going, stays, strict=True) if stay]
             if going and not all(stays):
@@ -128,6 +129,11 @@ class Learning:
     lowest: float = math.inf
     head: Head | None = None
     """The one with the lowest loss."""
+
+    @staticmethod
+    def of(labels: Tensor, held_out: Fit) -> Learning:
+        values, target = labels.unique(return_inverse=True)
+        return Learning(values, target, held_out)
 
     def look(self, weight: Tensor, bias: Tensor, epoch: int) -> None:
         """Keep these weights where they are better than those that were kept."""

@@ -74,7 +74,7 @@ def curves(
     truth = [split.ram[:, of_bytes].to(split.summary.device) for split in splits]
     if not splits.test.mean_token.shape[1]:
         only = by_labels(_without_tokens(encoder, splits, norm), truth, sets)
-        every = dict.fromkeys(READ_OUTS, only)
+        every: Told = dict.fromkeys(READ_OUTS, only)
         return _rows(sets, every, score), [], _of_all(0, every)
     blocks = read_outs(encoder, splits, norm)
     few = {name: drawn for name, drawn in sets.items() if name in BLOCK_LABELS}

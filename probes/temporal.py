@@ -92,7 +92,12 @@ def probe(encoder: Encoder, games: dict[str, Splits], *, seed: int = 0) -> Measu
             moments(own, split.frames, count, keyed("cpu", Stream.PROBE_TRIPLES, seed, which))
             for which, (split, count) in enumerate(zip(splits, SAMPLES, strict=True))
         ]
-        return order(*every, seed), distance(*every), straightness(every[2].three)
+        training, validation, test = every
+        return (
+            order(training, validation, test, seed),
+            distance(training, validation, test),
+            straightness(test.three),
+        )
 
     found, left_out = of_each(games, "reading time", measured)
     orders = [
@@ -173,7 +178,7 @@ def distance(training: Moments, validation: Moments, test: Moments) -> np.ndarra
         )
         for of in (training, validation, test)
     ]
-    predicted = ridge(Axes.of(fits[0].features), *fits[:2], fits[2].features)
+    predicted = ridge(Axes.of(fits[0].features), fits[0], fits[1], fits[2].features)
     return by_episode.errors(test.episode, fits[2].labels.cpu(), predicted.cpu())
 
 

@@ -90,7 +90,7 @@ def measure(splits: Splits, discount: float) -> np.ndarray:
         fits.append(Fit(split.summary_and_mean[known], value[known, None]))
         kept.append(known.cpu())
     axes = Axes.of(fits[0].features)
-    predicted = ridge(axes, *fits[:2], fits[2].features)
+    predicted = ridge(axes, fits[0], fits[1], fits[2].features)
     episode = episodes(splits.test)[kept[2]]
     return by_episode.errors(episode, fits[2].labels.cpu(), predicted.cpu())
 

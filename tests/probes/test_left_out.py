@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -15,10 +16,11 @@ from fovea.command import UserError
 from fovea.pretrain.encoders.cnn import build_cnn
 from fovea.pretrain.encoders.folder import export_encoder
 from fovea.pretrain.encoders.vit import ViT
-from fovea.probes import robustness
+from fovea.probes import robustness, similarity, temporal, value
 from fovea.probes import run as probing
 from fovea.probes.__main__ import run as run_command
-from fovea.probes.features import Split, Splits
+from fovea.probes.features import Drawn, Split, Splits, encode
+from fovea.probes.references import Blind
 
 FACTS = {"method": "VICReg", "games": ["pong", "breakout"], "samples": 1280}
 
@@ -93,3 +95,19 @@ def test_a_game_without_memory_is_left_out_and_the_other_measured(
         "breakout: its recordings hold no memory (RAM)",
         "tutankham: no table names the memory of tutankham",
     ]
+
+
+def test_features_that_are_all_alike_are_at_chance(drawn: dict[str, list[Drawn]]) -> None:
+    """A constant is measured as any other feature: nothing can be read of it."""
+    blind = Blind(2, (84, 84))
+    games = {"pong": encode(blind, drawn)["pong"]}
+    returns = value.probe(blind, games).tables[0].records()
+    assert all(row["r2"] < 0.05 for row in returns)
+    order, time = temporal.probe(blind, games).tables
+    assert order.records()[0]["accuracy"] == pytest.approx(1 / 6)
+    assert order.records()[1]["accuracy"] == pytest.approx(1 / 2)
+    assert math.isnan(time.records()[0]["straightness"])
+    corrupted = robustness.probe(blind, games, stacks_measured=20).tables[0].records()
+    assert all(abs(row["drop"]) < 1e-9 for row in corrupted)
+    alike = similarity.probe(blind, games, screens_compared=20).tables[0].records()
+    assert all(math.isnan(row["cka"]) for row in alike)
