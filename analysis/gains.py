@@ -49,7 +49,7 @@ def cells(
     )
     if not own:
         return []
-    names = [c for c in result.tables(encoder)[how.table].columns if c not in by_episode.STATISTICS]
+    names = by_episode.keys(result.tables(encoder)[how.table])
     found = []
     for key in own:
         if key in other:

@@ -12,13 +12,15 @@ from __future__ import annotations
 
 import argparse
 import time
+from pathlib import Path
 
 from fovea import command
 from fovea.atari.frames import Frames
 from fovea.pretrain.encoders.build import build_encoder
 from fovea.pretrain.encoders.vit import Shape
 from fovea.probes import state
-from fovea.probes.features import Splits, draw, encode
+from fovea.probes.feature_cache import cached
+from fovea.probes.features import Splits, draw
 from fovea.probes.linear import Axes, Fit, ridge
 from fovea.probes.softmax import softmax_head
 
@@ -52,11 +54,14 @@ def main() -> None:
     )
     parser.add_argument("recordings", nargs="+")
     parser.add_argument("--game", default="pong")
+    parser.add_argument("--cache", type=Path, help="folder that keeps the features")
     parser.add_argument("--screens", type=command.positive, default=50_000)
     args = parser.parse_args()
     frames = Frames.load(args.recordings, [args.game])
     encoder = build_encoder(Shape(size="vit_tiny", patch=42)).eval()
-    splits = encode(encoder, draw(frames, encoder.stack, samples=args.screens))[args.game]
+    splits = cached(encoder, draw(frames, encoder.stack, samples=args.screens), args.cache)[
+        args.game
+    ]
     asked = state.scored_variables(args.game, splits)
     counts = ", ".join(f"{len(split.at):,}" for split in splits)
     numbers = splits.test.summary_and_mean.shape[1]

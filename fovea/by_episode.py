@@ -47,15 +47,15 @@ def errors(episode: ArrayLike, truth: ArrayLike, predicted: ArrayLike) -> np.nda
 
 
 def classes(episode: ArrayLike, truth: ArrayLike, predicted: ArrayLike, count: int) -> np.ndarray:
-    """(1, E, 1 + 3 count) for F1 and accuracy: screens; by class the hits, true and claimed.
+    """(1, E, 1 + 3 count) for F1 and accuracy: screens; class after class hits, true and claimed.
 
     Args:
         episode: (n,) the number of each screen's episode.
         truth, predicted: (n,) classes below `count`.
     """
     true, claimed = (np.asarray(of)[:, None] == np.arange(count) for of in (truth, predicted))
-    every = np.ones((len(true), 1))
-    return _summed(episode, np.concatenate([every, true & claimed, true, claimed], 1)[:, None])
+    by_class = np.stack([true & claimed, true, claimed], axis=2).reshape(len(true), -1)
+    return _summed(episode, np.column_stack([np.ones(len(true)), by_class])[:, None])
 
 
 def positives(episode: ArrayLike, truth: ArrayLike, predicted: ArrayLike) -> np.ndarray:
@@ -66,7 +66,7 @@ def positives(episode: ArrayLike, truth: ArrayLike, predicted: ArrayLike) -> np.
         truth, predicted: (n,) bool.
     """
     both = classes(episode, truth, predicted, 2)
-    return both[..., [0, 2, 4, 6]]
+    return both[..., [0, 4, 5, 6]]
 
 
 def pairs(episode: ArrayLike, truth: ArrayLike, score: ArrayLike) -> np.ndarray:
@@ -149,9 +149,15 @@ def scores_of(
     parts = arrays.get(f"{encoder}/{table}/{STATISTICS[column].kind}")
     if found is None or parts is None or column not in found.columns:
         return {}
-    own = [k for k, name in enumerate(found.columns) if name not in STATISTICS]
+    own = len(keys(found))
     scores = resampled(found, parts, column)
-    return {tuple(row[k] for k in own): scores[:, at] for at, row in enumerate(found.rows)}
+    return {tuple(row[:own]): scores[:, at] for at, row in enumerate(found.rows)}
+
+
+def keys(table: Table) -> list[str]:
+    """The columns that say what a row is of: those before the first score."""
+    first = min(table.columns.index(name) for name in STATISTICS if name in table.columns)
+    return table.columns[:first]
 
 
 def drawn(game: str, episodes: int, resamples: int, seed: int) -> np.ndarray:
@@ -176,10 +182,15 @@ def interval(scores: ArrayLike, confidence: float = 0.95) -> tuple[float, float]
 
 
 def r2(parts: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    """1 - SSE / SST of `errors`; NaN where labels do not vary."""
-    screens, total, squares, missed = _weighted(parts, weights)
-    spread = squares - total**2 / screens
-    return 1 - missed / np.where(spread > 1e-9 * screens, spread, np.nan)
+    """1 - MSE / variance of `errors`; NaN where labels do not vary.
+
+    The variance is that of all episodes, whichever are drawn: it says how much there is to know,
+    and where one long episode has most of it, R2 of the others would be a division by nearly none.
+    """
+    every, total, squares, _ = _weighted(parts, np.ones((1, parts.shape[1])))
+    variance = squares / every - (total / every) ** 2
+    screens, _, _, missed = _weighted(parts, weights)
+    return 1 - missed / screens / np.where(variance > 1e-9, variance, np.nan)
 
 
 def f1(parts: np.ndarray, weights: np.ndarray) -> np.ndarray:
@@ -238,4 +249,5 @@ def _weighted(parts: np.ndarray, weights: np.ndarray) -> np.ndarray:
 
 def _by_class(parts: np.ndarray, weights: np.ndarray) -> np.ndarray:
     """(3, C, R, V): hits, true and claimed."""
-    return _weighted(parts[..., 1:], weights).reshape(3, -1, len(weights), len(parts))
+    by_class = _weighted(parts[..., 1:], weights).reshape(-1, 3, len(weights), len(parts))
+    return by_class.swapaxes(0, 1)

@@ -157,8 +157,7 @@ def _rows(
         for result, arrays in of:
             each = by_episode.scores_of(result, arrays, encoder, measure.table, measure.column)
             if each:
-                columns = result.tables(encoder)[measure.table].columns
-                keys = [name for name in columns if name not in STATISTICS]
+                keys = by_episode.keys(result.tables(encoder)[measure.table])
                 runs.append(_averaged(each, keys, by))
         for key in runs[0] if runs else ():
             every = [run[key] for run in runs if key in run]

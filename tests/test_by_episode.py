@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fovea import by_episode
@@ -15,13 +15,13 @@ ONCE = np.ones((1, 2))
 
 
 def test_r2_of_two_episodes_by_hand() -> None:
-    # Labels 1, 2 | 3: mean 2, SST 2, squared errors 0, 0.25 | 0. The first episode alone, twice:
-    # mean 1.5, SST 1, SSE 0.5. The second alone does not vary.
+    # Labels 1, 2 | 3: mean 2, variance 2/3, squared errors 0, 0.25 | 0. Of the first episode alone
+    # the mean is 0.125, of the second none; the variance stays.
     parts = by_episode.errors([7, 7, 9], [[1], [2], [3]], [[1.0], [2.5], [3.0]])
     assert parts.shape == (1, 2, 4)
     scores = by_episode.r2(parts, np.array([[1, 1], [2, 0], [0, 2]]))[:, 0]
-    assert scores[:2] == pytest.approx([1 - 0.25 / 2, 1 - 0.5 / 1])
-    assert np.isnan(scores[2])
+    assert scores == pytest.approx([1 - 0.25 / 2, 1 - 0.125 / (2 / 3), 1])
+    assert np.isnan(by_episode.r2(by_episode.errors([1, 2], [[5], [5]], [[4], [6]]), ONCE)).all()
 
 
 def test_f1_and_accuracy_by_hand() -> None:
@@ -42,6 +42,7 @@ scored = st.lists(
 )
 
 
+@settings(max_examples=30)
 @given(scored, st.lists(st.integers(0, 3), min_size=3, max_size=3))
 def test_auroc_is_the_share_of_pairs_in_order(screens: list, often: list[int]) -> None:
     episode, truth, score = map(np.array, zip(*screens, strict=True))
@@ -68,8 +69,8 @@ def test_intervals_are_those_of_screens_drawn_again() -> None:
     assert scores.shape == (51, 2)
     for draw, often in enumerate(by_episode.drawn("pong", 12, 50, 0)):
         again = np.repeat(np.arange(108), often[episode])
-        y, error = truth[again], (truth - predicted)[again]
-        expected = 1 - (error**2).sum(0) / ((y - y.mean(0)) ** 2).sum(0)
+        error = (truth - predicted)[again]
+        expected = 1 - (error**2).mean(0) / truth.var(0)
         assert scores[1 + draw] == pytest.approx(expected)
     low, high = by_episode.interval(scores[:, 0])
     assert low < scores[0, 0] < high
@@ -90,6 +91,14 @@ def test_few_episodes_have_no_interval_and_games_of_other_sizes_stand_side_by_si
     assert np.isnan(scores[1:, 0]).all()
     assert np.isfinite(scores[1:, 1]).all()
     assert np.isnan(by_episode.interval(scores[:, 0])).all()
+
+    # Games have other numbers of actions, too.
+    two = by_episode.classes(np.arange(6), np.array([0, 1, 0, 1, 0, 1]), np.array([0] * 6), 2)
+    four = by_episode.classes(np.arange(6), np.array([0, 1, 2, 3, 0, 1]), np.arange(6) % 4, 4)
+    side_by_side = by_episode.stacked([two, four])
+    for score in (by_episode.macro_f1, by_episode.weighted_f1, by_episode.accuracy):
+        alone = [score(of, np.ones((1, 6)))[0, 0] for of in (two, four)]
+        assert score(side_by_side, np.ones((1, 6)))[0] == pytest.approx(alone)
 
 
 def test_every_statistic_has_the_parts_that_it_names() -> None:
