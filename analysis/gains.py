@@ -31,12 +31,17 @@ class Cell(NamedTuple):
     game: str
     row: str
     category: str
-    column: str
+    across: tuple[str, ...]
     gain: float
     low: float
     high: float
     score: float
     reference: float
+
+    @property
+    def column(self) -> str:
+        """The name of its column."""
+        return " ".join(self.across)
 
 
 def cells(
@@ -61,7 +66,7 @@ def cells(
                     record["game"],
                     record[how.row],
                     record.get("category", ""),
-                    " ".join(str(record[name]) for name in how.across),
+                    tuple(str(record[name]) for name in how.across),
                     float(gain[0]),
                     *by_episode.interval(gain),
                     float(own[key][0]),
@@ -83,7 +88,10 @@ def view(
     if not found:
         return Html("")
     games = list(dict.fromkeys(cell.game for of in found.values() for cell in of))
-    columns = list(dict.fromkeys(cell.column for of in found.values() for cell in of))
+    places = dict.fromkeys(cell.across for of in found.values() for cell in of)
+    first = list(dict.fromkeys(place[0] for place in places))
+    # Side by side what has the first in common: a read-out after every block.
+    columns = [" ".join(place) for place in sorted(places, key=lambda place: first.index(place[0]))]
     pictures = {
         game_name(game): [_picture(encoder, of, game, columns) for encoder, of in found.items()]
         for game in games
@@ -138,7 +146,8 @@ def _worst_first(of: list[Cell]) -> list[Cell]:
 
 
 def _row(cell: Cell) -> list:
-    return [game_name(cell.game), *cell[1:]]
+    place = [game_name(cell.game), cell.row, cell.category, cell.column]
+    return [*place, cell.gain, cell.low, cell.high, cell.score, cell.reference]
 
 
 def _matrix(
@@ -159,7 +168,8 @@ def _picture(encoder: str, of: list[Cell], game: str, columns: list[str]) -> dic
     mine = {(cell.row, cell.column): cell for cell in of if cell.game == game}
     rows = list(dict.fromkeys(row for row, _ in mine))
     none = (float("nan"),) * 3
-    values = [[mine[r, c][4:7] if (r, c) in mine else none for c in columns] for r in rows]
+    known = {place: (cell.gain, cell.low, cell.high) for place, cell in mine.items()}
+    values = [[known.get((r, c), none) for c in columns] for r in rows]
     trace = {
         "type": "heatmap",
         "x": [plain(label(c)) for c in columns],
@@ -175,7 +185,7 @@ def _picture(encoder: str, of: list[Cell], game: str, columns: list[str]) -> dic
     return panel(
         encoder,
         [trace],
-        height=120 + 16 * len(rows),
+        height=160 + 18 * len(rows),
         yaxis={"autorange": "reversed", "dtick": 1},
         xaxis={"type": "category", "tickangle": -90},
     )
