@@ -80,10 +80,10 @@ def downscale(screens: Tensor, factor: float) -> Tensor:
 
 
 CORRUPTIONS = {
-    "blur": Corruption(blur, (0.7, 1.5), True),
-    "brightness": Corruption(brightness, (0.8, 0.5), True),
-    "cut_out": Corruption(cut_out, (0.15, 0.3), True),
-    "noise": Corruption(noise, (5, 20), False),
-    "quantise": Corruption(quantise, (16, 6), False),
+    "blur": Corruption(blur, (0.5, 1.0), True),
+    "brightness": Corruption(brightness, (0.95, 0.8), True),
+    "cut_out": Corruption(cut_out, (0.1, 0.25), True),
+    "noise": Corruption(noise, (2, 8), False),
+    "quantise": Corruption(quantise, (32, 6), False),
     "downscale": Corruption(downscale, (2, 3), False),
 }

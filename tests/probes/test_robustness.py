@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 import torch
 
@@ -25,7 +27,7 @@ def test_a_corruption_is_a_function_of_its_screens_and_grows(name: str) -> None:
 
 
 def test_corruptions_by_hand() -> None:
-    assert corrupted(GREY, "brightness", 2).unique().tolist() == [50]
+    assert corrupted(GREY, "brightness", 2).unique().tolist() == [80]
     # Six levels are 51 apart, and 102 is the nearest.
     assert corrupted(GREY, "quantise", 2).unique().tolist() == [102]
     assert torch.equal(corrupted(GREY, "blur", 2), GREY)
@@ -37,14 +39,27 @@ def test_corruptions_by_hand() -> None:
     assert corrupted(stripes, "downscale", 1).unique().tolist() == [150]
 
 
+def test_a_shift_leaves_the_correlation() -> None:
+    truth = torch.tensor([1, 2, 3, 6])
+    assert robustness.correlation(truth, 3 * truth + 100.0) == pytest.approx(1)
+    assert robustness.correlation(truth, -truth.double()) == pytest.approx(-1)
+    # From their means: -2, -1, 0, 3 and -1, 1, 1, -1: 2 - 1 + 0 - 3 over the root of 14 * 4.
+    told = torch.tensor([0.0, 2.0, 2.0, 0.0])
+    assert robustness.correlation(truth, told) == pytest.approx(-2 / 56**0.5)
+    assert robustness.correlation(truth, torch.ones(4)) == 0
+    assert math.isnan(robustness.correlation(torch.ones(4), told))
+
+
 def test_the_drop_is_from_clean_screens(encoder: ViT, seen: dict[str, Splits]) -> None:
     table = robustness.probe(encoder, {"pong": seen["pong"]}, stacks_measured=40).tables[0]
     assert len(table.rows) == 2 * (1 + len(CORRUPTIONS) + 2)
     rows = {(row["corruption"], row["severity"]): row for row in table.records()}
     for (name, severity), row in rows.items():
-        assert row["drop"] == pytest.approx(rows["clean", severity]["r2"] - row["r2"])
-        assert 0 <= row["r2"] <= 1
-        if name == "clean":
-            assert row["drop"] == 0
+        for measure in ("r2", "correlation"):
+            clean = rows["clean", severity][measure]
+            assert row[f"{measure}_drop"] == pytest.approx(clean - row[measure])
+            assert 0 <= row[measure] <= 1
+            if name == "clean":
+                assert row[f"{measure}_drop"] == 0
     unseen = [rows[name, "2"]["r2"] for name in ("noise", "quantise", "downscale")]
     assert rows["mean of unseen", "2"]["r2"] == pytest.approx(sum(unseen) / 3)
