@@ -41,6 +41,7 @@ def command(recordings: Path, tmp_path: Path) -> Callable:
     return run
 
 
+@pytest.mark.evidence
 @pytest.mark.slow
 def test_an_encoder_without_attention_has_the_other_probes(
     command: Callable, tmp_path: Path, capsys: pytest.CaptureFixture

@@ -75,6 +75,7 @@ def test_moments_move_and_stay_in_their_episode(encoder: ViT, seen: dict[str, Sp
         temporal.moments(encoder, frames._take(slice(0, 30), frames.anchor), 12, generator)
 
 
+@pytest.mark.evidence
 def test_the_probe_is_a_function_of_its_seed(encoder: ViT, seen: dict[str, Splits]) -> None:
     of = {"pong": seen["pong"]}
     first, second = (temporal.probe(encoder, of, seed=1) for _ in range(2))
