@@ -45,7 +45,7 @@ def paths(count: int, seed: int, told: bool) -> Moments:
     )
 
 
-@pytest.mark.parametrize("told", [True, False])
+@pytest.mark.parametrize("told", [True, pytest.param(False, marks=pytest.mark.evidence)])
 def test_the_order_is_known_where_features_tell_place_and_speed(told: bool) -> None:
     splits = [paths(count, seed, told) for seed, count in enumerate((400, 100, 100))]
     six, two = temporal.order(*splits, seed=0)
@@ -86,6 +86,7 @@ def test_the_probe_is_a_function_of_its_seed(encoder: ViT, seen: dict[str, Split
     assert -1 <= time.rows[0][3] <= 1
 
 
+@pytest.mark.evidence
 def test_an_untold_order_is_chance() -> None:
     three = torch.zeros(20, 3, 4)
     logits = trained(Orders.of(three), three, three, seed=0).logits(three)
