@@ -32,7 +32,8 @@ quickstart: .venv/ready
 	    --data.recordings '[$(RUN)/recordings]' --trainer.max_steps $(UPDATES)
 	@echo; echo "== 3/5  probe: what the encoders see, beside an untrained one and raw pixels"
 	$(FOVEA) probes run --encoder tov_vicreg=$(RUN)/tov_vicreg --encoder vicreg=$(RUN)/vicreg \
-	    --recordings $(RUN)/recordings --run $(RUN)/probes --samples $(SAMPLES)
+	    --recordings $(RUN)/recordings --run $(RUN)/probes --samples $(SAMPLES) \
+	    --probe state --probe attention --probe collapse --probe sparsity --probe action
 	@echo; echo "== 4/5  play: agents on the frozen encoder; so few steps show the way, and no skill"
 	$(FOVEA) agents fit -c dqn_frozen --run $(RUN)/dqn \
 	    --model.encoder.encoder $(RUN)/tov_vicreg --data.total_steps $(DQN_STEPS)

@@ -6,13 +6,13 @@ import math
 
 import numpy as np
 
-from fovea.analysis import attention, compare, embedding, statistics
+from fovea.analysis import attention, compare, embedding, gains, similarity, statistics
 from fovea.analysis.figures import REFERENCES
 from fovea.analysis.html import Html, amount, details, join, slug, tag, words
 from fovea.analysis.page import Page
 from fovea.analysis.runs import Probe, Run
 from fovea.analysis.tables import ENOUGH
-from fovea.figures import AttentionMaps, EmbeddingMap
+from fovea.figures import AttentionMaps, EmbeddingMap, Gains, Similarity
 from fovea.results import ProbeResult
 from fovea.tables import Table
 
@@ -86,6 +86,10 @@ def view(page: Page, name: str, probe: Probe) -> Html:
             drawn.append(attention.view(page, own, probe.arrays, result.encoders))
         elif isinstance(how, EmbeddingMap):
             drawn.append(embedding.view(page, own, probe.arrays, result.encoders))
+        elif isinstance(how, Similarity):
+            drawn.append(similarity.view(page, own, probe.arrays, result.encoders, how))
+        elif isinstance(how, Gains):
+            drawn.append(gains.view(page, own, result, probe.arrays, how))
         elif how.table in tables and compare.fits(tables[how.table], how):
             table = compare.asked(tables[how.table], how)
             if not table.rows:

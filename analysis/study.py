@@ -271,7 +271,8 @@ def _call(commands: list[Command], log: Path | None = None, threads: int = 0) ->
                 [sys.executable, "-m", *words],
                 env=env, stdout=output, stderr=output and subprocess.STDOUT, check=False,
             ).returncode  # fmt: skip
-            if code:
+            # Probes end with 1 where they left something out: what they measured is whole.
+            if code and not (code == 1 and is_done(words)):
                 raise UserError(
                     f"`{' '.join(words)}` ended with {code}: see the last line "
                     f"{f'of {log}' if log else 'above'}, mend that and run the same command again"

@@ -66,12 +66,53 @@ class EmbeddingMap(Record):
     kind: str = "map"
 
 
-Figure = Comparison | AttentionMaps | EmbeddingMap
+@dataclass(kw_only=True)
+class Gains(Record):
+    """What each encoder gained and lost against another, as a matrix and a sentence.
+
+    Of a table whose parts by episode are stored (see `fovea.by_episode`), so that differences have
+    intervals over the test episodes.
+
+    Attributes:
+        table: its name; it has a column "game".
+        measure: the column of scores.
+        row: the column that names the rows of the matrix.
+        across: the columns whose values, joined, name its columns.
+        reference: the encoder that others are compared with.
+        title: heading.
+    """
+
+    table: str
+    measure: str
+    row: str
+    across: list[str]
+    reference: str = "random"
+    title: str = ""
+    kind: str = "gains"
+
+
+@dataclass(kw_only=True)
+class Similarity(Record):
+    """How alike the blocks of encoders are, from the arrays "PLACE/GAME" (blocks, n, D).
+
+    They are features of the same screens for every encoder, as the probe `similarity` returns them.
+
+    Attributes:
+        places: the names before the slash.
+    """
+
+    places: list[str]
+    kind: str = "similarity"
+
+
+Figure = Comparison | AttentionMaps | EmbeddingMap | Gains | Similarity
 KINDS: dict[str, type[Figure]] = {
     "bars": Comparison,
     "lines": Comparison,
     "attention": AttentionMaps,
     "map": EmbeddingMap,
+    "gains": Gains,
+    "similarity": Similarity,
 }
 
 

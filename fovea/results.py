@@ -7,7 +7,7 @@ RUN/probes/PROBE.npz    arrays "ENCODER/ARRAY", where the probe returned any
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, Self
@@ -29,6 +29,8 @@ class Measured(NamedTuple):
     tables: list[Table]
     arrays: Mapping[str, Any] = {}
     """NumPy arrays, or what becomes one."""
+    left_out: Sequence[str] = ()
+    """Of what there is no number, such as a game, and why."""
 
 
 @dataclass
@@ -47,6 +49,7 @@ class ProbeResult(Record):
         version: of Fovea.
         fingerprints: by encoder, SHA-256 of the weights that were measured.
         left_out: by encoder, why the probe does not apply.
+        partly: by encoder, what the probe left out of what it measured, and why.
         encoders: by encoder, its tables.
     """
 
@@ -61,6 +64,7 @@ class ProbeResult(Record):
     version: str = ""
     fingerprints: dict[str, str] = field(default_factory=dict)
     left_out: dict[str, str] = field(default_factory=dict)
+    partly: dict[str, list[str]] = field(default_factory=dict)
     encoders: dict[str, list[Table]] = field(default_factory=dict)
 
     @classmethod

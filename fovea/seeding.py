@@ -73,6 +73,9 @@ class Stream(IntEnum):
     # Probes, later
     PROBE_READ_OUT = auto()
     ONNX_CHECK = auto()
+    PROBE_TRIPLES = auto()
+    PROBE_ORDERS = auto()
+    PROBE_CORRUPTIONS = auto()
 
 
 def key(stream: Stream, *numbers: int) -> int:

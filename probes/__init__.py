@@ -20,6 +20,7 @@ from fovea.lazy import lazily
 if TYPE_CHECKING:
     from fovea.pretrain.encoders.attention import attention_map as attention_map
     from fovea.pretrain.encoders.attention import overlay as overlay
+    from fovea.probes.during_training import DuringTraining as DuringTraining
     from fovea.probes.run import measure as measure
 
 __getattr__, __dir__ = lazily(__name__)

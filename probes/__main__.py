@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 
 from fovea import command
-from fovea.command import ACCELERATORS, Command, dispatch, parser, positive
+from fovea.command import ACCELERATORS, Command, UserError, dispatch, parser, positive
 
 NORMS = ("none", "standard", "whiten")  # FeatureNormKind, which lies beside torch
 ABOUT = """Measure encoders side by side on recorded screens, training nothing but linear read-outs.
@@ -15,7 +15,10 @@ ABOUT = """Measure encoders side by side on recorded screens, training nothing b
   fovea probes run --encoder mine=runs/mine/encoder --recordings runs/recordings \\
       --run runs/probes
 
-Then show the result: fovea analysis report runs --out runs/report"""
+Then compare, and show the result:
+
+  fovea probes compare runs/probes
+  fovea analysis report runs --out runs/report"""
 
 RUN = """Measure encoders by every probe, beside four references: an untrained encoder of the first
 one's shape (random), a PCA of each game's raw screens (pixels), one of all games' with as many
@@ -23,10 +26,25 @@ numbers as the encoder's summary and mean token (pixels_pooled), and the most fr
 (majority).
 
 Each result is stored when it is there; the same command again skips what is finished, and goes on
-after a kill. Episodes are divided once into training, validation and test.
+after a kill. Episodes are divided once into training, validation and test. Features are kept in
+RUN/features (4 GB at most), so that another probe encodes no screen again; delete it at any time.
+
+Where a probe does not apply to an encoder of yours, or a game lacks what it needs (episodes, a
+table of its memory, rewards), that alone is left out: a line says so, and the exit code is 1.
 
   fovea probes run --encoder tov=runs/tov/encoder --encoder vicreg=runs/vicreg/encoder \\
       --recordings runs/recordings --run runs/probes --probe state --samples 2000"""
+
+COMPARE = """Stored results side by side: scores of every encoder with 95 % bootstrap intervals over
+test episodes, and what they are above or below another encoder, on the same episodes.
+
+Encoders of one name in several folders are runs of one method (seeds): their mean is shown, and of
+five or more the runs are drawn again as well.
+
+  fovea probes compare runs/probes
+  fovea probes compare runs/probes tov vicreg --against vicreg --probe state --by game
+  fovea probes compare runs/probes tov --measure r2 --by game variable block --csv gained.csv
+  fovea probes compare runs/seed-0/probes runs/seed-1/probes"""
 
 
 def run(arguments: list[str]) -> int | None:
@@ -34,7 +52,7 @@ def run(arguments: list[str]) -> int | None:
     return dispatch("fovea probes", ABOUT, COMMANDS, arguments)
 
 
-def measure(arguments: list[str]) -> None:
+def measure(arguments: list[str]) -> int:
     asked = parser("fovea probes run", RUN)
     asked.add_argument(
         "--encoder",
@@ -76,11 +94,14 @@ def measure(arguments: list[str]) -> None:
     )
     asked.add_argument("--seed", type=int, default=0, help="of the division and the draws (0)")
     asked.add_argument("--accelerator", choices=ACCELERATORS, default="auto", help="(auto)")
+    asked.add_argument(
+        "--no-cache", action="store_true", help="keep no features in RUN/features (they are kept)"
+    )
     args = asked.parse_args(arguments)
 
     from fovea.probes.run import run
 
-    run(
+    lacking = run(
         args.encoder,
         args.recordings,
         args.run,
@@ -90,7 +111,55 @@ def measure(arguments: list[str]) -> None:
         norm=args.norm,
         seed=args.seed,
         accelerator=args.accelerator,
+        cache=not args.no_cache,
     )
+    return 1 if lacking else 0
+
+
+def compare(arguments: list[str]) -> None:
+    asked = parser("fovea probes compare", COMPARE)
+    asked.add_argument(
+        "what",
+        nargs="+",
+        metavar="FOLDER|NAME",
+        help="run folders of probes, then names of encoders in them (all)",
+    )
+    asked.add_argument(
+        "--against", metavar="NAME", help="the encoder to subtract (random, else the first)"
+    )
+    asked.add_argument("--probe", action="append", metavar="NAME", help="repeat for more (all)")
+    asked.add_argument(
+        "--measure", action="append", metavar="NAME", help="r2, f1, ...; repeat for more (all)"
+    )
+    asked.add_argument(
+        "--by",
+        nargs="+",
+        choices=("game", "variable", "category", "block"),
+        default=[],
+        help="what has rows of its own in place of a mean",
+    )
+    asked.add_argument("--csv", type=Path, metavar="FILE", help="write the table to a file, too")
+    args = asked.parse_args(arguments)
+    folders = [Path(one) for one in args.what if Path(one).is_dir()]
+    names = [one for one in args.what if not Path(one).is_dir()]
+    if not folders:
+        raise UserError(f"{names[0]} is no folder: give one of `fovea probes run` first")
+
+    from fovea.files import write_text
+    from fovea.probes import compare as comparing
+
+    table, notes = comparing.compare(
+        folders,
+        names,
+        against=args.against,
+        probes=args.probe or (),
+        measures=args.measure or (),
+        by=args.by,
+    )
+    print(comparing.text(table))
+    print(*notes, sep="\n")
+    if args.csv:
+        write_text(args.csv, table.csv())
 
 
 def ls(arguments: list[str]) -> None:
@@ -104,6 +173,7 @@ def ls(arguments: list[str]) -> None:
 
 COMMANDS = {
     "run": Command(f"{__name__}:measure", "measure encoders and store the tables"),
+    "compare": Command(f"{__name__}:compare", "stored results side by side, with intervals"),
     "ls": Command(f"{__name__}:ls", "list the probes and what they measure"),
 }
 

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import numpy as np
 import torch
 from torch import Tensor
 
+from fovea import by_episode
 from fovea.figures import Comparison, Verdict
 from fovea.pretrain.encoders.encoder import Encoder
-from fovea.probes.features import Split, Splits, with_progress
-from fovea.probes.linear import Axes, Fit, softmax_head
+from fovea.probes.features import NotMeasured, Split, Splits, episodes, of_each
+from fovea.probes.linear import Axes, Fit
+from fovea.probes.softmax import softmax_head
 from fovea.probes.state import weighted_f1
 from fovea.results import Measured
 from fovea.tables import Table
@@ -49,18 +52,22 @@ def probe(
     loss and a fixed number of epochs; the authors of TOV-VICReg have a fixed learning rate for
     features of any scale. So the numbers are not to be compared with theirs.
     """
-    rows = []
-    for game in with_progress(games, "reading actions"):
-        for screen, back in screens(encoder.stack).items():
-            rows.append([game, screen, *measure(games[game], back, patience, seed)])
+    asked = screens(encoder.stack)
+    found, left_out = of_each(
+        games,
+        "reading actions",
+        lambda _, of: {name: measure(of, back, patience, seed) for name, back in asked.items()},
+    )
+    every = [(game, name, of) for game, by in found.items() for name, of in by.items()]
     table = Table(
         name="actions",
         title="Actions",
         columns=["game", "screen", *MEASURES],
-        rows=rows,
+        rows=[[game, name, *of[0]] for game, name, of in every],
         note="The screen of the stack on which the action was taken.",
     )
-    return Measured([table])
+    parts = by_episode.stacked([of[1] for _, _, of in every])
+    return Measured([table], {"actions/classes": parts}, left_out)
 
 
 def screens(stack: int) -> dict[str, int]:
@@ -68,13 +75,20 @@ def screens(stack: int) -> dict[str, int]:
     return {"newest": 0} | ({"oldest": stack - 1} if stack > 1 else {})
 
 
-def measure(splits: Splits, back: int, patience: int, seed: int) -> tuple[float, float, float]:
+def measure(
+    splits: Splits, back: int, patience: int, seed: int
+) -> tuple[tuple[float, float, float], np.ndarray]:
     """Weighted F1, macro F1 and accuracy of the action `back` steps before the newest screen.
 
-    The test split is looked at only after the head is fixed.
+    And their parts by episode (see `fovea.by_episode.classes`). The test split is looked at only
+    after the head is fixed.
+
+    Raises NotMeasured where training has one action alone.
     """
     features = [split.summary_and_mean for split in splits]
     truth = [actions(split, back) for split in splits]
+    if len(truth[0].unique()) == 1:
+        raise NotMeasured(f"its training episodes have action {int(truth[0][0])} alone")
     axes = Axes.of(features[0])
     if axes.variances.any():
         fits = [Fit(axes.whiten(x), y) for x, y in zip(features, truth, strict=True)]
@@ -82,11 +96,14 @@ def measure(splits: Splits, back: int, patience: int, seed: int) -> tuple[float,
         predicted = head.predict(fits[2].features)
     else:  # where actions are about as frequent, a head stops before it knows the most frequent
         predicted = torch.full_like(truth[2], int(truth[0].bincount().argmax()))
-    return (
+    scores = (
         weighted_f1(truth[2], predicted),
         macro_f1(truth[2], predicted),
         float((truth[2] == predicted).double().mean()),
     )
+    count = 1 + max(int(of.max()) for of in truth)
+    episode = episodes(splits.test)
+    return scores, by_episode.classes(episode, truth[2].cpu(), predicted.cpu(), count)
 
 
 def actions(split: Split, back: int) -> Tensor:

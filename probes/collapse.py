@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Iterator
+from itertools import accumulate
+
 import torch
 from torch import Tensor
 from torch.nn.functional import normalize
@@ -20,6 +24,17 @@ from fovea.probes.features import (
     stacks,
     with_progress,
 )
+from fovea.probes.spread import (
+    alignment,
+    alpha_req,
+    cosine_across,
+    cosine_of_pairs,
+    effective_rank,
+    lidar,
+    participation,
+    rankme,
+    uniformity,
+)
 from fovea.results import Measured
 from fovea.tables import Table
 
@@ -31,6 +46,19 @@ ABOUT = (
     "between two neighbours in time. Cosine: of random pairs (near 1: collapse) and of neighbours."
 )
 ORDER = 5
+SPREAD = {
+    "std": "Std, of features",
+    "rankme": "RankMe, effective rank",
+    "effective_rank": "Effective rank, of singular values",
+    "alpha_req": "α-ReQ, fall of the spectrum",
+    "lidar": "LiDAR, rank beside noise",
+    "participation": "Participation, directions",
+    "uniformity": "Uniformity, lower is more even",
+    "alignment": "Alignment, of neighbours in time",
+    "cosine_random": "Cosine random, pairs of screens",
+    "cosine_across": "Cosine across games",
+}
+CENTRED = ("no", "yes")
 FIGURES = [
     Comparison(
         table="features",
@@ -43,6 +71,35 @@ FIGURES = [
             "cosine_random": "Cosine random, pairs of screens",
             "cosine_neighbours": "Cosine neighbours, in time",
         },
+    ),
+    *(
+        Comparison(
+            table="spread",
+            along="game",
+            choice="place",
+            averaged=False,
+            where={"centred": centred},
+            title=f"Spread, {title}",
+            about=about,
+            measures=SPREAD,
+        )
+        for centred, title, about in (
+            (
+                "no",
+                "features as they are",
+                "Effective rank (Roy and Vetterli 2007), at most D. α-ReQ (Agrawal et al. 2022): "
+                "the eigenvalues of the covariance fall as i to the power of −α; about 1 is good, "
+                "far above it few directions hold all. Uniformity and alignment (Wang and Isola "
+                "2020) of unit vectors: lower is more even, and closer in time. Cosine across "
+                "games: near 1 where a game cannot be told from another.",
+            ),
+            (
+                "yes",
+                "centred",
+                "The same less the mean, which is what all screens have in common: what is left "
+                "tells them apart.",
+            ),
+        )
     ),
     Comparison(
         table="participation",
@@ -111,7 +168,73 @@ def probe(encoder: Encoder, games: dict[str, Splits]) -> Measured:
         rows=rows,
         note=f"Cosines of random pairs are the exact mean over all pairs. {WIDE}",
     )
-    return Measured([table, _participation(encoder, games)])
+    return Measured([table, _spread(games), _participation(encoder, games)])
+
+
+def _spread(games: dict[str, Splits]) -> Table:
+    """Of each game and of all together, as they are and less their mean."""
+    places: dict[str, dict[str, Tensor]] = {}
+    for game, (_, _, test) in games.items():
+        for place, z in (("summary", test.summary), ("mean token", test.mean_token)):
+            if z.shape[1]:
+                places.setdefault(place, {})[game] = narrowed(z)
+    rows = [
+        [game, place, centred, *scores]
+        for place, found in places.items()
+        for centred in CENTRED
+        for game, scores in _spread_of(
+            found, {game: neighbours(games[game].test) for game in found}, centred == "yes"
+        )
+    ]
+    return Table(
+        name="spread",
+        title="Spread, by game and of all games together, centred and not",
+        columns=["game", "place", "centred", *SPREAD],
+        rows=rows,
+        note="Centred: less the mean of the test features, of a game or, across games and of all "
+        f"games together, of all. Of few eigenvalues there is no alpha-ReQ. {WIDE}",
+    )
+
+
+def _spread_of(
+    found: dict[str, Tensor], first: dict[str, Tensor], centred: bool
+) -> Iterator[tuple[str, list[float]]]:
+    """(game, each of SPREAD) of each game, and of all together where they are equally wide."""
+
+    def less_mean(z: Tensor, mean: Tensor) -> Tensor:
+        return z - mean if centred else z
+
+    together = len(found) > 1 and len({z.shape[1] for z in found.values()}) == 1
+    mean = torch.cat([*found.values()]).mean(0) if together else None
+    across: dict[str, float] = dict.fromkeys(found, math.nan)
+    if mean is not None:
+        every = {game: less_mean(z, mean) for game, z in found.items()}
+        for game in found:
+            others = torch.cat([z for name, z in every.items() if name != game])
+            across[game] = cosine_across(every[game], others)
+    for game, z in found.items():
+        yield game, [*spread(less_mean(z, z.mean(0)), first[game]), across[game]]
+    if mean is not None:
+        begins = accumulate((len(z) for z in found.values()), initial=0)
+        pairs = torch.cat([b + of for b, of in zip(begins, first.values(), strict=False)])
+        of_all = sum(across.values()) / len(across)
+        yield POOLED, [*spread(torch.cat([*every.values()]), pairs), of_all]
+
+
+def spread(z: Tensor, first: Tensor) -> list[float]:
+    """Each of SPREAD but the last, of features (n, D); `first`: see `measure`."""
+    pairs = torch.stack([first, first + 1], 1).flatten()
+    return [
+        float(feature_std(z.double())),
+        rankme(z),
+        effective_rank(z),
+        alpha_req(z),
+        lidar(z[pairs], views=2),
+        participation(z),
+        uniformity(z),
+        alignment(z, first),
+        cosine_of_pairs(z),
+    ]
 
 
 def _participation(encoder: Encoder, games: dict[str, Splits]) -> Table:
@@ -161,17 +284,6 @@ def _tokens(encoder: Encoder, split: Split) -> Tensor:
         )
 
 
-def participation(z: Tensor) -> float:
-    """(Σλ)² / Σλ² of the eigenvalues λ of the covariance of (..., D), all else being samples.
-
-    That is the square of its trace over the sum of its squared entries. NaN where nothing varies.
-    """
-    z = z.double().flatten(0, -2)
-    z = z - z.mean(0)
-    covariance = z.T @ z
-    return float(covariance.trace().square() / covariance.square().sum())
-
-
 def normed(kind: FeatureNormKind, training: Tensor, z: Tensor) -> Tensor:
     """`z` (n, ..., D) through the agents' norm of this kind, fitted to `training` (m, ..., D)."""
     norm = FeatureNorm(kind, training.shape[1:], training.shape[-1]).to(training.device)
@@ -200,39 +312,6 @@ def measure(z: Tensor, first: Tensor) -> tuple[float, float, float, float, float
         cosine_of_pairs(z),
         _mean_cosine(unit[first], unit[first + 1]),
     )
-
-
-def rankme(z: Tensor, eps: float = 1e-7) -> float:
-    """Effective rank of the features (n, D), not centred (Garrido et al. 2023, equation 1)."""
-    singular = torch.linalg.svdvals(z.double())
-    share = singular / singular.sum() + eps
-    return float(torch.exp(-(share * share.log()).sum()))
-
-
-def lidar(z: Tensor, views: int, delta: float = 1e-4, eps: float = 1e-8) -> float:
-    """Effective rank of what sets groups of features apart (Thilak et al. 2024, arXiv 2312.04000).
-
-    Of the covariance of the groups' means, whitened by that inside the groups plus `delta`.
-
-    Args:
-        z: (n * views, D); each `views` rows in turn are one moment, seen several times.
-    """
-    groups = z.double().unflatten(0, (-1, views))
-    means = groups.mean(1)
-    inside = (groups - means[:, None]).flatten(0, 1)
-    within = inside.T @ inside / (len(means) * (views - 1))
-    values, axes = torch.linalg.eigh(within)
-    whiten = axes / (values + delta).sqrt()
-    spectrum = torch.linalg.eigvalsh(whiten.T @ means.T.cov() @ whiten).clamp(min=0) + eps
-    share = spectrum / spectrum.sum()
-    return float(torch.exp(-(share * share.log()).sum()))
-
-
-def cosine_of_pairs(z: Tensor) -> float:
-    """Mean cosine of all pairs of different rows of (n, D)."""
-    unit = normalize(z.double(), dim=1)
-    own = unit.square().sum()
-    return float((unit.sum(0).square().sum() - own) / (len(z) * (len(z) - 1)))
 
 
 def _mean_cosine(a: Tensor, b: Tensor) -> float:

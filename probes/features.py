@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from typing import NamedTuple, TypeVar
 
 import torch
@@ -76,25 +76,47 @@ def encode(encoder: Encoder, drawn: dict[str, list[Drawn]]) -> dict[str, Splits]
     """Every drawn stack with the encoder's features of it, by game."""
     total = sum(len(at) for splits in drawn.values() for _, at in splits)
     encoded = {}
-    if isinstance(encoder, Pixels) and encoder.pooled:
-        encoder = encoder.fitted(_of_all(encoder, drawn))
+    of_game = fitted(encoder, drawn)
     with bar("  encoding", "stacks", total, inner=True) as progress:
         for game, splits in drawn.items():
             progress.set_description(f"  encoding: {game}")
-            if isinstance(encoder, Pixels) and not encoder.pooled:
-                encoder = encoder.fitted(stacks(encoder, *splits[0]))
+            own = of_game(game)
             encoded[game] = Splits(
-                *(Split(*split, *_features(encoder, *split, progress)) for split in splits)
+                *(Split(*split, *_features(own, *split, progress)) for split in splits)
             )
     return encoded
 
 
-def _of_all(encoder: Pixels, drawn: dict[str, list[Drawn]]) -> Tensor:
-    """(n, stack, H, W) uint8: FITTED training stacks, as many of each game."""
+def fitted(encoder: Encoder, drawn: Mapping[str, Sequence[Drawn]]) -> Callable[[str], Encoder]:
+    """The encoder of a game: itself, or components of pixels fitted to training stacks."""
+    if not isinstance(encoder, Pixels):
+        return lambda game: encoder
+    if not encoder.pooled:
+        return lambda game: encoder.fitted(stacks(encoder, *drawn[game][0]))
     each = FITTED // len(drawn)
-    return torch.cat(
-        [stacks(encoder, frames, evenly_spaced(at, each)) for (frames, at), *_ in drawn.values()]
+    training = [
+        stacks(encoder, frames, evenly_spaced(at, each)) for (frames, at), *_ in drawn.values()
+    ]
+    pooled = encoder.fitted(torch.cat(training))
+    return lambda game: pooled
+
+
+def again(encoder: Encoder, games: Mapping[str, Splits]) -> Callable[[str], Encoder]:
+    """As `fitted`, for probes that encode more screens of a game than were drawn."""
+    return fitted(
+        encoder, {name: [(of.frames, of.at) for of in splits] for name, splits in games.items()}
     )
+
+
+def summary_and_mean(encoder: Encoder, screens: Tensor) -> Tensor:
+    """(n, 2 D) float32 of stacks (n, stack, H, W) uint8: summary and mean token side by side."""
+    encoded = []
+    with inference(encoder):
+        for some in screens.split(BATCH):
+            summary, tokens = encoder(some)
+            mean = tokens.mean(1) if tokens.shape[1] else tokens.flatten(1)
+            encoded.append(torch.cat([summary.float(), mean.float()], dim=1))
+    return torch.cat(encoded)
 
 
 def _of_game(frames: Frames, stack: int, samples: int, seed: int) -> list[Drawn]:
@@ -153,6 +175,29 @@ def _features(
             means.append(mean.float())
             progress.update(len(some))
     return torch.cat(summaries), torch.cat(means)
+
+
+def of_each(
+    games: Mapping[str, Splits], doing: str, measure: Callable[[str, Splits], T]
+) -> tuple[dict[str, T], list[str]]:
+    """What is measured of each game, and why some are left out.
+
+    Raises NotMeasured where all of them are.
+    """
+    found, left_out = {}, []
+    for game in with_progress(games, doing):
+        try:
+            found[game] = measure(game, games[game])
+        except NotMeasured as reason:
+            left_out.append(f"{game}: {reason}")
+    if not found:
+        raise NotMeasured("; ".join(left_out))
+    return found, left_out
+
+
+def episodes(split: Split) -> Tensor:
+    """(n,) int64 on the CPU: which episode each stack is of."""
+    return split.frames.episode[split.at].cpu()
 
 
 def with_progress(games: Collection[T], doing: str) -> Iterator[T]:

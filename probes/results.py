@@ -69,6 +69,7 @@ class ResultFile:
         if stored and all(getattr(stored, key) == getattr(self.result, key) for key in SAME):
             self.result.encoders = stored.encoders
             self.result.left_out = stored.left_out
+            self.result.partly = stored.partly
             self.result.fingerprints = stored.fingerprints
             self.arrays = self._stored_arrays()
 
@@ -82,6 +83,8 @@ class ResultFile:
         self.arrays |= {f"{encoder}/{key}": np.asarray(a) for key, a in found.arrays.items()}
         write_arrays(self.path, self.arrays)
         self.result.encoders[encoder] = found.tables
+        if found.left_out:
+            self.result.partly[encoder] = [*found.left_out]
         self._finish(encoder, weights)
 
     def leave_out(self, encoder: str, weights: str, reason: str) -> None:
@@ -91,7 +94,8 @@ class ResultFile:
         self._finish(encoder, weights)
 
     def _forget(self, encoder: str) -> None:
-        for of in (self.result.encoders, self.result.left_out, self.result.fingerprints):
+        stored = self.result
+        for of in (stored.encoders, stored.left_out, stored.partly, stored.fingerprints):
             of.pop(encoder, None)
         self.arrays = {k: v for k, v in self.arrays.items() if not k.startswith(f"{encoder}/")}
         # Before the arrays are written: tables never stand beside the arrays of other weights.

@@ -22,7 +22,9 @@ from fovea.pretrain.encoders.encoder import Encoder
 from fovea.pretrain.encoders.feature_norm import FeatureNormKind
 from fovea.pretrain.encoders.fingerprint import fingerprint
 from fovea.pretrain.encoders.folder import load_encoder
-from fovea.probes.features import Drawn, NotMeasured, draw, encode
+from fovea.probes import summary
+from fovea.probes.feature_cache import cached
+from fovea.probes.features import Drawn, NotMeasured, Splits, draw, encode
 from fovea.probes.of_blocks import OfBlocks
 from fovea.probes.references import REFERENCES, references
 from fovea.probes.results import ResultFile, keywords
@@ -64,16 +66,21 @@ def run(
     norm: FeatureNormKind | None = None,
     seed: int = 0,
     accelerator: str = "auto",
-) -> None:
+    cache: bool = True,
+) -> list[str]:
     """Measure each of `encoders` ("NAME=REF") and the references by each probe, or by `only` some.
 
     Features are those of the blocks `blocks` of the encoders, the untrained reference among them;
     by default those of the last. `norm` is that of the probe `state`; None leaves its default.
+    With `cache`, features are kept in the folder "features" of `folder`.
+
+    Prints a short table. Returns what was left out of `encoders`, a line each: a game with too few
+    episodes, a probe that does not apply; the others go on.
 
     Raises UserError for an encoder that cannot be loaded or does not fit the recordings or the
     others, an unknown probe, a norm that none of the probes takes, and a folder that is in use.
     """
-    chosen = _chosen(only)
+    chosen = choose(only)
     own = {"norm": norm} if norm else {}
     if norm and not any("norm" in keywords(module, {}) for module in chosen.values()):
         raise UserError(f"--norm {norm}: none of {', '.join(chosen)} takes it, add --probe state")
@@ -81,14 +88,16 @@ def run(
     measured = _load(encoders, seed)
     first = next(iter(measured.values()))
     frames = Frames.load(recordings)
-    _check_fit(measured, frames)
+    check_fit(measured, frames)
     measured |= references(first, seed)
     if blocks:
         measured = {
             name: encoder if name in UNBLOCKED else OfBlocks(encoder, blocks)
             for name, encoder in measured.items()
         }
-    drawn = draw(frames, first.stack, samples=samples, seed=seed)
+    drawn, too_few = _draw(frames, first.stack, samples, seed)
+    for line in too_few:
+        _say(f"left out: {line}")
     settings = {"samples": samples, "seed": seed} | ({"blocks": [*blocks]} if blocks else {})
     with exclusive(folder):
         record = RunWriter(folder, "probes", f"{', '.join(chosen)} of {', '.join(measured)}")
@@ -100,13 +109,21 @@ def run(
         record.begin(seed=seed, data=frames.data, step=0, steps=steps, config=None)
         try:
             with bar("probes", "probes", steps) as progress:
+                kept = folder / "features" if cache else None
                 for name, encoder in measured.items():
-                    _measure(name, encoder.to(at), drawn, chosen, results, record, progress)
+                    _measure(name, encoder.to(at), drawn, chosen, results, record, progress, kept)
         except BaseException as fault:
             record.update(state="failed", reason=str(fault) or type(fault).__name__)
             raise
         record.update(state="done")
+    every = [of.result for of in results.values()]
+    print(*summary.lines(every), sep="\n")
     print(f"probed {', '.join(measured)}: the tables are in {folder / 'probes'}")
+    theirs = [name for name in measured if name not in REFERENCES]
+    lacking = too_few + summary.left_out(every, theirs)
+    for line in lacking:
+        print(f"left out: {line}")
+    return lacking
 
 
 def measure(
@@ -137,7 +154,7 @@ def measure(
     Raises UserError for an unknown probe or setting, an encoder that cannot be loaded or does not
     fit the recordings, and where the probe does not apply to the encoder.
     """
-    (module,) = _chosen([probe]).values()
+    (module,) = choose([probe]).values()
     known = keywords(module, {})
     for name in settings:
         if name not in known:
@@ -146,13 +163,14 @@ def measure(
     measured = OfBlocks(measured, blocks) if blocks else measured
     folders = [recordings] if isinstance(recordings, str | Path) else list(recordings)
     frames = Frames.load(folders)
-    _check_fit({"given": measured}, frames)
+    check_fit({"given": measured}, frames)
     before = next(measured.parameters()).device
     try:
         games = encode(
             measured.to(device(accelerator)),
             draw(frames, measured.stack, samples=samples, seed=seed),
         )
+        check_finite(games)
         own = keywords(module, {"seed": seed} | settings)
         found = module.probe(measured, games, **own)
     except NotMeasured as reason:
@@ -170,6 +188,7 @@ def _measure(
     results: dict[str, ResultFile],
     record: RunWriter,
     progress: tqdm,
+    cache: Path | None,
 ) -> None:
     """One encoder by every probe that has no result for it; all share one pass over the screens."""
     weights, games = fingerprint(encoder), None
@@ -178,8 +197,9 @@ def _measure(
         if result.holds(name, weights):
             _say(f"{probe} of {name}: finished before, skipped")
         else:
-            games = games or encode(encoder, drawn)
+            games = games or cached(encoder, drawn, cache)
             try:
+                check_finite(games)
                 result.add(name, weights, chosen[probe].probe(encoder, games, **result.keywords))
             except NotMeasured as reason:
                 _say(f"{probe} of {name}: left out, {reason}")
@@ -188,7 +208,34 @@ def _measure(
         record.update(step=progress.n)
 
 
-def _chosen(only: list[str] | None) -> dict[str, ModuleType]:
+def check_finite(games: dict[str, Splits]) -> None:
+    """Raises NotMeasured for features that are no numbers."""
+    for game, splits in games.items():
+        if not all(split.summary_and_mean.isfinite().all() for split in splits):
+            raise NotMeasured(f"its features of {game} are not finite (NaN or infinite)")
+
+
+def _draw(
+    frames: Frames, stack: int, samples: int, seed: int
+) -> tuple[dict[str, list[Drawn]], list[str]]:
+    """The stacks of each game that has enough episodes, and why the others are left out.
+
+    Raises UserError where no game has.
+    """
+    drawn: dict[str, list[Drawn]] = {}
+    too_few = []
+    for game in frames.games:
+        try:
+            drawn |= draw(frames.of(game), stack, samples=samples, seed=seed)
+        except UserError as reason:
+            too_few.append(str(reason))
+    if not drawn:
+        raise UserError(too_few[0])
+    return drawn, too_few
+
+
+def choose(only: Sequence[str] | None) -> dict[str, ModuleType]:
+    """The probes of these names, or all. Raises UserError for an unknown one."""
     known = all_probes()
     for name in only or ():
         if name not in known:
@@ -213,7 +260,8 @@ def _load(encoders: list[str], seed: int) -> dict[str, Encoder]:
     }
 
 
-def _check_fit(encoders: dict[str, Encoder], frames: Frames) -> None:
+def check_fit(encoders: dict[str, Encoder], frames: Frames) -> None:
+    """Raise UserError where an encoder does not fit the recordings, or the first encoder."""
     (first, leader), *_ = encoders.items()
     height, width = frames.screens.shape[1:]
     for name, encoder in encoders.items():

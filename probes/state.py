@@ -5,20 +5,23 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from functools import partial
-from typing import get_args
+from itertools import chain
+from typing import NamedTuple, get_args
 
 import torch
 from torch import Tensor
 
-from fovea.atari.ram import CATEGORIES, MIN_ENTROPY, Variable, varied
+from fovea.atari.ram import CATEGORIES, MIN_ENTROPY, Variable, variables, varied
 from fovea.command import UserError
-from fovea.figures import Comparison, Verdict
+from fovea.figures import Comparison, Gains, Verdict
 from fovea.pretrain.encoders.encoder import Encoder
 from fovea.pretrain.encoders.feature_norm import FeatureNormKind
-from fovea.probes.features import NotMeasured, Split, Splits, with_progress
-from fovea.probes.linear import VALUES, Axes, Fit, ridge, softmax_head
+from fovea.probes.features import NotMeasured, Split, Splits, of_each
+from fovea.probes.linear import VALUES, Axes, Fit, ridge
+from fovea.probes.softmax import softmax_heads
 from fovea.probes.state_curves import BLOCK_LABELS, curves
 from fovea.probes.state_read_outs import KEPT, LINEAR, READ_OUTS
+from fovea.probes.state_variables import VariableRows, variable_rows, variables_by
 from fovea.results import Measured
 from fovea.tables import Table
 
@@ -78,6 +81,20 @@ FIGURES = [
         )
         for labels in BLOCK_LABELS
     ),
+    Gains(
+        table="variables_by_block",
+        measure="r2",
+        row="variable",
+        across=["read_out", "block"],
+        title="Gained and lost, by block",
+    ),
+    Gains(
+        table="variables_by_read_out",
+        measure="r2",
+        row="variable",
+        across=["read_out"],
+        title="Gained and lost, by read-out",
+    ),
 ]
 VERDICT = Verdict(
     table="categories",
@@ -118,29 +135,57 @@ def probe(
     """
     if norm not in get_args(FeatureNormKind):
         raise UserError(f"unknown norm {norm!r}: take {', '.join(get_args(FeatureNormKind))}")
-    scored = {
-        game: chosen for game, splits in games.items() if (chosen := scored_variables(game, splits))
-    }
-    if not scored:
-        raise NotMeasured(f"no table names the memory of {', '.join(games)}")
-    each, categories, by_labels, by_block = [], [], [], []
-    for game in with_progress(scored, "reading state"):
-        scores = measure(games[game], scored[game], patience, seed)
-        each += [[game, v.name, v.category, *s] for v, s in zip(scored[game], scores, strict=True)]
-        categories += [[game, *row] for row in by_category(scored[game], scores)]
-        of_bytes = [variable.byte for variable in scored[game]]
-        score = partial(game_score, games[game].test, scored[game])
-        rows, of_blocks = curves(
-            encoder, games[game], of_bytes, score, norm=norm, draws=draws, seed=seed
+
+    def of_game(game: str, splits: Splits) -> GameState:
+        asked = scored_variables(game, splits)
+        scores = measure(splits, asked, patience, seed)
+        of_bytes = [variable.byte for variable in asked]
+        score = partial(game_score, splits.test, asked)
+        rows, by_block, told = curves(
+            encoder, splits, of_bytes, score, norm=norm, draws=draws, seed=seed
         )
-        by_labels += [[game, *row] for row in rows]
-        by_block += [[game, *row] for row in of_blocks]
-    return Measured([*_tables(categories, each), *_label_tables(by_labels, by_block, norm)])
+        return GameState(
+            [[game, v.name, v.category, *s] for v, s in zip(asked, scores, strict=True)],
+            [[game, *row] for row in by_category(asked, scores)],
+            [[game, *row] for row in rows],
+            [[game, *row] for row in by_block],
+            variable_rows(game, splits.test, asked, told),
+        )
+
+    found, left_out = of_each(games, "reading state", of_game)
+    each, categories, by_labels, by_block, compared = zip(*found.values(), strict=True)
+    of_variables = variables_by(compared)
+    tables = [
+        *_tables([*chain(*categories)], [*chain(*each)]),
+        *_label_tables([*chain(*by_labels)], [*chain(*by_block)], norm),
+        *of_variables.tables,
+    ]
+    return Measured(tables, of_variables.arrays, left_out)
+
+
+class GameState(NamedTuple):
+    """Rows of the tables, of one game."""
+
+    variables: list[list]
+    categories: list[list]
+    labels: list[list]
+    blocks: list[list]
+    compared: VariableRows
 
 
 def scored_variables(game: str, splits: Splits) -> list[Variable]:
-    """The variables of a game whose bytes vary on all its screens."""
-    return varied(game, torch.cat([split.frames.labels["ram"] for split in splits]))
+    """The variables of a game whose bytes vary on all its screens.
+
+    Raises NotMeasured where there are none.
+    """
+    ram = torch.cat([split.frames.labels["ram"] for split in splits])
+    if not variables(game):
+        raise NotMeasured(f"no table names the memory of {game}")
+    if not ram.any():
+        raise NotMeasured("its recordings hold no memory (RAM)")
+    if not (asked := varied(game, ram)):
+        raise NotMeasured(f"no variable of it has an entropy above {MIN_ENTROPY} nats")
+    return asked
 
 
 def measure(
@@ -155,15 +200,26 @@ def measure(
     truth = [split.ram[:, of_bytes].to(split.summary.device) for split in splits]
     axes = Axes.of(raw[0])
     white = [axes.whiten(features) for features in raw]
-    predictions = []
-    for training, validation in zip(truth[0].T.contiguous(), truth[1].T.contiguous(), strict=True):
-        fits = Fit(white[0], training), Fit(white[1], validation)
-        predictions.append(softmax_head(*fits, patience=patience, seed=seed).predict(white[2]))
-    regressed = ridge(axes, Fit(raw[0], truth[0]), Fit(raw[1], truth[1]), raw[2])
+    fits = Fit(white[0], truth[0]), Fit(white[1], truth[1])
+    heads = softmax_heads(*fits, patience=patience, seed=seed)
+    predictions = [head.predict(white[2]) for head in heads]
+    read = regressed(splits, asked, axes)
     return [
         (r2(y, value), weighted_f1(y, label), float((y == label).double().mean()))
-        for y, value, label in zip(truth[2].T, regressed.T, predictions, strict=True)
+        for y, value, label in zip(truth[2].T, read.T, predictions, strict=True)
     ]
+
+
+def regressed(splits: Splits, asked: list[Variable], axes: Axes | None = None) -> Tensor:
+    """(n, V) float64: what a ridge regression reads of the test split, summary and mean token.
+
+    `axes` are those of the training split, found anew by default.
+    """
+    of_bytes = [variable.byte for variable in asked]
+    training, validation, test = (split.summary_and_mean for split in splits)
+    truth = [split.ram[:, of_bytes].to(training.device) for split in splits]
+    fits = Fit(training, truth[0]), Fit(validation, truth[1])
+    return ridge(axes or Axes.of(training), *fits, test)
 
 
 def game_score(test: Split, asked: list[Variable], predicted: Tensor) -> float:

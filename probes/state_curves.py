@@ -31,8 +31,10 @@ Score = Callable[[Tensor], float]
 """What predictions (n, V) for the test split are worth."""
 Predict = Callable[[Fit, Fit, Tensor, int], Tensor]
 """From labelled stacks, validation, features of others and the number of the draw: (n, V)."""
-Scores = dict[str, dict[str, list[float]]]
-"""{read-out: {number of labels: the score of each draw}}."""
+Told = dict[str, dict[str, list[Tensor]]]
+"""{read-out: {number of labels: the predictions (n, V) for the test split of each draw}}."""
+Predictions = dict[tuple[int, str], Tensor]
+"""{(block, read-out): predictions (n, V) for the test split, learned from all labels}."""
 
 
 def label_sets(training: int, seed: int, draws: int) -> dict[str, list[Tensor]]:
@@ -58,8 +60,10 @@ def curves(
     norm: FeatureNormKind,
     draws: int,
     seed: int,
-) -> tuple[list[list], list[list]]:
+) -> tuple[list[list], list[list], Predictions]:
     """Rows of the last block, by number of labels, and of every block, for BLOCK_LABELS alone.
+
+    And what is predicted from all labels.
 
     (labels, stacks, draws, R2 of each of READ_OUTS, std over draws of each; the attentive one of
     all labels alone: it learns little from fewer, and each training takes seconds), and
@@ -69,22 +73,27 @@ def curves(
     sets = label_sets(len(splits.training.at), seed, draws)
     truth = [split.ram[:, of_bytes].to(split.summary.device) for split in splits]
     if not splits.test.mean_token.shape[1]:
-        only = by_labels(_without_tokens(encoder, splits, norm), truth, sets, score)
-        return _rows(sets, dict.fromkeys(READ_OUTS, only)), []
+        only = by_labels(_without_tokens(encoder, splits, norm), truth, sets)
+        every: Told = dict.fromkeys(READ_OUTS, only)
+        return _rows(sets, every, score), [], _of_all(0, every)
     blocks = read_outs(encoder, splits, norm)
     few = {name: drawn for name, drawn in sets.items() if name in BLOCK_LABELS}
-    by_block = []
+    by_block, of_all = [], Predictions()
     for block, of_splits in enumerate(blocks):
         asked = sets if block == len(blocks) - 1 else few
-        scores: Scores = {
-            kind: by_labels([of.linear[kind] for of in of_splits], truth, asked, score)
-            for kind in LINEAR
+        told: Told = {
+            kind: by_labels([of.linear[kind] for of in of_splits], truth, asked) for kind in LINEAR
         }
-        by_block += [[block, *row] for row in _rows(few, scores)]
+        by_block += [[block, *row] for row in _rows(few, told, score)]
+        of_all |= _of_all(block, told)
     tokens = [of.tokens for of in of_splits]
-    whole = {ALL: sets[ALL]}
-    scores["attention"] = by_labels(tokens, truth, whole, score, partial(attentive, seed=seed))
-    return _rows(sets, scores), by_block if len(blocks) > 1 else []
+    told["attention"] = by_labels(tokens, truth, {ALL: sets[ALL]}, partial(attentive, seed=seed))
+    of_all |= _of_all(block, told)
+    return _rows(sets, told, score), by_block if len(blocks) > 1 else [], of_all
+
+
+def _of_all(block: int, told: Told) -> Predictions:
+    return {(block, kind): of[ALL][0] for kind, of in told.items()}
 
 
 def _without_tokens(encoder: Encoder, splits: Splits, norm: FeatureNormKind) -> list[Tensor]:
@@ -104,32 +113,33 @@ def by_labels(
     features: list[Tensor],
     truth: list[Tensor],
     sets: dict[str, list[Tensor]],
-    score: Score,
     predict: Predict = linear,
-) -> dict[str, list[float]]:
-    """The score of each draw of each of the `sets`.
+) -> dict[str, list[Tensor]]:
+    """Predictions (n, V) for the test split of each draw of each of the `sets`.
 
     Args:
         features: (n, F) of the training, validation and test split; tokens (n, N, D) for an
             attentive read-out.
         truth: (n, V) labels of each.
         sets: of training stacks.
-        score: of the predictions for the test split.
         predict: learns from labelled stacks, and says what the features of others tell.
     """
     validation = Fit(features[1], truth[1])
     return {
         name: [
-            score(predict(Fit(features[0][some], truth[0][some]), validation, features[2], draw))
+            predict(Fit(features[0][some], truth[0][some]), validation, features[2], draw)
             for draw, some in enumerate(drawn)
         ]
         for name, drawn in sets.items()
     }
 
 
-def _rows(sets: dict[str, list[Tensor]], scores: Scores) -> list[list]:
+def _rows(sets: dict[str, list[Tensor]], told: Told, score: Score) -> list[list]:
     """(labels, stacks, draws, R2 of each read-out that there is, std over draws of each)."""
-    every = scores.values()
+    every = [
+        {name: [score(one) for one in of[name]] for name in sets if name in of}
+        for of in told.values()
+    ]
     return [
         [name, len(drawn[0]), len(drawn)]
         + [fmean(of[name]) if name in of else None for of in every]

@@ -11,7 +11,7 @@ from types import ModuleType, SimpleNamespace
 import cv2
 import numpy as np
 
-from fovea import metrics
+from fovea import by_episode, metrics
 from fovea.analysis import figures, report
 from fovea.files import write_text
 from fovea.probes import action as action_probe
@@ -181,7 +181,9 @@ def state(folder: Path, levels: dict[str, float] | None = None) -> None:
                 Table("overall", "Mean over games", STATE_COLUMNS["overall"], overall),
                 Table("variables", "Each variable", STATE_COLUMNS["variables"], variables),
                 *label_tables(level, blocks=encoder not in figures.REFERENCES),
-            ]
+                *(of_variables := variable_tables(level, encoder not in WITHOUT_BLOCKS)).tables,
+            ],
+            of_variables.arrays,
         )
     write_probe(folder, "state", state_probe, encoders)
 
@@ -218,6 +220,40 @@ def label_tables(level: float, blocks: bool) -> list[Table]:
     return tables
 
 
+WITHOUT_BLOCKS = ("pixels", "pixels_pooled", "majority")
+
+
+def variable_tables(level: float, blocks: bool) -> Measured:
+    """Two variables a game by read-out, and after 5 blocks where there are blocks.
+
+    The ball is read worse the further up, and the paddle as `level` says.
+    """
+    rows = {"read_out": [], "block": []}
+    parts = {"read_out": [], "block": []}
+    for game in GAMES:
+        rng = np.random.default_rng(len(game))
+        truth, off = rng.normal(size=(2, 60, 2))
+        for block in range(5) if blocks else (4,):
+            noise = [1 - level, 0.2 * block]
+            of_it = by_episode.errors(np.repeat(np.arange(6), 10), truth, truth + noise * off)
+            r2s = by_episode.r2(of_it, np.ones((1, 6)))[0].tolist()
+            for read_out in READ_OUTS:
+                names = [(game, "paddle_y", "agent_localization"), (game, "ball_y", "misc")]
+                if block == 4:
+                    rows["read_out"] += [[*n, read_out, r2s[k]] for k, n in enumerate(names)]
+                    parts["read_out"].append(of_it)
+                if blocks and read_out in LINEAR:
+                    rows["block"] += [[*n, read_out, block, r2s[k]] for k, n in enumerate(names)]
+                    parts["block"].append(of_it)
+    tables, arrays = [], {}
+    for name, of in rows.items():
+        if of:
+            key = f"variables_by_{name}"
+            tables.append(Table(key, f"Each variable, by {name}", STATE_COLUMNS[key], of))
+            arrays[f"{key}/errors"] = by_episode.stacked(parts[name])
+    return Measured(tables, arrays)
+
+
 LINEAR = ("cls", "mean", "cls_and_mean", "tokens")
 READ_OUTS = (*LINEAR, "attention")
 LABELLED = ["labels", "stacks", "draws"]
@@ -227,6 +263,8 @@ STATE_COLUMNS = {
     "categories": ["game", "category", "variables", "r2", "f1"],
     "overall": ["category", "games", "r2", "f1"],
     "variables": ["game", "variable", "category", "r2", "f1", "accuracy"],
+    "variables_by_read_out": ["game", "variable", "category", "read_out", "r2"],
+    "variables_by_block": ["game", "variable", "category", "read_out", "block", "r2"],
 }
 
 
@@ -267,13 +305,15 @@ def attention(folder: Path, blocks: int = 4, heads: int = 3, count: int = 9) -> 
 
 def sparsity(folder: Path, blocks: int = 4) -> None:
     rng = np.random.default_rng(4)
-    columns = ["game", "block", "hoyer", "near_zero", "dormant"]
+    measures = sparsity_probe.MEASURES
+    columns = ["game", "block", "token", *measures]
     encoders = {}
     for encoder in ("tov_vicreg", "vicreg", "random"):
         rows = [
-            [game, b, *(float(v) for v in 0.1 + 0.08 * b + 0.05 * rng.random(3))]
+            [game, b, token, *(0.1 + 0.08 * b + 0.05 * rng.random(len(measures))).tolist()]
             for game in GAMES
             for b in range(blocks)
+            for token in ("all", "cls", "patches")
         ]
         encoders[encoder] = Measured([Table("blocks", "Blocks", columns, rows)])
     write_probe(folder, "sparsity", sparsity_probe, encoders)
@@ -295,9 +335,17 @@ def collapse(folder: Path) -> None:
             for place in ("summary", "mean token", "tokens")
         ]
         of_ratios = ["game", "place", "before", "standardised", "whitened"]
+        of_spread = ["game", "place", "centred", *collapse_probe.SPREAD]
+        spread = [
+            [game, place, centred, *rng.uniform(0, 1, len(collapse_probe.SPREAD)).tolist()]
+            for game in (*GAMES, "all games")
+            for place in ("summary", "mean token")
+            for centred in ("no", "yes")
+        ]
         encoders[encoder] = Measured(
             [
                 Table("features", "Features by game", columns, rows),
+                Table("spread", "Spread", of_spread, spread),
                 Table("participation", "Participation ratio", of_ratios, ratios),
             ]
         )

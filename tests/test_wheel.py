@@ -27,7 +27,7 @@ WALK = (
     " --data.batch_size 8 --trainer.max_steps 2",
     "hub ls runs",
     "probes run --encoder vicreg=runs/vicreg --recordings recordings --run runs/probes"
-    " --samples 120",
+    " --samples 120 --probe state --probe attention --probe collapse --probe action",
     "hub verify pretrained:vit_micro",
     "agents fit -c dqn_frozen --run runs/dqn --data.total_steps 400"
     " --model.init_args.features.norm_samples 64 --model.init_args.learning_starts 200",

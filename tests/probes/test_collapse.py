@@ -10,7 +10,7 @@ import torch
 
 import oracle
 from fovea.pretrain.encoders.vit import ViT
-from fovea.probes import collapse
+from fovea.probes import collapse, spread
 from fovea.probes.features import Splits
 
 
@@ -66,11 +66,11 @@ def test_std_does_not_see_length() -> None:
 def test_cosine_is_of_all_pairs_of_different_rows() -> None:
     # Pairs: (x, y) 0, (x, -x) -1, (y, -x) 0.
     z = torch.tensor([[1.0, 0.0], [0.0, 2.0], [-3.0, 0.0]])
-    assert collapse.cosine_of_pairs(z) == pytest.approx(-1 / 3)
+    assert spread.cosine_of_pairs(z) == pytest.approx(-1 / 3)
     z = torch.randn(20, 6, generator=torch.Generator().manual_seed(0))
     cosines = torch.nn.functional.cosine_similarity(z[:, None], z[None], dim=-1)
     mean = (cosines.sum() - cosines.trace()) / (20 * 19)
-    assert collapse.cosine_of_pairs(z) == pytest.approx(float(mean), rel=1e-5)
+    assert spread.cosine_of_pairs(z) == pytest.approx(float(mean), rel=1e-5)
 
 
 def test_neighbours_are_the_pairs_that_were_named() -> None:
@@ -82,12 +82,12 @@ def test_neighbours_are_the_pairs_that_were_named() -> None:
 def test_the_participation_ratio_by_hand() -> None:
     # Variances 4 and 1 along the axes: 5 squared over 17. Equal ones: 2.
     z = torch.tensor([[2.0, 0.0], [-2.0, 0.0], [0.0, 1.0], [0.0, -1.0]])
-    assert collapse.participation(z) == pytest.approx(25 / 17)
-    assert collapse.participation(z + 7) == pytest.approx(25 / 17)  # a mean is no direction
-    assert collapse.participation(z * torch.tensor([1.0, 2.0])) == pytest.approx(2)
-    assert math.isnan(collapse.participation(torch.ones(3, 2)))
+    assert spread.participation(z) == pytest.approx(25 / 17)
+    assert spread.participation(z + 7) == pytest.approx(25 / 17)  # a mean is no direction
+    assert spread.participation(z * torch.tensor([1.0, 2.0])) == pytest.approx(2)
+    assert math.isnan(spread.participation(torch.ones(3, 2)))
     tokens = torch.stack([z, z], dim=1)
-    assert collapse.participation(tokens) == pytest.approx(25 / 17)
+    assert spread.participation(tokens) == pytest.approx(25 / 17)
 
 
 def test_the_norm_undoes_scale_and_whitening_undoes_correlation() -> None:
@@ -95,14 +95,14 @@ def test_the_norm_undoes_scale_and_whitening_undoes_correlation() -> None:
     hidden = torch.randn(4000, 3, generator=generator)
     loud = hidden * torch.tensor([8.0, 1.0, 1.0])
     standardised = collapse.normed("standard", loud, loud)
-    assert collapse.participation(loud) == pytest.approx(66**2 / (64**2 + 2), abs=0.02)
-    assert collapse.participation(standardised) == pytest.approx(3, abs=0.02)
+    assert spread.participation(loud) == pytest.approx(66**2 / (64**2 + 2), abs=0.02)
+    assert spread.participation(standardised) == pytest.approx(3, abs=0.02)
     # A tenth of the mean std, 34, is the least that is scaled to one: variances 1, 1/11.6, 1/11.6.
     standardised = collapse.normed("standard", *[hidden * torch.tensor([100.0, 1.0, 1.0])] * 2)
-    assert collapse.participation(standardised) == pytest.approx(1.356, abs=0.02)
+    assert spread.participation(standardised) == pytest.approx(1.356, abs=0.02)
     shared = hidden + 3 * hidden[:, :1]
-    assert collapse.participation(collapse.normed("standard", shared, shared)) < 1.5
-    assert collapse.participation(collapse.normed("whiten", shared, shared)) == pytest.approx(
+    assert spread.participation(collapse.normed("standard", shared, shared)) < 1.5
+    assert spread.participation(collapse.normed("whiten", shared, shared)) == pytest.approx(
         3, abs=0.02
     )
     assert torch.equal(collapse.normed("none", shared, loud), loud)
@@ -120,10 +120,66 @@ def test_of_very_wide_features_a_part_is_measured() -> None:
 def test_participation_is_told_by_game_and_of_all_together(
     encoder: ViT, seen: dict[str, Splits]
 ) -> None:
-    _, table = collapse.probe(encoder, seen).tables
+    *_, table = collapse.probe(encoder, seen).tables
     places = ["summary", "mean token", "tokens"]
     games = [*seen, collapse.POOLED]
     assert [row[:2] for row in table.rows] == [[g, p] for g in games for p in places]
     for row in table.rows:
         assert all(1 <= value <= 12 + 1e-6 for value in row[2:])
         assert row[4] > row[3]
+
+
+def test_effective_rank_and_alignment_by_hand() -> None:
+    # Singular values 3 and 1: shares 3/4 and 1/4.
+    z = torch.tensor([[3.0, 0.0], [0.0, 1.0]])
+    expected = math.exp(-(0.75 * math.log(0.75) + 0.25 * math.log(0.25)))
+    assert spread.effective_rank(z) == pytest.approx(expected)
+    assert math.isnan(spread.effective_rank(torch.zeros(3, 2)))
+    # At unit length a right angle is sqrt 2 apart, the opposite 2.
+    path = torch.tensor([[2.0, 0.0], [0.0, 3.0], [0.0, -1.0]])
+    assert spread.alignment(path, torch.tensor([0])) == pytest.approx(2)
+    assert spread.alignment(path, torch.tensor([0, 1])) == pytest.approx((2 + 4) / 2)
+
+
+def test_uniformity_and_cosine_across_by_hand() -> None:
+    # Pairs at squared distances 2, 4 and 2.
+    z = torch.tensor([[1.0, 0.0], [0.0, 5.0], [-2.0, 0.0]])
+    expected = math.log((2 * math.exp(-4) + math.exp(-8)) / 3)
+    assert spread.uniformity(z) == pytest.approx(expected)
+    assert spread.uniformity(torch.ones(4, 3)) == pytest.approx(0)
+    assert spread.cosine_across(z[:1], z[1:]) == pytest.approx((0 - 1) / 2)
+
+
+def test_alpha_is_the_power_of_the_spectrum() -> None:
+    """Features whose covariance has exactly the eigenvalues i ** -1.3."""
+    generator = torch.Generator().manual_seed(0)
+    noise = torch.randn(300, 60, generator=generator, dtype=torch.float64)
+    axes = torch.linalg.svd(noise - noise.mean(0), full_matrices=False).U
+    sizes = torch.arange(1, 61, dtype=torch.float64) ** (-1.3 / 2)
+    assert spread.alpha_req(axes * sizes + 5) == pytest.approx(1.3, abs=1e-6)
+    assert math.isnan(spread.alpha_req(axes[:, :4]))
+
+
+def test_spread_is_told_by_game_and_of_all_centred_and_not(
+    encoder: ViT, seen: dict[str, Splits]
+) -> None:
+    table = collapse.probe(encoder, seen).tables[1]
+    games = [*seen, collapse.POOLED]
+    found = {tuple(row[:3]): dict(zip(table.columns, row, strict=True)) for row in table.rows}
+    assert set(found) == {
+        (game, place, centred)
+        for game in games
+        for place in ("summary", "mean token")
+        for centred in ("no", "yes")
+    }
+    for game in games:
+        plain, centred = (found[game, "summary", c] for c in ("no", "yes"))
+        assert centred["cosine_random"] < plain["cosine_random"]
+        assert centred["effective_rank"] > plain["effective_rank"]
+        assert centred["participation"] == pytest.approx(plain["participation"])
+    # Less their common mean, two games lie on opposite sides.
+    assert found["pong", "summary", "no"]["cosine_across"] > 0.5
+    assert found["pong", "summary", "yes"]["cosine_across"] < 0
+    first = collapse.probe(encoder, seen).tables[0].records()[0]
+    same = found[first["game"], first["place"], "no"]
+    assert all(first[name] == same[name] for name in ("std", "rankme", "lidar", "cosine_random"))

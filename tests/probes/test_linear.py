@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 import torch
 
-from fovea.probes import linear
-from fovea.probes.linear import Axes, Fit, ridge, softmax_head
+from fovea.probes import softmax
+from fovea.probes.linear import Axes, Fit, ridge
+from fovea.probes.softmax import softmax_head, softmax_heads
 
 
 def normal(*shape: int, seed: int = 0) -> torch.Tensor:
@@ -116,18 +117,18 @@ def test_training_ends_patience_epochs_after_the_loss_has_settled(
     labels = torch.randint(0, 3, (60,), generator=generator)
     held_out = Fit(torch.randn(40, 20, generator=generator), labels[:40])
     losses = []
-    loss = linear.Head.loss
+    loss = softmax.Head.loss
     monkeypatch.setattr(
-        linear.Head, "loss", lambda head, of: losses.append(loss(head, of)) or losses[-1]
+        softmax.Head, "loss", lambda head, of: losses.append(loss(head, of)) or losses[-1]
     )
     head = softmax_head(Fit(x, labels), held_out, patience=4)
     assert loss(head, held_out) == losses[head.epochs - 1]
     assert len(losses) == head.epochs + 4
-    assert min(losses) > losses[head.epochs - 1] - linear.SETTLED
+    assert min(losses) > losses[head.epochs - 1] - softmax.SETTLED
 
 
 def test_the_loss_of_a_byte_that_training_never_showed_is_left_out() -> None:
-    head = linear.Head(torch.tensor([3, 9]), torch.zeros(1, 2), torch.tensor([1.0, 0.0]), 1)
+    head = softmax.Head(torch.tensor([3, 9]), torch.zeros(1, 2), torch.tensor([1.0, 0.0]), 1)
     of = Fit(torch.zeros(4, 1), torch.tensor([3, 9, 5, 200]))
     # -log softmax of (1, 0) at either: log(1 + e) - 1 and log(1 + e).
     assert head.loss(of) == pytest.approx((2 * np.log(1 + np.e) - 1) / 4)
@@ -138,3 +139,24 @@ def test_the_loss_of_a_byte_that_training_never_showed_is_left_out() -> None:
 def test_the_same_seed_gives_the_same_head() -> None:
     one, other = (softmax_head(separable(300, 0), separable(50, 1), seed=4) for _ in range(2))
     assert torch.equal(one.weight, other.weight)
+
+
+def test_heads_that_are_trained_together_are_those_that_are_trained_alone() -> None:
+    """They settle after different numbers of epochs, and have other numbers of classes."""
+    x, held_out = normal(300, 5), normal(60, 5, seed=1)
+
+    def labels(of: torch.Tensor) -> torch.Tensor:
+        noise = normal(len(of), seed=len(of))
+        return torch.stack(
+            [(of[:, 0] > 0) * 7, (of[:, 1] * 3 + noise).round() + 100, (noise * 9).round() + 50], 1
+        ).long()
+
+    training, validation = Fit(x, labels(x)), Fit(held_out, labels(held_out))
+    together = softmax_heads(training, validation, patience=3, batch=64)
+    assert len({head.epochs for head in together}) > 1
+    for v, head in enumerate(together):
+        fits = (Fit(of.features, of.labels[:, v]) for of in (training, validation))
+        alone = softmax_head(*fits, patience=3, batch=64)
+        assert head.epochs == alone.epochs
+        assert torch.equal(head.values, alone.values)
+        torch.testing.assert_close(head.weight, alone.weight, atol=1e-4, rtol=1e-3)

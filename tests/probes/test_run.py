@@ -30,6 +30,8 @@ from fovea.runs import read_run
 
 FACTS = {"method": "VICReg", "games": ["pong", "breakout"], "samples": 1280}
 NAMES = ["mine", "random", "pixels", "pixels_pooled", "majority"]
+PROBES = ["action", "attention", "collapse", "map", "sparsity", "state"]
+"""Those that one run of all encoders is shown by; the others go the same way, and have tests."""
 
 
 @pytest.fixture
@@ -54,10 +56,14 @@ def test_every_probe_of_every_encoder_is_stored_and_then_skipped(
     folder: Path, recordings: Path, tmp_path: Path, capsys: pytest.CaptureFixture
 ) -> None:
     into = tmp_path / "run"
-    measure(folder, recordings, into)
-    assert not skipped(capsys)
+    measure(folder, recordings, into, only=PROBES)
+    printed = capsys.readouterr()
+    assert "finished before" not in printed.err
+    # The encoder lacks nothing; that references have no attention is left out without a word more.
+    assert "left out" not in printed.out
+    assert re.search(r"state r2 +-?\d\.\d{3}", printed.out)
     found, sample = stored(into), report_samples.probes(tmp_path / "sample")
-    assert set(found) == {"action", "attention", "collapse", "map", "sparsity", "state"}
+    assert sorted(found) == PROBES
     for name, result in found.items():
         assert result["probe"] == name
         assert set(result["encoders"]) | set(result["left_out"]) == set(NAMES)
@@ -85,7 +91,7 @@ def test_every_probe_of_every_encoder_is_stored_and_then_skipped(
     assert (record.kind, record.state, record.step, record.steps) == ("probes", "done", 25, 25)
     assert set(record.data) == {"breakout", "pong"}
 
-    measure(folder, recordings, into)
+    measure(folder, recordings, into, only=PROBES)
     assert len(skipped(capsys)) == 25
     assert stored(into) == found
 
@@ -116,7 +122,8 @@ def test_a_kill_loses_only_the_probe_in_hand(
 ) -> None:
     into = tmp_path / "run"
     started = [sys.executable, "-m", "fovea", "probes", "run", "--encoder", f"mine={folder}",
-               "--recordings", str(recordings), "--run", str(into), "--samples", "200"]  # fmt: skip
+               "--recordings", str(recordings), "--run", str(into), "--samples", "200",
+               *(word for name in PROBES for word in ("--probe", name))]  # fmt: skip
     path = into / "probes" / "sparsity.json"
     with subprocess.Popen(started, stderr=subprocess.DEVNULL) as process:
         while not (path.exists() and json.loads(path.read_text())["fingerprints"]):
@@ -129,14 +136,14 @@ def test_a_kill_loses_only_the_probe_in_hand(
     assert {"action of mine", "attention of mine", "sparsity of mine"} <= finished
     assert len(finished) < 25
 
-    measure(folder, recordings, into)
+    measure(folder, recordings, into, only=PROBES)
     assert skipped(capsys) == finished
     after = stored(into)
     for probe, result in before.items():
         assert result["encoders"].items() <= after[probe]["encoders"].items()
     assert read_run(into).state == "done"
     clean = tmp_path / "clean"
-    measure(folder, recordings, clean)
+    measure(folder, recordings, clean, only=PROBES)
     assert stored(clean) == after
 
 

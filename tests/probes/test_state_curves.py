@@ -149,12 +149,13 @@ def test_pixels_have_one_read_out_and_a_cnn_one_block(
         return state_curves.curves(encoder, pong, of_bytes, score, norm="standard", draws=1, seed=0)
 
     pixels = Pixels(2, (84, 84), 32)
-    rows, by_block = of(pixels, encode(pixels, drawn))
+    rows, by_block, told = of(pixels, encode(pixels, drawn))
     assert [row[0] for row in rows] == ["100", "all"]
     assert all(len(set(row[3:8])) == 1 for row in rows)
     assert not by_block
+    assert set(told) == {(0, kind) for kind in state_read_outs.READ_OUTS}
     cnn = build_cnn("nature_cnn")
-    rows, by_block = of(cnn, encode(cnn, draw(frames, 4, samples=200)))
+    rows, by_block, _ = of(cnn, encode(cnn, draw(frames, 4, samples=200)))
     assert rows[0][3] == rows[0][4]  # the summary of a CNN is its mean token
     assert all(map(math.isfinite, rows[-1][3:8]))  # of all labels
     assert not by_block

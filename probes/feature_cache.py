@@ -1,0 +1,114 @@
+"""Features on disk, so that a probe that is added later encodes no screen again.
+
+RUN/features/KEY.safetensors, KEY being a hash of the encoder, of the recordings and of what was
+drawn from them. A file is whole or absent, its contents are checked when it is read, and the whole
+folder can be deleted at any time.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+from tqdm import tqdm
+
+from fovea import __version__
+from fovea.files import replacing
+from fovea.pretrain.encoders.encoder import Encoder
+from fovea.pretrain.encoders.fingerprint import fingerprint
+from fovea.probes.features import Drawn, Split, Splits, encode
+
+MOST = 4 * 2**30  # bytes of one folder; the files that were used longest ago go first
+
+
+def cached(
+    encoder: Encoder, drawn: dict[str, list[Drawn]], folder: Path | None
+) -> dict[str, Splits]:
+    """What `encode` returns, read from `folder` where it is there, else encoded and kept there.
+
+    Without a folder nothing is kept. A file that is damaged is made anew, with a line that says so.
+    """
+    if folder is None:
+        return encode(encoder, drawn)
+    path = folder / f"{key(encoder, drawn)}.safetensors"
+    try:
+        tensors = _read(path, next(encoder.parameters()).device)
+        path.touch()
+        return _splits(tensors, drawn)
+    except FileNotFoundError:
+        pass
+    except (SafetensorError, KeyError, ValueError, OSError) as fault:
+        tqdm.write(f"{path} is damaged ({fault}): encoding again", file=sys.stderr)
+    games = encode(encoder, drawn)
+    _write(path, games)
+    trim(folder)
+    return games
+
+
+def key(encoder: Encoder, drawn: Mapping[str, list[Drawn]]) -> str:
+    """32 hexadecimal digits of what the features are a function of."""
+    digest = hashlib.sha256(f"{__version__} {fingerprint(encoder)}".encode())
+    digest.update(repr(getattr(encoder, "pooled", None)).encode())
+    for game, splits in drawn.items():
+        for frames, at in splits:
+            digest.update(f"{game} {frames.data} {len(frames)}".encode())
+            digest.update(at.cpu().numpy().tobytes())
+    return digest.hexdigest()[:32]
+
+
+def trim(folder: Path, most: int = MOST) -> None:
+    """Delete the files of a folder that were used longest ago, until it holds `most` bytes."""
+    files = sorted(folder.glob("*.safetensors"), key=lambda path: path.stat().st_mtime)
+    total = sum(path.stat().st_size for path in files)
+    for path in files[:-1]:
+        if total <= most:
+            break
+        total -= path.stat().st_size
+        path.unlink()
+
+
+def _write(path: Path, games: Mapping[str, Splits]) -> None:
+    tensors = {
+        f"{game}/{name}/{kind}": getattr(split, kind).cpu().contiguous()
+        for game, splits in games.items()
+        for name, split in zip(Splits._fields, splits, strict=True)
+        for kind in ("summary", "mean_token")
+    }
+    with replacing(path) as temporary:
+        save_file(tensors, temporary, metadata={"sha256": _hash(tensors)})
+
+
+def _read(path: Path, device: torch.device) -> dict[str, Tensor]:
+    if not path.exists():
+        raise FileNotFoundError(path)
+    with safe_open(path, framework="pt") as file:
+        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        if (file.metadata() or {}).get("sha256") != _hash(tensors):
+            raise ValueError("its contents have another hash")
+    return {name: of.to(device) for name, of in tensors.items()}
+
+
+def _hash(tensors: Mapping[str, Tensor]) -> str:
+    digest = hashlib.sha256()
+    for name in sorted(tensors):
+        digest.update(f"{name} {tuple(tensors[name].shape)}".encode())
+        digest.update(tensors[name].numpy().tobytes())
+    return digest.hexdigest()
+
+
+def _splits(tensors: Mapping[str, Tensor], drawn: Mapping[str, list[Drawn]]) -> dict[str, Splits]:
+    return {
+        game: Splits(
+            *(
+                Split(*split, *(tensors[f"{game}/{name}/{of}"] for of in ("summary", "mean_token")))
+                for name, split in zip(Splits._fields, splits, strict=True)
+            )
+        )
+        for game, splits in drawn.items()
+    }

@@ -1,0 +1,78 @@
+"""What a run of probes came to, in a few lines for the terminal."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+
+from fovea.figures import Verdict
+from fovea.results import ProbeResult
+from fovea.tables import Table
+
+
+def lines(results: Iterable[ProbeResult]) -> list[str]:
+    """A line a probe that declares a verdict: its measure, and the mean of each encoder."""
+    found = {
+        f"{result.probe} {result.verdict.measure}": values
+        for result in results
+        if result.verdict and (values := mean_of(result.encoders, result.verdict))
+    }
+    encoders = list(dict.fromkeys(name for values in found.values() for name in values))
+    if not encoders:
+        return []
+    table = [["", *encoders]]
+    for name, values in found.items():
+        table.append([name, *(_number(values.get(encoder)) for encoder in encoders)])
+    widths = [max(len(row[k]) for row in table) for k in range(len(table[0]))]
+    return [
+        "  ".join(
+            cell.rjust(width) if k else cell.ljust(width)
+            for k, (cell, width) in enumerate(zip(row, widths, strict=True))
+        )
+        for row in table
+    ]
+
+
+def mean_of(encoders: Mapping[str, Sequence[Table]], how: Verdict) -> dict[str, float]:
+    """By encoder, the mean of what its verdict is of; where it says so, over another mean.
+
+    Encoders without such a mean are not among them.
+    """
+    found = {}
+    for encoder, tables in encoders.items():
+        table = next((one for one in tables if one.name == how.table), None)
+        value = _mean(table, how.measure, how.where) if table else math.nan
+        if how.over and table:
+            value /= _mean(table, how.over, how.where) or math.nan
+        if math.isfinite(value):
+            found[encoder] = value
+    return found
+
+
+def _mean(table: Table, column: str, where: Mapping[str, str]) -> float:
+    values = [
+        row[column]
+        for row in table.records()
+        if all(row[name] == value for name, value in where.items())
+    ]
+    known = [v for v in values if isinstance(v, int | float) and math.isfinite(v)]
+    return sum(known) / len(known) if known else math.nan
+
+
+def left_out(results: Iterable[ProbeResult], encoders: Iterable[str]) -> list[str]:
+    """What the probes left out of these encoders, a line each."""
+    asked = list(encoders)
+    return [
+        f"{result.probe} of {name}: {reason}"
+        for result in results
+        for name in asked
+        for reason in [*result.partly.get(name, []), *_of(result.left_out, name)]
+    ]
+
+
+def _of(reasons: Mapping[str, str], name: str) -> list[str]:
+    return [reasons[name]] if name in reasons else []
+
+
+def _number(value: float | None) -> str:
+    return "-" if value is None else f"{value:.3f}"
