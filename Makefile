@@ -60,13 +60,13 @@ types-baseline: .venv/ready
 
 .venv/ready: setup.cfg constraints.txt
 	$(PYTHON) -m venv .venv
-	.venv/bin/pip install --constraint constraints.txt --editable '.[dev,sb3,onnx,readers,tensorboard]'
+	.venv/bin/pip install --constraint constraints.txt --editable '.[dev,captum,sb3,onnx,readers,tensorboard]'
 	touch $@
 
 # Exact pins of everything, as pip resolves them today in a venv of their own.
 constraints:
 	rm -rf .venv-pins
 	$(PYTHON) -m venv .venv-pins
-	.venv-pins/bin/pip install '.[dev,sb3,onnx,readers,tensorboard]' torch==2.14.1 torchvision==0.29.1
+	.venv-pins/bin/pip install '.[dev,captum,sb3,onnx,readers,tensorboard]' torch==2.14.1 torchvision==0.29.1
 	.venv-pins/bin/pip freeze --exclude fovea-rl > constraints.txt
 	rm -rf .venv-pins build

@@ -57,7 +57,9 @@ def files(*folders: str) -> list[Path]:
 
 
 RUNTIME = declared("options", "install_requires")
-OPTIONAL = declared("options.extras_require", "sb3") | declared("options.extras_require", "onnx")
+OPTIONAL = set().union(
+    *(declared("options.extras_require", extra) for extra in ("sb3", "onnx", "captum"))
+)
 """What single modules of the package import, and say how to install."""
 
 

@@ -31,6 +31,7 @@ class QAgent(Agent):
     """
 
     act_with_target = False
+    scores_name = "Q"
 
     def __init__(
         self,
@@ -114,8 +115,7 @@ class QAgent(Agent):
         random = torch.randint(self.actions, (count,), generator=generator)
         if at_random.all():
             return random
-        online = (self.extractor, self.head)
-        extractor, head = self.target if self.act_with_target else online
+        extractor, head = self.acting
         with noise(head, generator, count) if with_noise else nullcontext():
             best = self.best(head(extractor(obs)))
         return torch.where(at_random.to(best.device), random.to(best.device), best)
@@ -123,6 +123,19 @@ class QAgent(Agent):
     def best(self, outputs: Tensor) -> Tensor:
         """(B,) the actions with the largest values, of (B, actions * K) outputs."""
         return self.value_head.value(self.by_action(outputs)).argmax(dim=1)
+
+    @property
+    def acting(self) -> tuple[nn.Module, nn.Module]:
+        """Feature extractor and head of the network that acts."""
+        extractor, head = self.target if self.act_with_target else (self.extractor, self.head)
+        return extractor, head
+
+    @property
+    def acting_encoder(self) -> Adapted:
+        return self.acting[0].encoder
+
+    def action_scores(self, screens: Tensor) -> Tensor:
+        return self.q_values(screens)
 
     def by_action(self, outputs: Tensor) -> Tensor:
         """(B, actions, K) of (B, actions * K)."""
@@ -135,7 +148,7 @@ class QAgent(Agent):
             screens: (N, stack, H, W) uint8, oldest first; or float pixels in [0, 1], to which
                 gradients flow (for captum and its kin).
         """
-        extractor, head = self.target if self.act_with_target else (self.extractor, self.head)
+        extractor, head = self.acting
         with torch.set_grad_enabled(torch.is_grad_enabled() and screens.is_floating_point()):
             outputs = head(extractor.of_screens(screens.to(self.device)))
             return self.value_head.value(self.by_action(outputs))
