@@ -61,6 +61,7 @@ class Evaluation(Record):
         max_frames: after which an episode was cut.
         seed: of the games and the actions.
         video_seconds: of video that were asked for.
+        video_why: whether the video was to show what spoke for each action.
         returns: raw, of each episode.
         lengths: agent steps of each episode.
         mean: of the returns.
@@ -80,6 +81,7 @@ class Evaluation(Record):
     max_frames: int | None = None
     seed: int | None = None
     video_seconds: int | None = None
+    video_why: bool = False
     returns: list[float] = field(default_factory=list)
     lengths: list[int] = field(default_factory=list)
     mean: float | None = None

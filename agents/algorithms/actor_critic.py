@@ -18,7 +18,7 @@ class ActorCriticAgent(Agent):
     """
 
     evaluation = "actions sampled"
-    scores_name = "log p"
+    scores_are = "log_probabilities"
 
     def __init__(
         self,

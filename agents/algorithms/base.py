@@ -28,6 +28,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from itertools import chain
+from typing import Literal
 
 import lightning
 import torch
@@ -66,7 +67,7 @@ class Agent(lightning.LightningModule, ABC):
 
     evaluation: str
     """How it acts in an evaluation, for the name of the protocol."""
-    scores_name: str | None = None
+    scores_are: Literal["values", "log_probabilities"] | None = None
     """What `action_scores` are; None for an agent that has no number for each action."""
     schedule_steps: int | None = None
     weight_decay = 0.0

@@ -31,7 +31,7 @@ class QAgent(Agent):
     """
 
     act_with_target = False
-    scores_name = "Q"
+    scores_are = "values"
 
     def __init__(
         self,
