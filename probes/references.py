@@ -31,6 +31,8 @@ def references(like: Encoder, seed: int) -> dict[str, Encoder]:
 
 def untrained(like: Encoder, seed: int) -> Encoder:
     """An encoder of the same shape with its initial weights drawn from `seed`, in eval mode."""
+    while isinstance(inner := getattr(like, "encoder", None), Encoder):
+        like = inner  # of an agent's: what was adapted
     kind: Callable[..., Encoder] = type(like)
     with seeded(Stream.ENCODER, seed):
         encoder = kind(like.architecture, like.model_args, like.screen)

@@ -10,7 +10,6 @@ from torch import Tensor, nn
 
 from fovea.figures import Comparison
 from fovea.pretrain.encoders.encoder import Encoder, inference
-from fovea.pretrain.encoders.vit import ViT
 from fovea.probes.features import (
     BATCH,
     NotMeasured,
@@ -20,6 +19,7 @@ from fovea.probes.features import (
     stacks,
     with_progress,
 )
+from fovea.probes.of_agents import vit_of
 from fovea.results import Measured
 from fovea.tables import Table
 
@@ -53,7 +53,7 @@ def probe(encoder: Encoder, games: dict[str, Splits], *, stacks_measured: int = 
 
     Raises NotMeasured for an encoder without transformer blocks.
     """
-    if not isinstance(encoder, ViT):
+    if vit_of(encoder) is None:
         raise NotMeasured("it has no transformer blocks")
     rows = []
     for game in with_progress(games, "measuring sparsity"):
@@ -69,10 +69,11 @@ def probe(encoder: Encoder, games: dict[str, Splits], *, stacks_measured: int = 
     return Measured([table])
 
 
-def measure(encoder: ViT, split: Split, most: int) -> list[tuple[float, float, float]]:
+def measure(encoder: Encoder, split: Split, most: int) -> list[tuple[float, float, float]]:
     """Hoyer, near-zero and dormant share of each block, over `most` evenly spaced stacks."""
     at = evenly_spaced(split.at, most)
-    blocks = list(encoder.vit.blocks)
+    vit = vit_of(encoder)
+    blocks = list(vit.vit.blocks) if vit else []
     sums = [[0.0, 0.0] for _ in blocks]
     sizes: list[Tensor | float] = [0.0] * len(blocks)
     hidden = [block.mlp.act for block in blocks]

@@ -118,9 +118,14 @@ class Agent(lightning.LightningModule, ABC):
         return torch.where(at_random.to(chosen.device), uniform.to(chosen.device), chosen)
 
     @property
+    def acting_extractor(self) -> FeatureExtractor:
+        """What gives the features that actions are chosen by."""
+        return self.extractor
+
+    @property
     def acting_encoder(self) -> Adapted:
-        """The encoder whose features actions are chosen by."""
-        return self.extractor.encoder
+        """The encoder whose features these are."""
+        return self.acting_extractor.encoder
 
     def action_scores(self, screens: Tensor) -> Tensor:
         """(N, actions) the numbers by which it chooses, such as Q-values.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from contextlib import nullcontext
 from functools import partial
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -11,6 +12,7 @@ from torch import Tensor, nn
 from fovea.agents.adaptation.base import Adapted
 from fovea.agents.algorithms.base import Agent
 from fovea.agents.experience.replay import Transitions
+from fovea.agents.networks.feature_extractor import FeatureExtractor
 from fovea.agents.networks.heads import head
 from fovea.agents.networks.noisy import noise
 from fovea.agents.networks.value_heads import ValueHeadKind, ValueLoss, make_value_head
@@ -125,14 +127,16 @@ class QAgent(Agent):
         return self.value_head.value(self.by_action(outputs)).argmax(dim=1)
 
     @property
-    def acting(self) -> tuple[nn.Module, nn.Module]:
+    def acting(self) -> tuple[FeatureExtractor, nn.Module]:
         """Feature extractor and head of the network that acts."""
-        extractor, head = self.target if self.act_with_target else (self.extractor, self.head)
-        return extractor, head
+        if not self.act_with_target:
+            return self.extractor, self.head
+        extractor, head = self.target
+        return cast(FeatureExtractor, extractor), head
 
     @property
-    def acting_encoder(self) -> Adapted:
-        return self.acting[0].encoder
+    def acting_extractor(self) -> FeatureExtractor:
+        return self.acting[0]
 
     def action_scores(self, screens: Tensor) -> Tensor:
         return self.q_values(screens)
