@@ -102,5 +102,5 @@ def pictures(
         seen = cv2.cvtColor(heat.overlay(screen, gaze.maps[number]), cv2.COLOR_RGB2BGR)
         shown = [stood, titled(seen, strength)]
         if why is not None:
-            shown.append(titled(bars(why, number), why.title))
+            shown.append(titled(bars(why, number), why.shown.title))
         yield side_by_side(*shown)

@@ -18,12 +18,22 @@ ROW = 36  # px at most; the height of a bar with its gap
 LABEL, NUMBER = 124, 64  # px; left of the bars for names, right of them for numbers
 PLAIN, TAKEN = (150, 150, 150), (60, 190, 250)  # bars, and that of the action taken; BGR
 
-Shown = Callable[[np.ndarray], np.ndarray]
-SCORES: dict[str, tuple[str, Shown]] = {
-    "values": ("values Q of the actions", lambda scores: scores),
-    "log_probabilities": ("chances of the actions", np.exp),
+
+class Shown(NamedTuple):
+    """How scores are shown."""
+
+    title: str
+    of: Callable[[np.ndarray], np.ndarray]
+    """Scores to what is shown of them."""
+    least: float
+    """Where bars begin at the latest."""
+
+
+SCORES = {
+    "values": Shown("values Q of the actions", lambda scores: scores, np.inf),
+    "log_probabilities": Shown("chances of the actions", np.exp, 0.0),
 }
-"""By what an agent's scores are: what is shown of them, and how it is computed."""
+"""By what an agent's scores are."""
 
 
 class Reasons(NamedTuple):
@@ -37,8 +47,7 @@ class Reasons(NamedTuple):
     """(T, h, w) float32, at least 0: where what spoke for the action taken comes from."""
     names: Sequence[str]
     """Of the actions."""
-    title: str
-    """Of the scores."""
+    shown: Shown
     method: str
     """That the maps were made by."""
 
@@ -71,9 +80,9 @@ def reasons(
         torch.as_tensor(taken),
         background=stacks.median(dim=0).values,
     )
-    title, shown = SCORES[agent.scores_are or "values"]
+    shown = SCORES[agent.scores_are or "values"]
     return Reasons(
-        shown(scores.numpy()), np.asarray(taken), maps.numpy(), names, title, best(encoder)
+        shown.of(scores.numpy()), np.asarray(taken), maps.numpy(), names, shown, best(encoder)
     )
 
 
@@ -90,10 +99,11 @@ def advantage(agent: Agent) -> Callable[[Tensor], Tensor]:
 def bars(why: Reasons, moment: int) -> np.ndarray:
     """(SIDE, SIDE, 3) uint8 in OpenCV's order of colours: a bar for each action.
 
-    They lie between the least and the largest score of the whole film; the action taken is bright.
+    They lie between the least and the largest score of the whole film, chances from 0 on; that of
+    the action taken is bright.
     """
     picture = np.zeros((SIDE, SIDE, 3), np.uint8)
-    least, most = float(why.scores.min()), float(why.scores.max())
+    least, most = min(float(why.scores.min()), why.shown.least), float(why.scores.max())
     height = min(ROW, SIDE // len(why.names))
     font, size = cv2.FONT_HERSHEY_SIMPLEX, 0.42 if height > 20 else 0.34
     for row, (name, score) in enumerate(zip(why.names, why.scores[moment], strict=True)):

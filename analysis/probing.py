@@ -43,7 +43,7 @@ def view(page: Page, name: str, probe: Probe) -> Html:
     for number, how in enumerate(result.figures, start=1):
         own = name if number == 1 else f"{name}-{number}"
         if isinstance(how, AttentionMaps):
-            drawn.append(attention.view(page, own, probe.arrays, result.encoders))
+            drawn.append(attention.view(page, own, probe.arrays, result.encoders, how))
         elif how.table in tables and compare.fits(tables[how.table], how):
             table = compare.asked(tables[how.table], how)
             if not table.rows:

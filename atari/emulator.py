@@ -107,6 +107,7 @@ class Emulator:
 
     Attributes:
         actions: names of the action set; `step` takes an index into it.
+        held: bytes of the memory, by their address, that are set to a value before every frame.
         screen: (84, 84) uint8 grey, what an agent sees now. It is stale after the last step of an
             episode, which nobody acts on.
     """
@@ -122,6 +123,7 @@ class Emulator:
         self._actions = full() if settings.full_actions else minimal()
         self._frames = np.zeros((2, *self._ale.getScreenDims()), np.uint8)
         self._seen: np.ndarray | None = None
+        self.held: dict[int, int] = {}
         self.screen = np.zeros(SCREEN, np.uint8)
         self._frame = 0
         self.actions = [action.name for action in self._actions]
@@ -214,6 +216,8 @@ class Emulator:
             if draw < self.settings.sticky * 2**32:
                 action = self._last
             self._last = action
+        for byte, value in self.held.items():
+            self._ale.setRAM(byte, value)
         return self._ale.act(action)
 
     def _see(self) -> None:

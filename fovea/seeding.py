@@ -73,6 +73,8 @@ class Stream(IntEnum):
     # Probes, later
     PROBE_READ_OUT = auto()
     ONNX_CHECK = auto()
+    PROBE_MAPS = auto()
+    INTERVENTIONS = auto()
 
 
 def key(stream: Stream, *numbers: int) -> int:

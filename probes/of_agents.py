@@ -33,6 +33,7 @@ class OfAgent(Adapted):
         super().__init__(agent.acting_encoder)
         self.agent = agent
         self.architecture = f"{type(agent).__name__} with {type(self.encoder).__name__}"
+        self.model_args: dict = {}
 
 
 class HeadsOfAgent(Encoder):
@@ -51,6 +52,7 @@ class HeadsOfAgent(Encoder):
         self.margin, self.input_size = inner.margin, inner.input_size
         self.dim = self.extractor.width
         self.architecture = f"heads of {type(agent).__name__}"
+        self.model_args = {}
 
     def encode(self, pixels: Tensor) -> Features:
         raise UserError("what heads read is computed of whole screens")

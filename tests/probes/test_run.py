@@ -57,7 +57,8 @@ def test_every_probe_of_every_encoder_is_stored_and_then_skipped(
     measure(folder, recordings, into)
     assert not skipped(capsys)
     found, sample = stored(into), report_samples.probes(tmp_path / "sample")
-    assert set(found) == {"action", "attention", "collapse", "sparsity", "state"}
+    assert set(found) == {"action", "attention", "attribution", "collapse", "intervention",
+                          "sparsity", "state"}  # fmt: skip
     for name, result in found.items():
         assert result["probe"] == name
         assert set(result["encoders"]) | set(result["left_out"]) == set(NAMES)
@@ -82,11 +83,11 @@ def test_every_probe_of_every_encoder_is_stored_and_then_skipped(
         assert arrays["mine/maps"].shape == (2, 2, 16, 3, 3)
         assert set(arrays["random/game"]) == {"breakout", "pong"}
     record = read_run(into)
-    assert (record.kind, record.state, record.step, record.steps) == ("probes", "done", 25, 25)
+    assert (record.kind, record.state, record.step, record.steps) == ("probes", "done", 35, 35)
     assert set(record.data) == {"breakout", "pong"}
 
     measure(folder, recordings, into)
-    assert len(skipped(capsys)) == 25
+    assert len(skipped(capsys)) == 35
     assert stored(into) == found
 
 
