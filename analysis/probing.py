@@ -64,6 +64,7 @@ def view(page: Page, name: str, probe: Probe) -> Html:
     settings = ", ".join(f"{key} {value}" for key, value in result.settings.items())
     return join(
         tag("p", result.about, class_="about"),
+        *(tag("p", f"{encoder}: {how}.") for encoder, how in result.takes.items()),
         *drawn,
         *rest,
         tag("p", f"Settings: {settings}.", class_="fine") if settings else "",

@@ -47,6 +47,7 @@ class ProbeResult(Record):
         version: of Fovea.
         fingerprints: by encoder, SHA-256 of the weights that were measured.
         left_out: by encoder, why the probe does not apply.
+        takes: by encoder, how it takes screens, where that is not as they are.
         encoders: by encoder, its tables.
     """
 
@@ -61,6 +62,7 @@ class ProbeResult(Record):
     version: str = ""
     fingerprints: dict[str, str] = field(default_factory=dict)
     left_out: dict[str, str] = field(default_factory=dict)
+    takes: dict[str, str] = field(default_factory=dict)
     encoders: dict[str, list[Table]] = field(default_factory=dict)
 
     @classmethod

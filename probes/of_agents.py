@@ -15,9 +15,13 @@ from fovea.command import UserError
 from fovea.pretrain.encoders.attribution import vit_in
 from fovea.pretrain.encoders.encoder import Encoder, Features
 from fovea.pretrain.encoders.folder import load_encoder
+from fovea.pretrain.encoders.timm_model import load_published
 from fovea.pretrain.encoders.vit import ViT
+from fovea.probes.pictures import Pictures
 from fovea.runs import read_run
 
+TIMM = "timm:"
+"""Before the name of a model of timm with published weights (see `pictures.Pictures`)."""
 HEADS = "heads:"
 """Before an agent's run folder: what its heads read, in place of what its encoder gives."""
 
@@ -63,11 +67,15 @@ class HeadsOfAgent(Encoder):
 
 
 def load(ref: str | Path, seed: int = 0) -> Encoder:
-    """What `load_encoder` takes; or an agent's run folder, as it is or after "heads:".
+    """What `load_encoder` takes; an agent's run folder, as it is or after "heads:"; or "timm:NAME".
 
-    Raises UserError for what is neither, and for a run folder of an agent without a checkpoint.
+    Raises UserError for what is none of these, for a run folder of an agent without a checkpoint,
+    and where timm does not give the weights.
     """
     name = str(ref)
+    if name.startswith(TIMM):
+        published = load_published(name.removeprefix(TIMM))
+        return Pictures(*published).eval()
     if name.startswith(HEADS):
         return HeadsOfAgent(load_agent(name.removeprefix(HEADS)).agent)
     record = read_run(name) if Path(name).is_dir() else None
@@ -77,16 +85,17 @@ def load(ref: str | Path, seed: int = 0) -> Encoder:
 
 
 def vit_of(encoder: Encoder) -> ViT | None:
-    """The ViT that an encoder is, or that an agent adapted; all its blocks run in each pass."""
-    return vit_in(encoder) if isinstance(encoder, ViT | OfAgent) else None
+    """The ViT that an encoder is or is built on, where all its blocks run in each pass."""
+    return vit_in(encoder) if isinstance(encoder, ViT | OfAgent | Pictures) else None
 
 
 def blocks_of(encoder: Encoder) -> ViT | None:
     """The same, where its blocks can be run one by one too.
 
-    None where what is added to them depends on the screens, or on where a pass began.
+    None where it takes other screens, and where what is added to the blocks depends on the screens
+    or on where a pass began.
     """
-    by_passes = any(isinstance(part, Pooled | Prompts) for part in encoder.modules())
+    by_passes = any(isinstance(part, Pooled | Prompts | Pictures) for part in encoder.modules())
     return None if by_passes else vit_of(encoder)
 
 

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from fovea.pretrain.encoders.encoder import Encoder, Features
 from fovea.pretrain.encoders.multi_query import make_read_out
 from fovea.pretrain.terms.principal import principal
+from fovea.probes.pictures import Pictures
 from fovea.seeding import Stream, seeded
 
 REFERENCES = ("random", "pixels", "pixels_pooled", "majority")
@@ -31,6 +32,9 @@ def references(like: Encoder, seed: int) -> dict[str, Encoder]:
 
 def untrained(like: Encoder, seed: int) -> Encoder:
     """An encoder of the same shape with its initial weights drawn from `seed`, in eval mode."""
+    if isinstance(like, Pictures):
+        inside = untrained(like.encoder, seed)
+        return Pictures(inside, like.mean_pixel, like.std_pixel, like.stack, like.screen).eval()
     while isinstance(inner := getattr(like, "encoder", None), Encoder):
         like = inner  # of an agent's: what was adapted
     kind: Callable[..., Encoder] = type(like)

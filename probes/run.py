@@ -179,7 +179,8 @@ def _measure(
         else:
             games = games or encode(encoder, drawn)
             try:
-                result.add(name, weights, chosen[probe].probe(encoder, games, **result.keywords))
+                found = chosen[probe].probe(encoder, games, **result.keywords)
+                result.add(name, weights, found, getattr(encoder, "takes", ""))
             except NotMeasured as reason:
                 _say(f"{probe} of {name}: left out, {reason}")
                 result.leave_out(name, weights, str(reason))
@@ -204,6 +205,8 @@ def _load(encoders: list[str], seed: int) -> dict[str, Encoder]:
         if name in loaded or name in REFERENCES:
             raise UserError(f"the encoder name {name!r} is taken: give {ref} another name")
         loaded[name] = load(ref, seed)
+        if takes := getattr(loaded[name], "takes", ""):
+            _say(f"{name}: {takes}")
     return loaded
 
 
