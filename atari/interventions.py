@@ -38,7 +38,9 @@ class Edited(NamedTuple):
     screens: np.ndarray
     """(N, stack, 84, 84) uint8: the moments with the byte held at `value` in every frame."""
     value: np.ndarray
-    """(N,) int64."""
+    """(N,) int64, of the byte."""
+    ram: np.ndarray
+    """(N, 128) uint8, the memory at the newest screen: the game may have moved the byte on."""
     shown: np.ndarray
     """(N,) bool, whether the newest screen differs at all from the one without."""
 
@@ -84,14 +86,17 @@ def edited(play: Moments, byte: int, seed: int = 0) -> Edited:
         seed: of the values.
     """
     rng = np.random.default_rng(key(Stream.INTERVENTIONS, seed, 2, byte))
-    screens, values = [], []
+    screens, values, rams = [], [], []
     for state, ram in zip(play.states, play.ram, strict=True):
         others = play.seen[:, byte][play.seen[:, byte] != ram[byte]]
         values.append(int(rng.choice(others)) if len(others) else int(ram[byte]))
         held = {byte: values[-1]}
-        screens.append(_go_on(play.emulator, state, play.screens.shape[1], held)[0])
+        seen, then = _go_on(play.emulator, state, play.screens.shape[1], held)
+        screens.append(seen)
+        rams.append(then)
     after = np.stack(screens)
-    return Edited(after, np.array(values), (after[:, -1] != play.screens[:, -1]).any((1, 2)))
+    shown = (after[:, -1] != play.screens[:, -1]).any((1, 2))
+    return Edited(after, np.array(values), np.stack(rams), shown)
 
 
 def _go_on(

@@ -11,7 +11,7 @@ from __future__ import annotations
 import csv
 from functools import cache
 from importlib import resources
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -66,10 +66,10 @@ def _table() -> dict[str, list[ObjectBox]]:
     source = resources.files("fovea.atari").joinpath("data/object_boxes.csv")
     with source.open(encoding="utf-8") as file:
         for row in csv.DictReader(file):
-            name, *numbers = list(row.values())[1:]
-            table.setdefault(row["game"], []).append(
-                ObjectBox(name, *(int(number) if number else None for number in numbers))
-            )
+            numbers: dict[str, Any] = {
+                key: int(row[key]) if row[key] else None for key in ObjectBox._fields[1:]
+            }
+            table.setdefault(row["game"], []).append(ObjectBox(row["object"], **numbers))
     return table
 
 

@@ -112,8 +112,7 @@ def probe(
 
 
 def _check(encoder: Encoder, split: Split) -> None:
-    if encoder.grid is None:
-        raise NotMeasured("it has no grid of patches to attend to")
+    grid_of(encoder)
     try:
         with inference(encoder):
             encoder.attention(stacks(encoder, split.frames, split.at[:1]))
@@ -136,6 +135,13 @@ class Sums(NamedTuple):
         return [float(of[block, head]) if isinstance(of, Tensor) else of for of in self]
 
 
+def grid_of(encoder: Encoder) -> tuple[int, int]:
+    """Rows and columns of its patches. Raises NotMeasured where it has none."""
+    if encoder.grid is None:
+        raise NotMeasured("it has no grid of patches to attend to")
+    return encoder.grid
+
+
 def measure(encoder: Encoder, game: str, split: Split, most: int) -> list[list[float]]:
     """[block, head, *numbers of `Sums`] over `most` stacks, evenly spaced in the split."""
     entropies, distances, shares = [], [], []
@@ -143,9 +149,9 @@ def measure(encoder: Encoder, game: str, split: Split, most: int) -> list[list[f
         for some in evenly_spaced(split.at, most).split(BATCH):
             screens = stacks(encoder, split.frames, some)
             attention = encoder.attention(screens)
-            rows = cls_rows(attention, math.prod(encoder.grid or ()))
+            rows = cls_rows(attention, math.prod(grid_of(encoder)))
             looks = rows / rows.sum(-1, keepdim=True)
-            there = cells(object_pixels(encoder, game, split, some), *encoder.grid)
+            there = cells(object_pixels(encoder, game, split, some), *grid_of(encoder))
             entropies.append(torch.special.entr(looks).sum(-1))
             distances.append(mean_distance(encoder, attention))
             shares.append(
@@ -173,7 +179,7 @@ def mean_distance(encoder: Encoder, attention: Tensor) -> Tensor:
     The mean over patches of the distance to the patches that they attend to, weighted by that
     attention; of attention (L, B, heads, T, T), without that on other tokens.
     """
-    rows, columns = encoder.grid
+    rows, columns = grid_of(encoder)
     height, width = (side / n for side, n in zip(encoder.input_size, (rows, columns), strict=True))
     lines, ranks = torch.meshgrid(torch.arange(rows), torch.arange(columns), indexing="ij")
     centres = torch.stack([lines.flatten() * height, ranks.flatten() * width], dim=1)
@@ -189,8 +195,9 @@ def picture(encoder: Encoder, split: Split, count: int) -> tuple[Tensor, Tensor,
     with inference(encoder):
         screens = stacks(encoder, split.frames, at)
         attention = encoder.attention(screens).float()
-        maps = cls_rows(attention, math.prod(encoder.grid or ())).unflatten(-1, encoder.grid)
-        rolled = rollout(attention)[:, 0, -maps[0, 0, 0].numel() :].unflatten(-1, encoder.grid)
+        grid = grid_of(encoder)
+        maps = cls_rows(attention, math.prod(grid)).unflatten(-1, grid)
+        rolled = rollout(attention)[:, 0, -math.prod(grid) :].unflatten(-1, grid)
     (top, left), (height, width) = encoder.margin, encoder.input_size
     newest = screens[:, -1, top : top + height, left : left + width]
     return newest.cpu(), maps.cpu(), rolled.cpu()
@@ -216,4 +223,4 @@ def rollout(attention: Tensor) -> Tensor:
 
 def moving(encoder: Encoder, screens: Tensor) -> Tensor:
     """(B, patches) bool: patches where a pixel changes within the stack."""
-    return cells(moving_pixels(encoder, screens), *encoder.grid)
+    return cells(moving_pixels(encoder, screens), *grid_of(encoder))

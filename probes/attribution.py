@@ -88,7 +88,8 @@ def probe(
     """
     if isinstance(encoder, Pixels | Blind):
         raise NotMeasured("it is a reference without places that could matter")
-    rows, kept = [], []
+    rows: list[list] = []
+    kept = []
     with inference(encoder):
         for game in with_progress(games, "explaining"):
             found = of_game(encoder, game, games[game].test, explained, seed)
@@ -104,7 +105,7 @@ def probe(
         note="Stacks without an object that is known, or without motion, are left out of these "
         "shares.",
     )  # fmt: skip
-    labels = [row[1].replace("_", " ") for row in rows if row[0] == names[0]]
+    labels = [str(row[1]).replace("_", " ") for row in rows if row[0] == names[0]]
     arrays = {
         "screens": torch.cat(screens).numpy(),
         "maps": torch.cat(maps, dim=1)[:, None].numpy(),
@@ -198,7 +199,8 @@ def faithful(
     order = ranked(encoder, maps).to(screens.device)
     base = background[None].float() / 255
     pixels = screens.float() / 255
-    deleted, inserted = [], []
+    deleted: list[float] = []
+    inserted: list[float] = []
     with torch.no_grad():
         whole = answer(pixels)
         most = float((answer(base) - whole).norm(dim=1).mean())

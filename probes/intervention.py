@@ -39,9 +39,9 @@ ABOUT = (
     "all (a game may write the byte anew before it draws). Pasted: an object whose place is known "
     "is painted over by the median screen. Change: how far summary and mean token move, over the "
     "distance of two moments drawn at random. Follows: a linear read-out of the byte, trained on "
-    "recordings as they are, moves by this share of the edit; 1 is all of it, 0 none. Of an agent, "
-    "scores: how far its scores less their mean move, over the same of two moments; other action: "
-    "the share of moments in which it would act otherwise."
+    "recordings as they are, moves by this share of how far the byte is moved; 1 is all of it, 0 "
+    "none. Of an agent, scores: how far its scores less their mean move, over the same of two "
+    "moments; other action: the share of moments in which it would act otherwise."
 )
 ORDER = 6
 FIGURES = [
@@ -148,7 +148,8 @@ def by_memory(eyes: Eyes, game: str, splits: Splits, edits: int, seed: int) -> l
     rows = []
     for number, (variable, edit) in enumerate(zip(known, every, strict=True)):
         shown = torch.from_numpy(edit.shown)
-        asked = torch.from_numpy(edit.value - play.ram[:, variable.byte].astype(np.int64))
+        was, then = (ram[:, variable.byte].astype(np.int64) for ram in (play.ram, edit.ram))
+        asked = torch.from_numpy(then - was)
         moved = (bytes_read[number + 1] - bytes_read[0])[shown, number]
         after = torch.from_numpy(edit.screens)[shown].to(at)
         numbers = eyes.row(before[shown.to(at)], after, slope(asked[shown].double(), moved))

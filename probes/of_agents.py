@@ -101,8 +101,5 @@ def blocks_of(encoder: Encoder) -> ViT | None:
 
 def agent_of(encoder: Encoder) -> Agent | None:
     """The agent whose encoder it is; None for any other."""
-    while isinstance(encoder, Encoder):
-        if isinstance(encoder, OfAgent):
-            return encoder.agent
-        encoder = getattr(encoder, "encoder", None)
-    return None
+    found = next((part for part in encoder.modules() if isinstance(part, OfAgent)), None)
+    return found.agent if found else None

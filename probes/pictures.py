@@ -40,7 +40,7 @@ class Pictures(Encoder):
         screen: tuple[int, int] = (84, 84),
     ):
         super().__init__()
-        self.encoder, self.stack, self.screen = encoder, stack, tuple(screen)
+        self.encoder, self.stack, self.screen = encoder, stack, screen
         self.input_size = self.screen
         self.mean_pixel, self.std_pixel = tuple(mean), tuple(std)
         self.dim, self.grid, self.depth = encoder.dim, encoder.grid, encoder.depth

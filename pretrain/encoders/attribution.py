@@ -17,7 +17,8 @@ from fovea.pretrain.encoders.vit import ViT
 
 Method = Literal["relevance", "grad_cam", "occlusion", "integrated_gradients"]
 
-CELL = 7  # px; the side of the squares that occlusion covers and pixels are summed over
+CELL = 7  # px; the side of the squares that contributions of pixels are summed over
+COVERED = 14  # px; the side of the squares that occlusion covers, one after the other
 STEPS = 16  # of the integral
 BATCH = 64
 
@@ -37,7 +38,7 @@ def attribute(
 
     relevance is for ViTs (see `relevance.relevance`), its maps lie on the grid of patches.
     captum's methods: `grad_cam` (LayerGradCam of the last feature map of a CNN), and for every
-    encoder `occlusion` (squares of CELL px in place of which the background is shown) and
+    encoder `occlusion` (squares of COVERED px in place of which the background is shown) and
     `integrated_gradients` (from the background to the screen; the size of what pixels contribute,
     summed over squares of CELL px).
 
@@ -109,12 +110,12 @@ def _grad_cam(
 def _occlusion(
     encoder: Encoder, outputs: Outputs, pixels: Tensor, target: Tensor, base: Tensor
 ) -> Tensor:
-    shape = pixels.shape[1], CELL, CELL
+    shape = pixels.shape[1], COVERED, COVERED
     with torch.no_grad():
         found = _captum().Occlusion(outputs).attribute(
             pixels, sliding_window_shapes=shape, strides=shape, baselines=base[None], target=target
         )  # fmt: skip
-    return _cells(encoder, found.clamp(min=0).sum(1)) / CELL**2 / pixels.shape[1]
+    return _cells(encoder, found.clamp(min=0).mean(1), COVERED) / COVERED**2
 
 
 def _integrated(
@@ -123,7 +124,7 @@ def _integrated(
     found = _captum().IntegratedGradients(outputs).attribute(
         pixels, baselines=base[None], target=target, n_steps=STEPS, internal_batch_size=BATCH
     )  # fmt: skip
-    return _cells(encoder, found.detach().abs().sum(1))
+    return _cells(encoder, found.detach().abs().sum(1), CELL)
 
 
 METHODS: dict[Method, Callable[[Encoder, Outputs, Tensor, Tensor, Tensor], Tensor]] = {
@@ -142,30 +143,29 @@ def _captum() -> ModuleType:
     return attr
 
 
-def _cells(encoder: Encoder, whole: Tensor) -> Tensor:
-    """Pixels (B, H, W) summed over squares of CELL px of what the encoder sees."""
+def _cells(encoder: Encoder, whole: Tensor, side: int) -> Tensor:
+    """Pixels (B, H, W) summed over squares of `side` px of what the encoder sees."""
     (top, left), (height, width) = encoder.margin, encoder.input_size
     seen = whole[:, top : top + height, left : left + width]
-    return F.avg_pool2d(seen[:, None], CELL, ceil_mode=True)[:, 0] * CELL**2
+    return F.avg_pool2d(seen[:, None], side, ceil_mode=True)[:, 0] * side**2
 
 
 def last_map(encoder: Encoder) -> nn.Module | None:
-    """The module whose output is the last feature map (B, D, gh, gw), if there is one."""
-    grid, found = encoder.grid, list[nn.Module]()
+    """The module whose output (B, D, gh, gw) the encoder's tokens are, if there is one."""
+    maps: list[tuple[nn.Module, Tensor]] = []
 
     def see(module: nn.Module, _inputs: tuple, output: object) -> None:
-        if isinstance(output, Tensor) and output.ndim == 4 and output.shape[2:] == grid:
-            found.append(module)
+        if isinstance(output, Tensor) and output.ndim == 4:
+            maps.append((module, output))
 
-    if grid is None:
-        return None
     handles = [module.register_forward_hook(see) for module in encoder.modules()]
     try:
         with inference(encoder):
             like = next(encoder.parameters())
             blank = (1, encoder.stack, *encoder.screen)
-            encoder(torch.zeros(blank, dtype=torch.uint8, device=like.device))
+            tokens = encoder(torch.zeros(blank, dtype=torch.uint8, device=like.device)).tokens
     finally:
         for handle in handles:
             handle.remove()
-    return found[-1] if found else None
+    fit = [module for module, one in maps if torch.equal(one.flatten(2).mT, tokens)]
+    return fit[-1] if fit else None

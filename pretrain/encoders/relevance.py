@@ -54,6 +54,7 @@ def relevance(
         target: (B,) int64, which of the K numbers is asked about.
         background: (stack, H, W) float pixels without objects; by default tokens count as they are.
     """
+    grid = vit.vit.patch_embed.grid_size
     pixels = pixels.detach().requires_grad_()
     with torch.enable_grad(), _watched(vit) as seen:
         asked = outputs(pixels).gather(1, target[:, None]).sum()
@@ -83,7 +84,7 @@ def relevance(
             row = row + _with_prompts(counts / total[:, None].clamp(min=1e-30), weights.shape[-1])
         mixing = (gradient * weights).clamp(min=0).mean(1)
         row = row + torch.einsum("bq,bqk->bk", row, mixing)
-    return row[:, -prod(vit.grid) :].unflatten(1, vit.grid)
+    return row[:, -prod(grid) :].unflatten(1, grid)
 
 
 def _with_prompts(counts: Tensor, length: int) -> Tensor:
