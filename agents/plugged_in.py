@@ -67,6 +67,7 @@ def plugged_in(agent: Agent, ref: str | None, init_from: str | None) -> PluggedI
     source = f"{init_from}, by --init_from" if init_from else (ref or "its own")
     if ref and not init_from and not ref.startswith(("random:", "untrained:")):
         _check_loaded(inner, locate(ref))
+    deep = f", {inner.depth} blocks" if inner.depth else ""
     counts = {
         name: Part(
             learn=sum(w.numel() for w in part.values() if w.requires_grad),
@@ -75,7 +76,7 @@ def plugged_in(agent: Agent, ref: str | None, init_from: str | None) -> PluggedI
         for name, part in parts_of(agent).items()
     }
     return PluggedIn(
-        encoder=f"{type(encoder).__name__} of {named(inner)}",
+        encoder=f"{type(encoder).__name__} of {named(inner)}, {inner.dim} wide{deep}",
         source=source,
         weights=weights,
         parts=counts,
@@ -214,7 +215,7 @@ class Said(NamedTuple):
 def said_before(record: PluggedIn) -> list[Said]:
     """What is printed of it before the first update."""
     lines = [
-        Said("encoder", f"{record.encoder}, from {record.source}"),
+        Said("plugged in", f"{record.encoder}, from {record.source}"),
         Said("weights", f"sha256 {record.weights}"),
     ]
     for name, part in record.parts.items():

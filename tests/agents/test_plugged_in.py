@@ -36,7 +36,7 @@ def test_a_run_says_what_it_learns_with(
     run = tmp_path / "ppo"
     assert fitted(command, encoder, run) == 0
     said, found = capsys.readouterr().out, read_run(run).plugged_in
-    assert found.encoder == "LoRA of vit_tiny_patch16_224"
+    assert found.encoder == "LoRA of vit_tiny_patch16_224, 96 wide, 4 blocks"
     assert found.source == str(encoder)
     assert found.weights == sha256(encoder / "model.safetensors")
     assert f"weights    sha256 {found.weights}" in said
