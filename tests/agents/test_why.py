@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 
 import cv2
@@ -14,13 +13,10 @@ from torch import nn
 from fovea.agents import DQN, L2M, PPO, FineTuned, Frozen, LoRA, ReadOut
 from fovea.agents.algorithms.base import Agent
 from fovea.agents.evaluation import explained
-from fovea.agents.fit import fit
 from fovea.agents.video import Moment, film
 from fovea.agents.why import reasons
 from fovea.pretrain.encoders.vit import Shape, build
-from fovea.runs import read_run
 
-ROOT = Path(__file__).parents[2]
 NAMES = ["NOOP", "FIRE", "RIGHT", "LEFT"]
 
 
@@ -109,29 +105,3 @@ def test_the_film_has_a_bar_for_each_action(tmp_path: Path) -> None:
         *[True] * 4,
         False,
     ]
-
-
-@pytest.mark.slow
-def test_the_command_films_why_and_says_what_it_needs(
-    encoder: Path, tmp_path: Path, command: Callable[..., int], capsys: pytest.CaptureFixture
-) -> None:
-    run = tmp_path / "ppo"
-    fit([
-        *("-c", str(ROOT / "agents" / "configs" / "ppo_frozen.yaml"), "--run", str(run)),
-        *("--model.init_args.encoder.init_args.encoder", str(encoder)),
-        *("--data.game", "breakout", "--data.num_envs", "2", "--data.total_steps", "8"),
-        *("--model.init_args.num_steps", "4"),
-    ])  # fmt: skip
-    asked = ("evaluate", "--run", run, "--episodes", "1", "--max-frames", "80")
-    assert command(*asked, "--why") == 2
-    assert "--why draws over the film of an episode: add --video" in capsys.readouterr().err
-    assert command(*asked, "--video") == 0
-    assert not read_run(run).evaluation.video_why
-    assert command(*asked, "--video", "--why") == 0
-    found = read_run(run).evaluation
-    assert found.video_why
-    assert "skipped" not in capsys.readouterr().out
-    picture = cv2.VideoCapture(str(run / found.video)).read()[1]
-    assert picture.shape[1] == 3 * 336 + 2 * 8
-    assert command(*asked, "--video", "--why") == 0
-    assert "evaluated before, skipped" in capsys.readouterr().out

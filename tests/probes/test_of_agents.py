@@ -64,12 +64,13 @@ def test_a_run_folder_is_the_encoder_as_adapted(tuned: Path) -> None:
     assert fingerprint(heads) != fingerprint(given)
 
 
+@pytest.mark.evidence
 @pytest.mark.slow
 def test_every_probe_takes_it(tuned: Path, recordings: Path, tmp_path: Path) -> None:
     from fovea.probes.run import run
     from fovea.results import read_result
 
-    only = ["sparsity", "collapse", "attention"]
+    only = ["sparsity", "collapse", "attention", "attribution", "intervention", "state"]
     run([f"eyes={tuned}", f"heads=heads:{tuned}"], [recordings], tmp_path / "run", samples=120,
         only=only, accelerator="cpu")  # fmt: skip
     found = {name: read_result(tmp_path / "run" / "probes" / f"{name}.json") for name in only}

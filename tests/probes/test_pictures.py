@@ -53,6 +53,7 @@ def test_a_model_for_pictures_sees_the_newest_screen_in_all_channels(saved: Path
     assert not torch.equal(other(screens()).summary, found.summary)
 
 
+@pytest.mark.evidence
 @pytest.mark.slow
 def test_it_is_probed_and_how_it_sees_is_said(
     saved: Path, recordings: Path, tmp_path: Path, capsys: pytest.CaptureFixture
