@@ -75,7 +75,7 @@ def probe(
     games: dict[str, Splits],
     *,
     pictures: int = 6,
-    explained: int = 24,
+    explained: int = 16,
     seed: int = 0,
 ) -> Measured:
     """Maps of `explained` test stacks a game by each method that applies, and how true they are.
@@ -122,7 +122,7 @@ def of_game(
     at = evenly_spaced(split.at, count)
     seen = stacks(encoder, split.frames, at)
     background = median(encoder, split)
-    outputs, answer = asked(encoder, background)
+    outputs, answer = asked(encoder, background, seen)
     with torch.no_grad():
         scores = outputs(seen.float() / 255)
     target = scores.argmax(1).cpu()
@@ -152,11 +152,15 @@ def of_game(
     return found
 
 
-def asked(encoder: Encoder, background: Tensor) -> tuple[Outputs, Callable[[Tensor], Tensor]]:
+def asked(
+    encoder: Encoder, background: Tensor, screens: Tensor
+) -> tuple[Outputs, Callable[[Tensor], Tensor]]:
     """What is explained: K numbers of pixels; and the vector whose movement says how they answer.
 
     Of an agent both are its scores less their mean. Of an encoder the number is the squared
-    distance of the summary from the background's, and the vector is the summary.
+    distance of the summary from the background's, over the mean of that for all the screens (how
+    much relevance keeps of a token and how much it mixes depends on the number's scale), and the
+    vector is the summary.
     """
     if agent := agent_of(encoder):
         scores = advantage(agent)
@@ -167,9 +171,10 @@ def asked(encoder: Encoder, background: Tensor) -> tuple[Outputs, Callable[[Tens
 
     with torch.no_grad():
         base = summary(background[None].float() / 255)
+        scale = (summary(screens.float() / 255) - base).square().sum(1).mean().clamp(min=1e-12)
 
     def distance(pixels: Tensor) -> Tensor:
-        return (summary(pixels) - base).square().sum(1, keepdim=True)
+        return (summary(pixels) - base).square().sum(1, keepdim=True) / scale
 
     return distance, summary
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
@@ -11,7 +12,7 @@ import torch
 from torch import Tensor
 
 from fovea.agents.why import advantage
-from fovea.atari.interventions import edited, moments
+from fovea.atari.interventions import Edited, Moments, edited, moments
 from fovea.atari.objects import FRAME, objects
 from fovea.atari.ram import Variable, varied
 from fovea.figures import Comparison
@@ -64,7 +65,7 @@ NUMBERS = ["shown", "change", "follows", "scores", "other_action"]
 
 
 def probe(
-    encoder: Encoder, games: dict[str, Splits], *, edits: int = 24, seed: int = 0
+    encoder: Encoder, games: dict[str, Splits], *, edits: int = 16, seed: int = 0
 ) -> Measured:
     """`edits` moments for each variable of a game's memory that varies, and for each known object.
 
@@ -139,10 +140,10 @@ def by_memory(eyes: Eyes, game: str, splits: Splits, edits: int, seed: int) -> l
     if not known:
         return []
     encoder = eyes.encoder
-    play = moments(game, edits, encoder.stack, seed)
+    addresses = tuple(variable.byte for variable in known)
+    play, every = played(game, addresses, edits, encoder.stack, seed)
     at = next(encoder.parameters()).device
     before = torch.from_numpy(play.screens).to(at)
-    every = [edited(play, variable.byte, seed) for variable in known]
     whole = torch.cat([before, *(torch.from_numpy(edit.screens).to(at) for edit in every)])
     bytes_read = read(splits, known, eyes.features(whole)).unflatten(0, (-1, len(before))).cpu()
     rows = []
@@ -155,6 +156,15 @@ def by_memory(eyes: Eyes, game: str, splits: Splits, edits: int, seed: int) -> l
         numbers = eyes.row(before[shown.to(at)], after, slope(asked[shown].double(), moved))
         rows.append([variable.name, "memory", float(edit.shown.mean()), *numbers])
     return rows
+
+
+@lru_cache(maxsize=8)
+def played(
+    game: str, addresses: tuple[int, ...], edits: int, stack: int, seed: int
+) -> tuple[Moments, list[Edited]]:
+    """The moments of a game and the edits of each byte: the same for all encoders."""
+    play = moments(game, edits, stack, seed)
+    return play, [edited(play, byte, seed) for byte in addresses]
 
 
 def read(splits: Splits, known: list[Variable], features: Tensor) -> Tensor:

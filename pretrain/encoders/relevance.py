@@ -45,7 +45,8 @@ def relevance(
     Theirs is the CLS token's row, since their classifier reads nothing else. Heads of agents may
     read patch tokens, of several blocks: so each token that is read counts by its share of what
     moves the number, |gradient . (token - the background's token)|; where the CLS token alone is
-    read, the result is theirs.
+    read, the result is theirs. As with theirs, the larger the number's scale, the more is mixed:
+    compare maps of numbers of one scale.
 
     Args:
         vit: the ViT in whatever computes `outputs`.

@@ -54,10 +54,18 @@ def test_a_run_says_what_it_learns_with(
     )
     assert found.got_gradient == learnt
     assert f"after 8 updates {learnt} tensors got a gradient" in said
-    # The same command again has nothing to say, and a longer one goes on.
+
+
+@pytest.mark.evidence
+@pytest.mark.slow
+def test_a_run_that_is_done_says_nothing_and_one_that_is_handed_on_says_so(
+    encoder: Path, tmp_path: Path, command: Callable[..., int], capsys: pytest.CaptureFixture
+) -> None:
+    run, other = tmp_path / "ppo", tmp_path / "other"
+    assert fitted(command, encoder, run) == 0
+    capsys.readouterr()
     assert fitted(command, encoder, run) == 0
     assert "sha256" not in capsys.readouterr().out
-    other = tmp_path / "other"
     assert fitted(command, encoder, other, "--init_from", run) == 0
     assert read_run(other).plugged_in.source == f"{run}, by --init_from"
 
@@ -119,6 +127,7 @@ def test_a_mismatch_ends_the_run(
         watched(make(str(encoder)), tmp_path)
 
 
+@pytest.mark.evidence
 def test_a_gradient_of_nothing_but_zeros_ends_the_run(encoder: Path, tmp_path: Path) -> None:
     agent = dqn(Frozen(str(encoder)), dueling=False)
     agent.head = Dead(agent.extractor.width)
@@ -127,6 +136,7 @@ def test_a_gradient_of_nothing_but_zeros_ends_the_run(encoder: Path, tmp_path: P
         watched(agent, tmp_path)
 
 
+@pytest.mark.evidence
 def test_what_heads_do_not_read_is_named(encoder: Path, tmp_path: Path) -> None:
     agent = dqn(FineTuned(str(encoder)), features=ReadOut("cls", blocks=[2]))
     found = watched(agent, tmp_path).run.record.plugged_in
