@@ -132,6 +132,7 @@ class Emulator:
         """Be as if made with `seed`; `reset` comes next."""
         self._ale.setInt("random_seed", seed)
         self._ale.loadROM(self._rom)
+        self._was_reset = False
         self._set_variant()
         self._random = mt19937(seed)
         self._last = Action.NOOP
@@ -183,7 +184,8 @@ class Emulator:
 
     def load_state(self, state: EmulatorState) -> None:
         """Go on from what `state` returned, of this game under these settings."""
-        self._ale.reset_game()  # a console that was never reset takes no state
+        if not self._was_reset:
+            self._reset_game()  # a console that was never reset takes no state
         self._ale.restoreState(ALEState(state.console.tobytes()))
         load_mt19937(self._random, state.random)
         self._last, self._frame, self.screen = Action(state.last), state.frame, state.screen
@@ -207,6 +209,7 @@ class Emulator:
 
     def _reset_game(self) -> None:
         self._ale.reset_game()
+        self._was_reset = True
         self._last = Action.NOOP
 
     def _act(self, action: Action) -> int:

@@ -11,10 +11,14 @@ from torch import nn
 
 from fovea.agents import DQN, PPO, AtariTask, FineTuned, Frozen, LoRA, ReadOut, train
 from fovea.agents.algorithms.base import Agent
+from fovea.agents.loading import load_agent
 from fovea.agents.plugged_in import Watch, frozen_sha256, heads_read, parts_of, plugged_in
 from fovea.command import UserError
 from fovea.files import sha256
 from fovea.pretrain.encoders.folder import load_encoder
+from fovea.probes.features import fingerprint
+from fovea.probes.of_agents import agent_of, load
+from fovea.probes.of_blocks import OfBlocks
 from fovea.runs import RunWriter, read_run
 
 ROOT = Path(__file__).parents[2]
@@ -54,6 +58,23 @@ def test_a_run_says_what_it_learns_with(
     )
     assert found.got_gradient == learnt
     assert f"after 8 updates {learnt} tensors got a gradient" in said
+    eyes_are_those_of(run)
+
+
+def eyes_are_those_of(run: Path) -> None:
+    """What probes look at when they are given the run: its encoder as adapted, and its heads."""
+    agent, eyes, heads = load_agent(run).agent, load(run), load(f"heads:{run}")
+    screens = torch.randint(0, 256, (2, 4, 84, 84), generator=torch.manual_seed(0)).byte()
+    with torch.no_grad():
+        adapted, read = eyes(screens), heads(screens)
+        assert torch.equal(adapted.tokens, agent.extractor.encoder(screens).tokens)
+        assert torch.equal(read.summary, agent.extractor(agent.observe(screens)))
+        for modulator in agent.extractor.encoder.modulators:
+            modulator.entry = None
+        assert not torch.equal(adapted.tokens, agent.extractor.encoder(screens).tokens)
+    assert read.tokens.shape == (2, 0, agent.extractor.width)
+    assert isinstance(agent_of(OfBlocks(eyes, [1])), PPO)
+    assert fingerprint(heads) != fingerprint(eyes)
 
 
 @pytest.mark.evidence
@@ -117,7 +138,11 @@ class Dead(nn.Module):
     ("make", "message"),
     [
         (lambda ref: dqn(Detached(ref)), "nothing of the encoder got a gradient in 8 updates"),
-        (lambda ref: dqn(Leaking(ref)), "weights of the encoder that are frozen changed"),
+        pytest.param(
+            lambda ref: dqn(Leaking(ref)),
+            "weights of the encoder that are frozen changed",
+            marks=pytest.mark.evidence,
+        ),
     ],
 )
 def test_a_mismatch_ends_the_run(

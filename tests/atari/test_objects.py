@@ -25,8 +25,10 @@ COLOURS = {
     "game",
     [
         "pong",
-        *(pytest.param(game, marks=pytest.mark.evidence) for game in ("breakout", "boxing")),
-        "freeway",
+        *(
+            pytest.param(game, marks=pytest.mark.evidence)
+            for game in ("breakout", "boxing", "freeway")
+        ),
     ],
 )
 def test_a_box_holds_its_object(game: str) -> None:

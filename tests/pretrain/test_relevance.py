@@ -145,7 +145,7 @@ def test_relevance_is_that_of_the_weights() -> None:
     [
         ("nature_cnn", None),
         ("vit_micro", "integrated_gradients"),
-        ("nature_cnn", "occlusion"),
+        pytest.param("nature_cnn", "occlusion", marks=pytest.mark.evidence),
         pytest.param("vit_micro", None, marks=pytest.mark.evidence),
         pytest.param("vit_micro", "occlusion", marks=pytest.mark.evidence),
         pytest.param("nature_cnn", "integrated_gradients", marks=pytest.mark.evidence),
