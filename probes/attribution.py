@@ -148,7 +148,7 @@ def of_game(
         numbers += faithful(encoder, answer, seen, background, maps)
         found[method] = numbers, maps
     if set(found) == {RANDOM}:
-        raise NotMeasured("; ".join(reasons))
+        raise NotMeasured("; ".join(dict.fromkeys(reasons)))
     return found
 
 

@@ -51,7 +51,7 @@ def test_one_block_by_hand() -> None:
     # value attended to: times the attention of a third, 0.2 and 0.1.
     vit = two_patches(blocks=1)
     outputs = summary(vit)
-    assert float(outputs(pixels(0.6, 0.3))[0, 0]) == pytest.approx(0.3)
+    assert float(outputs(pixels(0.6, 0.3)).detach()[0, 0]) == pytest.approx(0.3)
     found = relevance(vit, outputs, pixels(0.6, 0.3), FIRST)
     torch.testing.assert_close(found, torch.tensor([[[0.2, 0.1]]]))
     # What speaks against y has none.
