@@ -41,7 +41,8 @@ EVALUATE = """Play whole episodes with a trained agent; their returns go to run.
 The protocol is the one the agent was trained under (sticky actions, no-op starts), always with
 whole games, raw rewards, and the agent acting as it does when evaluated.
 
-    fovea agents evaluate --run runs/dqn --episodes 10 --video"""
+    fovea agents evaluate --run runs/dqn --episodes 10 --video
+    fovea agents evaluate --run runs/dqn --episodes 10 --video --why"""
 
 RECORD = """Let trained agents play, weak to strong, and record every step as fovea atari collect
 does: what reads its recordings reads these, and mixes of both.
@@ -90,6 +91,12 @@ def evaluate(arguments: list[str]) -> None:
     asked.add_argument(
         "--video", action="store_true", help="film the first episode, with the attention over it"
     )
+    asked.add_argument(
+        "--why",
+        action="store_true",
+        help="in the film: where on the screen what spoke for each action comes from, beside the "
+        "values or chances of all actions",
+    )
     asked.add_argument("--seconds", type=positive, default=30, help="of film at most (30)")
     asked.add_argument("--accelerator", choices=ACCELERATORS, default="auto", help="(auto)")
     args = asked.parse_args(arguments)
@@ -103,6 +110,7 @@ def evaluate(arguments: list[str]) -> None:
         max_frames=args.max_frames,
         seed=args.seed,
         seconds=args.seconds if args.video else 0,
+        why=args.why,
         accelerator=args.accelerator,
     )
 

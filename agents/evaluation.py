@@ -13,6 +13,7 @@ from fovea.agents.algorithms.base import Agent
 from fovea.agents.loading import LoadedAgent, load_agent
 from fovea.agents.task import PROTOCOLS, AtariTask
 from fovea.agents.video import Moment, film
+from fovea.agents.why import Reasons, reasons
 from fovea.atari.env import Envs
 from fovea.atari.film import STEPS_PER_SECOND
 from fovea.atari.games import find, hns
@@ -69,6 +70,7 @@ def evaluate_run(
     max_frames: int,
     seed: int,
     seconds: int,
+    why: bool = False,
     accelerator: str = "auto",
 ) -> None:
     """`fovea agents evaluate`: play `episodes` and write them to run.json as `evaluation`.
@@ -80,8 +82,11 @@ def evaluate_run(
         max_frames: longer episodes are cut off.
         seed: of games and actions.
         seconds: of film of the first episode at most; 0 for none.
+        why: whether the film shows where what spoke for each action comes from.
         accelerator: auto, cpu or cuda.
     """
+    if why and not seconds:
+        raise UserError("--why draws over the film of an episode: add --video")
     if not (folder / "run.json").exists():
         raise UserError(f"{folder} is no run folder: train an agent with fovea agents fit")
     at = device(accelerator)
@@ -96,15 +101,15 @@ def evaluate_run(
             "max_frames": max_frames,
             "seed": seed,
         }
-        if not _holds(folder, settings, seconds):
-            settings["video_seconds"] = seconds
+        if not _holds(folder, settings, seconds, why):
+            settings |= {"video_seconds": seconds, "video_why": why}
             _evaluate(folder, loaded, settings, at)
         else:
             print(f"{folder}: evaluated before, skipped")
         _print(read_run(folder).evaluation)
 
 
-def _holds(folder: Path, settings: dict, seconds: int) -> bool:
+def _holds(folder: Path, settings: dict, seconds: int, why: bool) -> bool:
     """Whether run.json has this evaluation, and the film if one is asked for."""
     found = read_run(folder).evaluation
     if not found or any(getattr(found, key) != value for key, value in settings.items()):
@@ -112,16 +117,17 @@ def _holds(folder: Path, settings: dict, seconds: int) -> bool:
     if not seconds:
         return True
     filmed = found.video is None or (folder / VIDEO).exists()
-    return found.video_seconds == seconds and filmed
+    return (found.video_seconds, found.video_why) == (seconds, why) and filmed
 
 
 def _evaluate(folder: Path, loaded: LoadedAgent, settings: dict, at: torch.device) -> None:
     agent, task = loaded.agent, loaded.task
     agent.to(at)
     moments: list[Moment] = []
+    envs = task.make_envs(settings["envs"], False, settings["max_frames"], settings["seed"])
     returns, lengths = play_episodes(
         agent,
-        task.make_envs(settings["envs"], False, settings["max_frames"], settings["seed"]),
+        envs,
         quotas(settings["episodes"], settings["envs"]),
         seed=settings["seed"],
         title=f"{folder.name} evaluated",
@@ -130,7 +136,8 @@ def _evaluate(folder: Path, loaded: LoadedAgent, settings: dict, at: torch.devic
     )
     (folder / VIDEO).unlink(missing_ok=True)
     if moments:
-        film(folder / VIDEO, moments, agent.extractor.encoder)
+        why = explained(agent, moments, envs.action_meanings) if settings["video_why"] else None
+        film(folder / VIDEO, moments, agent.acting_encoder, why)
     game, mean = find(task.game), float(np.mean(returns))
     evaluation = Evaluation(
         game=task.game,
@@ -146,6 +153,16 @@ def _evaluate(folder: Path, loaded: LoadedAgent, settings: dict, at: torch.devic
         video=VIDEO if moments else None,
     )
     RunWriter(folder, "agent", "").update(evaluation=evaluation)
+
+
+def explained(agent: Agent, moments: list[Moment], names: list[str]) -> Reasons | None:
+    """Why it took each action of a film; None, and a line says so, where that cannot be told."""
+    try:
+        screens = np.stack([moment.screens for moment in moments])
+        return reasons(agent, screens, [moment.action for moment in moments], names)
+    except UserError as reason:
+        print(f"the film does not show why: {reason}")
+        return None
 
 
 def quotas(episodes: int, envs: int) -> list[int]:
@@ -184,10 +201,11 @@ def play_episodes(
     score, screens = 0.0, envs.screens
     with bar(title, "steps", None) as shown:
         while any(len(ended) < asked for ended, asked in zip(returns, quota, strict=True)):
-            if not returns[0] and len(film_to) < film_steps:
-                film_to.append(Moment(screens[0].copy(), score))
             obs = agent.observe(torch.from_numpy(screens).to(agent.device))
-            step = envs.step(agent.act(obs, generator).cpu().numpy())
+            actions = agent.act(obs, generator).cpu().numpy()
+            if not returns[0] and len(film_to) < film_steps:
+                film_to.append(Moment(screens[0].copy(), score, int(actions[0])))
+            step = envs.step(actions)
             score, screens = score + float(step.reward[0]), step.screens
             ended = np.flatnonzero(step.ended)
             for env, total, length in zip(ended, step.returns, step.lengths, strict=True):

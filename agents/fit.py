@@ -10,6 +10,7 @@ from lightning import Callback
 
 from fovea.agents.algorithms.base import Agent
 from fovea.agents.loading import init_from, keep_architecture
+from fovea.agents.plugged_in import Watch, plugged_in, said_before
 from fovea.agents.progress import PlayProgress
 from fovea.agents.task import AtariTask
 from fovea.atari.games import find
@@ -47,7 +48,7 @@ class AgentCLI(FitCLI):
     def __init__(
         self,
         args: list[str] | dict,
-        begin: Callable[[Agent], None] = lambda agent: None,
+        begin: Callable[[Agent], None] | None = None,
         norm_tasks: Sequence[AtariTask] = (),
     ):
         self.begin, self.norm_tasks = begin, norm_tasks
@@ -62,7 +63,8 @@ class AgentCLI(FitCLI):
         return {"game": self.datamodule.game, "steps": self.datamodule.total_steps}
 
     def own_callbacks(self) -> list[Callback]:
-        return [PlayProgress(self.folder.name, self.datamodule.experience)]
+        progress = PlayProgress(self.folder.name, self.datamodule.experience)
+        return [progress, Watch(self.run, self.model)]
 
     def run_logger(self) -> RunLogger:
         return StepLogger(self.run)
@@ -101,7 +103,8 @@ class AgentCLI(FitCLI):
         if not self.checkpoint:
             if self.config.init_from:
                 init_from(self.model, Path(self.config.init_from))
-            self.begin(self.model)
+            if self.begin:
+                self.begin(self.model)
             for task in self.norm_tasks:
                 task.attach(self.model)
             self.model.prepare([task.experience for task in self.norm_tasks or [self.datamodule]])
@@ -110,7 +113,18 @@ class AgentCLI(FitCLI):
     def fit(self, save: bool = True) -> bool:
         if self.first and not is_old(self.folder):
             keep_architecture(self.model, self.folder)
+        if not self.checkpoint and not self.begin:
+            begun = plugged_in(self.model, self.encoder_ref(), self.config.init_from)
+            self.run.record.plugged_in = begun
+            if self.first:
+                print(f"{self.folder}:", *said_before(begun), sep="\n")
         return super().fit(save)
+
+    def encoder_ref(self) -> str | None:
+        """What the config says that the encoder is loaded from."""
+        adapted = self.config.model.init_args.get("encoder") or {}
+        ref = (adapted.get("init_args") or {}).get("encoder")
+        return ref if isinstance(ref, str) else None
 
     def done(self) -> None:
         self.run.update(state="done", step=self.datamodule.experience.played)

@@ -10,6 +10,7 @@ import cv2
 import numpy as np
 
 from fovea import heat
+from fovea.agents.why import Reasons, bars
 from fovea.atari.film import (
     STEPS_PER_SECOND,
     coloured,
@@ -30,6 +31,8 @@ class Moment(NamedTuple):
     """(stack, H, W) uint8, oldest first."""
     score: float
     """Raw reward of the episode so far."""
+    action: int = 0
+    """That it took then."""
 
 
 class Gaze(NamedTuple):
@@ -41,22 +44,31 @@ class Gaze(NamedTuple):
     """Attention at 0, as a multiple of an even share over the patches."""
     strongest: float
     """The same at 1."""
+    what: str = "attention"
+    """Or the method of other maps."""
 
 
-def film(path: Path, moments: list[Moment], encoder: Encoder) -> None:
+def film(path: Path, moments: list[Moment], encoder: Encoder, why: Reasons | None = None) -> None:
     """Write a WebM film (VP8) of `moments`, whole or not at all.
 
     The colour is the attention of the CLS token in the last block, averaged over heads, scaled from
     the weakest to the strongest of the whole film; the picture names both numbers, so that nearly
     even attention is not mistaken for a focus. For an encoder without attention only the screen is
     filmed, and a line says so.
+
+    With `why` the colour is what spoke for the action taken, and bars show the scores of all.
     """
+    gaze: Gaze | None
     try:
-        gaze = attention(encoder, np.stack([moment.screens for moment in moments]))
+        if why is None:
+            gaze = attention(encoder, np.stack([moment.screens for moment in moments]))
+        else:
+            shares = why.maps / np.maximum(why.maps.sum((1, 2), keepdims=True), 1e-30)
+            gaze = scaled(encoder, shares)._replace(what=why.method.replace("_", "-"))
     except UserError as reason:
         print(f"no attention in the film: {reason}")
         gaze = None
-    write_film(path, pictures(moments, gaze))
+    write_film(path, pictures(moments, gaze, why))
 
 
 def attention(encoder: Encoder, screens: np.ndarray) -> Gaze:
@@ -64,14 +76,20 @@ def attention(encoder: Encoder, screens: np.ndarray) -> Gaze:
 
     Raises UserError where it has no attention.
     """
-    maps = attention_map(encoder, screens)
+    return scaled(encoder, attention_map(encoder, screens))
+
+
+def scaled(encoder: Encoder, maps: np.ndarray) -> Gaze:
+    """Maps (T, h, w), each with a sum of at most 1, from the weakest to the strongest of all."""
     maps = maps[0].size * maps
     weakest, strongest = np.quantile(maps, [0.005, 0.995])
     maps = np.clip((maps - weakest) / max(strongest - weakest, 1e-6), 0, 1)
     return Gaze(on_screen(encoder, maps), float(weakest), float(strongest))
 
 
-def pictures(moments: list[Moment], gaze: Gaze | None) -> Iterator[np.ndarray]:
+def pictures(
+    moments: list[Moment], gaze: Gaze | None, why: Reasons | None = None
+) -> Iterator[np.ndarray]:
     """The frames of the film, (height, width, 3) uint8 in OpenCV's order of colours."""
     for number, moment in enumerate(moments):
         screen = enlarged(moment.screens[-1])
@@ -80,6 +98,9 @@ def pictures(moments: list[Moment], gaze: Gaze | None) -> Iterator[np.ndarray]:
         if gaze is None:
             yield stood
             continue
-        strength = f"attention {gaze.weakest:.2f} to {gaze.strongest:.2f} of an even share"
+        strength = f"{gaze.what} {gaze.weakest:.2f} to {gaze.strongest:.2f} of an even share"
         seen = cv2.cvtColor(heat.overlay(screen, gaze.maps[number]), cv2.COLOR_RGB2BGR)
-        yield side_by_side(stood, titled(seen, strength))
+        shown = [stood, titled(seen, strength)]
+        if why is not None:
+            shown.append(titled(bars(why, number), why.shown.title))
+        yield side_by_side(*shown)

@@ -10,21 +10,32 @@ from fovea.analysis.compare import game_name
 from fovea.analysis.html import Html, amount, details, tag
 from fovea.analysis.page import Page
 from fovea.analysis.sheets import sheet
+from fovea.figures import AttentionMaps
+
+NEEDED = ("screens", "maps", "game")
 
 
-def view(page: Page, name: str, arrays: Mapping[str, np.ndarray], encoders: Iterable[str]) -> Html:
+def view(
+    page: Page,
+    name: str,
+    arrays: Mapping[str, np.ndarray],
+    encoders: Iterable[str],
+    how: AttentionMaps,
+) -> Html:
     """The pictures of all encoders on the same screens; nothing where there are none."""
     found = {encoder: of for encoder in encoders if (of := _of(arrays, encoder))}
-    return _pictures(page, name, found) if found else Html("")
+    return _pictures(page, name, found, how) if found else Html("")
 
 
 def _of(arrays: Mapping[str, np.ndarray], encoder: str) -> dict[str, np.ndarray]:
-    names = ("screens", "maps", "rollout", "game")
+    names = (*NEEDED, "rollout", "labels")
     found = {name: arrays[key] for name in names if (key := f"{encoder}/{name}") in arrays}
-    return found if len(found) == len(names) else {}
+    return found if found.keys() >= {*NEEDED} else {}
 
 
-def _pictures(page: Page, name: str, arrays: dict[str, dict[str, np.ndarray]]) -> Html:
+def _pictures(
+    page: Page, name: str, arrays: dict[str, dict[str, np.ndarray]], how: AttentionMaps
+) -> Html:
     encoders = {encoder: _sprites(page, of) for encoder, of in arrays.items()}
     maps = list(dict.fromkeys(label for of in encoders.values() for label in of["maps"]))
     games = [game_name(str(game)) for game in next(iter(arrays.values()))["game"]]
@@ -42,13 +53,8 @@ def _pictures(page: Page, name: str, arrays: dict[str, dict[str, np.ndarray]]) -
     )
     return tag(
         "div",
-        tag("h4", "Where the encoders look"),
-        tag(
-            "p",
-            "Attention of the summary token over the newest screen, one square a patch, each map "
-            "scaled from nothing to its own strongest patch. Rollout multiplies the attention "
-            "of all blocks (Abnar and Zuidema 2020).",
-        ),
+        tag("h4", how.title),
+        tag("p", how.about),
         tag(
             "div",
             tag("label", "Map ", tag("select", *_options(maps), class_="map"), class_="pick"),
@@ -82,15 +88,19 @@ def _options(texts) -> list[Html]:
 def _sprites(page: Page, of: dict[str, np.ndarray]) -> dict:
     """Two sheets of one encoder: screens in a row, and below each other its maps of them.
 
-    Screens (M, H, W) uint8, maps (L, heads, M, gh, gw), rollout (M, gh, gw).
+    Screens (M, H, W) uint8, maps (L, heads, M, gh, gw); rollout (M, gh, gw) and labels (L * heads,)
+    where there are any.
     """
     blocks, heads, count, *grid = of["maps"].shape
-    rows = np.concatenate([of["rollout"][None], of["maps"].reshape(-1, count, *grid)])
-    labels = [f"block {b}, head {h}" for b in range(blocks) for h in range(heads)]
+    first = [of["rollout"][None]] if "rollout" in of else []
+    rows = np.concatenate([*first, of["maps"].reshape(-1, count, *grid)])
+    numbered = [f"block {b}, head {h}" for b in range(blocks) for h in range(heads)]
+    labels = list(map(str, of.get("labels", numbered)))
+    labels = [*(["rollout"] if first else []), *labels]
     return {
         "screens": sheet(page, "screens", of["screens"][None]),
         "sheet": sheet(page, "maps", transparent(rows)),
-        "maps": ["rollout", *labels],
+        "maps": labels,
         "heads": heads,
         "strongest": [[divmod(int(m.argmax()), grid[1]) for m in row] for row in rows],
     }

@@ -9,7 +9,7 @@ import numpy as np
 
 from fovea import by_episode
 from fovea.analysis.compare import game_name, label
-from fovea.analysis.figures import INK, REFERENCES, finite, panel, plain
+from fovea.analysis.figures import MUTED, REFERENCES, finite, panel, plain
 from fovea.analysis.html import Html, amount, details, join, tag, words
 from fovea.analysis.page import Page
 from fovea.figures import Gains
@@ -180,7 +180,7 @@ def _picture(encoder: str, of: list[Cell], game: str, columns: list[str]) -> dic
         "zmin": -0.5,
         "zmax": 0.5,
         "colorscale": [[0, LOSS], [0.5, "#fff"], [1, GAIN]],
-        "colorbar": {"thickness": 10, "outlinewidth": 0, "tickfont": {"color": INK, "size": 10}},
+        "colorbar": {"thickness": 10, "outlinewidth": 0, "tickfont": {"color": MUTED, "size": 10}},
     }
     return panel(
         encoder,

@@ -83,7 +83,7 @@ def view(page: Page, name: str, probe: Probe) -> Html:
     for number, how in enumerate(result.figures, start=1):
         own = name if number == 1 else f"{name}-{number}"
         if isinstance(how, AttentionMaps):
-            drawn.append(attention.view(page, own, probe.arrays, result.encoders))
+            drawn.append(attention.view(page, own, probe.arrays, result.encoders, how))
         elif isinstance(how, EmbeddingMap):
             drawn.append(embedding.view(page, own, probe.arrays, result.encoders))
         elif isinstance(how, Similarity):
@@ -110,6 +110,7 @@ def view(page: Page, name: str, probe: Probe) -> Html:
     settings = ", ".join(f"{key} {value}" for key, value in result.settings.items())
     return join(
         tag("p", result.about, class_="about"),
+        *(tag("p", f"{encoder}: {how}.") for encoder, how in result.takes.items()),
         *drawn,
         *rest,
         tag("p", f"Settings: {settings}.", class_="fine") if settings else "",

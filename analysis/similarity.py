@@ -8,7 +8,7 @@ from itertools import combinations_with_replacement
 import numpy as np
 
 from fovea.analysis.compare import game_name, mean
-from fovea.analysis.figures import INK, PALETTE, finite, panel
+from fovea.analysis.figures import MUTED, PALETTE, finite, panel
 from fovea.analysis.html import Html, amount, details, join, tag
 from fovea.analysis.page import Page
 from fovea.cka import cka, gram
@@ -100,7 +100,7 @@ def _picture(one: str, other: str, alike: np.ndarray) -> dict:
         "zmax": 1,
         "colorscale": [[0, "#fff"], [1, PALETTE[0]]],
         "hovertemplate": f"{one} %{{y}}, {other} %{{x}}: %{{z:.2f}}<extra></extra>",
-        "colorbar": {"thickness": 10, "outlinewidth": 0, "tickfont": {"color": INK, "size": 10}},
+        "colorbar": {"thickness": 10, "outlinewidth": 0, "tickfont": {"color": MUTED, "size": 10}},
     }
     axis = {"dtick": 1 if max(alike.shape) <= 16 else 4}
     title = f"{one}, its blocks" if one == other else f"{one} and {other}"

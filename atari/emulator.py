@@ -107,6 +107,7 @@ class Emulator:
 
     Attributes:
         actions: names of the action set; `step` takes an index into it.
+        held: bytes of the memory, by their address, that are set to a value before every frame.
         screen: (84, 84) uint8 grey, what an agent sees now. It is stale after the last step of an
             episode, which nobody acts on.
     """
@@ -122,6 +123,7 @@ class Emulator:
         self._actions = full() if settings.full_actions else minimal()
         self._frames = np.zeros((2, *self._ale.getScreenDims()), np.uint8)
         self._seen: np.ndarray | None = None
+        self.held: dict[int, int] = {}
         self.screen = np.zeros(SCREEN, np.uint8)
         self._frame = 0
         self.actions = [action.name for action in self._actions]
@@ -130,6 +132,7 @@ class Emulator:
         """Be as if made with `seed`; `reset` comes next."""
         self._ale.setInt("random_seed", seed)
         self._ale.loadROM(self._rom)
+        self._was_reset = False
         self._set_variant()
         self._random = mt19937(seed)
         self._last = Action.NOOP
@@ -181,7 +184,8 @@ class Emulator:
 
     def load_state(self, state: EmulatorState) -> None:
         """Go on from what `state` returned, of this game under these settings."""
-        self._ale.reset_game()  # a console that was never reset takes no state
+        if not self._was_reset:
+            self._reset_game()  # a console that was never reset takes no state
         self._ale.restoreState(ALEState(state.console.tobytes()))
         load_mt19937(self._random, state.random)
         self._last, self._frame, self.screen = Action(state.last), state.frame, state.screen
@@ -205,6 +209,7 @@ class Emulator:
 
     def _reset_game(self) -> None:
         self._ale.reset_game()
+        self._was_reset = True
         self._last = Action.NOOP
 
     def _act(self, action: Action) -> int:
@@ -214,6 +219,8 @@ class Emulator:
             if draw < self.settings.sticky * 2**32:
                 action = self._last
             self._last = action
+        for byte, value in self.held.items():
+            self._ale.setRAM(byte, value)
         return self._ale.act(action)
 
     def _see(self) -> None:

@@ -51,12 +51,23 @@ class Comparison(Record):
 
 @dataclass(kw_only=True)
 class AttentionMaps(Record):
-    """Screens with maps over them, of the arrays `screens`, `maps`, `rollout` and `game`.
+    """Screens with maps over them, of the arrays `screens`, `maps` and `game`.
 
-    They are as the probe `attention` returns them.
+    They are as the probes `attention` and `attribution` return them. The maps are named by block
+    and head, or by an array `labels`; those of an array `rollout` come first.
+
+    Attributes:
+        title: heading.
+        about: what to read from it.
     """
 
     kind: str = "attention"
+    title: str = "Where the encoders look"
+    about: str = (
+        "Attention of the summary token over the newest screen, one square a patch, each map "
+        "scaled from nothing to its own strongest patch. Rollout multiplies the attention of all "
+        "blocks (Abnar and Zuidema 2020)."
+    )
 
 
 @dataclass(kw_only=True)

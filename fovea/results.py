@@ -50,6 +50,7 @@ class ProbeResult(Record):
         fingerprints: by encoder, SHA-256 of the weights that were measured.
         left_out: by encoder, why the probe does not apply.
         partly: by encoder, what the probe left out of what it measured, and why.
+        takes: by encoder, how it takes screens, where that is not as they are.
         encoders: by encoder, its tables.
     """
 
@@ -65,6 +66,7 @@ class ProbeResult(Record):
     fingerprints: dict[str, str] = field(default_factory=dict)
     left_out: dict[str, str] = field(default_factory=dict)
     partly: dict[str, list[str]] = field(default_factory=dict)
+    takes: dict[str, str] = field(default_factory=dict)
     encoders: dict[str, list[Table]] = field(default_factory=dict)
 
     @classmethod

@@ -61,6 +61,7 @@ class Evaluation(Record):
         max_frames: after which an episode was cut.
         seed: of the games and the actions.
         video_seconds: of video that were asked for.
+        video_why: whether the video was to show what spoke for each action.
         returns: raw, of each episode.
         lengths: agent steps of each episode.
         mean: of the returns.
@@ -80,6 +81,7 @@ class Evaluation(Record):
     max_frames: int | None = None
     seed: int | None = None
     video_seconds: int | None = None
+    video_why: bool = False
     returns: list[float] = field(default_factory=list)
     lengths: list[int] = field(default_factory=list)
     mean: float | None = None
@@ -156,6 +158,54 @@ class ContinualRecord(Record):
 
 
 @dataclass
+class Part(Record):
+    """How many weights of a part of an agent learn.
+
+    Attributes:
+        learn: numbers that learn.
+        frozen: numbers that do not.
+    """
+
+    learn: int = 0
+    frozen: int = 0
+
+
+@dataclass
+class PluggedIn(Record):
+    """What an agent was made of, and whether that learnt which should; see `agents.plugged_in`.
+
+    Attributes:
+        encoder: how it is adapted, and its architecture.
+        source: where its weights were taken from.
+        weights: SHA-256 of model.safetensors as an export of these weights writes it.
+        parts: encoder, adaptation, projection and heads, as far as there are any.
+        heads_read: what of the features heads are given, in words.
+        numbers: how many.
+        updates: the first ones, that were watched.
+        got_gradient: number of tensors that got a gradient in these.
+        not_read: names of those that learn, and on which nothing depended in these.
+        frozen_unchanged: whether what is frozen stayed as it was, to the bit.
+    """
+
+    encoder: str = ""
+    source: str = ""
+    weights: str = ""
+    parts: dict[str, Part] = field(default_factory=dict)
+    heads_read: str = ""
+    numbers: int = 0
+    updates: int = 0
+    got_gradient: int = 0
+    not_read: list[str] = field(default_factory=list)
+    frozen_unchanged: bool | None = None
+
+    @classmethod
+    def read(cls, found: Mapping[str, Any]) -> Self:
+        record = super().read(found)
+        record.parts = {name: Part.read(part) for name, part in found.get("parts", {}).items()}
+        return record
+
+
+@dataclass
 class RunRecord(Record):
     """What run.json says of a run.
 
@@ -183,6 +233,7 @@ class RunRecord(Record):
         history: what was asked of the run over time, where that has changed.
         loggers: names of the loggers beside ours.
         init_from: what the first weights were taken from; None for weights of its own.
+        plugged_in: what an agent was made of when it began.
     """
 
     name: str = ""
@@ -208,10 +259,13 @@ class RunRecord(Record):
     history: list[Any] = field(default_factory=list)
     loggers: list[str] = field(default_factory=list)
     init_from: str | None = None
+    plugged_in: PluggedIn | None = None
 
     @classmethod
     def read(cls, found: Mapping[str, Any]) -> Self:
         record = super().read(found)
+        if (plugged_in := found.get("plugged_in")) is not None:
+            record.plugged_in = PluggedIn.read(plugged_in)
         if (evaluation := found.get("evaluation")) is not None:
             record.evaluation = Evaluation.read(evaluation)
         if (continual := found.get("continual")) is not None:

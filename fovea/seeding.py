@@ -76,6 +76,8 @@ class Stream(IntEnum):
     PROBE_TRIPLES = auto()
     PROBE_ORDERS = auto()
     PROBE_CORRUPTIONS = auto()
+    PROBE_MAPS = auto()
+    INTERVENTIONS = auto()
 
 
 def key(stream: Stream, *numbers: int) -> int:

@@ -7,6 +7,8 @@
     pandas.DataFrame(tables["variables"].records())
     maps = probes.attention_map(encoder, screens)       # (N, stack, H, W) uint8 to (N, gh, gw)
     probes.overlay(encoder, screens, maps)              # (N, H, W, 3) uint8, RGB
+    agent = load_agent("runs/dqn").agent                # where its values of actions come from
+    probes.attribute(agent.acting_encoder, agent.action_scores, screens, actions)   # (N, h, w)
 
 Nothing is imported before it is asked for.
 """
@@ -20,6 +22,7 @@ from fovea.lazy import lazily
 if TYPE_CHECKING:
     from fovea.pretrain.encoders.attention import attention_map as attention_map
     from fovea.pretrain.encoders.attention import overlay as overlay
+    from fovea.pretrain.encoders.attribution import attribute as attribute
     from fovea.probes.during_training import DuringTraining as DuringTraining
     from fovea.probes.run import measure as measure
 

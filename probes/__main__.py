@@ -59,7 +59,9 @@ def measure(arguments: list[str]) -> int:
         action="append",
         required=True,
         metavar="NAME=REF",
-        help="an encoder or run folder, hf-hub:ORG/NAME, or random:vit_micro; repeat for more",
+        help="an encoder or run folder, hf-hub:ORG/NAME, or random:vit_micro; an agent's run "
+        "folder (its encoder as adapted), or heads:FOLDER (what its heads read); timm:NAME, with "
+        "published weights; repeat for more",
     )
     asked.add_argument(
         "--recordings",

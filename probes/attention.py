@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -10,7 +11,6 @@ from torch import Tensor
 from fovea.command import UserError
 from fovea.figures import AttentionMaps, Comparison, Verdict
 from fovea.pretrain.encoders.encoder import Encoder, inference
-from fovea.pretrain.encoders.vit import ViT
 from fovea.probes.features import (
     NotMeasured,
     Split,
@@ -19,6 +19,7 @@ from fovea.probes.features import (
     stacks,
     with_progress,
 )
+from fovea.probes.places import cells, mean, moving_pixels, object_pixels, share_and_area
 from fovea.results import Measured
 from fovea.tables import Table
 
@@ -27,7 +28,9 @@ ABOUT = (
     "Attention of the CLS token over the patches, on held-out episodes. Entropy in nats: "
     "low is focused, the logarithm of the number of patches is even. On motion: share of the "
     "attention on patches that change within the stack; compare it with their area, the share that "
-    "an even spread would have. The pictures also show rollout (Abnar and Zuidema 2020)."
+    "an even spread would have. On objects: the same of patches with objects whose place the "
+    "memory of the game tells. Distance: how far patches look, in pixels, weighted by their "
+    "attention to patches. The pictures also show rollout (Abnar and Zuidema 2020)."
 )
 ORDER = 3
 FIGURES = [
@@ -43,6 +46,8 @@ FIGURES = [
         "looks at what moves no more than an even spread would.",
         measures={
             "on_motion / area": "On motion, over an even spread",
+            "on_objects / object_area": "On objects, over an even spread",
+            "distance": "Distance that patches look over, in pixels",
             "entropy": "Entropy, in nats, of a head's attention",
         },
     ),
@@ -53,7 +58,6 @@ VERDICT = Verdict(
     over="area",
     sentence="share of the attention on what moves, over its share of the screen",
 )
-MOTION = 5 / 255  # change of a pixel within the stack that counts; the smallest sprites give 30
 BATCH = 64  # maps of all blocks are held at once
 
 
@@ -76,16 +80,27 @@ def probe(
     rows, pictured = [], []
     for game in with_progress(games, "looking at attention"):
         test = games[game].test
-        rows += [[game, *row] for row in measure(encoder, test, stacks_measured)]
+        rows += [[game, *row] for row in measure(encoder, game, test, stacks_measured)]
         pictured.append((game, *picture(encoder, test, pictures)))
     names, screens, maps, rollouts = zip(*pictured, strict=True)
     table = Table(
         name="heads",
         title="Heads",
-        columns=["game", "block", "head", "entropy", "on_motion", "area"],
+        columns=[
+            "game",
+            "block",
+            "head",
+            "entropy",
+            "on_motion",
+            "area",
+            "on_objects",
+            "object_area",
+            "distance",
+        ],
         rows=rows,
         note="Block 0 is the first. Stacks in which nothing moves are left out of on_motion and "
-        "area. Attention on the CLS token itself is left out.",
+        "area, and those without an object that is known of on_objects and object_area. Attention "
+        "on the CLS token itself is left out.",
     )
     arrays = {
         "screens": torch.cat(screens).numpy(),
@@ -97,8 +112,7 @@ def probe(
 
 
 def _check(encoder: Encoder, split: Split) -> None:
-    if encoder.grid is None:
-        raise NotMeasured("it has no grid of patches to attend to")
+    grid_of(encoder)
     try:
         with inference(encoder):
             encoder.attention(stacks(encoder, split.frames, split.at[:1]))
@@ -106,34 +120,84 @@ def _check(encoder: Encoder, split: Split) -> None:
         raise NotMeasured(str(reason)) from None
 
 
-def measure(encoder: ViT, split: Split, most: int) -> list[tuple[int, int, float, float, float]]:
-    """(block, head, entropy, on_motion, area) over `most` stacks, evenly spaced in the split."""
-    entropies, masses, areas = [], [], []
+class Sums(NamedTuple):
+    """Of each head (L, heads), or of all together, over stacks."""
+
+    entropy: Tensor
+    on_motion: Tensor
+    area: float
+    on_objects: Tensor
+    object_area: float
+    distance: Tensor
+
+    def row(self, block: int, head: int) -> list[float]:
+        """The numbers of one head."""
+        return [float(of[block, head]) if isinstance(of, Tensor) else of for of in self]
+
+
+def grid_of(encoder: Encoder) -> tuple[int, int]:
+    """Rows and columns of its patches. Raises NotMeasured where it has none."""
+    if encoder.grid is None:
+        raise NotMeasured("it has no grid of patches to attend to")
+    return encoder.grid
+
+
+def measure(encoder: Encoder, game: str, split: Split, most: int) -> list[list[float]]:
+    """[block, head, *numbers of `Sums`] over `most` stacks, evenly spaced in the split."""
+    entropies, distances, shares = [], [], []
     with inference(encoder):
         for some in evenly_spaced(split.at, most).split(BATCH):
             screens = stacks(encoder, split.frames, some)
-            rows = cls_rows(encoder.attention(screens), math.prod(encoder.grid or ()))
+            attention = encoder.attention(screens)
+            rows = cls_rows(attention, math.prod(grid_of(encoder)))
             looks = rows / rows.sum(-1, keepdim=True)
-            moves = moving(encoder, screens)
+            there = cells(object_pixels(encoder, game, split, some), *grid_of(encoder))
             entropies.append(torch.special.entr(looks).sum(-1))
-            masses.append((looks * moves).sum(-1)[..., moves.any(-1)])
-            areas.append(moves.double().mean(-1)[moves.any(-1)])
-    entropy = torch.cat(entropies, dim=-1).mean(-1)
-    mass, area = torch.cat(masses, dim=-1).mean(-1), float(torch.cat(areas).mean())
-    return [
-        (block, head, float(entropy[block, head]), float(mass[block, head]), area)
-        for block, head in torch.cartesian_prod(*map(torch.arange, entropy.shape)).tolist()
-    ]
+            distances.append(mean_distance(encoder, attention))
+            shares.append(
+                (
+                    *share_and_area(looks, moving(encoder, screens)),
+                    *share_and_area(looks, there.to(looks.device)),
+                )
+            )
+    on_motion, area, on_objects, object_area = zip(*shares, strict=True)
+    sums = Sums(
+        torch.cat(entropies, dim=-1).mean(-1),
+        torch.cat(on_motion, dim=-1).mean(-1),
+        mean(torch.cat(area)),
+        torch.cat(on_objects, dim=-1).mean(-1),
+        mean(torch.cat(object_area)),
+        torch.cat(distances, dim=-1).mean(-1),
+    )
+    heads = torch.cartesian_prod(*map(torch.arange, sums.entropy.shape)).tolist()
+    return [[block, head, *sums.row(block, head)] for block, head in heads]
 
 
-def picture(encoder: ViT, split: Split, count: int) -> tuple[Tensor, Tensor, Tensor]:
+def mean_distance(encoder: Encoder, attention: Tensor) -> Tensor:
+    """(L, heads, B): how far patches look, in pixels (Dosovitskiy et al. 2020, arXiv 2010.11929).
+
+    The mean over patches of the distance to the patches that they attend to, weighted by that
+    attention; of attention (L, B, heads, T, T), without that on other tokens.
+    """
+    rows, columns = grid_of(encoder)
+    height, width = (side / n for side, n in zip(encoder.input_size, (rows, columns), strict=True))
+    lines, ranks = torch.meshgrid(torch.arange(rows), torch.arange(columns), indexing="ij")
+    centres = torch.stack([lines.flatten() * height, ranks.flatten() * width], dim=1)
+    apart = torch.cdist(centres.double(), centres.double()).to(attention)
+    among = attention[..., -rows * columns :, -rows * columns :]
+    among = among / among.sum(-1, keepdim=True)
+    return (among * apart).sum(-1).mean(-1).transpose(1, 2)
+
+
+def picture(encoder: Encoder, split: Split, count: int) -> tuple[Tensor, Tensor, Tensor]:
     """Screens (M, H, W) as seen, maps (L, heads, M, gh, gw) and rollout (M, gh, gw), on the CPU."""
     at = evenly_spaced(split.at, count)
     with inference(encoder):
         screens = stacks(encoder, split.frames, at)
         attention = encoder.attention(screens).float()
-        maps = cls_rows(attention, math.prod(encoder.grid or ())).unflatten(-1, encoder.grid)
-        rolled = rollout(attention)[:, 0, -maps[0, 0, 0].numel() :].unflatten(-1, encoder.grid)
+        grid = grid_of(encoder)
+        maps = cls_rows(attention, math.prod(grid)).unflatten(-1, grid)
+        rolled = rollout(attention)[:, 0, -math.prod(grid) :].unflatten(-1, grid)
     (top, left), (height, width) = encoder.margin, encoder.input_size
     newest = screens[:, -1, top : top + height, left : left + width]
     return newest.cpu(), maps.cpu(), rolled.cpu()
@@ -157,10 +221,6 @@ def rollout(attention: Tensor) -> Tensor:
     return rolled
 
 
-def moving(encoder: ViT, screens: Tensor) -> Tensor:
-    """(B, patches) bool: patches where a pixel changes by more than MOTION within the stack."""
-    pixels = encoder.scale(screens)
-    changed = pixels.amax(1) - pixels.amin(1) > MOTION
-    rows, columns = encoder.grid
-    patches = changed.unflatten(2, (columns, -1)).unflatten(1, (rows, -1))
-    return patches.any(4).any(2).flatten(1)
+def moving(encoder: Encoder, screens: Tensor) -> Tensor:
+    """(B, patches) bool: patches where a pixel changes within the stack."""
+    return cells(moving_pixels(encoder, screens), *grid_of(encoder))

@@ -11,6 +11,7 @@ from fovea.pretrain.encoders.each_screen import EachScreen
 from fovea.pretrain.encoders.encoder import Encoder, Features
 from fovea.pretrain.encoders.multi_query import make_read_out
 from fovea.pretrain.terms.principal import principal
+from fovea.probes.pictures import Pictures
 from fovea.seeding import Stream, seeded
 
 REFERENCES = ("random", "pixels", "pixels_pooled", "majority")
@@ -32,8 +33,13 @@ def references(like: Encoder, seed: int) -> dict[str, Encoder]:
 
 def untrained(like: Encoder, seed: int) -> Encoder:
     """An encoder of the same shape with its initial weights drawn from `seed`, in eval mode."""
+    if isinstance(like, Pictures):
+        inside = untrained(like.encoder, seed)
+        return Pictures(inside, like.mean_pixel, like.std_pixel, like.stack, like.screen).eval()
     if isinstance(like, EachScreen):
         return EachScreen(untrained(like.encoder, seed), like.stack)
+    while isinstance(inner := getattr(like, "encoder", None), Encoder):
+        like = inner  # of an agent's: what was adapted
     kind: Callable[..., Encoder] = type(like)
     with seeded(Stream.ENCODER, seed):
         encoder = kind(like.architecture, like.model_args, like.screen)

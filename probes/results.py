@@ -70,6 +70,7 @@ class ResultFile:
             self.result.encoders = stored.encoders
             self.result.left_out = stored.left_out
             self.result.partly = stored.partly
+            self.result.takes = stored.takes
             self.result.fingerprints = stored.fingerprints
             self.arrays = self._stored_arrays()
 
@@ -77,9 +78,11 @@ class ResultFile:
         """Whether the encoder of this name was measured with these weights."""
         return self.result.fingerprints.get(encoder) == weights
 
-    def add(self, encoder: str, weights: str, found: Measured) -> None:
-        """Store what the probe returned."""
+    def add(self, encoder: str, weights: str, found: Measured, takes: str = "") -> None:
+        """Store what the probe returned, and how the encoder takes screens, where not as usual."""
         self._forget(encoder)
+        if takes:
+            self.result.takes[encoder] = takes
         self.arrays |= {f"{encoder}/{key}": np.asarray(a) for key, a in found.arrays.items()}
         write_arrays(self.path, self.arrays)
         self.result.encoders[encoder] = found.tables
@@ -94,8 +97,8 @@ class ResultFile:
         self._finish(encoder, weights)
 
     def _forget(self, encoder: str) -> None:
-        stored = self.result
-        for of in (stored.encoders, stored.left_out, stored.partly, stored.fingerprints):
+        kept = self.result
+        for of in (kept.encoders, kept.left_out, kept.partly, kept.fingerprints, kept.takes):
             of.pop(encoder, None)
         self.arrays = {k: v for k, v in self.arrays.items() if not k.startswith(f"{encoder}/")}
         # Before the arrays are written: tables never stand beside the arrays of other weights.

@@ -21,10 +21,10 @@ from fovea.pretrain.encoders.each_screen import EachScreen
 from fovea.pretrain.encoders.encoder import Encoder
 from fovea.pretrain.encoders.feature_norm import FeatureNormKind
 from fovea.pretrain.encoders.fingerprint import fingerprint
-from fovea.pretrain.encoders.folder import load_encoder
 from fovea.probes import summary
 from fovea.probes.feature_cache import cached
 from fovea.probes.features import Drawn, NotMeasured, Splits, draw, encode
+from fovea.probes.of_agents import load
 from fovea.probes.of_blocks import OfBlocks
 from fovea.probes.references import REFERENCES, references
 from fovea.probes.results import ResultFile, keywords
@@ -140,7 +140,8 @@ def measure(
     """Measure one encoder by one probe, and write nothing.
 
     Args:
-        encoder: an encoder or what `load_encoder` takes; "random:vit_micro" is an untrained one.
+        encoder: an encoder or what `load_encoder` takes ("random:vit_micro" is an untrained one);
+            an agent's run folder, or "heads:" and one (see `of_agents.load`).
         recordings: one folder or several.
         probe: one of `fovea probes ls`.
         samples: screen stacks a game, divided into training, validation and test.
@@ -159,7 +160,7 @@ def measure(
     for name in settings:
         if name not in known:
             raise UserError(f"the probe {probe} has no setting {name!r}{nearest(name, known)}")
-    measured = encoder if isinstance(encoder, Encoder) else load_encoder(encoder, seed)
+    measured = encoder if isinstance(encoder, Encoder) else load(encoder, seed)
     measured = OfBlocks(measured, blocks) if blocks else measured
     folders = [recordings] if isinstance(recordings, str | Path) else list(recordings)
     frames = Frames.load(folders)
@@ -200,7 +201,8 @@ def _measure(
             games = games or cached(encoder, drawn, cache)
             try:
                 check_finite(games)
-                result.add(name, weights, chosen[probe].probe(encoder, games, **result.keywords))
+                found = chosen[probe].probe(encoder, games, **result.keywords)
+                result.add(name, weights, found, getattr(encoder, "takes", ""))
             except NotMeasured as reason:
                 _say(f"{probe} of {name}: left out, {reason}")
                 result.leave_out(name, weights, str(reason))
@@ -252,7 +254,9 @@ def _load(encoders: list[str], seed: int) -> dict[str, Encoder]:
             raise UserError(f"--encoder {given!r} is not NAME=REF: write mine=runs/mine/encoder")
         if name in loaded or name in REFERENCES:
             raise UserError(f"the encoder name {name!r} is taken: give {ref} another name")
-        loaded[name] = load_encoder(ref, seed)
+        loaded[name] = load(ref, seed)
+        if takes := getattr(loaded[name], "takes", ""):
+            _say(f"{name}: {takes}")
     stack = max(encoder.stack for encoder in loaded.values())
     return {
         name: encoder if encoder.stack > 1 or stack == 1 else EachScreen(encoder, stack)

@@ -22,6 +22,7 @@ from fovea.probes.features import (
     stacks,
     with_progress,
 )
+from fovea.probes.of_agents import vit_of
 from fovea.results import Measured
 from fovea.tables import Table
 
@@ -91,7 +92,7 @@ def probe(encoder: Encoder, games: dict[str, Splits], *, stacks_measured: int = 
 
     Raises NotMeasured for an encoder without transformer blocks.
     """
-    if not isinstance(encoder, ViT):
+    if vit_of(encoder) is None:
         raise NotMeasured("it has no transformer blocks")
     rows = []
     for game in with_progress(games, "measuring sparsity"):
@@ -120,10 +121,12 @@ def kinds(encoder: ViT) -> dict[str, slice]:
     return {ALL: slice(None)} | there
 
 
-def measure(encoder: ViT, split: Split, most: int) -> list[dict[str, list[float]]]:
+def measure(encoder: Encoder, split: Split, most: int) -> list[dict[str, list[float]]]:
     """{kind of token: each of MEASURES} for each block, over `most` evenly spaced stacks."""
+    vit = vit_of(encoder)
+    assert vit, "see probe"
     at = evenly_spaced(split.at, most)
-    blocks = list(encoder.vit.blocks)
+    blocks = list(vit.vit.blocks)
     sums: list[dict[str, Sums]] = [{} for _ in blocks]
     hidden = [block.mlp.act for block in blocks]
     with inference(encoder), outputs([*blocks, *hidden]) as latest:
@@ -132,7 +135,7 @@ def measure(encoder: ViT, split: Split, most: int) -> list[dict[str, list[float]
             encoder(stacks(encoder, split.frames, some))
             for of_block, block in zip(sums, blocks, strict=True):
                 tokens, units = latest[block].double(), latest[block.mlp.act].double()
-                for kind, places in kinds(encoder).items():
+                for kind, places in kinds(vit).items():
                     found = of_tokens(tokens[:, places], units[:, places])
                     before = of_block.get(kind)
                     of_block[kind] = Sums(

@@ -11,9 +11,9 @@ from torch import Tensor
 from fovea.pretrain.encoders.encoder import Encoder, Features, inference
 from fovea.pretrain.encoders.feature_norm import FeatureNorm, FeatureNormKind
 from fovea.pretrain.encoders.read_out import SELECTIONS, ReadOut, ReadOutKind, make_norm
-from fovea.pretrain.encoders.vit import ViT
 from fovea.probes.features import BATCH, Split, Splits, evenly_spaced, stacks
 from fovea.probes.linear import Axes
+from fovea.probes.of_agents import blocks_of
 
 POOLED: tuple[ReadOutKind, ...] = ("cls", "mean", "cls_and_mean")
 LINEAR: tuple[ReadOutKind, ...] = (*POOLED, "tokens")
@@ -65,14 +65,15 @@ def block_features(encoder: Encoder, screens: Tensor) -> Iterator[Features]:
 
     The last are those of the encoder, and all that there is of an encoder without blocks.
     """
-    if not isinstance(encoder, ViT):
+    vit = blocks_of(encoder)
+    if vit is None:
         yield encoder(screens)
         return
-    tokens = encoder.embed(encoder.scale(screens))
-    for block in encoder.vit.blocks:
-        yield encoder.pooled(tokens)
+    tokens = vit.embed(vit.scale(screens))
+    for block in vit.vit.blocks:
+        yield vit.pooled(tokens)
         tokens = block(tokens)
-    yield encoder.features(*encoder.pooled(tokens))
+    yield vit.features(*vit.pooled(tokens))
 
 
 def read_outs(encoder: Encoder, splits: Splits, norm: FeatureNormKind) -> list[list[ReadOuts]]:

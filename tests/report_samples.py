@@ -16,7 +16,9 @@ from fovea.analysis import figures, report
 from fovea.files import write_text
 from fovea.probes import action as action_probe
 from fovea.probes import attention as attention_probe
+from fovea.probes import attribution as attribution_probe
 from fovea.probes import collapse as collapse_probe
+from fovea.probes import intervention as intervention_probe
 from fovea.probes import map as map_probe
 from fovea.probes import sparsity as sparsity_probe
 from fovea.probes import state as state_probe
@@ -131,6 +133,8 @@ def probes(folder: Path) -> Path:
     run(folder, "probes")
     state(folder)
     attention(folder)
+    attribution(folder)
+    intervention(folder)
     sparsity(folder)
     collapse(folder)
     action(folder)
@@ -293,14 +297,66 @@ def attention(folder: Path, blocks: int = 4, heads: int = 3, count: int = 9) -> 
             "game": [GAMES[k * 3 // count] for k in range(count)],
         }
         rows = [
-            [game, block, head, 3.0, float(0.08 + sharp * rng.uniform(0, 0.08)), 0.08]
+            [
+                game,
+                block,
+                head,
+                3.0,
+                float(0.08 + sharp * rng.uniform(0, 0.08)),
+                0.08,
+                0.1,
+                0.05,
+                30.0,
+            ]
             for game in GAMES
             for block in range(blocks)
             for head in range(heads)
         ]
-        columns = ["game", "block", "head", "entropy", "on_motion", "area"]
+        columns = [
+            *("game", "block", "head", "entropy", "on_motion", "area"),
+            *("on_objects", "object_area", "distance"),
+        ]
         encoders[encoder] = Measured([Table("heads", "Heads", columns, rows)], arrays)
     write_probe(folder, "attention", attention_probe, encoders)
+
+
+def attribution(folder: Path, count: int = 6) -> None:
+    rng = np.random.default_rng(6)
+    methods = ("relevance", "occlusion", "integrated_gradients", "random")
+    encoders = {}
+    for encoder in ("tov_vicreg", "vicreg", "random"):
+        rows = [
+            [game, method, float(0.1 + 0.2 * rng.random()), 0.1, 0.2, 0.15, 0.6, 0.5]
+            for game in GAMES
+            for method in methods
+        ]
+        arrays = {
+            "screens": screens(count),
+            "maps": rng.random((len(methods), 1, count, 12, 12), np.float32),
+            "labels": [method.replace("_", " ") for method in methods],
+            "game": [GAMES[k * 3 // count] for k in range(count)],
+        }
+        columns = ["game", "method", "on_objects", "object_area", "on_motion", "motion_area"]
+        columns += ["deletion", "insertion"]
+        encoders[encoder] = Measured([Table("methods", "Methods", columns, rows)], arrays)
+    write_probe(folder, "attribution", attribution_probe, encoders)
+
+
+def intervention(folder: Path) -> None:
+    rng = np.random.default_rng(7)
+    encoders = {}
+    for encoder in ("tov_vicreg", "vicreg", "random"):
+        rows = [
+            [game, edit, by, 1.0, float(rng.random()), follows, None, None]
+            for game in GAMES
+            for edit, by, follows in (
+                ("ball_x", "memory", float(rng.random())),
+                ("ball removed", "pasted", None),
+            )
+        ]
+        columns = ["game", "edit", "by", "shown", "change", "follows", "scores", "other_action"]
+        encoders[encoder] = Measured([Table("edits", "Edits", columns, rows)])
+    write_probe(folder, "intervention", intervention_probe, encoders)
 
 
 def sparsity(folder: Path, blocks: int = 4) -> None:

@@ -58,7 +58,7 @@ def files(*folders: str) -> list[Path]:
 
 RUNTIME = declared("options", "install_requires")
 OPTIONAL = set().union(
-    *(declared("options.extras_require", extra) for extra in ("figures", "onnx", "sb3"))
+    *(declared("options.extras_require", extra) for extra in ("captum", "figures", "onnx", "sb3"))
 )
 """What single modules of the package import, and say how to install."""
 

@@ -18,7 +18,7 @@ MAY_IMPORT = {
     "atari": {"fovea", "atari"},
     "pretrain": {"fovea", "atari", "pretrain"},
     "agents": {"fovea", "atari", "pretrain", "agents"},
-    "probes": {"fovea", "atari", "pretrain", "probes"},
+    "probes": {"fovea", "atari", "pretrain", "agents", "probes"},
     "analysis": {"fovea", "atari", "analysis"},
 }
 FACES = ("__init__.py", "__main__.py")

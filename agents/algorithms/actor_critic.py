@@ -18,6 +18,7 @@ class ActorCriticAgent(Agent):
     """
 
     evaluation = "actions sampled"
+    scores_are = "log_probabilities"
 
     def __init__(
         self,
@@ -63,9 +64,12 @@ class ActorCriticAgent(Agent):
             screens: (N, stack, H, W) uint8, oldest first; or float pixels in [0, 1], to which
                 gradients flow (for captum and its kin).
         """
+        return self.action_scores(screens).exp()
+
+    def action_scores(self, screens: Tensor) -> Tensor:
         with torch.set_grad_enabled(torch.is_grad_enabled() and screens.is_floating_point()):
             logp, _ = self._policy_and_value(self.extractor.of_screens(screens.to(self.device)))
-            return logp.exp()
+            return logp
 
     def _policy_and_value(self, features: Tensor) -> tuple[Tensor, Tensor]:
         hidden = self.hidden_layer(features).relu()

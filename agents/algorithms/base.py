@@ -28,6 +28,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from itertools import chain
+from typing import Literal
 
 import lightning
 import torch
@@ -36,6 +37,7 @@ from torch import Tensor
 from fovea.agents.adaptation.base import Adapted
 from fovea.agents.experience.base import Experience, Task
 from fovea.agents.networks.feature_extractor import FeatureExtractor
+from fovea.command import UserError
 from fovea.pretrain.encoders.read_out import ReadOut
 from fovea.weights import check_shapes
 
@@ -65,6 +67,8 @@ class Agent(lightning.LightningModule, ABC):
 
     evaluation: str
     """How it acts in an evaluation, for the name of the protocol."""
+    scores_are: Literal["values", "log_probabilities"] | None = None
+    """What `action_scores` are; None for an agent that has no number for each action."""
     schedule_steps: int | None = None
     weight_decay = 0.0
 
@@ -112,6 +116,29 @@ class Agent(lightning.LightningModule, ABC):
         at_random = torch.rand(len(obs), generator=generator) < epsilon
         uniform = torch.randint(self.actions, (len(obs),), generator=generator)
         return torch.where(at_random.to(chosen.device), uniform.to(chosen.device), chosen)
+
+    @property
+    def acting_extractor(self) -> FeatureExtractor:
+        """What gives the features that actions are chosen by."""
+        return self.extractor
+
+    @property
+    def acting_encoder(self) -> Adapted:
+        """The encoder whose features these are."""
+        return self.acting_extractor.encoder
+
+    def action_scores(self, screens: Tensor) -> Tensor:
+        """(N, actions) the numbers by which it chooses, such as Q-values.
+
+        Args:
+            screens: (N, stack, H, W) uint8, oldest first; or float pixels in [0, 1], to which
+                gradients flow.
+
+        Raises UserError for an agent that has none.
+        """
+        raise UserError(
+            f"a {type(self).__name__} has no number for each action: give it action_scores"
+        )
 
     @abstractmethod
     def losses(self, batch) -> dict[str, Tensor]:

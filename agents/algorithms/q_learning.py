@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from contextlib import nullcontext
 from functools import partial
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -11,6 +12,7 @@ from torch import Tensor, nn
 from fovea.agents.adaptation.base import Adapted
 from fovea.agents.algorithms.base import Agent
 from fovea.agents.experience.replay import Transitions
+from fovea.agents.networks.feature_extractor import FeatureExtractor
 from fovea.agents.networks.heads import head
 from fovea.agents.networks.noisy import noise
 from fovea.agents.networks.value_heads import ValueHeadKind, ValueLoss, make_value_head
@@ -31,6 +33,7 @@ class QAgent(Agent):
     """
 
     act_with_target = False
+    scores_are = "values"
 
     def __init__(
         self,
@@ -114,8 +117,7 @@ class QAgent(Agent):
         random = torch.randint(self.actions, (count,), generator=generator)
         if at_random.all():
             return random
-        online = (self.extractor, self.head)
-        extractor, head = self.target if self.act_with_target else online
+        extractor, head = self.acting
         with noise(head, generator, count) if with_noise else nullcontext():
             best = self.best(head(extractor(obs)))
         return torch.where(at_random.to(best.device), random.to(best.device), best)
@@ -123,6 +125,21 @@ class QAgent(Agent):
     def best(self, outputs: Tensor) -> Tensor:
         """(B,) the actions with the largest values, of (B, actions * K) outputs."""
         return self.value_head.value(self.by_action(outputs)).argmax(dim=1)
+
+    @property
+    def acting(self) -> tuple[FeatureExtractor, nn.Module]:
+        """Feature extractor and head of the network that acts."""
+        if not self.act_with_target:
+            return self.extractor, self.head
+        extractor, head = self.target
+        return cast(FeatureExtractor, extractor), head
+
+    @property
+    def acting_extractor(self) -> FeatureExtractor:
+        return self.acting[0]
+
+    def action_scores(self, screens: Tensor) -> Tensor:
+        return self.q_values(screens)
 
     def by_action(self, outputs: Tensor) -> Tensor:
         """(B, actions, K) of (B, actions * K)."""
@@ -135,7 +152,7 @@ class QAgent(Agent):
             screens: (N, stack, H, W) uint8, oldest first; or float pixels in [0, 1], to which
                 gradients flow (for captum and its kin).
         """
-        extractor, head = self.target if self.act_with_target else (self.extractor, self.head)
+        extractor, head = self.acting
         with torch.set_grad_enabled(torch.is_grad_enabled() and screens.is_floating_point()):
             outputs = head(extractor.of_screens(screens.to(self.device)))
             return self.value_head.value(self.by_action(outputs))

@@ -104,7 +104,7 @@ class Encoder(nn.Module):
                 f"encode_pixels takes floats in [0, 1], not {pixels.dtype} up to "
                 f"{pixels.detach().max().item():g}: divide uint8 screens by 255"
             )
-        with _taking_pixels(self):
+        with taking_pixels(self):
             return self.features_of(pixels, blocks)
 
     def check_blocks(self, blocks: Sequence[int]) -> None:
@@ -248,7 +248,7 @@ def inference(module: nn.Module) -> Iterator[None]:
 
 
 @contextmanager
-def _taking_pixels(encoder: Encoder) -> Iterator[None]:
+def taking_pixels(encoder: Encoder) -> Iterator[None]:
     """Float screens are taken by `encoder` and by all encoders in it, however they call another."""
     within = [part for part in encoder.modules() if isinstance(part, Encoder)]
     for part in within:

@@ -12,6 +12,7 @@ It does not check the hashes; `load_encoder` checks them, every key, and that al
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
@@ -54,6 +55,23 @@ MAKERS: dict[str, Callable[[str, dict, Any], Encoder]] = {
 }
 
 
+METADATA = {"format": "pt"}
+
+
+def tensors(module: nn.Module) -> dict[str, Tensor]:
+    """The weights of a module as a folder holds them: fp32, contiguous, on the CPU."""
+    return {
+        key: value.detach().cpu().float().contiguous() if value.is_floating_point() else value.cpu()
+        for key, value in module.state_dict().items()
+    }
+
+
+def weights_sha256(encoder: Encoder) -> str:
+    """SHA-256 of the weights file that an export of the encoder writes, without its read-out."""
+    body = getattr(encoder, "body", encoder)
+    return hashlib.sha256(save(tensors(body), metadata=METADATA)).hexdigest()
+
+
 def export_encoder(encoder: Encoder, folder: str | Path, facts: dict) -> Path:
     """Write `encoder` as an encoder folder, complete or not at all; an older one is replaced.
 
@@ -65,15 +83,7 @@ def export_encoder(encoder: Encoder, folder: str | Path, facts: dict) -> Path:
     Raises UserError where a weight is not finite.
     """
     folder = Path(folder)
-    parts = {
-        name: {
-            key: value.detach().cpu().float().contiguous()
-            if value.is_floating_point()
-            else value.cpu()
-            for key, value in module.state_dict().items()
-        }
-        for name, module in _parts(encoder).items()
-    }
+    parts = {name: tensors(module) for name, module in _parts(encoder).items()}
     for weights in parts.values():
         _check_finite(weights, folder)
     with replacing_folder(folder) as building:
@@ -82,7 +92,7 @@ def export_encoder(encoder: Encoder, folder: str | Path, facts: dict) -> Path:
         for name, weights in parts.items():
             with replacing(building / name) as temporary:
                 # Not save_file: it hides the error of a full disk, and its file is for the owner.
-                temporary.write_bytes(save(weights, metadata={"format": "pt"}))
+                temporary.write_bytes(save(weights, metadata=METADATA))
         card = make_card(folder.name, config, encoder.library, objective_settings(folder))
         write_text(building / CARD, card)
         seal(building, dict.fromkeys((*FILES, *parts)))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from math import isqrt, prod
-from typing import Any
+from typing import Any, NamedTuple
 
 import timm
 import torch
@@ -16,6 +16,7 @@ from fovea.command import UserError, nearest
 from fovea.pretrain.encoders.encoder import Cropped, Encoder, Features, inference, side_by_side
 from fovea.pretrain.encoders.vit import Shape, ViT, build, check_patch, input_side
 from fovea.seeding import Stream, seeded
+from fovea.weights import check_shapes
 
 FAULTS = (AssertionError, RuntimeError, TypeError, ValueError, AttributeError)
 """What timm's models raise where an input does not suit them."""
@@ -141,6 +142,46 @@ def is_known(architecture: str) -> bool:
 def is_vit(architecture: str) -> bool:
     """Whether it is one of timm's plain vision transformers, which `ViT` wraps."""
     return _file(architecture) == "vision_transformer"
+
+
+class Published(NamedTuple):
+    """A model of timm with the weights that were published for it, for pictures."""
+
+    encoder: Encoder
+    mean: tuple[float, ...]
+    """Of each channel, taken off pixels in [0, 1]."""
+    std: tuple[float, ...]
+    """By which they are divided then."""
+
+
+def load_published(name: str) -> Published:
+    """timm's model `name` with its published weights; `local-dir:FOLDER` of one that timm saved.
+
+    Raises UserError for a name that timm has not, one without weights, and where they are not to
+    be had.
+    """
+    try:
+        model = timm.create_model(name, pretrained=True, num_classes=0)
+    except (RuntimeError, OSError, ValueError) as fault:
+        near = "" if ":" in name else nearest(name.split(".")[0], timm.list_models(), otherwise="")
+        reason = str(fault).splitlines()[0]
+        raise UserError(f"timm gives no weights of {name!r} ({reason}){near}") from None
+    known = model.pretrained_cfg
+    channels, height, width = known["input_size"]
+    args: dict[str, Any] = {"in_chans": channels}
+    if known.get("fixed_input_size"):
+        args["img_size"] = [height, width]
+    encoder = load_timm(known["architecture"], args, (height, width))
+    check_shapes(
+        encoder.body.state_dict(),
+        weights := model.state_dict(),
+        lambda weight, given, expected: (
+            f"timm's {name} has a weight {weight} of {given or 'nothing'}, and its architecture "
+            f"{known['architecture']} one of {expected or 'nothing'}: adopt it (fovea hub adopt)"
+        ),
+    )
+    encoder.body.load_state_dict(weights)
+    return Published(encoder.eval(), tuple(known["mean"]), tuple(known["std"]))
 
 
 def load_timm(architecture: str, model_args: dict, screen: tuple[int, int]) -> Encoder:

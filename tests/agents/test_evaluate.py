@@ -88,6 +88,25 @@ def test_an_evaluation_is_scored_filmed_and_not_done_twice(
     assert len(read_run(trained).evaluation.returns) == PROTOCOLS["machado"].episodes
 
 
+@pytest.mark.slow
+def test_a_film_says_why_when_it_is_asked(
+    trained: Path, command: Callable[..., int], capsys: pytest.CaptureFixture
+) -> None:
+    asked = ("evaluate", "--run", trained, "--episodes", "1", "--max-frames", "40", "--seconds", 1)
+    assert command(*asked, "--why") == 2
+    assert "--why draws over the film of an episode: add --video" in capsys.readouterr().err
+    assert command(*asked, "--video") == 0
+    assert not read_run(trained).evaluation.video_why
+    assert command(*asked, "--video", "--why") == 0
+    found = read_run(trained).evaluation
+    assert found.video_why
+    assert "skipped" not in capsys.readouterr().out
+    pictures = frames(trained / found.video)
+    assert {picture.shape for picture in pictures} == {(336 + 32, 3 * 336 + 2 * 8, 3)}
+    assert command(*asked, "--video", "--why") == 0
+    assert "evaluated before, skipped" in capsys.readouterr().out
+
+
 @pytest.mark.evidence
 @pytest.mark.slow
 def test_returns_are_those_of_a_plain_loop_over_each_environment(trained: Path) -> None:

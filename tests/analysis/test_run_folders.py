@@ -77,7 +77,9 @@ def test_a_damaged_probe_is_named_and_the_others_are_read(tmp_path, keep):
     text = path.read_text()
     path.write_text(text[: int(keep * len(text))])
     run = only(folder)
-    assert set(run.probes) == {"action", "attention", "collapse", "map", "sparsity"}
+    assert set(run.probes) == {
+        *("action", "attention", "attribution", "collapse", "intervention", "map", "sparsity"),
+    }
     assert "probes/state.json is damaged" in run.problems[0]
 
 

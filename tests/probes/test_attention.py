@@ -31,11 +31,18 @@ def test_a_head_that_looks_evenly_has_the_motions_area(seen: dict[str, Splits]) 
         for block in encoder.vit.blocks:
             block.attn.qkv.weight.zero_()
             block.attn.qkv.bias.zero_()
-    for block, head, entropy, on_motion, area in attention.measure(encoder, seen["pong"].test, 64):
+    # Distances in a grid of 3 x 3 patches of 28 px: of 81 pairs 9 are 0 apart, 24 one patch,
+    # 16 one along the diagonal, 12 two patches, 16 a knight's move, 4 two along the diagonal.
+    steps = 24 + 16 * 2**0.5 + 12 * 2 + 16 * 5**0.5 + 4 * 8**0.5
+    for row in attention.measure(encoder, "pong", seen["pong"].test, 64):
+        block, head, entropy, on_motion, area, on_objects, object_area, distance = row
         assert (block, head) in {(b, h) for b in range(4) for h in range(3)}
         assert entropy == pytest.approx(math.log(9), rel=1e-5)
         assert on_motion == pytest.approx(area, rel=1e-5)
         assert 0 < area < 1
+        assert on_objects == pytest.approx(object_area, rel=1e-5)
+        assert 0 < object_area < 1
+        assert distance == pytest.approx(28 * steps / 81, rel=1e-5)
 
 
 def test_patches_that_move_stand_in_grid_order(encoder: ViT) -> None:
@@ -76,11 +83,12 @@ def test_where_nothing_moves_the_share_on_motion_is_left_open(
     split = seen["pong"].test
     still = split.frames.screens.clone()
     still[:] = still[0]
-    split = split._replace(frames=replace(split.frames, screens=still))
-    for _, _, entropy, on_motion, area in attention.measure(encoder, split, 8):
-        assert entropy > 0
-        assert math.isnan(on_motion)
-        assert math.isnan(area)
+    labels = split.frames.labels | {"ram": split.frames.labels["ram"].clone().zero_()}
+    labels["ram"][:, [51, 50, 54]] = 255  # all objects are below the field
+    split = split._replace(frames=replace(split.frames, screens=still, labels=labels))
+    for row in attention.measure(encoder, "pong", split, 8):
+        assert row[2] > 0
+        assert all(math.isnan(number) for number in row[3:7])
 
 
 def test_all_blocks_heads_and_games_are_told(encoder: ViT, seen: dict[str, Splits]) -> None:

@@ -88,7 +88,7 @@ def test_every_probe_of_every_encoder_is_stored_and_then_skipped(
         assert arrays["mine/maps"].shape == (2, 2, 16, 3, 3)
         assert set(arrays["random/game"]) == {"breakout", "pong"}
     record = read_run(into)
-    assert (record.kind, record.state, record.step, record.steps) == ("probes", "done", 25, 25)
+    assert (record.kind, record.state, record.step, record.steps) == ("probes", "done", 35, 35)
     assert set(record.data) == {"breakout", "pong"}
 
     measure(folder, recordings, into, only=PROBES)
