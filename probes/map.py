@@ -8,7 +8,7 @@ from torch.nn.functional import avg_pool2d
 
 from fovea.figures import EmbeddingMap
 from fovea.pretrain.encoders.encoder import Encoder
-from fovea.probes.features import NotMeasured, Split, Splits, evenly_spaced, with_progress
+from fovea.probes.features import NotMeasured, Split, Splits, evenly_spaced, of_each
 from fovea.results import Measured
 from fovea.tables import Table
 
@@ -34,13 +34,19 @@ def probe(encoder: Encoder, games: dict[str, Splits], *, points: int = 300) -> M
 
     Raises NotMeasured for an encoder that gives every screen the same features.
     """
-    rows, parts = [], []
-    for game in with_progress(games, "mapping"):
-        test = games[game].test
-        some = evenly_spaced(torch.arange(len(test.at)), points)
-        place, shares = components(test.summary_and_mean, some)
-        rows += [[game, axis + 1, float(share)] for axis, share in enumerate(shares)]
-        parts.append(_labels(test, some) | {"place": place.float()})
+
+    def mapped(game: str, splits: Splits) -> tuple[Tensor, dict[str, Tensor]]:
+        some = evenly_spaced(torch.arange(len(splits.test.at)), points)
+        place, shares = components(splits.test.summary_and_mean, some)
+        return shares, _labels(splits.test, some) | {"place": place.float()}
+
+    found, left_out = of_each(games, "mapping", mapped)
+    rows = [
+        [game, axis + 1, float(share)]
+        for game, (shares, _) in found.items()
+        for axis, share in enumerate(shares)
+    ]
+    parts = [part for _, part in found.values()]
     table = Table(
         name="axes",
         title="Share of the variance that an axis of the map holds",
@@ -50,8 +56,8 @@ def probe(encoder: Encoder, games: dict[str, Splits], *, points: int = 300) -> M
     )
     arrays = {name: torch.cat([part[name] for part in parts]).numpy() for name in parts[0]}
     counts = [len(part["place"]) for part in parts]
-    arrays["game"] = [game for game, count in zip(games, counts, strict=True) for _ in range(count)]
-    return Measured([table], arrays)
+    arrays["game"] = [game for game, count in zip(found, counts, strict=True) for _ in range(count)]
+    return Measured([table], arrays, left_out)
 
 
 def components(z: Tensor, some: Tensor) -> tuple[Tensor, Tensor]:

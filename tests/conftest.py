@@ -9,10 +9,15 @@ from pathlib import Path
 # whenever the machine is busy; and commands that tests start inherit it.
 os.environ["OMP_NUM_THREADS"] = "1"
 
+import hypothesis
 import pytest
 from filelock import FileLock
 
 from fovea.atari.collect import collect
+
+# The same examples in every run; how long one takes depends on what else the machine does.
+hypothesis.settings.register_profile("fovea", deadline=None, derandomize=True)
+hypothesis.settings.load_profile("fovea")
 
 
 @pytest.fixture(scope="session")

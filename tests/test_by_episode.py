@@ -42,7 +42,7 @@ scored = st.lists(
 )
 
 
-@settings(max_examples=30, deadline=None, derandomize=True)
+@settings(max_examples=30)
 @given(scored, st.lists(st.integers(0, 3), min_size=3, max_size=3))
 def test_auroc_is_the_share_of_pairs_in_order(screens: list, often: list[int]) -> None:
     episode, truth, score = map(np.array, zip(*screens, strict=True))

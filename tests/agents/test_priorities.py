@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from fovea.agents.experience.priorities import EPSILON, Priorities, SumTree
 from fovea.agents.experience.replay import Replay
 
 
-@settings(deadline=None)
 @given(
     st.lists(st.floats(0, 1e6), min_size=1, max_size=40),
     st.lists(st.floats(0, 1), min_size=1, max_size=8),

@@ -68,7 +68,7 @@ def filled(
 
 
 @pytest.mark.slow
-@settings(deadline=None, max_examples=100)
+@settings(max_examples=100)
 @given(rows, st.integers(8, 20), st.integers(1, 3), st.integers(1, 3))
 def test_samples_never_cross_episodes_and_every_step_can_be_sampled(
     played: list, length: int, stack: int, n: int

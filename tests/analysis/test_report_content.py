@@ -78,11 +78,10 @@ def test_an_encoder_has_one_colour_on_every_figure_and_references_are_grey(quick
     colours = {}
     for choices in data["charts"].values():
         for trace in (t for fs in choices.values() for f in fs for t in f["data"]):
-            if trace["marker" if "marker" in trace else "line"].get("colorscale"):
-                continue  # of a map, by what is known of its points
-            colours.setdefault(trace["name"], set()).add(
-                trace["marker" if "marker" in trace else "line"]["color"]
-            )
+            looks = trace.get("marker") or trace.get("line") or trace
+            if looks.get("colorscale"):
+                continue  # of a map or a matrix, by what is known of its points or cells
+            colours.setdefault(trace["name"], set()).add(looks["color"])
     assert all(len(found) == 1 for found in colours.values()), colours
     own = [found for name, found in colours.items() if name not in figures.REFERENCES]
     assert len(set().union(*own)) == len(own) == 4

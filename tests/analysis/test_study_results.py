@@ -219,7 +219,7 @@ some = st.dictionaries(
 )
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(some, some)
 def test_results_are_read_as_they_were_merged(tmp_path_factory, first, second) -> None:
     folder = tmp_path_factory.mktemp("kept")

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from fovea.analysis import study
@@ -42,7 +42,6 @@ def test_steps_by_hand() -> None:
     assert steps_within(10, start=9, rate=100) == 0
 
 
-@settings(deadline=None, derandomize=True)
 @given(
     seconds=st.floats(0, 3600), start=st.floats(0, 100), rate=st.floats(1e-3, 1e5),
     batch=st.integers(1, 4096),

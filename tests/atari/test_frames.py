@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from fovea.atari.frames import Frames
@@ -47,7 +47,6 @@ offsets_from_now = st.lists(st.integers(-5, 5), min_size=1, max_size=3)
 
 
 @given(lengths_of_episodes, stacks, offsets_from_now, st.data())
-@settings(deadline=None, derandomize=True)
 def test_anchors_are_all_screens_whose_windows_lie_in_their_episode(lengths, stack, offsets, data):
     made = frames([lengths])
     anchor = data.draw(st.lists(st.booleans(), min_size=len(made), max_size=len(made)))
@@ -64,7 +63,6 @@ def test_anchors_are_all_screens_whose_windows_lie_in_their_episode(lengths, sta
 
 
 @given(lengths_of_episodes, stacks, offsets_from_now, st.randoms())
-@settings(deadline=None, derandomize=True)
 def test_windows_show_the_oldest_screen_first_and_end_at_their_offset(
     lengths, stack, offsets, random
 ):
@@ -83,7 +81,6 @@ def test_windows_show_the_oldest_screen_first_and_end_at_their_offset(
 
 
 @given(lengths_of_episodes, st.randoms())
-@settings(deadline=None, derandomize=True)
 def test_the_last_screen_of_an_episode_is_known_to_each(lengths, random):
     made = frames([lengths])
     expected = [int(end) - 1 for end, length in zip(np.cumsum(lengths), lengths, strict=True)
@@ -109,7 +106,6 @@ def test_an_episode_that_is_too_short_has_no_anchor():
     pictures=st.lists(st.integers(0, 60), min_size=1, max_size=90),
     seed=st.integers(0, 1000),
 )
-@settings(deadline=None, derandomize=True)
 def test_a_screen_that_an_earlier_split_has_is_no_anchor_of_a_later(games, pictures, seed):
     """A plain count of the bytes says which screens were seen before."""
     made = frames(games, pictures)

@@ -148,12 +148,7 @@ def test_a_whole_recording_is_verified_with_its_counts(recordings: Path):
         assert dataset.rows == sum(len(table["step"]) for table in tables(folder))
 
 
-@settings(
-    max_examples=25,
-    deadline=None,
-    derandomize=True,
-    suppress_health_check=[HealthCheck.function_scoped_fixture],
-)
+@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(place=st.integers(0, 100_000), data=st.data())
 def test_verify_finds_any_flipped_byte(copied: Path, place: int, data):
     path = copied / "breakout" / data.draw(st.sampled_from(["shard-00000", "shard-00001"]))

@@ -30,7 +30,7 @@ def test_features_that_do_not_differ_have_no_map() -> None:
 
 
 def test_each_point_has_the_screen_and_labels_of_its_moment(seen: dict[str, Splits]) -> None:
-    tables, arrays = map_probe.probe(None, seen, points=12)
+    tables, arrays, _ = map_probe.probe(None, seen, points=12)
     games = list(seen)
     assert arrays["game"] == [game for game in games for _ in range(12)]
     test = seen[games[0]].test

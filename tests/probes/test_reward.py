@@ -56,7 +56,7 @@ def test_separable_classes_do_not_run_away() -> None:
 scores = st.lists(st.tuples(st.booleans(), st.integers(0, 5)), min_size=1, max_size=20)
 
 
-@settings(max_examples=30, deadline=None, derandomize=True)
+@settings(max_examples=30)
 @given(scores)
 def test_the_threshold_is_the_best_that_there_is(pairs: list[tuple[bool, int]]) -> None:
     truth, score = (torch.tensor(of) for of in zip(*pairs, strict=True))
