@@ -16,6 +16,7 @@ from fovea.agents.algorithms.base import Agent
 from fovea.command import UserError
 from fovea.pretrain.encoders.attribution import named
 from fovea.pretrain.encoders.encoder import Encoder
+from fovea.pretrain.encoders.fingerprint import fingerprint
 from fovea.pretrain.encoders.folder import tensors, weights_sha256
 from fovea.pretrain.hub import WEIGHTS, locate
 from fovea.runs import RunWriter
@@ -79,6 +80,7 @@ def plugged_in(agent: Agent, ref: str | None, init_from: str | None) -> PluggedI
         encoder=f"{type(encoder).__name__} of {named(inner)}, {inner.dim} wide{deep}",
         source=source,
         weights=weights,
+        fingerprint=fingerprint(inner),
         parts=counts,
         heads_read=heads_read(agent),
         numbers=agent.extractor.width,

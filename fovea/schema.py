@@ -178,6 +178,7 @@ class PluggedIn(Record):
         encoder: how it is adapted, and its architecture.
         source: where its weights were taken from.
         weights: SHA-256 of model.safetensors as an export of these weights writes it.
+        fingerprint: of the encoder, by which results of probes know it.
         parts: encoder, adaptation, projection and heads, as far as there are any.
         heads_read: what of the features heads are given, in words.
         numbers: how many.
@@ -190,6 +191,7 @@ class PluggedIn(Record):
     encoder: str = ""
     source: str = ""
     weights: str = ""
+    fingerprint: str = ""
     parts: dict[str, Part] = field(default_factory=dict)
     heads_read: str = ""
     numbers: int = 0

@@ -78,6 +78,7 @@ class Stream(IntEnum):
     PROBE_CORRUPTIONS = auto()
     PROBE_MAPS = auto()
     INTERVENTIONS = auto()
+    PERMUTATIONS = auto()
 
 
 def key(stream: Stream, *numbers: int) -> int:

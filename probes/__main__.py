@@ -47,6 +47,23 @@ five or more the runs are drawn again as well.
   fovea probes compare runs/seed-0/probes runs/seed-1/probes"""
 
 
+CORRELATE = """Which probes told how well agents play: Spearman's rank correlation of what a verdict
+of a probe is of with the agents' evaluated returns, and its p by permutations.
+
+Agents are compared with agents that have the same settings but for encoder and seed, in one game
+(a group); rho is the mean over groups. It reads run folders below those given, and runs nothing.
+An encoder that agents were given has to be probed in that game, by fovea probes run.
+
+  fovea probes correlate runs"""
+
+CHOOSE = """Rank encoders for a game in minutes, before an agent is trained, by the probe that goes
+best with returns in runs that there are. It says how well that predicted, over how many encoders,
+and refuses to rank where the evidence is too thin.
+
+  fovea probes choose --game pong --encoder a=runs/a --encoder b=runs/b \\
+      --recordings runs/recordings/pong --runs runs --run runs/choice"""
+
+
 def run(arguments: list[str]) -> int | None:
     """Run `fovea probes ARGUMENTS`."""
     return dispatch("fovea probes", ABOUT, COMMANDS, arguments)
@@ -164,6 +181,46 @@ def compare(arguments: list[str]) -> None:
         write_text(args.csv, table.csv())
 
 
+def correlate(arguments: list[str]) -> None:
+    asked = parser("fovea probes correlate", CORRELATE)
+    asked.add_argument("runs", nargs="+", type=Path, metavar="FOLDER", help="of runs of both kinds")
+    asked.add_argument("--csv", type=Path, metavar="FILE", help="write the table to a file, too")
+    args = asked.parse_args(arguments)
+
+    from fovea.files import write_text
+    from fovea.probes import predict
+    from fovea.probes.summary import aligned
+
+    table = predict.table(predict.correlate(args.runs))
+    rows = [[f"{cell:.3f}" if isinstance(cell, float) else str(cell) for cell in row]
+            for row in table.rows]  # fmt: skip
+    print(*aligned([table.columns, *rows]), sep="\n")
+    print(table.note)
+    if args.csv:
+        write_text(args.csv, table.csv())
+
+
+def choose(arguments: list[str]) -> None:
+    asked = parser("fovea probes choose", CHOOSE)
+    asked.add_argument("--game", required=True, help="that the agent is to play")
+    asked.add_argument("--encoder", action="append", required=True, metavar="NAME=REF",
+                       help="as for fovea probes run; repeat")  # fmt: skip
+    asked.add_argument("--recordings", nargs="+", required=True, type=Path, metavar="FOLDER",
+                       help="of the game")  # fmt: skip
+    asked.add_argument("--runs", nargs="+", required=True, type=Path, metavar="FOLDER",
+                       help="agents and probes to learn from what predicts")  # fmt: skip
+    asked.add_argument("--run", required=True, type=Path, metavar="FOLDER",
+                       help="where the probe's result goes")  # fmt: skip
+    asked.add_argument("--samples", type=positive, default=4000, help="screen stacks (4000)")
+    asked.add_argument("--accelerator", choices=ACCELERATORS, default="auto", help="(auto)")
+    args = asked.parse_args(arguments)
+
+    from fovea.probes.predict import choose
+
+    print(*choose(args.game, args.encoder, args.recordings, args.runs, args.run,
+                  args.samples, args.accelerator), sep="\n")  # fmt: skip
+
+
 def ls(arguments: list[str]) -> None:
     parser("fovea probes ls", "List the probes and what they measure.").parse_args(arguments)
 
@@ -176,6 +233,8 @@ def ls(arguments: list[str]) -> None:
 COMMANDS = {
     "run": Command(f"{__name__}:measure", "measure encoders and store the tables"),
     "compare": Command(f"{__name__}:compare", "stored results side by side, with intervals"),
+    "correlate": Command(f"{__name__}:correlate", "which probes go with agents' returns"),
+    "choose": Command(f"{__name__}:choose", "rank encoders for a game before training agents"),
     "ls": Command(f"{__name__}:ls", "list the probes and what they measure"),
 }
 

@@ -23,6 +23,11 @@ def lines(results: Iterable[ProbeResult]) -> list[str]:
     table = [["", *encoders]]
     for name, values in found.items():
         table.append([name, *(_number(values.get(encoder)) for encoder in encoders)])
+    return aligned(table)
+
+
+def aligned(table: Sequence[Sequence[str]]) -> list[str]:
+    """Rows of cells as lines of plain text, the first column to the left, others to the right."""
     widths = [max(len(row[k]) for row in table) for k in range(len(table[0]))]
     return [
         "  ".join(
