@@ -95,8 +95,8 @@ def best(found: Sequence[Correlation]) -> Correlation:
         raise UserError(
             f"the evidence is too thin to rank by: the best of {len(found)} measures, "
             f"{first.probe} {first.measure}, goes with returns at rho {first.rho:+.2f} over "
-            f"{first.encoders} encoders (p {first.p:.3f}, wanted {SURE:g} over {len(found)} and {ENOUGH} encoders): "
-            "train agents on more encoders"
+            f"{first.encoders} encoders (p {first.p:.3f}, wanted {SURE:g} over {len(found)} and "
+            f"{ENOUGH} encoders): train agents on more encoders"
         )
     return max(good, key=lambda one: abs(one.rho))
 
