@@ -54,7 +54,7 @@ Run the same command again to go on after an interruption; only shards that are 
 
 def play(arguments: list[str]) -> None:
     asked = parser("fovea atari play", PLAY)
-    asked.add_argument("folders", nargs="+", metavar="FOLDER", type=Path)
+    asked.add_argument("folders", nargs="+", metavar="FOLDER")
     asked.add_argument("--game", help="which game (needed where there are several)")
     asked.add_argument(
         "--episode", type=natural, default=0, help="in the order of play, from 0 (0)"
@@ -83,7 +83,7 @@ def play(arguments: list[str]) -> None:
 
 def export(arguments: list[str]) -> None:
     asked = parser("fovea atari export", EXPORT)
-    asked.add_argument("folders", nargs="+", metavar="FOLDER", type=Path)
+    asked.add_argument("folders", nargs="+", metavar="FOLDER")
     asked.add_argument("--out", required=True, type=Path, help="folder; each game gets one in it")
     asked.add_argument("--to", choices=("npz", "images"), default="npz", help="see above (npz)")
     args = asked.parse_args(arguments)

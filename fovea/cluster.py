@@ -54,6 +54,8 @@ def connected(address: str, cpus: int | None = None) -> Iterator[ModuleType]:
             ray.exceptions.OutOfMemoryError)  # fmt: skip
     try:
         yield ray
+    except ray.exceptions.RayTaskError as fault:  # a mistake stays one line wherever it is found
+        raise (fault.cause if isinstance(fault.cause, UserError) else fault) from None
     except lost as fault:
         raise UserError(
             f"Ray lost the process of a task too often ({str(fault).splitlines()[0]}): see "
