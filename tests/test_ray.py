@@ -94,7 +94,7 @@ def test_the_cells_of_a_node_that_is_killed_run_again_on_another(
         def keep(folder: Path) -> None:
             if not ended:  # one cell more is at work now, and the third begins
                 until(lambda: sum(in_use(lock_of(each)) for each in cells) == 2)
-                cluster.remove_node(cluster.worker_nodes[0], allow_graceful=False)
+                cluster.remove_node(next(iter(cluster.worker_nodes)), allow_graceful=False)
             ended.append(folder)
 
         run_cells(cells, tasks, "seed 0", True, keep)

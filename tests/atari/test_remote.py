@@ -37,6 +37,7 @@ def sent(recordings: Path, files: MemoryFileSystem) -> str:
     return "memory://bucket/recordings"
 
 
+@pytest.mark.slow
 def test_what_is_collected_to_an_address_are_the_files_of_a_folder(
     memory: MemoryFileSystem, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
