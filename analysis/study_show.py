@@ -128,7 +128,7 @@ def _remaining(cells: Sequence[Cell]) -> str:
             alike = [took[key] for key in took if key.run == cell.key.run]
             work += fmean(alike or took.values())
     running = max(1, sum(cell.state == "running" for cell in due))
-    return f"; {_time(work / running)} are left with {running} at once"
+    return f"; {_time(max(1, work / running))} are left with {running} at once"
 
 
 def _time(seconds: float | None) -> str:
