@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import logging
 import os
+import signal
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import ModuleType
@@ -36,6 +38,7 @@ def connected(address: str, cpus: int | None = None) -> Iterator[ModuleType]:
         raise UserError("--ray needs Ray: pip install 'fovea-rl[ray]', or leave it out") from None
     # Workers find Fovea as this process does: with `python -m fovea`, in a checkout, by PYTHONPATH.
     found = {name: os.environ[name] for name in ("PYTHONPATH",) if name in os.environ}
+    stopped = signal.getsignal(signal.SIGTERM)
     own = {"num_cpus": cpus, "include_dashboard": False, "object_store_memory": OBJECTS}
     try:
         ray.init(
@@ -50,6 +53,8 @@ def connected(address: str, cpus: int | None = None) -> Iterator[ModuleType]:
             f"no Ray cluster answers at {address} ({' '.join(str(fault).split())[:200]}): start "
             "one with `ray start --head`, or leave the address out"
         ) from None
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGTERM, stopped)  # Ray's own handler aborts this process
     lost = (ray.exceptions.WorkerCrashedError, ray.exceptions.NodeDiedError,
             ray.exceptions.OutOfMemoryError)  # fmt: skip
     try:

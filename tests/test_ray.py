@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+import yaml
 
 ray = pytest.importorskip("ray", reason="pip install 'fovea-rl[ray]'")
 from ray.cluster_utils import Cluster  # noqa: E402
@@ -120,3 +121,24 @@ def test_a_ray_of_ones_own_says_what_failed_in_one_line(tmp_path: Path) -> None:
 def test_a_cluster_that_does_not_answer_is_said() -> None:
     with pytest.raises(UserError, match="no Ray cluster answers at auto"), connected("auto"):
         pass
+
+
+def test_a_study_on_ray_that_is_stopped_leaves_no_process(tmp_path: Path) -> None:
+    content = {
+        "kind": "encoders", "title": "Small", "games": ["breakout"], "steps": 10**6, "samples": 8,
+        "batch": 8, "stacks": 9, "seeds": [0], "differences": [],
+        "runs": {"one": {"config": "vicreg"}},
+    }  # fmt: skip
+    (tmp_path / "small.yaml").write_text(yaml.safe_dump(content))
+    out = tmp_path / "out"
+    command = [sys.executable, "-m", "fovea", "analysis", "study", str(tmp_path / "small.yaml")]
+    run = subprocess.Popen(
+        [*command, "--out", str(out), "--ray"], cwd=ROOT, stderr=subprocess.PIPE, text=True
+    )
+    until(lambda: run.poll() is not None or (out / "recordings" / ".lock").exists())
+    run.terminate()
+    _, said = run.communicate()
+    assert run.returncode == 143, said
+    assert said.splitlines()[-1] == "terminated: run the same command again to go on"
+    left = subprocess.run(["pgrep", "-f", str(out)], capture_output=True, check=False)
+    assert left.returncode == 1, left.stdout
