@@ -135,8 +135,8 @@ def run(arguments: list[str]) -> None:
     if args.page and not kept:
         raise UserError(f"{args.results} holds no results: give the folder with runs.csv")
     if args.show:
-        cells = study_show.look(study, args.out, names, seeds, kept)
-        print(*study_show.lines(study.title, cells), sep="\n")
+        stand = study_show.look(study, args.out, names, seeds, kept)
+        print(*study_show.lines(study.title, stand), sep="\n")
         return
     due = {} if args.page else {seed: _due(study, args, names, seed, kept) for seed in seeds}
     if any(due.values()):
@@ -191,8 +191,8 @@ class Where:
     @staticmethod
     def of(args: argparse.Namespace, stack: ExitStack) -> Where:
         if not args.ray:
-            alone = stack.enter_context(Processes(1))
-            return Where(stack.enter_context(Processes(args.jobs)), alone, logs=False)
+            here, one = (stack.enter_context(Processes(jobs)) for jobs in (args.jobs, 1))
+            return Where(here, one, logs=False)
         from fovea.analysis.study_ray import Tasks
 
         cluster = stack.enter_context(connected(args.ray))

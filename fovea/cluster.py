@@ -9,6 +9,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import ModuleType
+from typing import Any
 
 from fovea.command import UserError
 
@@ -39,7 +40,7 @@ def connected(address: str, cpus: int | None = None) -> Iterator[ModuleType]:
     # Workers find Fovea as this process does: with `python -m fovea`, in a checkout, by PYTHONPATH.
     found = {name: os.environ[name] for name in ("PYTHONPATH",) if name in os.environ}
     stopped = signal.getsignal(signal.SIGTERM)
-    own = {"num_cpus": cpus, "include_dashboard": False, "object_store_memory": OBJECTS}
+    own: dict[str, Any] = {"num_cpus": cpus, "include_dashboard": False, "object_store_memory": OBJECTS}
     try:
         ray.init(
             address=address,
