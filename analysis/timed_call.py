@@ -22,7 +22,7 @@ from fovea.analysis.timed_study import (
     first_steps,
 )
 from fovea.analysis.timed_tables import EXPORT, probed, write_tables
-from fovea.command import UserError
+from fovea.command import UserError, terminable
 from fovea.files import exclusive
 from fovea.runs import read_run
 
@@ -131,7 +131,7 @@ def run(
 
     Raises UserError, once all tables are written, where a command failed.
     """
-    with exclusive(out):
+    with exclusive(out), terminable():
         call = Call(study, out, names, seed, accelerator, 60 * minutes, Plan.load(out))
         folders = recordings or [Path(one) for one in study.recordings] or collect(call)
         if folders:

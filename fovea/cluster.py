@@ -40,7 +40,11 @@ def connected(address: str, cpus: int | None = None) -> Iterator[ModuleType]:
     # Workers find Fovea as this process does: with `python -m fovea`, in a checkout, by PYTHONPATH.
     found = {name: os.environ[name] for name in ("PYTHONPATH",) if name in os.environ}
     stopped = signal.getsignal(signal.SIGTERM)
-    own: dict[str, Any] = {"num_cpus": cpus, "include_dashboard": False, "object_store_memory": OBJECTS}
+    own: dict[str, Any] = {
+        "num_cpus": cpus,
+        "include_dashboard": False,
+        "object_store_memory": OBJECTS,
+    }
     try:
         ray.init(
             address=address,
