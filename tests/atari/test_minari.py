@@ -18,6 +18,8 @@ from fovea.atari.import_minari import import_minari, screens
 from fovea.atari.recordings import read_shard, shard_paths, verify
 from fovea.command import UserError
 
+pytestmark = pytest.mark.filterwarnings("ignore::UserWarning:minari")
+
 
 @pytest.fixture
 def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
@@ -78,6 +80,7 @@ def made(shape: tuple[int, ...], lengths: list[int], actions: int = 4, **options
     return "atari/breakout/made-v0"
 
 
+@pytest.mark.slow
 def test_jpeg_observations_are_decoded_and_cut_into_shards(root: Path, tmp_path: Path) -> None:
     name = made((210, 160, 3), [30, 20, 25])
     with pytest.raises(UserError, match="does not name its environment: say --games GAME"):

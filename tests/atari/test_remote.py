@@ -13,12 +13,9 @@ from fsspec.implementations.memory import MemoryFileSystem
 from fovea.atari import remote
 from fovea.atari.__main__ import run
 from fovea.atari.collect import collect
-from fovea.atari.emulator import Settings
 from fovea.atari.frames import Frames
 from fovea.atari.recordings import find_recordings, verify
 from fovea.command import UserError
-
-SHORT = {"settings": Settings(max_frames=200), "shard_steps": 60}
 
 
 @pytest.fixture
@@ -39,25 +36,22 @@ def sent(recordings: Path, files: MemoryFileSystem) -> str:
 
 @pytest.mark.slow
 def test_what_is_collected_to_an_address_are_the_files_of_a_folder(
-    memory: MemoryFileSystem, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    memory: MemoryFileSystem, recordings: Path
 ) -> None:
-    address = "memory://bucket/here"
-    collect(["breakout"], tmp_path / "here", steps=160, workers=1, **SHORT)
-    there = {path: path.read_bytes() for path in (tmp_path / "here").glob("breakout/*")}
+    address, there = "memory://bucket/here", "/bucket/here/breakout"
     # A call that was killed had sent one shard, and this is another machine.
-    first = tmp_path / "here" / "breakout" / "shard-00000.parquet"
-    memory.put_file(str(first), "/bucket/here/breakout/shard-00000.parquet")
-    sealed = memory.created("/bucket/here/breakout/shard-00000.parquet")
+    first = "shard-00000.parquet"
+    memory.put_file(str(recordings / "breakout" / first), f"{there}/{first}")
+    sent_at = memory.created(f"{there}/{first}")
     with pytest.raises(UserError, match="no recordings at memory://bucket/here: make some"):
         find_recordings([address])  # it has no _dataset.json yet
-    collect(["breakout"], address, steps=160, workers=1, **SHORT)
-    assert {
-        tmp_path / path.removeprefix("/bucket/"): memory.cat_file(path)
-        for path in memory.find("/bucket/here")
-    } == there
-    assert memory.created("/bucket/here/breakout/shard-00000.parquet") == sealed
-    collect(["breakout"], address, steps=1, workers=1, **SHORT)  # takes none away
-    assert len(memory.find("/bucket/here")) == len(there)
+    collect(["breakout"], address, steps=1500, shard_steps=750, workers=1)
+    assert {path.rpartition("/")[2]: memory.cat_file(path) for path in memory.find(there)} == {
+        path.name: path.read_bytes() for path in (recordings / "breakout").iterdir()
+    }
+    assert memory.created(f"{there}/{first}") == sent_at
+    collect(["breakout"], address, steps=1, shard_steps=750, workers=1)  # takes none away
+    assert len(memory.find(there)) == 3
 
 
 def test_frames_are_loaded_from_an_address_and_copied_once(
