@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -90,15 +91,16 @@ def test_the_cells_of_a_node_that_is_killed_run_again_on_another(
         for name in ("one", "two", "three")
     }  # fmt: skip
     ended: list[Path] = []
+
+    def kill() -> None:
+        until(lambda: sum(in_use(lock_of(each)) for each in cells) == 2)  # each node runs one
+        cluster.remove_node(next(iter(cluster.worker_nodes)), allow_graceful=False)
+
     with connected(cluster.address) as module, Tasks(module, 1, "cpu") as tasks:
-
-        def keep(folder: Path) -> None:
-            if not ended:  # one cell more is at work now, and the third begins
-                until(lambda: sum(in_use(lock_of(each)) for each in cells) == 2)
-                cluster.remove_node(next(iter(cluster.worker_nodes)), allow_graceful=False)
-            ended.append(folder)
-
-        run_cells(cells, tasks, "seed 0", True, keep)
+        killer = threading.Thread(target=kill)
+        killer.start()
+        run_cells(cells, tasks, "seed 0", True, ended.append)
+        killer.join()
     assert sorted(ended) == sorted(cells)
     first, *others = (everything(folder) for folder in cells)
     assert first
