@@ -66,7 +66,7 @@ types-baseline: .venv/ready
 
 .venv/ready: setup.cfg constraints.txt
 	$(PYTHON) -m venv .venv
-	.venv/bin/pip install --constraint constraints.txt --editable '.[dev,captum,docs,figures,sb3,onnx,readers,tensorboard]'
+	.venv/bin/pip install --constraint constraints.txt --editable '.[dev,captum,docs,figures,minari,onnx,ray,readers,sb3,tensorboard]'
 	touch $@
 
 docs: .venv/ready
@@ -82,7 +82,7 @@ notebooks: .venv/ready
 constraints:
 	rm -rf .venv-pins
 	$(PYTHON) -m venv .venv-pins
-	.venv-pins/bin/pip install '.[dev,captum,docs,figures,notebooks,sb3,onnx,readers,tensorboard]' torch==2.14.1 torchvision==0.29.1
+	.venv-pins/bin/pip install '.[dev,captum,docs,figures,minari,notebooks,onnx,ray,readers,sb3,tensorboard]' torch==2.14.1 torchvision==0.29.1
 	.venv-pins/bin/pip freeze --exclude fovea-rl > constraints.txt
 	rm -rf .venv-pins build
 

@@ -3,36 +3,33 @@
 from __future__ import annotations
 
 import argparse
-import os
-import shlex
-import subprocess
-import sys
-from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor, as_completed
-from contextlib import nullcontext
-from dataclasses import MISSING, fields, replace
+from collections.abc import Iterable
+from contextlib import ExitStack
+from dataclasses import MISSING, dataclass, fields, replace
 from pathlib import Path
 
 import yaml
 
 from fovea import command
-from fovea.analysis import study_results
+from fovea.analysis import study_results, study_show
+from fovea.analysis.study_cells import Cells, Processes, Workers, is_done, run_cells, typed
 from fovea.analysis.study_kinds import KINDS as UNTIMED
-from fovea.analysis.study_kinds import Command, EncoderStudy, Study
+from fovea.analysis.study_kinds import EncoderStudy, Study
 from fovea.analysis.study_results import Key, Results
 from fovea.analysis.timed_study import TimedStudy
-from fovea.command import ACCELERATORS, UserError, nearest, positive
+from fovea.cluster import LOCAL, connected
+from fovea.command import ACCELERATORS, UserError, nearest, positive, terminable
 from fovea.configs import locate, shipped
 from fovea.files import exclusive, write_text
-from fovea.progress import bar
-from fovea.runs import read_run
 
 ABOUT = """\
 Run everything a study file asks for, seed by seed, and keep what came out in small tables:
 RESULTS/runs.csv (what ran: commit, seconds, command), scores.csv, for agents curves.csv, and the
 page study.md that compares them, made anew with each result. The same command again goes on where
 it was. What runs.csv has with the settings that the study has now does not run again, also where
-its run folder is gone; without its line there it does. The file's `kind` is one of:
+its run folder is gone; without its line there it does. Ctrl-C and SIGTERM stop what runs; what was
+killed goes on from its newest checkpoint, at once or with the next call. Several calls on one OUT,
+also from other machines that share it, divide the runs among them. The file's `kind` is one of:
 
   kind: encoders   pretrain every run on the same recordings, then probe each seed's together
   kind: agents     train every run in every game, then evaluate it; a setting may name what
@@ -46,13 +43,12 @@ EXAMPLE = """\
 example:
   fovea analysis study objectives --out runs/objectives --seeds 0
   fovea analysis study agents --out runs/agents --seeds 0 --jobs 4
+  fovea analysis study agents --out runs/agents --show                          # how far it is
+  fovea analysis study agents --out runs/agents --ray                           # tasks of Ray
   fovea analysis study agents --out runs/agents --results docs/results/agents   # tables for git
   fovea analysis study agents --results docs/results/agents --page              # run nothing
   fovea analysis study gpu --out runs/gpu --accelerator gpu --minutes 8
 """
-
-Jobs = dict[Path, list[Command]]
-"""Runs, {the folder of each: its commands, one after the other}."""
 
 KINDS = UNTIMED | {"timed": TimedStudy}
 
@@ -73,6 +69,12 @@ def parsed(arguments: list[str]) -> argparse.Namespace:
     parser.add_argument(
         "--page", action="store_true", help="only make study.md anew, of the tables: run nothing"
     )
+    parser.add_argument(
+        "--show",
+        action="store_true",
+        help="only say which runs are done, running, failed or waiting, and how long the rest "
+        "will take: run nothing",
+    )
     parser.add_argument("--seeds", type=int, nargs="+", help="only these of the study's seeds")
     parser.add_argument(
         "--samples", type=positive, help="that each encoder sees, in place of the study's"
@@ -83,7 +85,17 @@ def parsed(arguments: list[str]) -> argparse.Namespace:
         type=positive,
         default=1,
         help="runs at once, which share the cores or the GPU; each then writes to "
-        "a log beside its folder, such as OUT/seed-0/NAME.log (1)",
+        "a log beside its folder, such as OUT/seed-0/NAME.log (1); with --ray, runs at once on a "
+        "machine like this one",
+    )
+    parser.add_argument(
+        "--ray",
+        metavar="ADDRESS",
+        nargs="?",
+        const=LOCAL,
+        help="run each as a task of the Ray cluster there, such as auto or ray://HEAD:10001, whose "
+        "machines share OUT and have Fovea; without an ADDRESS, of a Ray of its own on this "
+        "machine (pip install 'fovea-rl[ray]')",
     )
     parser.add_argument("--accelerator", choices=ACCELERATORS, default="auto", help="(auto)")
     parser.add_argument("--minutes", type=float, help="that a timed study may take")
@@ -98,6 +110,8 @@ def parsed(arguments: list[str]) -> argparse.Namespace:
     args = parser.parse_args(arguments)
     if args.out is None and not (args.page and args.results):
         parser.error("give --out, where the run folders lie (with --page it may be left out)")
+    if args.show and args.page:
+        parser.error("--show and --page: give one of them")
     args.results = args.results or args.out
     return args
 
@@ -111,6 +125,8 @@ def run(arguments: list[str]) -> None:
     names = _chosen("run", args.only, list(study.runs))
     seeds = _chosen("seed", args.seeds, study.seeds)
     if isinstance(study, TimedStudy):
+        if args.show or args.ray:
+            raise UserError("--show and --ray are not of timed studies: leave them out")
         _run_timed(study, args, names, seeds)
         return
     if args.minutes or args.recordings:
@@ -118,12 +134,19 @@ def run(arguments: list[str]) -> None:
     kept = study_results.read(args.results)
     if args.page and not kept:
         raise UserError(f"{args.results} holds no results: give the folder with runs.csv")
+    if args.show:
+        stand = study_show.look(study, args.out, names, seeds, kept)
+        print(*study_show.lines(study.title, stand), sep="\n")
+        return
     due = {} if args.page else {seed: _due(study, args, names, seed, kept) for seed in seeds}
     if any(due.values()):
-        _call(study.before(args.out))
-    for seed, jobs in due.items():
-        if jobs:
-            _run_seed(study, args, seed, jobs)
+        with terminable(), ExitStack() as stack:
+            at = Where.of(args, stack)
+            if before := study.before(args.out):
+                run_cells({args.out / "recordings": before}, at.alone, "record", at.logs)
+            for seed, cells in due.items():
+                if cells:
+                    _run_seed(study, args, seed, cells, at)
     kept, made_by = _keep(study, args.results, {}), study.made_by()
     if others := [key for key, of in kept.items() if made_by.get(key) != of.command]:
         print(f"left out, of other settings than the study's now: {_places(others)}")
@@ -132,41 +155,65 @@ def run(arguments: list[str]) -> None:
 
 def _due(
     study: Study, args: argparse.Namespace, names: list[str], seed: int, kept: Results
-) -> Jobs:
-    """A seed's jobs without those whose result is kept, of the settings that they have now.
+) -> Cells:
+    """A seed's cells without those whose result is kept, of the settings that they have now.
 
     Those whose folders are all finished stay: nothing is run, but they are read once more.
     """
-    jobs = study.jobs(args.out, names, seed, args.accelerator)
+    cells = study.jobs(args.out, names, seed, args.accelerator)
     after, made_by = study.after(args.out, names, seed, args.accelerator), study.made_by()
     spared = {
         folder: key
-        for folder, commands in jobs.items()
+        for folder, commands in cells.items()
         if (key := Key.of(folder.relative_to(args.out))) in kept
         and kept[key].command == made_by[key]
         and not all(is_done(typed(one)) for one in [*commands, *after])
     }
     if spared:
         print(f"kept: {_places(spared.values())}", flush=True)
-    return {folder: commands for folder, commands in jobs.items() if folder not in spared}
+    return {folder: commands for folder, commands in cells.items() if folder not in spared}
 
 
-def _run_seed(study: Study, args: argparse.Namespace, seed: int, jobs: Jobs) -> None:
-    """Run jobs, then what takes them together; each result is kept as soon as it is there."""
+@dataclass(frozen=True)
+class Where:
+    """What runs the cells of a study.
+
+    Attributes:
+        cells: runs them.
+        alone: runs what has a machine to itself: the commands before and after them.
+        logs: whether all of it writes to logs; else the cells do where several run at once.
+    """
+
+    cells: Workers
+    alone: Workers
+    logs: bool
+
+    @staticmethod
+    def of(args: argparse.Namespace, stack: ExitStack) -> Where:
+        if not args.ray:
+            here, one = (stack.enter_context(Processes(jobs)) for jobs in (args.jobs, 1))
+            return Where(here, one, logs=False)
+        from fovea.analysis.study_ray import Tasks
+
+        cluster = stack.enter_context(connected(args.ray))
+        cells, alone = (Tasks(cluster, jobs, args.accelerator) for jobs in (args.jobs, 1))
+        return Where(stack.enter_context(cells), stack.enter_context(alone), logs=True)
+
+
+def _run_seed(study: Study, args: argparse.Namespace, seed: int, cells: Cells, at: Where) -> None:
+    """Run cells, then what takes them together; each result is kept as soon as it is there."""
 
     def keep(*folders: Path) -> None:
         keys = [Key.of(folder.relative_to(args.out)) for folder in folders]
         _keep(study, args.results, study.results(args.out, keys))
 
-    after = study.after(args.out, [folder.name for folder in jobs], seed, args.accelerator)
-    ended: Callable[[Path], None] = (lambda folder: None) if after else keep
-    if args.jobs > 1:
-        side_by_side(jobs, args.jobs, f"seed {seed}", ended)
-    else:
-        in_turn(jobs, ended)
+    after = study.after(args.out, [folder.name for folder in cells], seed, args.accelerator)
+    title, logs = f"seed {seed}", at.logs or args.jobs > 1
+    run_cells(cells, at.cells, title, logs, *([] if after else [keep]))
     if after:
-        _call(after)
-        keep(*jobs)
+        folder = args.out / f"seed-{seed}" / "after"
+        run_cells({folder: after}, at.alone, f"{title}, all", at.logs)
+        keep(*cells)
 
 
 def _keep(study: Study, folder: Path, new: Results) -> Results:
@@ -224,95 +271,6 @@ def _with_samples(study: Study, samples: int) -> Study:
             "leave it out, and set steps in the file"
         )
     return replace(study, samples=samples)
-
-
-def in_turn(jobs: Jobs, ended: Callable[[Path], None]) -> None:
-    """Run jobs one after the other; `ended` is called with the folder of each that has."""
-    for number, (folder, commands) in enumerate(jobs.items(), start=1):
-        print(f"== {number}/{len(jobs)}  {folder}", flush=True)
-        _call(commands)
-        ended(folder)
-
-
-def side_by_side(jobs: Jobs, most: int, title: str, ended: Callable[[Path], None]) -> None:
-    """The same, `most` at once, each with its share of the cores and a log of its own."""
-    threads = max(1, (os.cpu_count() or 1) // most)
-    with (
-        ThreadPoolExecutor(most) as pool,
-        bar(title, "runs", len(jobs)) as progress,
-    ):
-        begun = {
-            pool.submit(_call, commands, folder.with_name(f"{folder.name}.log"), threads): folder
-            for folder, commands in jobs.items()
-        }
-        try:
-            for run in as_completed(begun):
-                run.result()
-                ended(begun[run])
-                progress.update()
-        except BaseException:
-            pool.shutdown(wait=False, cancel_futures=True)
-            raise
-
-
-def _call(commands: list[Command], log: Path | None = None, threads: int = 0) -> None:
-    """Run commands in turn but those that are done, with so many threads, and print to `log`."""
-    env = os.environ | ({"OMP_NUM_THREADS": str(threads)} if threads else {})
-    if log:
-        log.parent.mkdir(parents=True, exist_ok=True)
-    with open(log, "ab") if log else nullcontext() as output:
-        for one in commands:
-            words = typed(one)
-            if is_done(words):
-                if not log:
-                    print(f"already done: {shlex.join(words[:3])}", flush=True)
-                continue
-            code = subprocess.run(
-                [sys.executable, "-m", *words],
-                env=env, stdout=output, stderr=output and subprocess.STDOUT, check=False,
-            ).returncode  # fmt: skip
-            # Probes end with 1 where they left something out: what they measured is whole.
-            if code and not (code == 1 and is_done(words)):
-                raise UserError(
-                    f"`{' '.join(words)}` ended with {code}: see the last line "
-                    f"{f'of {log}' if log else 'above'}, mend that and run the same command again"
-                )
-
-
-def typed(command: Command) -> list[str]:
-    """The words of a command."""
-    return ["fovea", *map(str, command)]
-
-
-def is_done(words: list[str]) -> bool:
-    """Whether run.json of a command's run folder says that just this command has ended well.
-
-    It does so in a moment, where the command itself would first import torch. Like make, it takes
-    the command to be due again once a file or folder that it names is newer than run.json: a
-    config, a recording, or the run of an encoder. What is due runs, and finds out itself what is
-    left to do.
-    """
-    if "--run" not in words:
-        return False
-    folder = Path(words[words.index("--run") + 1])
-    record, typed = read_run(folder), shlex.join(words)
-    if not record or record.state != "done":
-        return False
-    evaluation = record.evaluation
-    if evaluation and evaluation.command == typed:
-        return evaluation.trained == record.step
-    written = (folder / "run.json").stat().st_mtime
-    given = [word.partition("=")[2] or word for word in words[3:]]
-    each = [one for word in given for one in word.strip("[]").split(", ")]
-    named = [Path(one) for one in each if one != str(folder)]
-    paths = [path for name in named for path in (name, *_recorded(name))]
-    changed = [path.stat().st_mtime > written for path in paths if path.exists()]
-    return record.command == typed and not any(changed)
-
-
-def _recorded(folder: Path) -> Iterator[Path]:
-    """The shards of a folder of recordings; collecting them once more leaves them as they are."""
-    return folder.glob("*/*.parquet")
 
 
 def _chosen(what: str, asked: list | None, known: list) -> list:

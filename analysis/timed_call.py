@@ -11,7 +11,7 @@ import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from fovea.analysis.study import is_done, typed
+from fovea.analysis.study_cells import is_done, typed
 from fovea.analysis.study_kinds import Command
 from fovea.analysis.timed_study import (
     LEAST_STEPS,
@@ -22,7 +22,7 @@ from fovea.analysis.timed_study import (
     first_steps,
 )
 from fovea.analysis.timed_tables import EXPORT, probed, write_tables
-from fovea.command import UserError
+from fovea.command import UserError, terminable
 from fovea.files import exclusive
 from fovea.runs import read_run
 
@@ -132,7 +132,7 @@ def run(
 
     Raises UserError, once all tables are written, where a command failed.
     """
-    with exclusive(out):
+    with exclusive(out), terminable():
         call = Call(study, out, names, seed, accelerator, 60 * minutes, Plan.load(out))
         folders = recordings or [Path(one) for one in study.recordings] or collect(call)
         if folders:

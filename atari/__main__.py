@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 from fovea import command
+from fovea.cluster import LOCAL
 from fovea.command import Command, dispatch, natural, parser, positive, probability
 from fovea.progress import bar
 
@@ -29,11 +30,13 @@ COLLECT = """Play games with a random policy and record every step.
 Games are played as in ALE/*-v5 (sticky actions 0.25, four frames a step). Screens are those that
 agents see: grey, the maximum of the last two frames, 84x84. If the command is stopped (Ctrl-C,
 SIGTERM) or killed, run it again: only shards that were not complete are lost. What is recorded
-depends on the games, --seed and the settings, never on --workers.
+depends on the games, --seed and the settings, never on --workers or --ray.
 
   fovea atari collect pong breakout --out runs/recordings --steps 20000
   fovea atari collect pong --out runs/kept --keep 0.8    holds an action for five steps on average
   fovea atari collect breakout --out runs/mode_8 --mode 8 --difficulty 1    another variant
+  fovea atari collect pong --out s3://bucket/recordings    sent shard by shard (pip install s3fs)
+  fovea atari collect pong --out runs/recordings --ray auto    played all over a Ray cluster
 
 Recordings by trained agents are made with fovea agents record."""
 
@@ -69,7 +72,9 @@ def collect(arguments: list[str]) -> None:
     asked = parser("fovea atari collect", COLLECT)
     asked.add_argument("games", nargs="+", metavar="GAME", help="pong, MsPacman, ALE/Pong-v5")
     asked.add_argument(
-        "--out", required=True, type=Path, help="folder; each game gets a folder in it"
+        "--out",
+        required=True,
+        help="folder, or an address such as s3://bucket/recordings; each game gets a folder in it",
     )
     asked.add_argument(
         "--steps", type=positive, default=20_000, help="agent steps per game, at least (20000)"
@@ -78,6 +83,14 @@ def collect(arguments: list[str]) -> None:
         "--seed", type=natural, default=0, help="seed of the games and the policy (0)"
     )
     asked.add_argument("--workers", type=positive, help="processes (one per core)")
+    asked.add_argument(
+        "--ray",
+        metavar="ADDRESS",
+        nargs="?",
+        const=LOCAL,
+        help="play in tasks of the Ray cluster there, such as auto or ray://HEAD:10001; without an "
+        "ADDRESS, of a Ray of its own with --workers (pip install 'fovea-rl[ray]')",
+    )
     asked.add_argument(
         "--sticky",
         type=probability,
@@ -118,14 +131,15 @@ def collect(arguments: list[str]) -> None:
         shard_steps=args.shard_steps,
         keep=args.keep,
         workers=args.workers,
+        ray=args.ray,
     )
     for dataset in datasets:
-        print(f"{args.out / dataset.origin.game}: {dataset.counts}")
+        print(f"{args.out.rstrip('/')}/{dataset.origin.game}: {dataset.counts}")
 
 
 def verify(arguments: list[str]) -> int:
     asked = parser("fovea atari verify", VERIFY)
-    asked.add_argument("folders", nargs="+", metavar="FOLDER", type=Path)
+    asked.add_argument("folders", nargs="+", metavar="FOLDER")
     args = asked.parse_args(arguments)
 
     from fovea.atari.recordings import find_recordings, open_dataset, verify
@@ -146,7 +160,7 @@ def verify(arguments: list[str]) -> int:
 
 def ls(arguments: list[str]) -> None:
     asked = parser("fovea atari ls", LS)
-    asked.add_argument("folders", nargs="*", metavar="FOLDER", type=Path)
+    asked.add_argument("folders", nargs="*", metavar="FOLDER")
     args = asked.parse_args(arguments)
 
     if args.folders:
@@ -164,7 +178,7 @@ def ls(arguments: list[str]) -> None:
         )
 
 
-def _ls_recordings(folders: list[Path]) -> None:
+def _ls_recordings(folders: list[str]) -> None:
     from fovea.atari.recordings import find_recordings, open_dataset
     from fovea.atari.stats import differences, overview, tiers
 
@@ -178,7 +192,7 @@ def _ls_recordings(folders: list[Path]) -> None:
 
 def stats(arguments: list[str]) -> None:
     asked = parser("fovea atari stats", STATS)
-    asked.add_argument("folders", nargs="+", metavar="FOLDER", type=Path)
+    asked.add_argument("folders", nargs="+", metavar="FOLDER")
     asked.add_argument(
         "--duplicates", action="store_true", help="read all screens and count those seen before"
     )

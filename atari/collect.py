@@ -82,6 +82,7 @@ def collect(
     shard_steps: int = SHARD_STEPS,
     keep: float = 0.0,
     workers: int | None = None,
+    ray: str | None = None,
 ) -> list[Dataset]:
     """Record at least `steps` agent steps of each game, or go on where that was interrupted.
 
@@ -89,7 +90,8 @@ def collect(
 
     Args:
         games: see `games.find`.
-        out: folder; each game gets a folder of its own in it.
+        out: folder, or an address of fsspec such as s3://bucket/recordings; each game gets a
+            folder of its own in it.
         steps: agent steps per game; the last episode of a shard is played to its end.
         seed: of the games and the policy.
         settings: how the games are played.
@@ -97,9 +99,10 @@ def collect(
         keep: chance that the policy takes the action of the step before again, and not a random
             one; the first action of an episode is always random.
         workers: processes, by default one per core; what is recorded does not depend on it.
+        ray: address of a Ray cluster whose tasks play in place of processes, or "local".
 
     Returns a Dataset for each game. Raises UserError for an unknown game, a folder in use, or a
     recording that was made with other settings.
     """
     origins = [origin(game, settings, seed, shard_steps, keep) for game in dict.fromkeys(games)]
-    return record_shards(origins, Path(out), steps, record, workers)
+    return record_shards(origins, out, steps, record, workers, ray)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -32,11 +33,16 @@ images: Parquet files of the same columns for all games, whose screens are pictu
 library `datasets` of Hugging Face shows them as images:
 load_dataset("parquet", data_files="runs/images/*/*.parquet")
 
+minari: the data set fovea/GAME-v0 for each game (pip install 'fovea-rl[minari]'), which
+minari.load_dataset("fovea/pong-v0") finds with MINARI_DATASETS_PATH=runs/minari, and which
+`fovea atari import minari` makes the same recording of again, to the byte.
+
 pandas, pyarrow and polars read recordings as they are, without an export."""
 
 IMPORT = """Import another data set into recordings.
 
   fovea atari import dqn-replay SOURCE --out runs/dqn_replay --games Pong --checkpoints 1 25 50
+  fovea atari import minari atari/pong/expert-v0 --out runs/minari
 
 dqn-replay is DQN Replay (Agarwal et al. 2020, arXiv 1907.04543): what DQN agents saw in training.
 SOURCE is a folder or any address that fsspec opens; gs://atari-replay-datasets/dqn/Pong wants the
@@ -49,12 +55,18 @@ episodes are cut after 27,000 steps, as they were. Recordings hold whole episode
 file begins in the middle of is left out, and the one that it ends in is cut short. There are no
 lives and no memory of the console, and rewards are clipped to -1, 0 and 1.
 
+minari is a data set of Minari (pip install 'fovea-rl[minari]'): SOURCE is its folder, or its id,
+which Minari downloads. Observations become grey screens of 84x84: such as are (84, 84) stay as they
+are, of a stack of four the newest is taken, frames of 210x160 are resized, in grey where they are
+RGB. JPEG is decoded. The observation after an episode's last action is left out. --games names the
+game where the data set does not; --runs, --checkpoints and --rows are of DQN Replay.
+
 Run the same command again to go on after an interruption; only shards that are missing are made."""
 
 
 def play(arguments: list[str]) -> None:
     asked = parser("fovea atari play", PLAY)
-    asked.add_argument("folders", nargs="+", metavar="FOLDER", type=Path)
+    asked.add_argument("folders", nargs="+", metavar="FOLDER")
     asked.add_argument("--game", help="which game (needed where there are several)")
     asked.add_argument(
         "--episode", type=natural, default=0, help="in the order of play, from 0 (0)"
@@ -83,18 +95,22 @@ def play(arguments: list[str]) -> None:
 
 def export(arguments: list[str]) -> None:
     asked = parser("fovea atari export", EXPORT)
-    asked.add_argument("folders", nargs="+", metavar="FOLDER", type=Path)
+    asked.add_argument("folders", nargs="+", metavar="FOLDER")
     asked.add_argument("--out", required=True, type=Path, help="folder; each game gets one in it")
-    asked.add_argument("--to", choices=("npz", "images"), default="npz", help="see above (npz)")
+    asked.add_argument(
+        "--to", choices=("npz", "images", "minari"), default="npz", help="see above (npz)"
+    )
     args = asked.parse_args(arguments)
 
-    from fovea.atari.export import WRITERS
+    from fovea.atari.export import export_images, export_numpy
+    from fovea.atari.export_minari import export_minari
     from fovea.atari.recordings import find_recordings, open_dataset
 
+    writers = {"npz": export_numpy, "images": export_images, "minari": export_minari}
     found = [(folder, open_dataset(folder)) for folder in find_recordings(args.folders)]
     with bar("export", "steps", sum(dataset.rows for _, dataset in found), delay=2) as shown:
         for folder, _ in found:
-            for steps in WRITERS[args.to](folder, args.out):
+            for steps in writers[args.to](folder, args.out):
                 shown.update(steps)
     for folder, dataset in found:
         print(f"{folder} to {args.out / dataset.origin.game}: {dataset.counts}")
@@ -102,7 +118,7 @@ def export(arguments: list[str]) -> None:
 
 def import_(arguments: list[str]) -> None:
     asked = parser("fovea atari import", IMPORT)
-    asked.add_argument("kind", choices=("dqn-replay",), metavar="dqn-replay", help="the data set")
+    asked.add_argument("kind", choices=("dqn-replay", "minari"), help="the data set")
     asked.add_argument("source", metavar="SOURCE", help="folder, or address such as gs://...")
     asked.add_argument(
         "--out", required=True, type=Path, help="folder; each game gets a folder in it"
@@ -117,6 +133,9 @@ def import_(arguments: list[str]) -> None:
         "--shard-steps", type=positive, default=5000, help="steps per shard, at least (5000)"
     )
     args = asked.parse_args(arguments)
+    if args.kind == "minari":
+        _import_minari(asked, args)
+        return
 
     from fovea.atari.import_dqn_replay import import_dqn_replay
 
@@ -131,3 +150,16 @@ def import_(arguments: list[str]) -> None:
     )
     for dataset in datasets:
         print(f"{args.out / dataset.origin.game}: {dataset.counts}")
+
+
+def _import_minari(asked: argparse.ArgumentParser, args: argparse.Namespace) -> None:
+    if args.runs or args.checkpoints or args.rows:
+        asked.error("--runs, --checkpoints and --rows are of DQN Replay: leave them out")
+    if args.games and len(args.games) > 1:
+        asked.error(f"--games {' '.join(args.games)}: a data set of Minari is of one game")
+
+    from fovea.atari.import_minari import import_minari
+
+    game = args.games[0] if args.games else None
+    dataset = import_minari(args.source, args.out, game=game, shard_steps=args.shard_steps)
+    print(f"{args.out / dataset.origin.game}: {dataset.counts}")

@@ -21,7 +21,6 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, NamedTuple
 
-import fsspec
 import numpy as np
 
 from fovea.atari.emulator import SCREEN
@@ -69,14 +68,6 @@ class Stretch(NamedTuple):
     """(T,) int64, its rows in the file, in the order of play."""
     over: bool
     """Whether it ended with a terminal; else it was cut short."""
-
-
-def open_source(address: str) -> tuple[Any, str]:
-    """The file system of an address of fsspec, and the path there. Raises UserError."""
-    try:
-        return fsspec.core.url_to_fs(address)
-    except (ImportError, ValueError) as fault:
-        raise UserError(f"{address} cannot be opened: {fault}") from None
 
 
 def find_checkpoints(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from zipfile import BadZipFile
 
@@ -95,12 +95,6 @@ def export_images(folder: Path, out: Path) -> Iterator[int]:
                 names = ["action_name", "game", "policy"]
                 pq.write_table(table, temporary, compression="zstd", use_dictionary=names)
         yield shard.table.num_rows
-
-
-WRITERS: dict[str, Callable[[Path, Path], Iterator[int]]] = {
-    "npz": export_numpy,
-    "images": export_images,
-}
 
 
 def episodes(shard: Shard) -> Iterator[tuple[int, slice]]:

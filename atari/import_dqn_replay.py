@@ -15,7 +15,6 @@ from fovea.atari.dqn_replay import (
     Checkpoint,
     Stretch,
     find_checkpoints,
-    open_source,
     read_array,
     read_screens,
     segments,
@@ -36,6 +35,7 @@ from fovea.atari.recordings import (
     shard_paths,
     write_shard,
 )
+from fovea.atari.remote import open_source
 from fovea.command import UserError, terminable
 from fovea.files import exclusive
 from fovea.progress import bar

@@ -34,8 +34,17 @@ Its last argument is to be called now and then with the steps played since it wa
 """
 
 
+Sealed = Callable[[Path], object]
+"""Called with the path of each shard that is complete."""
+
+
 def record_shards(
-    origins: list[Origin], out: Path, steps: int, play: Play, workers: int | None = None
+    origins: list[Origin],
+    out: str | Path,
+    steps: int,
+    play: Play,
+    workers: int | None = None,
+    ray: str | None = None,
 ) -> list[Dataset]:
     """Record at least `steps` agent steps of each origin, or go on where that was interrupted.
 
@@ -44,15 +53,38 @@ def record_shards(
 
     Args:
         origins: one for each game; their settings say `shard_steps`.
-        out: folder; each game gets a folder of its own in it.
+        out: folder, or an address of fsspec; each game gets a folder of its own in it.
         steps: agent steps per game, at least.
         play: makes the rows of a shard.
         workers: processes, by default one per core; what is recorded does not depend on it.
+        ray: address of a Ray cluster whose tasks play in place of processes, see
+            `fovea.cluster.connected`.
 
     Returns a Dataset for each origin. Raises UserError for a folder in use, or a recording of
     another origin.
     """
-    workers = workers or len(os.sched_getaffinity(0))
+    if recordings.is_address(out):
+        from fovea.atari.remote import Target, fetch
+
+        folder = fetch(str(out), unfinished=True)
+        target = Target(str(out), folder)
+        made = _record(origins, folder, steps, play, workers, ray, target.send)
+        for each in origins:
+            target.finish(folder / each.game)
+        return made
+    return _record(origins, Path(out), steps, play, workers, ray, lambda path: None)
+
+
+def _record(
+    origins: list[Origin],
+    out: Path,
+    steps: int,
+    play: Play,
+    workers: int | None,
+    ray: str | None,
+    sealed: Sealed,
+) -> list[Dataset]:
+    """Record into a folder of this machine."""
     with exclusive(out), terminable():
         missing = [
             (made_by, out / made_by.game, index)
@@ -61,8 +93,12 @@ def record_shards(
                 made_by, out / made_by.game, math.ceil(steps / made_by.settings["shard_steps"])
             )
         ]
-        if missing:
-            _play(missing, play, workers)
+        if missing and ray:
+            from fovea.atari.recorder_ray import play_on_ray
+
+            play_on_ray(missing, play, ray, workers, sealed)
+        elif missing:
+            _play(missing, play, workers or len(os.sched_getaffinity(0)), sealed)
         return [_finish(out / made_by.game) for made_by in origins]
 
 
@@ -116,7 +152,9 @@ def _finish(folder: Path) -> Dataset:
     return recordings.seal(folder, map(recordings.read_shard, recordings.shard_paths(folder)))
 
 
-def _play(missing: list[tuple[Origin, Path, int]], play: Play, workers: int) -> None:
+def _play(
+    missing: list[tuple[Origin, Path, int]], play: Play, workers: int, sealed: Sealed
+) -> None:
     """Record shards in `workers` processes, with a progress bar of agent steps."""
     spawn = multiprocessing.get_context("spawn")  # as safe after torch as before it
     counter, stop = spawn.Value("q", 0), spawn.Event()
@@ -125,13 +163,14 @@ def _play(missing: list[tuple[Origin, Path, int]], play: Play, workers: int) -> 
     rows = asked = 0  # of the shards that are complete
     with bar("record", "steps", total) as shown:
         try:
-            pending = {pool.submit(_record_shard, play, *shard) for shard in missing}
+            pending = {pool.submit(_record_shard, play, *shard): shard for shard in missing}
             while pending:
-                done, pending = wait(pending, timeout=0.5, return_when=FIRST_COMPLETED)
+                done, _ = wait(pending, timeout=0.5, return_when=FIRST_COMPLETED)
                 for future in done:
-                    name, length, at_least = future.result()
-                    rows, asked = rows + length, asked + at_least
-                    shown.set_description(name, refresh=False)
+                    made_by, folder, index = pending.pop(future)
+                    rows, asked = rows + future.result(), asked + made_by.settings["shard_steps"]
+                    shown.set_description(f"{made_by.game} shard {index}", refresh=False)
+                    sealed(recordings.shard_path(folder, index))
                 # Episodes are played to their end: shards are longer than they were asked to be.
                 expected = total * rows // asked if asked else total
                 shown.total = max(expected, counter.value)
@@ -180,11 +219,11 @@ def _played(steps: int) -> None:
         _counter.value += steps
 
 
-def _record_shard(play: Play, made_by: Origin, folder: Path, index: int) -> tuple[str, int, int]:
-    """Play and write a shard: its name, its rows, and how many it was to have at least."""
+def _record_shard(play: Play, made_by: Origin, folder: Path, index: int) -> int:
+    """Play and write a shard; its rows."""
     rows = play(made_by, index, _played)
     recordings.write_shard(recordings.shard_path(folder, index), rows, made_by)
-    return f"{made_by.game} shard {index}", len(rows["step"]), made_by.settings["shard_steps"]
+    return len(rows["step"])
 
 
 def _say(line: str) -> None:

@@ -27,11 +27,12 @@ import pyarrow.parquet as pq
 from fovea.atari.games import find
 from fovea.atari.origin import Origin
 from fovea.command import UserError
-from fovea.files import replacing, write_json
+from fovea.files import write_bytes, write_json
 
 KEY = b"recording"
 ROW_GROUP = 512
 DATASET = "_dataset.json"
+SHARD_NAME = re.compile(r"shard-(\d{5}|[1-9]\d{5,})\.parquet")
 OLD_DATASET = "dataset.json"  # its name in formats 1 and 2
 SCREEN_BYTES, RAM_BYTES = 84 * 84, 128
 
@@ -135,16 +136,19 @@ def shard_index(path: Path) -> int:
 
 
 def shard_paths(folder: Path) -> list[Path]:
-    names = re.compile(r"shard-(\d{5}|[1-9]\d{5,})")
-    found = (path for path in folder.glob("*.parquet") if names.fullmatch(path.stem))
+    found = (path for path in folder.glob("*.parquet") if SHARD_NAME.fullmatch(path.name))
     return sorted(found, key=shard_index)
 
 
 def write_shard(path: Path, columns: dict[str, np.ndarray], origin: Origin) -> None:
-    """Write a shard atomically.
+    """Write a shard atomically, see `encoded`."""
+    write_bytes(path, encoded(columns, origin))
+
+
+def encoded(columns: dict[str, np.ndarray], origin: Origin) -> bytes:
+    """The bytes of a shard's file.
 
     Args:
-        path: of the file.
         columns: as `Shard.column` gives them, of the origin's format. `game` need not be there,
             nor `policy` where there is one alone; `lives` and `ram` are absent in what was
             imported without them.
@@ -159,10 +163,10 @@ def write_shard(path: Path, columns: dict[str, np.ndarray], origin: Origin) -> N
     arrays = [
         _array(columns.get(field.name, same.get(field.name)), field.type, rows) for field in schema
     ]
-    encoded = pa.BufferOutputStream()
+    made = pa.BufferOutputStream()
     pq.write_table(
         pa.Table.from_arrays(arrays, schema=schema.with_metadata(metadata)),
-        encoded,
+        made,
         row_group_size=ROW_GROUP,
         compression="zstd",
         use_dictionary=[name for name in ("game", "policy") if name in schema.names] or False,
@@ -170,8 +174,7 @@ def write_shard(path: Path, columns: dict[str, np.ndarray], origin: Origin) -> N
         data_page_size=ROW_GROUP * SCREEN_BYTES,  # one page a group: zstd sees all its screens
         write_page_checksum=True,
     )
-    with replacing(path) as temporary:
-        temporary.write_bytes(encoded.getvalue())
+    return made.getvalue().to_pybytes()
 
 
 def _array(values: np.ndarray | str | None, kind: pa.DataType, rows: int) -> pa.Array:
@@ -389,10 +392,12 @@ def _repair(origin: Origin) -> str:
 def find_recordings(folders: Sequence[str | Path]) -> list[Path]:
     """The folders of single games: `folders` themselves, or the folders in them.
 
+    What lies at an address, such as s3://bucket/recordings, is copied to this machine first.
+
     Raises UserError for a folder without a recording.
     """
     found = []
-    for folder in map(Path, folders):
+    for folder in map(_here, folders):
         inside = [folder, *sorted(folder.glob("*/"))]
         games = [path for path in inside if dataset_path(path).exists() or shard_paths(path)]
         if not games:
@@ -402,3 +407,16 @@ def find_recordings(folders: Sequence[str | Path]) -> list[Path]:
             )
         found += games
     return found
+
+
+def is_address(place: str | Path) -> bool:
+    """Whether it is an address of fsspec, and no folder of this machine."""
+    return isinstance(place, str) and "://" in place
+
+
+def _here(place: str | Path) -> Path:
+    if not is_address(place):
+        return Path(place)
+    from fovea.atari.remote import fetch  # which needs this module
+
+    return fetch(str(place))

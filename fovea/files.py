@@ -69,6 +69,12 @@ def sync_folder(folder: Path) -> None:
         os.close(handle)
 
 
+def write_bytes(path: str | Path, content: bytes) -> None:
+    """Write `content` to `path`, atomically."""
+    with replacing(path) as temporary:
+        temporary.write_bytes(content)
+
+
 def write_text(path: str | Path, text: str) -> None:
     """Write `text` to `path`, atomically."""
     with replacing(path) as temporary:
@@ -87,10 +93,11 @@ def sha256(path: str | Path) -> str:
 
 
 @contextmanager
-def exclusive(folder: str | Path, wait: bool = False) -> Iterator[None]:
+def exclusive(folder: str | Path, wait: bool = False) -> Iterator[int]:
     """Lock `folder` for this process; the kernel releases the lock when the process ends.
 
-    Where another process holds the lock, raises UserError, or waits until it is free.
+    Where another process holds the lock, raises UserError, or waits until it is free. Yields the
+    lock's file descriptor: a process that is started with it holds the lock too.
     """
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
@@ -106,4 +113,16 @@ def exclusive(folder: str | Path, wait: bool = False) -> Iterator[None]:
         file.truncate(0)
         file.write(str(os.getpid()))
         file.flush()
-        yield
+        yield file.fileno()
+
+
+def in_use(folder: str | Path) -> bool:
+    """Whether a process holds the lock of `folder`."""
+    try:
+        with open(Path(folder) / ".lock") as file:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except FileNotFoundError:
+        pass
+    return False

@@ -84,9 +84,8 @@ def measure(arguments: list[str]) -> int:
         "--recordings",
         nargs="+",
         required=True,
-        type=Path,
         metavar="FOLDER",
-        help="what to look at",
+        help="what to look at: folders, or addresses such as s3://bucket/recordings",
     )
     asked.add_argument("--run", required=True, type=Path, metavar="FOLDER", help="the run folder")
     asked.add_argument(

@@ -57,7 +57,7 @@ def _import(name: str) -> ModuleType:
 
 def run(
     encoders: list[str],
-    recordings: list[Path],
+    recordings: list[str],
     folder: Path,
     *,
     only: list[str] | None = None,

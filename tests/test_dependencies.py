@@ -58,7 +58,10 @@ def files(*folders: str) -> list[Path]:
 
 RUNTIME = declared("options", "install_requires")
 OPTIONAL = set().union(
-    *(declared("options.extras_require", extra) for extra in ("captum", "figures", "onnx", "sb3"))
+    *(
+        declared("options.extras_require", extra)
+        for extra in ("captum", "figures", "minari", "onnx", "ray", "sb3")
+    )
 )
 """What single modules of the package import, and say how to install."""
 
@@ -79,7 +82,8 @@ def test_what_is_declared_for_another_is_imported_by_it(module: str) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("folder", "extras"), [("tests", ("dev", "sb3", "tensorboard")), ("benchmarks", ("bench",))]
+    ("folder", "extras"),
+    [("tests", ("dev", "sb3", "tensorboard", "ray", "minari")), ("benchmarks", ("bench",))],
 )
 def test_tests_and_benchmarks_declare_what_they_import_beside(
     folder: str, extras: tuple[str, ...]

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from fovea.analysis import study
+from fovea.analysis import study, study_cells
 from fovea.analysis.study_kinds import EncoderStudy
 from fovea.analysis.study_results import Key
 from fovea.command import UserError
@@ -103,8 +103,9 @@ def test_runs_side_by_side_write_logs_and_a_fault_names_its_own(
 ) -> None:
     wrong = {tmp_path / name: [["atari", "ls"], ["atari", "collect", name, "--out", tmp_path]]
              for name in ("one", "other")}  # fmt: skip
-    with pytest.raises(UserError, match=r"see the last line of .*/(one|other)\.log, mend that"):
-        study.side_by_side(wrong, 2, "seed 0", print)
+    said = r"see the last line of .*/(one|other)\.log, mend that"
+    with pytest.raises(UserError, match=said), study_cells.Processes(2) as workers:
+        study_cells.run_cells(wrong, workers, "seed 0", logs=True)
     for name in ("one", "other"):
         log = (tmp_path / f"{name}.log").read_text()
         assert "breakout" in log  # what the command before printed
@@ -128,25 +129,25 @@ def test_a_command_is_done_until_something_that_it_names_changes(
     shard.parent.mkdir(parents=True)
     shard.touch()
     asked[5:5] = ["--data.recordings", f"[others, {shard.parent.parent}]"]
-    assert not study.is_done(asked)
+    assert not study_cells.is_done(asked)
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("sys.argv", asked)
     run = RunWriter(folder, "pretrain", "VICReg")
     run.begin()
-    assert not study.is_done(asked)
+    assert not study_cells.is_done(asked)
     run.update(state="done", step=3)
-    assert study.is_done(asked)
-    assert not study.is_done([*asked[:-1], "2"])
-    assert not study.is_done(["fovea", "atari", "collect", "pong", "--out", str(folder)])
+    assert study_cells.is_done(asked)
+    assert not study_cells.is_done([*asked[:-1], "2"])
+    assert not study_cells.is_done(["fovea", "atari", "collect", "pong", "--out", str(folder)])
     written = (folder / "run.json").stat().st_mtime
     (tmp_path / "pretrain").mkdir()  # a command's own words name no files
     os.utime(tmp_path / "pretrain", (written + 1, written + 1))
-    assert study.is_done(asked)
+    assert study_cells.is_done(asked)
     for named in (config, shard):
         os.utime(named, (written + 1, written + 1))
-        assert not study.is_done(asked)
+        assert not study_cells.is_done(asked)
         os.utime(named, (written - 1, written - 1))
-        assert study.is_done(asked)
+        assert study_cells.is_done(asked)
 
 
 def test_an_evaluation_is_done_until_the_agent_has_learned_more(tmp_path: Path) -> None:
@@ -156,10 +157,10 @@ def test_an_evaluation_is_done_until_the_agent_has_learned_more(tmp_path: Path) 
     run.update(
         state="done", step=300, evaluation=Evaluation(command=shlex.join(asked), trained=300)
     )
-    assert study.is_done(asked)
-    assert not study.is_done([*asked, "--episodes", "3"])
+    assert study_cells.is_done(asked)
+    assert not study_cells.is_done([*asked, "--episodes", "3"])
     run.update(step=400)
-    assert not study.is_done(asked)
+    assert not study_cells.is_done(asked)
 
 
 SMALL = EncoderStudy(

@@ -16,7 +16,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fovea import checkout
-from fovea.analysis import study, study_results
+from fovea.analysis import study, study_cells, study_results
+from fovea.analysis.study_kinds import Command
 from fovea.analysis.study_results import Key, Result
 from fovea.command import UserError
 from fovea.files import exclusive
@@ -57,14 +58,13 @@ def started(
     """The runs that a study starts; each of them then has a run folder with this score."""
     folders = []
 
-    def call(commands: list[study.Command], log: Path | None = None, threads: int = 0) -> None:
-        for words in map(study.typed, commands):
-            if not study.is_done(words):
-                folder = Path(words[words.index("--run") + 1])
-                folders.append(str(folder.relative_to(out)))
-                agent(folder, score)
+    def run_cell(folder: Path, commands: list[Command], *_: object) -> str:
+        if not all(study_cells.is_done(study_cells.typed(each)) for each in commands):
+            folders.append(str(folder.relative_to(out)))
+            agent(folder, score)
+        return study_cells.ENDED
 
-    monkeypatch.setattr(study, "_call", call)
+    monkeypatch.setattr(study_cells, "run_cell", run_cell)
     study.run(asked)
     return sorted(set(folders))
 

@@ -72,7 +72,7 @@ def test_agents_with_other_settings_are_not_compared(tmp_path: Path) -> None:
     assert predict.correlate([tmp_path])[0].encoders == 3
     path = tmp_path / "c" / "config.yaml"
     path.write_text(path.read_text().replace("hidden: 8", "hidden: 9"))
-    with pytest.raises(UserError, match="no 3 encoders .* agents alike"):
+    with pytest.raises(UserError, match=r"no 3 encoders .* agents alike"):
         predict.correlate([tmp_path])
 
 

@@ -1,0 +1,222 @@
+"""Import data sets of Minari (minari.farama.org) into recordings."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from dataclasses import asdict
+from itertools import groupby
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+
+from fovea.atari.emulator import SCREEN, Emulator, Settings
+from fovea.atari.export_minari import INFOS, ORIGIN, POLICY, SHARD, minari
+from fovea.atari.games import find
+from fovea.atari.origin import Origin, Policy
+from fovea.atari.recordings import (
+    SCREEN_BYTES,
+    Damaged,
+    Dataset,
+    check_rows,
+    first_episode,
+    read_shard,
+    seal,
+    shard_path,
+    shard_paths,
+    write_shard,
+)
+from fovea.command import UserError, terminable
+from fovea.files import exclusive
+from fovea.progress import bar
+
+SHARD_STEPS = 5000
+ENDS = "terminations", "truncations"
+FRAME = (210, 160)
+"""Height and width of what the console shows."""
+
+
+def import_minari(
+    source: str, out: str | Path, *, game: str | None = None, shard_steps: int = SHARD_STEPS
+) -> Dataset:
+    """Import a data set, or go on where that was interrupted; one shard is in memory at a time.
+
+    What `export_minari` wrote becomes the recording that it was, to the byte. Of others the last
+    observation of an episode is left out, since a recording holds the screens that were acted on.
+    JPEG observations are decoded by Minari; see `SCREENS` for what becomes of their shapes.
+
+    Args:
+        source: folder of a data set (with `data` in it), or its id, such as atari/pong/expert-v0,
+            which Minari looks for in MINARI_DATASETS_PATH and else downloads.
+        out: folder; the game gets a folder in it.
+        game: see `games.find`; where the data set does not name its environment.
+        shard_steps: steps per shard, at least.
+
+    Raises UserError where the data set is missing, of no game or of other shapes, and for a folder
+    with another recording.
+    """
+    data = _opened(source)
+    origin = _origin(data, source, game, shard_steps)
+    folder = Path(out) / origin.game
+    with exclusive(out), terminable():
+        for left in folder.glob(".*.tmp"):  # by a kill while a shard was written
+            left.unlink()
+        with bar("import", "episodes", data.total_episodes, delay=2) as shown:
+            for index, numbers in _shards(data, shard_steps):
+                path = shard_path(folder, index)
+                _check(path, origin)
+                if not path.exists():
+                    rows = _rows(data, numbers, origin, first_episode(origin, index))
+                    write_shard(path, rows, origin)
+                shown.update(len(numbers))
+        return seal(folder, map(read_shard, shard_paths(folder)))
+
+
+def _opened(source: str) -> Any:
+    """The data set. Raises UserError."""
+    library = minari()
+    try:
+        if Path(source).exists():
+            return library.MinariDataset(Path(source) / "data")
+        return library.load_dataset(source, download=True)
+    except Exception as fault:  # of Minari, of what it downloads with, and of a damaged file
+        said = " ".join(str(fault).split()) or type(fault).__name__
+        raise UserError(
+            f"{source} is no data set of Minari that can be opened ({said[:200]}): give a folder "
+            "with `data` in it, or an id such as atari/pong/expert-v0"
+        ) from None
+
+
+def _origin(data: Any, source: str, game: str | None, shard_steps: int) -> Origin:
+    """Where the recording comes from."""
+    metadata = data.storage.metadata
+    if ORIGIN in metadata:
+        return Origin.of(json.loads(metadata[ORIGIN]))
+    spec = data.env_spec
+    if not (game or spec):
+        raise UserError(f"{source} does not name its environment: say --games GAME")
+    rom_id = find(game or spec.id).rom_id
+    given = spec.kwargs if spec else {}
+    settings = Settings(
+        sticky=given.get("repeat_action_probability", Settings.sticky),
+        frame_skip=given.get("frameskip", Settings.frame_skip),
+        full_actions=data.action_space.n == 18,
+    )
+    actions = Emulator(rom_id, settings, 0).actions
+    if data.action_space.n != len(actions):
+        raise UserError(
+            f"{source} has {data.action_space.n} actions, and {rom_id} {len(actions)} or 18: is "
+            "it of this game?"
+        )
+    name = metadata.get("dataset_id", source)
+    player = Policy(
+        name=f"minari/{name}", agent=str(metadata.get("algorithm_name", "unknown")),
+        run=name, checkpoint="unknown", sha256="", trained=0, epsilon=0.0,
+        protocol="as the data set says", settings={},
+    )  # fmt: skip
+    return Origin(
+        game=rom_id,
+        rom_md5="unknown",
+        settings={**asdict(settings), "shard_steps": shard_steps},
+        actions=actions,
+        policy="agents: as the column policy says",
+        seed=0,
+        versions={},
+        screen=f"84x84 grey, of observations {data.observation_space.shape}",
+        policies=[player],
+        source=f"Minari: {name}",
+    )
+
+
+def _shards(data: Any, shard_steps: int) -> Iterator[tuple[int, list[int]]]:
+    """The index of each shard and its episodes: as they were, or such as are long enough."""
+    numbers = data.episode_indices.tolist()
+    said = list(data.storage.get_episode_metadata(numbers))
+    if said and SHARD in said[0]:
+        for name, group in groupby(zip(numbers, said, strict=True), lambda one: one[1][SHARD]):
+            yield int(name.removeprefix("shard-")), [number for number, _ in group]
+        return
+    index, some, steps = 0, [], 0
+    for number, one in zip(numbers, said, strict=True):
+        some.append(number)
+        steps += int(one["total_steps"])
+        if steps >= shard_steps:
+            yield index, some
+            index, some, steps = index + 1, [], 0
+    if some:
+        yield index, some
+
+
+def _check(path: Path, origin: Origin) -> None:
+    """Remove a damaged shard. Raises UserError for one of another origin."""
+    try:
+        shard = read_shard(path)
+        check_rows(shard)
+    except Damaged:
+        path.unlink(missing_ok=True)
+        return
+    if difference := shard.origin.difference(origin):
+        name, found, wanted = difference
+        raise UserError(
+            f"{path} was imported with {name} {found}, not {wanted}: give another --out"
+        )
+
+
+def _rows(data: Any, numbers: list[int], origin: Origin, first: int) -> dict[str, np.ndarray]:
+    """The columns of a recording, of some episodes."""
+    parts: list[dict[str, np.ndarray]] = []
+    said = data.storage.get_episode_metadata(numbers)
+    for place, (number, one) in enumerate(zip(numbers, said, strict=True)):
+        (episode,) = data.storage.get_episodes([number])
+        steps = len(episode["rewards"])
+        reward = np.asarray(episode["rewards"])
+        if (reward % 1).any():
+            raise UserError(f"episode {number} has rewards that are no whole numbers, as no game's")
+        terminal, truncated = (np.array(episode[name], bool) for name in ENDS)
+        truncated[-1] |= not terminal[-1]  # where who collected it stopped in the middle
+        infos = episode["infos"] or {}
+        parts.append(
+            {
+                "screen": screens(np.asarray(episode["observations"])[:steps]),
+                "action": np.asarray(episode["actions"]).astype(np.uint8),
+                "reward": reward.astype(np.int32),
+                "terminal": terminal,
+                "truncated": truncated,
+                "episode": np.full(steps, first + place),
+                "step": np.arange(steps, dtype=np.int32),
+                "policy": np.full(steps, one.get(POLICY, origin.policy_names[0]), object),
+            }
+            | {name: np.asarray(infos[name])[:steps].astype(np.uint8)
+               for name in INFOS if name in infos}
+        )  # fmt: skip
+    return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+
+
+def screens(observations: np.ndarray) -> np.ndarray:
+    """(T, 84 * 84) uint8 of observations (T, ...) uint8, by SCREENS. Raises UserError."""
+    shape = observations.shape[1:]
+    if shape not in SCREENS or observations.dtype != np.uint8:
+        raise UserError(
+            f"observations are {observations.dtype} {shape}: known are uint8 "
+            f"{', '.join(map(str, SCREENS))}"
+        )
+    return np.ascontiguousarray(SCREENS[shape](observations)).reshape(-1, SCREEN_BYTES)
+
+
+def _resized(frames: np.ndarray) -> np.ndarray:
+    """Frames (T, 210, 160) or (T, 210, 160, 3) as grey screens; ALE's grey is nearly that."""
+    grey = (cv2.cvtColor(f, cv2.COLOR_RGB2GRAY) if f.ndim == 3 else f for f in frames)
+    return np.stack([cv2.resize(one, SCREEN, interpolation=cv2.INTER_AREA) for one in grey])
+
+
+SCREENS: dict[tuple[int, ...], Callable[[np.ndarray], np.ndarray]] = {
+    SCREEN: lambda seen: seen,
+    (*SCREEN, 1): lambda seen: seen[..., 0],
+    (1, *SCREEN): lambda seen: seen[:, 0],
+    (4, *SCREEN): lambda seen: seen[:, -1],  # the newest of a stack
+    FRAME: _resized,
+    (*FRAME, 3): _resized,
+}
+"""What makes screens of observations, by their shape."""

@@ -1,0 +1,146 @@
+"""On a Ray cluster of two nodes, what a killed worker or node did is done again."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+import yaml
+
+ray = pytest.importorskip("ray", reason="pip install 'fovea-rl[ray]'")
+from ray.cluster_utils import Cluster  # noqa: E402
+
+from fovea.analysis.study_cells import Command, lock_of, run_cells  # noqa: E402
+from fovea.analysis.study_ray import Tasks  # noqa: E402
+from fovea.atari.collect import collect  # noqa: E402
+from fovea.cluster import LOCAL, connected  # noqa: E402
+from fovea.command import UserError  # noqa: E402
+from fovea.files import in_use  # noqa: E402
+
+pytestmark = [pytest.mark.evidence, pytest.mark.timeout(900)]
+ROOT = Path(__file__).parents[1]
+SETTINGS = "--steps", "2400", "--shard-steps", "600"
+
+
+@pytest.fixture
+def cluster() -> Iterator[Cluster]:
+    """Two nodes of one CPU each beside a head that runs no tasks, all processes of this machine."""
+    made = Cluster(initialize_head=True, head_node_args={"num_cpus": 0})
+    for _ in range(2):
+        made.add_node(num_cpus=1)
+    yield made
+    made.shutdown()
+
+
+def until(true: Callable[[], object], seconds: float = 300) -> None:
+    end = time.monotonic() + seconds
+    while not true():
+        assert time.monotonic() < end, "it took too long"
+        time.sleep(0.1)
+
+
+def playing(cluster: Cluster) -> list[int]:
+    """The processes of the cluster that play a shard."""
+    raylets = {node.all_processes["raylet"][0].process.pid for node in cluster.worker_nodes}
+    found = []
+    for path in Path("/proc").glob("[0-9]*"):
+        try:
+            parent = int((path / "stat").read_text().rpartition(")")[2].split()[1])
+            if parent in raylets and b"_shard" in (path / "cmdline").read_bytes():
+                found.append(int(path.name))
+        except (FileNotFoundError, ProcessLookupError):
+            continue
+    return found
+
+
+def everything(folder: Path) -> dict[str, bytes]:
+    paths = (path for path in folder.rglob("*") if path.is_file() and path.name != ".lock")
+    return {str(path.relative_to(folder)): path.read_bytes() for path in paths}
+
+
+def test_a_worker_that_is_killed_costs_its_shard_which_is_played_again_to_the_same_bytes(
+    cluster: Cluster, tmp_path: Path
+) -> None:
+    command = [sys.executable, "-m", "fovea", "atari", "collect", "breakout", *SETTINGS]
+    run = subprocess.Popen(
+        [*command, "--out", str(tmp_path / "ray"), "--ray", cluster.address],
+        cwd=ROOT, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    until(lambda: run.poll() is not None or playing(cluster))
+    os.kill(playing(cluster)[0], signal.SIGKILL)
+    _, said = run.communicate()
+    assert run.returncode == 0, said
+    collect(["breakout"], tmp_path / "here", steps=2400, shard_steps=600, workers=1)
+    assert everything(tmp_path / "ray") == everything(tmp_path / "here")
+
+
+def test_the_cells_of_a_node_that_is_killed_run_again_on_another(
+    cluster: Cluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(ROOT)
+    cells: dict[Path, list[Command]] = {
+        tmp_path / name: [["atari", "collect", "breakout", "--out", tmp_path / name, *SETTINGS,
+                           "--workers", "1"]]
+        for name in ("one", "two", "three")
+    }  # fmt: skip
+    ended: list[Path] = []
+
+    def kill() -> None:
+        until(lambda: sum(in_use(lock_of(each)) for each in cells) == 2)  # each node runs one
+        cluster.remove_node(next(iter(cluster.worker_nodes)), allow_graceful=False)
+
+    with connected(cluster.address) as module, Tasks(module, 1, "cpu") as tasks:
+        killer = threading.Thread(target=kill)
+        killer.start()
+        run_cells(cells, tasks, "seed 0", True, ended.append)
+        killer.join()
+    assert sorted(ended) == sorted(cells)
+    first, *others = (everything(folder) for folder in cells)
+    assert first
+    assert all(one == first for one in others)
+    for folder in cells:  # what the dead node had begun ended before it was taken up again
+        assert "is in use by process" not in folder.with_name(f"{folder.name}.log").read_text()
+
+
+def test_a_ray_of_ones_own_says_what_failed_in_one_line(tmp_path: Path) -> None:
+    cells: dict[Path, list[Command]] = {tmp_path / "one": [["atari", "ls", tmp_path / "no"]]}
+    with (
+        pytest.raises(UserError, match=r"ended with 2: see the last line of .*/one\.log, mend"),
+        connected(LOCAL, 1) as module,
+        Tasks(module, 1, "cpu") as tasks,
+    ):
+        run_cells(cells, tasks, "seed 0", logs=True)
+    assert "no recordings in" in (tmp_path / "one.log").read_text()
+
+
+def test_a_cluster_that_does_not_answer_is_said() -> None:
+    with pytest.raises(UserError, match="no Ray cluster answers at auto"), connected("auto"):
+        pass
+
+
+def test_a_study_on_ray_that_is_stopped_leaves_no_process(tmp_path: Path) -> None:
+    content = {
+        "kind": "encoders", "title": "Small", "games": ["breakout"], "steps": 10**6, "samples": 8,
+        "batch": 8, "stacks": 9, "seeds": [0], "differences": [],
+        "runs": {"one": {"config": "vicreg"}},
+    }  # fmt: skip
+    (tmp_path / "small.yaml").write_text(yaml.safe_dump(content))
+    out = tmp_path / "out"
+    command = [sys.executable, "-m", "fovea", "analysis", "study", str(tmp_path / "small.yaml")]
+    run = subprocess.Popen(
+        [*command, "--out", str(out), "--ray"], cwd=ROOT, stderr=subprocess.PIPE, text=True
+    )
+    until(lambda: run.poll() is not None or (out / "recordings" / ".lock").exists())
+    run.terminate()
+    _, said = run.communicate()
+    assert run.returncode == 143, said
+    assert said.splitlines()[-1] == "terminated: run the same command again to go on"
+    left = subprocess.run(["pgrep", "-f", str(out)], capture_output=True, check=False)
+    assert left.returncode == 1, left.stdout
