@@ -204,7 +204,7 @@ def choose(arguments: list[str]) -> None:
     asked.add_argument("--game", required=True, help="that the agent is to play")
     asked.add_argument("--encoder", action="append", required=True, metavar="NAME=REF",
                        help="as for fovea probes run; repeat")  # fmt: skip
-    asked.add_argument("--recordings", nargs="+", required=True, type=Path, metavar="FOLDER",
+    asked.add_argument("--recordings", nargs="+", required=True, metavar="FOLDER",
                        help="of the game")  # fmt: skip
     asked.add_argument("--runs", nargs="+", required=True, type=Path, metavar="FOLDER",
                        help="agents and probes to learn from what predicts")  # fmt: skip

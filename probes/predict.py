@@ -104,7 +104,7 @@ def best(found: Sequence[Correlation]) -> Correlation:
 def choose(
     game: str,
     encoders: list[str],
-    recordings: list[Path],
+    recordings: list[str],
     runs: Sequence[Path],
     into: Path,
     samples: int,
