@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 
 from fovea.analysis.figures import Looks, bars, line, panel, plain
 from fovea.analysis.html import Html, amount, details, join, tag
@@ -88,7 +89,17 @@ def shows_all(table: Table, how: Comparison) -> bool:
 
 
 def view(page: Page, name: str, title: str, table: Table, how: Comparison) -> Html:
-    """The figures of a comparison, and the same as a table with one column an encoder."""
+    """The figures of a comparison, and the same as a table with one column an encoder.
+
+    Measures of which there is no number, such as an agent's scores where no agent is probed, are
+    left out.
+    """
+    known = {
+        measure: of
+        for measure, of in how.measures.items()
+        if any(map(math.isfinite, means(table, measure, "encoder").values()))
+    }
+    how = replace(how, measures=known or how.measures)
     options = grouped(table, how.choice)
     chosen = {
         label(option): Table(columns=table.columns, rows=rows)

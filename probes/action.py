@@ -26,7 +26,7 @@ ABOUT = (
     "by how often an action is taken, or the plain mean over actions (macro). Majority always "
     "predicts the most frequent action."
 )
-ORDER = 6
+ORDER = 11
 MEASURES = {"weighted_f1": "Weighted F1", "macro_f1": "Macro F1", "accuracy": "Accuracy"}
 FIGURES = [
     Comparison(table="actions", along="screen", choice="game", measures=MEASURES, best=True, high=1)

@@ -45,7 +45,7 @@ ABOUT = (
     "runs of one method. LiDAR: effective rank of what tells moments apart, beside what differs "
     "between two neighbours in time. Cosine: of random pairs (near 1: collapse) and of neighbours."
 )
-ORDER = 5
+ORDER = 7
 SPREAD = {
     "std": "Std, of features",
     "rankme": "RankMe, effective rank",

@@ -44,7 +44,7 @@ ABOUT = (
     "none. Of an agent, scores: how far its scores less their mean move, over the same of two "
     "moments; other action: the share of moments in which it would act otherwise."
 )
-ORDER = 6
+ORDER = 5
 FIGURES = [
     Comparison(
         table="edits",

@@ -19,7 +19,7 @@ ABOUT = (
     "the directions in which it tells most apart; the table says how much of all variance these "
     "two hold. Nothing here is a score."
 )
-ORDER = 7
+ORDER = 9
 FIGURES = [EmbeddingMap()]
 AXES = 2
 SHRINK = 2  # screens are kept at half their size, enough to recognise them

@@ -22,7 +22,7 @@ ABOUT = (
     "led to that screen, which may show what it brought. F1 is of the steps with a reward, above a "
     "threshold that is best on validation episodes; AUROC needs none: 0.5 is chance, 1 perfect."
 )
-ORDER = 7
+ORDER = 12
 MEASURES = {"f1": "F1, of rewarded steps", "auroc": "AUROC, 0.5 is chance"}
 FIGURES = [
     Comparison(table="rewards", along="step", choice="game", measures=MEASURES, best=True, high=1)

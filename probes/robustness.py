@@ -26,7 +26,7 @@ ABOUT = (
     "brightness and cut-out, so that pretraining may have seen these; noise, few grey levels and "
     "coarse pixels it has not."
 )
-ORDER = 11
+ORDER = 14
 CLEAN = "clean"
 MEASURES = {
     "correlation": "Correlation, with the state",

@@ -20,7 +20,7 @@ ABOUT = (
     "have nothing in common. Block 0 is the patch embedding. An encoder beside its own start, or "
     "before and after fine-tuning, shows which blocks have changed."
 )
-ORDER = 10
+ORDER = 8
 PLACES = ("summary", "mean token")
 FIGURES = [Similarity(places=list(PLACES))]
 

@@ -35,7 +35,7 @@ ABOUT = (
     "mean size is at most 0.025 of the block's (Sokar et al. 2023), or 0.1. Soft-dormant: 1 less "
     "the effective number of units, over all. Sparser is no better or worse by itself."
 )
-ORDER = 4
+ORDER = 6
 MEASURES = {
     "hoyer": "Hoyer, 0 dense to 1 sparse",
     "l1_l2": "L1 over L2, 1 dense",

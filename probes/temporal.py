@@ -33,7 +33,7 @@ ABOUT = (
     "differ along each axis. Straightness: mean cosine between one change and the next "
     "(Hénaff et al. 2019): 1 is a straight path, -0.5 are unrelated points."
 )
-ORDER = 9
+ORDER = 10
 FIGURES = [
     Comparison(
         table="order",

@@ -24,7 +24,7 @@ ABOUT = (
     "token), on held-out episodes. R² of 1 is perfect, 0 is no better than the mean. It is the "
     "value of the recorded policy: of random play there is less to be told than of good play."
 )
-ORDER = 8
+ORDER = 13
 MEASURES = {"r2": "R², of the return to come"}
 FIGURES = [
     Comparison(

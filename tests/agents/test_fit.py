@@ -121,7 +121,7 @@ def test_every_config_trains_two_updates_and_a_frozen_encoder_does_not_move(
         # Its replay holds the outputs of the blocks before the last.
         pytest.param("dqn_last_block", 224, 9, marks=pytest.mark.evidence),
         pytest.param("ppo_frozen", 256, 7, marks=pytest.mark.evidence),
-        ("ppo_nature", 96, 7),
+        pytest.param("ppo_nature", 96, 7, marks=pytest.mark.evidence),
     ],
 )
 def test_a_killed_run_ends_as_the_run_that_was_never_killed(

@@ -15,8 +15,8 @@ from fovea.agents.loading import load_agent
 from fovea.agents.plugged_in import Watch, frozen_sha256, heads_read, parts_of, plugged_in
 from fovea.command import UserError
 from fovea.files import sha256
+from fovea.pretrain.encoders.fingerprint import fingerprint
 from fovea.pretrain.encoders.folder import load_encoder
-from fovea.probes.features import fingerprint
 from fovea.probes.of_agents import agent_of, load
 from fovea.probes.of_blocks import OfBlocks
 from fovea.runs import RunWriter, read_run

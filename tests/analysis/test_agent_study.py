@@ -48,7 +48,8 @@ def test_a_study_of_agents_from_file_to_table(
 ) -> None:
     monkeypatch.chdir(ROOT)
     small = {ENCODER: "random:nature_cnn", "model.init_args.hidden": 16,
-             "model.init_args.num_steps": 16, "data.num_envs": 2}  # fmt: skip
+             "model.init_args.num_steps": 16, "model.init_args.features.norm_samples": 16,
+             "data.num_envs": 2}  # fmt: skip
     content = {
         "kind": "agents", "title": "Small", "games": ["breakout"], "steps": 32, "episodes": 1,
         "seeds": [3], "differences": [],

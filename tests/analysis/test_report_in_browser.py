@@ -13,7 +13,7 @@ from selenium.webdriver.support.ui import Select, WebDriverWait
 
 import report_samples as samples
 from fovea.analysis import report
-from fovea.probes import action, attention, collapse, sparsity, state
+from fovea.probes import action, attention, attribution, collapse, intervention, sparsity, state
 from fovea.probes import map as map_probe
 
 pytestmark = pytest.mark.browser
@@ -65,7 +65,8 @@ def text_of(elements):
 def test_every_view_has_drawn_marks(page):
     empty = page.execute_script(
         """return [...document.querySelectorAll(".chart")].filter((chart) => {
-          const marks = [...chart.querySelectorAll(".js-line, .point, .annotation-text")];
+          const drawn = ".js-line, .point, .annotation-text, .hm image";
+          const marks = [...chart.querySelectorAll(drawn)];
           return !marks.some((mark) => {
             const box = mark.getBoundingClientRect();
             return box.width > 1 && box.height + box.width > 3;
@@ -75,7 +76,13 @@ def test_every_view_has_drawn_marks(page):
     assert empty == []
     assert len(page.find_elements(By.CSS_SELECTOR, ".chart")) > 20
     sections = page.find_elements(By.CSS_SELECTOR, "main > section")
-    probes = [module.TITLE for module in (state, attention, sparsity, collapse, action, map_probe)]
+    probes = [
+        module.TITLE
+        for module in (
+            *(state, attention, attribution, intervention),
+            *(sparsity, collapse, map_probe, action),
+        )
+    ]
     titles = text_of(section.find_element(By.TAG_NAME, "h2") for section in sections)
     assert titles == ["In short", "What ran", "Pretraining", *probes, "Agents"]
     for section in sections:
