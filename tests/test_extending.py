@@ -27,6 +27,7 @@ def clone(tmp_path_factory: pytest.TempPathFactory, recordings: Path) -> Path:
     return folder
 
 
+@pytest.mark.evidence
 @pytest.mark.slow
 @pytest.mark.timeout(300)
 def test_the_pages_commands_run_on_the_pages_files(clone: Path) -> None:

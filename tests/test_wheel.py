@@ -109,6 +109,7 @@ def test_the_wheel_holds_each_room_once_with_its_data_and_no_tests(wheel: Path) 
     assert "fovea/py.typed" in names
 
 
+@pytest.mark.evidence
 def test_a_source_distribution_makes_the_same_wheel(
     checkout: Path, wheel: Path, tmp_path: Path
 ) -> None:

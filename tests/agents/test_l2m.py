@@ -332,6 +332,7 @@ def test_an_agent_needs_its_recordings_only_to_begin(
     assert load_agent(run).agent.extractor.encoder.pool.choice.centred
 
 
+@pytest.mark.evidence
 @pytest.mark.slow
 def test_an_interrupted_run_ends_as_the_run_that_was_not_usage_and_keys_included(
     encoder: Path, tmp_path: Path, failing: Callable[..., None], monkeypatch: pytest.MonkeyPatch

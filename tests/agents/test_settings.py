@@ -142,7 +142,16 @@ OTHER_READ_OUTS = {
 }
 
 
-@pytest.mark.parametrize("field", [field.name for field in fields(ReadOut)])
+@pytest.mark.parametrize(
+    "field",
+    [
+        pytest.param(
+            field.name,
+            marks=[] if field.name == "kind" else [pytest.mark.slow, pytest.mark.evidence],
+        )
+        for field in fields(ReadOut)
+    ],
+)
 def test_another_value_of_a_read_out_shows(field: str, tmp_path: Path) -> None:
     value, more = OTHER_READ_OUTS[field]
     usual = replace(READ, **more)

@@ -159,6 +159,7 @@ def test_a_kill_loses_no_sealed_shard_and_changes_nothing(tmp_path: Path):
     assert {path: path.stat().st_ino for path in shards(out)} == before
 
 
+@pytest.mark.evidence
 @pytest.mark.slow
 def test_sigterm_stops_at_once_keeps_what_is_finished_and_changes_nothing(tmp_path: Path):
     arguments = "breakout", "--steps", "800", "--shard-steps", "100", "--workers", "2"
