@@ -171,8 +171,13 @@ def test_a_map_is_coloured_by_what_is_chosen_and_shows_the_screen_that_is_pointe
     assert f"ball x {ram[0]}" in before
     point = group.find_elements(By.CSS_SELECTOR, ".chart .point")[17]
     middle(page, point)
-    ActionChains(page).move_to_element(point).perform()
-    wait(lambda: picture.get_attribute("aria-label") != before, page)
+
+    def pointed_at() -> bool:
+        # Again where it came while plotly was still drawing, which then takes no notice of it.
+        ActionChains(page).move_to_element(picture).move_to_element(point).perform()
+        return picture.get_attribute("aria-label") != before
+
+    wait(pointed_at, page)
     shown = int(root.find_element(By.CLASS_NAME, "screen").get_attribute("value"))
     assert f"ball x {ram[shown]}" in picture.get_attribute("aria-label")
     rings = """return [...arguments[0].querySelectorAll('.chart')].map(
