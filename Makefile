@@ -77,6 +77,7 @@ docs: .venv/ready
 notebooks: .venv/ready
 	.venv/bin/pip install --quiet --constraint constraints.txt --editable '.[notebooks,readers]'
 	.venv/bin/jupyter nbconvert --to notebook --execute --inplace docs/notebooks/*.ipynb
+	.venv/bin/python docs/without_stderr.py docs/notebooks/*.ipynb
 
 # Exact pins of everything, as pip resolves them today in a venv of their own.
 constraints:
