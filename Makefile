@@ -20,6 +20,10 @@ DQN_STEPS ?= 6000
 PPO_STEPS ?= 8192
 EPISODES ?= 5
 
+# What tests and docs need beside the package, and in which versions.
+EXTRAS := dev,captum,docs,figures,minari,onnx,ray,readers,sb3,tensorboard
+PINNED ?= --constraint constraints.txt
+
 .PHONY: quickstart test fast evidence lint types types-baseline docs notebooks constraints ship release
 
 quickstart: .venv/ready
@@ -66,7 +70,7 @@ types-baseline: .venv/ready
 
 .venv/ready: setup.cfg constraints.txt
 	$(PYTHON) -m venv .venv
-	.venv/bin/pip install --constraint constraints.txt --editable '.[dev,captum,docs,figures,minari,onnx,ray,readers,sb3,tensorboard]'
+	.venv/bin/pip install $(PINNED) --editable '.[$(EXTRAS)]'
 	touch $@
 
 docs: .venv/ready
@@ -75,7 +79,7 @@ docs: .venv/ready
 
 # Runs them from end to end and keeps what they show.
 notebooks: .venv/ready
-	.venv/bin/pip install --quiet --constraint constraints.txt --editable '.[notebooks,readers]'
+	.venv/bin/pip install --quiet $(PINNED) --editable '.[notebooks,readers]'
 	.venv/bin/jupyter nbconvert --to notebook --execute --inplace docs/notebooks/*.ipynb
 	.venv/bin/python docs/without_stderr.py docs/notebooks/*.ipynb
 
@@ -83,7 +87,7 @@ notebooks: .venv/ready
 constraints:
 	rm -rf .venv-pins
 	$(PYTHON) -m venv .venv-pins
-	.venv-pins/bin/pip install '.[dev,captum,docs,figures,minari,notebooks,onnx,ray,readers,sb3,tensorboard]' torch==2.14.1 torchvision==0.29.1
+	.venv-pins/bin/pip install '.[$(EXTRAS),notebooks]' torch==2.14.1 torchvision==0.29.1
 	.venv-pins/bin/pip freeze --exclude fovea-rl > constraints.txt
 	rm -rf .venv-pins build
 
