@@ -11,11 +11,10 @@ from lightning import Callback, LightningModule, Trainer
 from safetensors.torch import load_file
 from torch import nn
 
-from fovea.agents.adaptation.base import Adapted
 from fovea.agents.algorithms.base import Agent
 from fovea.command import UserError
 from fovea.pretrain.encoders.attribution import named
-from fovea.pretrain.encoders.encoder import Encoder
+from fovea.pretrain.encoders.encoder import Encoder, innermost
 from fovea.pretrain.encoders.fingerprint import fingerprint
 from fovea.pretrain.encoders.folder import tensors, weights_sha256
 from fovea.pretrain.hub import WEIGHTS, locate
@@ -23,13 +22,6 @@ from fovea.runs import RunWriter
 from fovea.schema import Part, PluggedIn
 
 WATCHED = 8  # updates; modulators that start at zero hand no gradient on in the first
-
-
-def innermost(encoder: Encoder) -> Encoder:
-    """The encoder within all that adapts it."""
-    while isinstance(encoder, Adapted):
-        encoder = encoder.encoder
-    return encoder
 
 
 def parts_of(agent: Agent) -> dict[str, dict[str, nn.Parameter]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 
@@ -48,17 +49,13 @@ def over_runs(page: Page, name: str, results: list[ProbeResult]) -> Html:
         return Html("")
     scores: dict[str, list[dict[str, float]]] = {}
     for result in results:
-        table = result.joined().get(how.table)
-        if table and how.measure in table.columns and "game" in table.columns:
-            for encoder in compare.distinct(table, "encoder"):
-                own = Table(
-                    columns=table.columns,
-                    rows=[*map(list, compare.grouped(table, "encoder")[encoder,])],
-                )
-                scores.setdefault(encoder, []).append(
-                    {game: _means(own, how.measure, how.where | {"game": game}).get(encoder, NAN)
-                     for game in compare.distinct(own, "game")}
-                )  # fmt: skip
+        games = distinct_games(result.joined().get(how.table))
+        for encoder, tables in result.encoders.items():
+            of_game = {
+                game: replace(how, where=how.where | {"game": game}).value(tables) for game in games
+            }
+            if any(map(math.isfinite, of_game.values())):
+                scores.setdefault(encoder, []).append(of_game)
     rows = []
     for encoder, runs in scores.items():
         games = [game for game in runs[0] if all(math.isfinite(run.get(game, NAN)) for run in runs)]
@@ -122,26 +119,17 @@ def verdict(result: ProbeResult) -> str:
     how, tables = result.verdict, result.joined()
     if not how or how.table not in tables:
         return ""
-    table = tables[how.table]
-    values = _means(table, how.measure, how.where)
-    if how.over:
-        over = _means(table, how.over, how.where)
-        values = {name: values[name] / over[name] for name in values if over.get(name)}
-    games = len(compare.distinct(table, "game")) if "game" in table.columns else 0
+    values = {encoder: how.value(of) for encoder, of in result.encoders.items()}
+    values = {encoder: value for encoder, value in values.items() if math.isfinite(value)}
+    games = len(distinct_games(tables[how.table]))
     sentence = how.sentence.replace("{games}", amount(games, "game"))
     return _against(values, sentence, how.references)
 
 
-def _means(table: Table, measure: str, where: dict[str, str]) -> dict[str, float]:
-    """Encoder -> the mean of a column over the rows where other columns have some values."""
-    if not {measure, *where} <= set(table.columns):
-        return {}
-    asked = tuple(where.values())
-    return {
-        encoder: value
-        for (encoder, *rest), value in compare.means(table, measure, "encoder", *where).items()
-        if tuple(rest) == asked and math.isfinite(value)
-    }
+def distinct_games(table: Table | None) -> list[str]:
+    """Those that a table has rows of; none of a table without such a column."""
+    there = table is not None and "game" in table.columns
+    return compare.distinct(table, "game") if there else []
 
 
 def _against(values: dict[str, float], measure: str, references: list[str]) -> str:

@@ -6,11 +6,13 @@ probe without knowing it.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from fovea.schema import Record
+from fovea.tables import Cell, Table
 
 
 @dataclass(kw_only=True)
@@ -146,6 +148,26 @@ class Verdict(Record):
     over: str = ""
     where: dict[str, str] = field(default_factory=dict)
     references: list[str] = field(default_factory=lambda: ["random"])
+
+    def value(self, tables: Iterable[Table]) -> float:
+        """What it is about, of the tables of one encoder; NaN where there is no number."""
+        for table in tables:
+            if table.name == self.table:
+                asked = [
+                    row
+                    for row in table.records()
+                    if all(row.get(column) == value for column, value in self.where.items())
+                ]
+                mean = _mean(row.get(self.measure) for row in asked)
+                over = _mean(row.get(self.over) for row in asked) if self.over else 1.0
+                return mean / over if over else math.nan
+        return math.nan
+
+
+def _mean(cells: Iterable[Cell]) -> float:
+    """Of those that are finite numbers; NaN of none."""
+    known = [cell for cell in cells if isinstance(cell, int | float) and math.isfinite(cell)]
+    return sum(known) / len(known) if known else math.nan
 
 
 def read_figures(found: list[Mapping[str, Any]]) -> list[Figure]:

@@ -60,7 +60,7 @@ features = model(pixel_values=screens / 255).pooler_output
 
 Image processors and pipelines do not apply: they make pictures of 3 channels.
 """
-PULL = "\n`fovea hub pull {ref} --out {name}` makes their folder."
+PULL = "\n`fovea hub pull {ref} --out {name}` makes the folder."
 CLASS_TOKEN = ", and give the class token; the summary, which its read-out makes, needs Fovea"
 SETTINGS = """
 <details><summary>Settings of its objective</summary>
@@ -87,9 +87,7 @@ def make_card(
     channels, height, width = config["pretrained_cfg"]["input_size"]
     kind, _, name = ref.partition(":")
     name = name or ref
-    pull = (
-        f"\n`fovea hub pull {ref} --out {name}` makes the folder." if kind == "pretrained" else ""
-    )
+    pull = PULL.format(ref=ref, name=name) if kind == "pretrained" else ""
     others = TIMM.format(
         timm=ref if kind == "hf-hub" else f"local-dir:{name}",
         transformers=name,
@@ -126,8 +124,12 @@ def objective_settings(folder: Path) -> str:
     return yaml.safe_dump(model, sort_keys=False) if model else ""
 
 
-def _row(key: str, value: object) -> list[str]:
+def listed(value: object) -> str:
+    """A fact of a config.json in words: names and what they have, or one after the other."""
     if isinstance(value, Mapping):
         value = [f"{name} {one}" for name, one in value.items()]
-    text = ", ".join(map(str, value)) if isinstance(value, list) else str(value)
-    return [key.replace("_", " "), text.replace("|", "\\|")]
+    return ", ".join(map(str, value)) if isinstance(value, list) else str(value)
+
+
+def _row(key: str, value: object) -> list[str]:
+    return [key.replace("_", " "), listed(value).replace("|", "\\|")]

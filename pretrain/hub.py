@@ -237,10 +237,8 @@ COMMANDS = {
     "show": Command(f"{__name__}:show", "what an encoder is and how it came to be"),
     "verify": Command(f"{__name__}:check", "compare every file with its SHA-256"),
     "card": Command(f"{HEAVY}:card", "print the model card, or make it anew"),
-    "pull": Command(
-        "fovea.pretrain.encoders.transfer:pull", "fetch an encoder, verified, into a folder"
-    ),
-    "push": Command("fovea.pretrain.encoders.transfer:push", "publish an encoder folder"),
+    "pull": Command(f"{TRANSFER}:pull", "fetch an encoder, verified, into a folder"),
+    "push": Command(f"{TRANSFER}:push", "publish an encoder folder"),
     "pack": Command("fovea.pretrain.encoders.pack:run", "a folder in half precision, as a tar"),
     "export": Command(f"{HEAVY}:export", "write an encoder as ONNX, and check it"),
     "adopt": Command(f"{HEAVY}:adopt", "make an encoder folder of one that timm saved"),

@@ -8,6 +8,7 @@ from math import prod
 from pathlib import Path
 
 from fovea.command import UserError
+from fovea.pretrain.card import listed
 from fovea.pretrain.hub import SUMS, read_config
 
 LONGEST = 2**24
@@ -31,7 +32,7 @@ def _in_short(config: dict) -> str:
     facts = config["fovea"]
     side = "x".join(map(str, config["pretrained_cfg"]["input_size"]))
     method = facts.get("method", "?")
-    return f"{config['num_features']} wide, {side}  {method} on {_listed(facts.get('games', []))}"
+    return f"{config['num_features']} wide, {side}  {method} on {listed(facts.get('games', []))}"
 
 
 def show_one(folder: Path) -> None:
@@ -52,7 +53,7 @@ def show_one(folder: Path) -> None:
         "width": config["num_features"],
         "weights": f"{sum(map(prod, shapes)):,} in {len(shapes)} tensors, {size / 2**20:.1f} MiB",
     }
-    rows |= {key.replace("_", " "): _listed(value) for key, value in facts.items()}
+    rows |= {key.replace("_", " "): listed(value) for key, value in facts.items()}
     widest = max(map(len, rows))
     for name, value in rows.items():
         print(f"{name:<{widest}}  {value}")
@@ -72,9 +73,3 @@ def _shapes(file: Path) -> dict[str, tuple[int, ...]]:
 
 def _sides(sides: Sequence[int]) -> str:
     return " x ".join(map(str, sides))
-
-
-def _listed(value: object) -> str:
-    if isinstance(value, dict):
-        value = [f"{key} {one}" for key, one in value.items()]
-    return ", ".join(map(str, value)) if isinstance(value, list) else str(value)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from contextlib import suppress
 from types import ModuleType
 
 import torch
@@ -15,7 +16,6 @@ from fovea.pretrain.encoders.encoder import Encoder
 from fovea.probes import state
 from fovea.probes.features import Drawn, NotMeasured, Splits, draw, encode
 from fovea.probes.run import check_finite, check_fit, choose
-from fovea.probes.summary import mean_of
 
 
 class DuringTraining(Callback):
@@ -94,11 +94,8 @@ class DuringTraining(Callback):
         except NotMeasured:
             return values
         for name, of in self.chosen.items():
-            try:
-                (value,) = mean_of({"": of.probe(encoder, games).tables}, of.VERDICT).values()
-                values[names[name]] = value
-            except (NotMeasured, ValueError):
-                continue
+            with suppress(NotMeasured):
+                values[names[name]] = of.VERDICT.value(of.probe(encoder, games).tables)
         if self.memory:
             values["probe/state/r2"] = state.mean(
                 [_memory(game, splits) for game, splits in games.items()]

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from fovea.pretrain.encoders.each_screen import EachScreen
-from fovea.pretrain.encoders.encoder import Encoder, Features
+from fovea.pretrain.encoders.encoder import Encoder, Features, innermost
 from fovea.pretrain.encoders.multi_query import make_read_out
 from fovea.pretrain.terms.principal import principal
 from fovea.probes.pictures import Pictures
@@ -38,8 +38,7 @@ def untrained(like: Encoder, seed: int) -> Encoder:
         return Pictures(inside, like.mean_pixel, like.std_pixel, like.stack, like.screen).eval()
     if isinstance(like, EachScreen):
         return EachScreen(untrained(like.encoder, seed), like.stack)
-    while isinstance(inner := getattr(like, "encoder", None), Encoder):
-        like = inner  # of an agent's: what was adapted
+    like = innermost(like)  # of an agent's: what was adapted
     kind: Callable[..., Encoder] = type(like)
     with seeded(Stream.ENCODER, seed):
         encoder = kind(like.architecture, like.model_args, like.screen)

@@ -39,29 +39,9 @@ def aligned(table: Sequence[Sequence[str]]) -> list[str]:
 
 
 def mean_of(encoders: Mapping[str, Sequence[Table]], how: Verdict) -> dict[str, float]:
-    """By encoder, the mean of what its verdict is of; where it says so, over another mean.
-
-    Encoders without such a mean are not among them.
-    """
-    found = {}
-    for encoder, tables in encoders.items():
-        table = next((one for one in tables if one.name == how.table), None)
-        value = _mean(table, how.measure, how.where) if table else math.nan
-        if how.over and table:
-            value /= _mean(table, how.over, how.where) or math.nan
-        if math.isfinite(value):
-            found[encoder] = value
-    return found
-
-
-def _mean(table: Table, column: str, where: Mapping[str, str]) -> float:
-    values = [
-        row[column]
-        for row in table.records()
-        if all(row[name] == value for name, value in where.items())
-    ]
-    known = [v for v in values if isinstance(v, int | float) and math.isfinite(v)]
-    return sum(known) / len(known) if known else math.nan
+    """By encoder, what a verdict is about; without those of which there is no number."""
+    values = {encoder: how.value(tables) for encoder, tables in encoders.items()}
+    return {encoder: value for encoder, value in values.items() if math.isfinite(value)}
 
 
 def left_out(results: Iterable[ProbeResult], encoders: Iterable[str]) -> list[str]:

@@ -20,7 +20,7 @@ from fovea.probes.features import draw, encode
 from fovea.probes.results import ResultFile
 from fovea.results import read_result
 from fovea.runs import RunWriter
-from fovea.schema import Evaluation
+from fovea.schema import Evaluation, PluggedIn
 
 pytestmark = pytest.mark.slow
 
@@ -60,7 +60,8 @@ def evaluated(folder: Path, encoder: Path) -> Path:
     record = RunWriter(folder, "agent", "DQN in Pong")
     (folder / "config.yaml").write_text(yaml.safe_dump({"model": model}))
     played = Evaluation(game="pong", trained=6000, returns=[-20.0, -19.0], mean=-19.5, hns=0.034)
-    record.update(game="pong", evaluation=played)
+    given = PluggedIn(fingerprint=fingerprint(load_encoder(encoder)), source=str(encoder))
+    record.update(game="pong", evaluation=played, plugged_in=given)
     return folder
 
 

@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from fovea.command import UserError
-from fovea.pretrain.encoders.encoder import Encoder, inference
+from fovea.pretrain.encoders.encoder import Encoder, inference, innermost
 from fovea.pretrain.encoders.relevance import Outputs, relevance
 from fovea.pretrain.encoders.vit import ViT
 
@@ -77,11 +77,10 @@ def vit_in(encoder: nn.Module) -> ViT | None:
     return next((part for part in encoder.modules() if isinstance(part, ViT)), None)
 
 
-def named(encoder: nn.Module) -> str:
+def named(encoder: Encoder) -> str:
     """What an encoder is inside of all that is built around it."""
-    while isinstance(inner := getattr(encoder, "encoder", None), Encoder):
-        encoder = inner
-    return getattr(encoder, "architecture", type(encoder).__name__)
+    inner = innermost(encoder)
+    return getattr(inner, "architecture", type(inner).__name__)
 
 
 def _relevance(

@@ -1,12 +1,11 @@
 """What a card says of what was found out about an encoder: probes, attention, agents.
 
-Only what was measured of these very weights is taken: results of probes by the fingerprint that
-they keep, agents by the encoder that their config names.
+Only what was measured of these very weights is taken, by the fingerprint that results of probes
+and records of agents keep.
 """
 
 from __future__ import annotations
 
-import math
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -17,17 +16,17 @@ import numpy as np
 import yaml
 
 from fovea.command import UserError
-from fovea.figures import AttentionMaps, Verdict
-from fovea.files import replacing_folder, sha256, write_text
+from fovea.figures import AttentionMaps
+from fovea.files import replacing_folder, write_text
 from fovea.heat import overlay
 from fovea.pretrain.card import make_card, objective_settings
 from fovea.pretrain.encoders.fingerprint import fingerprint
 from fovea.pretrain.encoders.folder import load_encoder
-from fovea.pretrain.hub import CARD, FILES, PICTURE, WEIGHTS, locate, read_config, seal, verify
+from fovea.pretrain.hub import CARD, FILES, PICTURE, read_config, seal, verify
 from fovea.results import ProbeResult, read_arrays, read_result
 from fovea.runs import read_run
 from fovea.schema import Evaluation
-from fovea.tables import Table, markdown
+from fovea.tables import markdown
 
 SIDE = 168
 """Pixels of a screen in the picture, which is twice the usual 84."""
@@ -52,7 +51,8 @@ def write_card(
     """
     names = verify(folder) - {PICTURE}
     encoder = load_encoder(folder)
-    results = list(_of_probes(fingerprint(encoder), probes))
+    weights = fingerprint(encoder)
+    results = list(_of_probes(weights, probes))
     games = read_config(folder)["fovea"].get("data_sha256", {})
     found = [_knows(name, result, games) for _, name, result in results if result.verdict]
     picture = next((made for at in results if (made := _picture(*at)) is not None), None)
@@ -63,7 +63,7 @@ def write_card(
             f"patch.\n\n![Attention on screens of its games]({PICTURE})"
         )
     if agents:
-        found.append(_returns([(run, *_of_agent(run, folder)) for run in agents]))
+        found.append(_returns([(run, *_of_agent(run, weights)) for run in agents]))
     with replacing_folder(folder) as building:
         for name in names - {CARD}:
             shutil.copyfile(folder / name, building / name)
@@ -103,7 +103,7 @@ def _knows(name: str, result: ProbeResult, games: Mapping[str, str]) -> str:
     assert how is not None
     columns = {"this encoder": name} | {TITLES.get(one, one): one for one in how.references}
     values = {
-        title: _value(how, result.tables(one))
+        title: how.value(result.encoders[one])
         for title, one in columns.items()
         if one in result.encoders
     }
@@ -123,18 +123,6 @@ def _knows(name: str, result: ProbeResult, games: Mapping[str, str]) -> str:
     )
 
 
-def _value(how: Verdict, tables: Mapping[str, Table]) -> float:
-    """What a verdict is about: the mean of a column, over that of another where it says so."""
-    rows = tables[how.table].records() if how.table in tables else []
-    asked = [row for row in rows if all(row.get(key) == one for key, one in how.where.items())]
-
-    def mean(column: str) -> float:
-        numbers = [one for row in asked if isinstance(one := row.get(column), int | float)]
-        return sum(numbers) / len(numbers) if numbers else math.nan
-
-    return mean(how.measure) / mean(how.over) if how.over else mean(how.measure)
-
-
 def _picture(file: Path, name: str, result: ProbeResult) -> bytes | None:
     """A PNG of a screen a game, and below it the screen with the map over it."""
     if not any(isinstance(figure, AttentionMaps) for figure in result.figures):
@@ -152,18 +140,16 @@ def _picture(file: Path, name: str, result: ProbeResult) -> bytes | None:
     return cv2.imencode(".png", np.hstack(columns)[..., ::-1])[1].tobytes()
 
 
-def _of_agent(run: Path, folder: Path) -> tuple[dict[str, Any], Evaluation]:
-    """The config of an agent that plays on the encoder of a folder, and how it played."""
+def _of_agent(run: Path, weights: str) -> tuple[dict[str, Any], Evaluation]:
+    """The config of an agent that was given the encoder of a fingerprint, and how it played."""
     record = read_run(run)
     if record is None or record.evaluation is None:
         raise UserError(f"{run} was not evaluated: `fovea agents evaluate --run {run}`")
+    given = record.plugged_in
+    if given is None or given.fingerprint != weights:
+        what = given.source if given else "an encoder that its record does not name"
+        raise UserError(f"{run} plays on {what}, which is not (or no longer) this encoder")
     model = yaml.safe_load((run / "config.yaml").read_text(encoding="utf-8"))["model"]
-    ref = model["init_args"]
-    while isinstance(ref, dict):  # adapters around adapters
-        ref = (ref.get("init_args", ref) if "class_path" in ref else ref).get("encoder")
-    weights = locate(str(ref)) / WEIGHTS
-    if not weights.exists() or sha256(weights) != sha256(folder / WEIGHTS):
-        raise UserError(f"{run} plays on {ref}, which is not (or no longer) this encoder")
     return model, record.evaluation
 
 

@@ -234,6 +234,13 @@ def side_by_side(each: Sequence[Features], blocks: Sequence[int]) -> Features:
     return Features(torch.cat(summaries, dim=1), torch.cat(tokens, dim=2))
 
 
+def innermost(encoder: Encoder) -> Encoder:
+    """The encoder within all that is built around it: adapters, stacks of screens, pictures."""
+    while isinstance(inner := getattr(encoder, "encoder", None), Encoder):
+        encoder = inner
+    return encoder
+
+
 @contextmanager
 def inference(module: nn.Module) -> Iterator[None]:
     """Eval mode without gradients; afterwards every submodule is in the mode it was in."""
