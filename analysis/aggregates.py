@@ -133,9 +133,10 @@ def _profiles(page: Page, scores: dict[str, np.ndarray]) -> dict:
     for name, own in scores.items():
         colour = page.looks.colour(name)
         above = own[None] > levels[:, None, None]  # (points, seeds, games)
+        share, least, most = statistics.band(above, statistics.mean)
         if len(own) >= SEEDS:
-            traces.append(band(name, levels.tolist(), *_share_band(above), colour))
-        one = line(name, levels.tolist(), above.mean((1, 2)), colour)
+            traces.append(band(name, levels.tolist(), least, most, colour))
+        one = line(name, levels.tolist(), share, colour)
         one["line"] |= {"dash": page.looks.dash(name), "shape": "hv"}
         traces.append(one)
     return panel(
@@ -145,14 +146,6 @@ def _profiles(page: Page, scores: dict[str, np.ndarray]) -> dict:
         height=320,
         yaxis={"range": [-0.03, 1.03]},
     )
-
-
-def _share_band(above: np.ndarray, resamples: int = 300) -> tuple[np.ndarray, np.ndarray]:
-    _, seeds, games = above.shape
-    rows = np.random.default_rng(0).integers(seeds, size=(resamples, seeds, games))
-    shares = above[:, rows, np.arange(games)].mean((2, 3))
-    low, high = np.quantile(shares, (0.025, 0.975), axis=1)
-    return low, high
 
 
 def _efficiency(page: Page, curves: dict[str, tuple[np.ndarray, np.ndarray]], steps: str) -> dict:

@@ -128,8 +128,9 @@ def verdict(result: ProbeResult) -> str:
 
 def distinct_games(table: Table | None) -> list[str]:
     """Those that a table has rows of; none of a table without such a column."""
-    there = table is not None and "game" in table.columns
-    return compare.distinct(table, "game") if there else []
+    if table is None or "game" not in table.columns:
+        return []
+    return compare.distinct(table, "game")
 
 
 def _against(values: dict[str, float], measure: str, references: list[str]) -> str:

@@ -36,14 +36,12 @@ example:
 PARTS = {"index.html", "assets", "data", "media"}
 
 
-def parsed(arguments: list[str]) -> argparse.Namespace:
-    parser = command.parser("fovea analysis report", ABOUT)
-    parser.epilog = EXAMPLE
-    parser.add_argument("runs", metavar="RUNS", nargs="+", type=Path, help="folders with runs")
-    parser.add_argument(
-        "--out", metavar="FOLDER", type=Path, required=True, help="the page's folder"
-    )
-    parser.add_argument(
+def parser(prog: str, about: str, example: str) -> argparse.ArgumentParser:
+    """A parser of what the page shows, whichever command makes it."""
+    asked = command.parser(prog, about)
+    asked.epilog = example
+    asked.add_argument("runs", metavar="RUNS", nargs="+", type=Path, help="folders with runs")
+    asked.add_argument(
         "--recordings",
         metavar="FOLDER",
         nargs="+",
@@ -51,7 +49,7 @@ def parsed(arguments: list[str]) -> argparse.Namespace:
         default=[],
         help="recordings to look at, beside those that the runs learned from",
     )
-    parser.add_argument(
+    asked.add_argument(
         "--take-off",
         metavar="HNS",
         type=float,
@@ -59,15 +57,23 @@ def parsed(arguments: list[str]) -> argparse.Namespace:
         help="the human-normalised score (0: random play, 1: the human tester) at which an agent "
         f"has taken off ({TAKE_OFF})",
     )
-    parser.add_argument(
+    asked.add_argument("--title", help="heading of the page (default: the names of RUNS)")
+    return asked
+
+
+def parsed(arguments: list[str]) -> argparse.Namespace:
+    asked = parser("fovea analysis report", ABOUT, EXAMPLE)
+    asked.add_argument(
+        "--out", metavar="FOLDER", type=Path, required=True, help="the page's folder"
+    )
+    asked.add_argument(
         "--figures",
         metavar="FOLDER",
         type=Path,
         help="write the page's figures there as SVG and PDF for papers, by matplotlib "
         "(pip install 'fovea-rl[figures]'); files of the same names are replaced",
     )
-    parser.add_argument("--title", help="heading of the page (default: the names of RUNS)")
-    return parser.parse_args(arguments)
+    return asked.parse_args(arguments)
 
 
 def run(arguments: list[str]) -> None:

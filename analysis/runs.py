@@ -7,10 +7,9 @@ what is readable is read, and what is not is listed in `problems`, which the pag
 from __future__ import annotations
 
 import json
-import os
 import re
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -24,6 +23,7 @@ from fovea.analysis.older import completed
 from fovea.command import UserError
 from fovea.progress import bar
 from fovea.results import ProbeResult, read_arrays, read_result
+from fovea.runs import run_folders
 from fovea.schema import RunRecord
 
 MEDIA = (".webm", ".mp4", ".png", ".jpg")
@@ -136,7 +136,7 @@ def read_runs(places: Sequence[str | Path], kept: Kept | None = None) -> list[Ru
     for place in places:
         if not Path(place).is_dir():
             raise UserError(f"{place} is no folder: give run folders, or a folder that holds some")
-    folders = dict.fromkeys(folder for place in places for folder in _find(Path(place)))
+    folders = dict.fromkeys(folder for place in places for folder in run_folders(place))
     if not folders and kept is None:
         raise UserError(
             f"no run (a folder with run.json) in {', '.join(map(str, places))}: "
@@ -168,14 +168,6 @@ def signature(folder: Path) -> Signature:
             continue
         found.append((str(path), status.st_mtime_ns, status.st_size))
     return tuple(sorted(found))
-
-
-def _find(place: Path) -> Iterator[Path]:
-    for parent, below, files in os.walk(place):
-        if "run.json" in files:
-            below.clear()  # what lies inside a run belongs to it
-            yield Path(parent)
-        below[:] = sorted(name for name in below if not name.startswith("."))
 
 
 def _name(folder: Path, taken: Counter[str]) -> str:

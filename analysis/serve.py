@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from fovea import command
+from fovea.analysis import reporting
 from fovea.analysis.study_kinds import TAKE_OFF
 from fovea.command import Terminated, UserError
 
@@ -32,32 +33,14 @@ SHARE = 0.1  # of a core, at most, for making the page anew: training needs the 
 
 
 def parsed(arguments: list[str]) -> argparse.Namespace:
-    parser = command.parser("fovea analysis serve", ABOUT)
-    parser.epilog = EXAMPLE
-    parser.add_argument("runs", metavar="RUNS", nargs="+", type=Path, help="folders with runs")
-    parser.add_argument(
+    asked = reporting.parser("fovea analysis serve", ABOUT, EXAMPLE)
+    asked.add_argument(
         "--port", type=command.natural, default=PORT, help=f"0 takes any that is free ({PORT})"
     )
-    parser.add_argument(
+    asked.add_argument(
         "--every", metavar="SECONDS", type=float, default=2.0, help="between two looks (2)"
     )
-    parser.add_argument(
-        "--recordings",
-        metavar="FOLDER",
-        nargs="+",
-        type=Path,
-        default=[],
-        help="recordings to look at, beside those that the runs learned from",
-    )
-    parser.add_argument(
-        "--take-off",
-        metavar="HNS",
-        type=float,
-        default=TAKE_OFF,
-        help=f"the human-normalised score at which an agent has taken off ({TAKE_OFF})",
-    )
-    parser.add_argument("--title", help="heading of the page (default: the names of RUNS)")
-    return parser.parse_args(arguments)
+    return asked.parse_args(arguments)
 
 
 def run(arguments: list[str]) -> None:
@@ -112,12 +95,12 @@ class Site:
         take_off: float = TAKE_OFF,
         recordings: Sequence[Path] = (),
     ):
-        from fovea.analysis.reporting import assets, checked, heading
         from fovea.analysis.server import Snapshot
 
         self.places, self.take_off = places, take_off
-        self.title, self.recordings = title or heading(places), checked(recordings)
-        self.fixed = assets(live=True)
+        self.title = title or reporting.heading(places)
+        self.recordings = reporting.checked(recordings)
+        self.fixed = reporting.assets(live=True)
         self.kept: dict = {}
         self.shown: object = None
         self.due = 0.0
@@ -151,7 +134,7 @@ class Site:
         self.status = {"now": now, "trouble": trouble, "at": time.time()}
 
     def _make(self, runs: list) -> None:
-        from fovea.analysis import contents, overview, reporting
+        from fovea.analysis import contents, overview
         from fovea.analysis.server import Snapshot
 
         page, html = contents.make(

@@ -72,18 +72,23 @@ def _resample(scores: np.ndarray, resamples: int, generator: np.random.Generator
 
 
 def band(
-    scores: np.ndarray, confidence: float = 0.95, resamples: int = 300, seed: int = 0
+    scores: np.ndarray,
+    statistic: Callable[[ArrayLike], np.ndarray] = iqm,
+    confidence: float = 0.95,
+    resamples: int = 300,
+    seed: int = 0,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """The interquartile mean at each point of curves, and its pointwise bootstrap band.
+    """A statistic of runs and games at each point of curves, and its pointwise bootstrap band.
 
     Args:
         scores: (points, runs, games). A run is drawn with its whole curve.
+        statistic: of (..., runs, games).
 
-    Returns the IQM and the low and high end, (points,) each.
+    Returns the statistic and the low and high end, (points,) each.
     """
     _, runs, games = scores.shape
     rows = np.random.default_rng(seed).integers(runs, size=(resamples, runs, games))
     draws = scores[:, rows, np.arange(games)]  # (points, resamples, runs, games)
     tail = (1 - confidence) / 2
-    low, high = np.quantile(iqm(draws), (tail, 1 - tail), axis=1)
-    return iqm(scores), low, high
+    low, high = np.quantile(statistic(draws), (tail, 1 - tail), axis=1)
+    return statistic(scores), low, high

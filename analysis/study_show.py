@@ -16,6 +16,7 @@ from fovea.command import ACCELERATORS
 from fovea.files import in_use
 from fovea.runs import read_run
 from fovea.schema import RunRecord
+from fovea.tables import aligned
 
 STATES = "done", "running", "failed", "waiting"
 STOPPED = "KeyboardInterrupt", "SIGTERMException", "Terminated"
@@ -96,16 +97,8 @@ def lines(title: str, cells: Sequence[Cell]) -> list[str]:
         rows.append(
             (str(cell.key.place), cell.state, steps, _time(cell.seconds), _time(left), cell.note)
         )
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    table = [
-        "  ".join(
-            cell.rjust(width) if 2 <= number <= 4 else cell.ljust(width)
-            for number, (cell, width) in enumerate(zip(row, widths, strict=True))
-        ).rstrip()
-        for row in rows
-    ]
     said = ", ".join(f"{counts[state]} {state}" for state in STATES)
-    return [*table, f"{title}: {said}{_remaining(cells)}"]
+    return [*aligned(rows, (2, 3, 4)), f"{title}: {said}{_remaining(cells)}"]
 
 
 def _remaining(cells: Sequence[Cell]) -> str:

@@ -59,6 +59,16 @@ class ObjectBox(NamedTuple):
         shown &= (left >= 0) & (found[:, 2] <= FRAME[1])
         return np.where(shown[:, None], found, -1)
 
+    def covers(self, ram: np.ndarray) -> np.ndarray:
+        """(N, 84, 84) bool: which pixels of an agent's screen show a part of its box."""
+        covered = np.zeros((len(ram), *SCREEN), bool)
+        across, down = SCREEN[1] / FRAME[1], SCREEN[0] / FRAME[0]
+        for mask, (left, top, right, bottom) in zip(covered, self.boxes(ram), strict=True):
+            if left >= 0:
+                rows = slice(int(top * down), int(np.ceil(bottom * down)))
+                mask[rows, int(left * across) : int(np.ceil(right * across))] = True
+        return covered
+
 
 @cache
 def _table() -> dict[str, list[ObjectBox]]:
@@ -86,10 +96,6 @@ def on_objects(game: str, ram: np.ndarray) -> np.ndarray:
         ram: (N, 128) uint8 at the moments of the screens.
     """
     covered = np.zeros((len(ram), *SCREEN), bool)
-    across, down = SCREEN[1] / FRAME[1], SCREEN[0] / FRAME[0]
     for one in objects(game):
-        for mask, (left, top, right, bottom) in zip(covered, one.boxes(ram), strict=True):
-            if left >= 0:
-                rows = slice(int(top * down), int(np.ceil(bottom * down)))
-                mask[rows, int(left * across) : int(np.ceil(right * across))] = True
+        covered |= one.covers(ram)
     return covered

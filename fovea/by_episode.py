@@ -95,6 +95,11 @@ def pairs(episode: ArrayLike, truth: ArrayLike, score: ArrayLike) -> np.ndarray:
     return sums[None]
 
 
+def whole(of: Callable[[np.ndarray, np.ndarray], np.ndarray], parts: np.ndarray) -> list[float]:
+    """The V scores of parts (V, E, S), such as `r2`, of all episodes once."""
+    return of(parts, np.ones((1, parts.shape[1])))[0].tolist()
+
+
 def stacked(parts: Sequence[np.ndarray]) -> np.ndarray:
     """(rows, E, S): parts of several games one after another, filled up with zeros."""
     episodes, numbers = (max(of.shape[k] for of in parts) for k in (1, 2))

@@ -19,7 +19,7 @@ import os
 import shlex
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
@@ -86,6 +86,15 @@ class RunWriter:
                 file.seek(-1, os.SEEK_END)
                 rows = rows if file.read() == b"\n" else "\n" + rows
             file.write(rows.encode())
+
+
+def run_folders(place: str | Path) -> Iterator[Path]:
+    """The run folders at or below a place; what lies inside a run belongs to it."""
+    for parent, below, files in os.walk(place):
+        if "run.json" in files:
+            below.clear()
+            yield Path(parent)
+        below[:] = sorted(name for name in below if not name.startswith("."))
 
 
 def read_run(folder: str | Path) -> RunRecord | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from html import escape
 from typing import Any, Self
@@ -72,6 +72,18 @@ class Table(Record):
 def _cell(value: Cell) -> str:
     text = f"{value:.4g}" if isinstance(value, float) else "" if value is None else str(value)
     return f"<td>{escape(text)}</td>"
+
+
+def aligned(rows: Sequence[Sequence[str]], right: Iterable[int] = ()) -> list[str]:
+    """Rows of cells as lines of plain text; the columns of these numbers end at the right."""
+    widths, ends = [max(map(len, column)) for column in zip(*rows, strict=True)], {*right}
+    return [
+        "  ".join(
+            cell.rjust(width) if number in ends else cell.ljust(width)
+            for number, (cell, width) in enumerate(zip(row, widths, strict=True))
+        ).rstrip()
+        for row in rows
+    ]
 
 
 def markdown(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:

@@ -188,12 +188,12 @@ def correlate(arguments: list[str]) -> None:
 
     from fovea.files import write_text
     from fovea.probes import predict
-    from fovea.probes.summary import aligned
+    from fovea.tables import aligned
 
     table = predict.table(predict.correlate(args.runs))
     rows = [[f"{cell:.3f}" if isinstance(cell, float) else str(cell) for cell in row]
             for row in table.rows]  # fmt: skip
-    print(*aligned([table.columns, *rows]), sep="\n")
+    print(*aligned([table.columns, *rows], range(2, len(table.columns))), sep="\n")
     print(table.note)
     if args.csv:
         write_text(args.csv, table.csv())

@@ -16,7 +16,7 @@ from fovea import by_episode
 from fovea.by_episode import ENOUGH, RESAMPLES, STATISTICS
 from fovea.command import UserError, nearest
 from fovea.results import ProbeResult, read_arrays, read_result
-from fovea.tables import Cell, Table
+from fovea.tables import Cell, Table, aligned
 
 AVERAGED = ("game", "variable", "category")
 """Columns whose rows are averaged: variables in a category, categories in a game, games."""
@@ -277,11 +277,7 @@ def text(table: Table) -> str:
                 _between(row["its low"], row["its high"], "+.3f"),
             ]
         )
-    widths = [max(len(line[k]) for line in lines) for k in range(len(lines[0]))]
-    return "\n".join(
-        "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip()
-        for line in lines
-    )
+    return "\n".join(aligned(lines))
 
 
 def _number(value: Cell, form: str = ".3f") -> str:

@@ -11,7 +11,7 @@ from tqdm import tqdm
 
 from fovea.atari.frames import Frames
 from fovea.command import UserError
-from fovea.pretrain.encoders.encoder import Encoder, inference
+from fovea.pretrain.encoders.encoder import Encoder, Features, inference
 from fovea.probes.references import FITTED, Pixels
 from fovea.progress import bar
 from fovea.seeding import Stream, keyed
@@ -110,13 +110,8 @@ def again(encoder: Encoder, games: Mapping[str, Splits]) -> Callable[[str], Enco
 
 def summary_and_mean(encoder: Encoder, screens: Tensor) -> Tensor:
     """(n, 2 D) float32 of stacks (n, stack, H, W) uint8: summary and mean token side by side."""
-    encoded = []
     with inference(encoder):
-        for some in screens.split(BATCH):
-            summary, tokens = encoder(some)
-            mean = tokens.mean(1) if tokens.shape[1] else tokens.flatten(1)
-            encoded.append(torch.cat([summary.float(), mean.float()], dim=1))
-    return torch.cat(encoded)
+        return torch.cat([torch.cat(_pooled(encoder(s)), dim=1) for s in screens.split(BATCH)])
 
 
 def _of_game(frames: Frames, stack: int, samples: int, seed: int) -> list[Drawn]:
@@ -169,12 +164,18 @@ def _features(
     summaries, means = [], []
     with inference(encoder):
         for some in at.split(BATCH):
-            summary, tokens = encoder(stacks(encoder, frames, some))
-            mean = tokens.mean(1) if tokens.shape[1] else tokens.flatten(1)
-            summaries.append(summary.float())
-            means.append(mean.float())
+            summary, mean = _pooled(encoder(stacks(encoder, frames, some)))
+            summaries.append(summary)
+            means.append(mean)
             progress.update(len(some))
     return torch.cat(summaries), torch.cat(means)
+
+
+def _pooled(features: Features) -> tuple[Tensor, Tensor]:
+    """(B, S) summary and (B, D) mean token, float32; D is 0 where there are no tokens."""
+    summary, tokens = features
+    mean = tokens.mean(1) if tokens.shape[1] else tokens.flatten(1)
+    return summary.float(), mean.float()
 
 
 def of_each(

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from fovea.agents.why import advantage
 from fovea.atari.interventions import Edited, Moments, edited, moments
-from fovea.atari.objects import FRAME, objects
+from fovea.atari.objects import objects
 from fovea.atari.ram import Variable, varied
 from fovea.figures import Comparison
 from fovea.pretrain.encoders.encoder import Encoder, inference
@@ -25,6 +25,7 @@ from fovea.probes.features import (
     Splits,
     evenly_spaced,
     stacks,
+    summary_and_mean,
     with_progress,
 )
 from fovea.probes.linear import Axes, Fit, ridge
@@ -107,12 +108,7 @@ class Eyes(NamedTuple):
 
     def features(self, screens: Tensor) -> Tensor:
         """(n, F) float32: summary and mean token of uint8 screens, as the probe state reads."""
-        read = []
-        for some in screens.split(BATCH):
-            summary, tokens = self.encoder(some)
-            parts = [summary, tokens.mean(1)] if tokens.shape[1] else [summary]
-            read.append(torch.cat(parts, dim=1).float())
-        return torch.cat(read)
+        return summary_and_mean(self.encoder, screens)
 
     def score(self, screens: Tensor) -> Tensor | None:
         """(n, actions) an agent's scores less their mean; None of an encoder alone."""
@@ -185,18 +181,10 @@ def pasted(eyes: Eyes, game: str, test: Split, edits: int) -> list[list]:
     at = evenly_spaced(test.at, edits)
     before = stacks(encoder, test.frames, at)
     background = median(encoder, test)
-    down, across = encoder.screen[0] / FRAME[0], encoder.screen[1] / FRAME[1]
+    memory = [test.frames.labels["ram"][at - age].numpy() for age in range(encoder.stack)]
     for one in objects(game):
-        gone = before.clone()
-        for age in range(encoder.stack):
-            boxes = one.boxes(test.frames.labels["ram"][at - age].numpy())
-            for screen, (left, top, right, bottom) in zip(gone[:, -1 - age], boxes, strict=True):
-                if left >= 0:
-                    place = (
-                        slice(int(top * down), math.ceil(bottom * down)),
-                        slice(int(left * across), math.ceil(right * across)),
-                    )
-                    screen[place] = background[(-1, *place)]
+        covered = np.stack([one.covers(ram) for ram in reversed(memory)], axis=1)
+        gone = torch.where(torch.from_numpy(covered).to(before.device), background, before)
         shown = (gone != before).flatten(1).any(1)
         numbers = eyes.row(before[shown], gone[shown], math.nan)
         rows.append([f"{one.name} removed", "pasted", float(shown.double().mean()), *numbers])

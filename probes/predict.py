@@ -7,9 +7,8 @@ one game; what is averaged is the rank correlation within each such group.
 
 from __future__ import annotations
 
-import os
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -23,7 +22,7 @@ from fovea.command import UserError
 from fovea.probes.run import run
 from fovea.probes.summary import mean_of
 from fovea.results import ProbeResult, read_result
-from fovea.runs import read_run
+from fovea.runs import read_run, run_folders
 from fovea.seeding import Stream
 from fovea.tables import Table
 
@@ -149,15 +148,6 @@ def table(found: Sequence[Correlation]) -> Table:
         rows=[list(one) for one in found],
         note=f"p is of each measure by itself, and {len(found)} were looked at.",
     )
-
-
-def run_folders(place: Path) -> Iterator[Path]:
-    """The run folders at or below a place; what lies inside a run belongs to it."""
-    for parent, below, files in os.walk(place):
-        if "run.json" in files:
-            below.clear()
-            yield Path(parent)
-        below.sort()
 
 
 def _returns(folders: Iterable[Path]) -> dict[Group, dict[str, list[float]]]:

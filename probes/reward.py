@@ -84,9 +84,9 @@ def measure(splits: Splits, back: int) -> tuple[list[float], np.ndarray, np.ndar
     episode, labels = episodes(splits.test), truth[2].cpu()
     positives = by_episode.positives(episode, labels, claimed.cpu())
     pairs = by_episode.pairs(episode, labels, test.cpu())
-    once = np.ones((1, positives.shape[1]))
-    scores = [by_episode.f1(positives, once), by_episode.auroc(pairs, once)]
-    return [*(float(of[0, 0]) for of in scores), float(labels.double().mean())], positives, pairs
+    (f1,) = by_episode.whole(by_episode.f1, positives)
+    (auroc,) = by_episode.whole(by_episode.auroc, pairs)
+    return [f1, auroc, float(labels.double().mean())], positives, pairs
 
 
 def rewarded(split: Split, back: int) -> Tensor:

@@ -124,7 +124,8 @@ def measure(encoder: Encoder, game: str, splits: Splits, most: int) -> list[list
             (max(r2(y, value), 0.0), max(correlation(y, value), 0.0))
             for y, value in zip(truth.T, of.T, strict=True)
         ]
-        return by_category(asked, each)[-1][2], by_category(asked, each)[-1][3]
+        *_, (_, _, r2_of_all, correlation_of_all) = by_category(asked, each)
+        return r2_of_all, correlation_of_all
 
     clean, *others = (scores(of) for of in predicted.split(len(at)))
     rows: list[list] = []

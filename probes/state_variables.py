@@ -34,9 +34,9 @@ def variable_rows(game: str, test: Split, asked: list[Variable], told: Predictio
     rows, parts = [], []
     for (block, read_out), predicted in told.items():
         of_it = by_episode.errors(episode, truth, predicted.cpu())
-        (scores,) = by_episode.r2(of_it, np.ones((1, of_it.shape[1])))
+        scores = by_episode.whole(by_episode.r2, of_it)
         rows += [
-            [game, v.name, v.category, read_out, block, float(r2)]
+            [game, v.name, v.category, read_out, block, r2]
             for v, r2 in zip(asked, scores, strict=True)
         ]
         parts.append(of_it)

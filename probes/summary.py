@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from fovea.figures import Verdict
 from fovea.results import ProbeResult
-from fovea.tables import Table
+from fovea.tables import Table, aligned
 
 
 def lines(results: Iterable[ProbeResult]) -> list[str]:
@@ -23,19 +23,7 @@ def lines(results: Iterable[ProbeResult]) -> list[str]:
     table = [["", *encoders]]
     for name, values in found.items():
         table.append([name, *(_number(values.get(encoder)) for encoder in encoders)])
-    return aligned(table)
-
-
-def aligned(table: Sequence[Sequence[str]]) -> list[str]:
-    """Rows of cells as lines of plain text, the first column to the left, others to the right."""
-    widths = [max(len(row[k]) for row in table) for k in range(len(table[0]))]
-    return [
-        "  ".join(
-            cell.rjust(width) if k else cell.ljust(width)
-            for k, (cell, width) in enumerate(zip(row, widths, strict=True))
-        )
-        for row in table
-    ]
+    return aligned(table, range(1, len(table[0])))
 
 
 def mean_of(encoders: Mapping[str, Sequence[Table]], how: Verdict) -> dict[str, float]:

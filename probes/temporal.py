@@ -110,14 +110,22 @@ def probe(encoder: Encoder, games: dict[str, Splits], *, seed: int = 0) -> Measu
             name="order",
             title="Order",
             columns=["game", "task", "accuracy"],
-            rows=[[game, task, _once(by_episode.accuracy, of)] for game, task, of in orders],
+            rows=[
+                [game, task, *by_episode.whole(by_episode.accuracy, of)]
+                for game, task, of in orders
+            ],
         ),
         Table(
             name="time",
             title="Distance and straightness",
             columns=["game", "features", "r2", "straightness"],
             rows=[
-                [game, "summary and mean token", _once(by_episode.r2, of), straight]
+                [
+                    game,
+                    "summary and mean token",
+                    *by_episode.whole(by_episode.r2, of),
+                    straight,
+                ]
                 for game, (_, of, straight) in found.items()
             ],
             note=f"Straightness is of changes over {GAP} agent steps.",
@@ -128,10 +136,6 @@ def probe(encoder: Encoder, games: dict[str, Splits], *, seed: int = 0) -> Measu
         "time/errors": by_episode.stacked([of for _, of, _ in found.values()]),
     }
     return Measured(tables, arrays, left_out)
-
-
-def _once(statistic, parts: np.ndarray) -> float:
-    return float(statistic(parts, np.ones((1, parts.shape[1])))[0, 0])
 
 
 def moments(encoder: Encoder, frames: Frames, count: int, generator: torch.Generator) -> Moments:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-
 import numpy as np
 import torch
 from torch import Tensor
@@ -46,6 +44,7 @@ VERDICT = Verdict(
     sentence="R² of the recorded agent's return to come (discount 0.99), on held-out episodes, "
     "mean of {games}",
 )
+NEVER = 10**6  # steps: until a recording ends, of an episode that ended by itself
 UNKNOWN = 0.05  # the weight of the rewards after an end that is no terminal; more is left out
 
 
@@ -63,14 +62,13 @@ def probe(encoder: Encoder, games: dict[str, Splits]) -> Measured:
         lambda _, of: {name: measure(of, discount) for name, discount in DISCOUNTS.items()},
     )
     every = [(game, name, of) for game, by in found.items() for name, of in by.items()]
-    ones = [np.ones((1, of.shape[1])) for _, _, of in every]
     table = Table(
         name="returns",
         title="Returns to come",
         columns=["game", "discount", "r2", "screens"],
         rows=[
-            [game, name, float(by_episode.r2(of, once)[0, 0]), int(of[..., 0].sum())]
-            for (game, name, of), once in zip(every, ones, strict=True)
+            [game, name, *by_episode.whole(by_episode.r2, of), int(of[..., 0].sum())]
+            for game, name, of in every
         ],
         note="Screens: of the test episodes, without those whose return is not known.",
     )
@@ -117,7 +115,7 @@ def to_go(frames: Frames, discount: float) -> tuple[Tensor, Tensor]:
     following, steps = 0.0, 0
     for k in range(len(reward) - 1, -1, -1):
         if last[k]:
-            following, steps = 0.0, math.ceil(1e6) if terminal[k] else 0
+            following, steps = 0.0, NEVER if terminal[k] else 0
         following = reward[k] + discount * following
         steps += 1
         returns[k], left[k] = following, steps

@@ -7,6 +7,7 @@ import math
 import pytest
 import torch
 
+from fovea import by_episode
 from fovea.pretrain.encoders.vit import ViT
 from fovea.probes import temporal
 from fovea.probes.features import NotMeasured, Splits
@@ -50,7 +51,7 @@ def test_the_order_is_known_where_features_tell_place_and_speed(told: bool) -> N
     splits = [paths(count, seed, told) for seed, count in enumerate((400, 100, 100))]
     six, two = temporal.order(*splits, seed=0)
     assert (six.shape, two.shape) == ((1, 10, 1 + 3 * 6), (1, 10, 1 + 3 * 2))
-    of_six, of_two = (temporal._once(temporal.by_episode.accuracy, of) for of in (six, two))
+    of_six, of_two = (by_episode.whole(by_episode.accuracy, of)[0] for of in (six, two))
     if told:
         assert of_six > 0.95
         assert of_two > 0.95
@@ -61,7 +62,7 @@ def test_the_order_is_known_where_features_tell_place_and_speed(told: bool) -> N
 
 def test_a_distance_in_the_features_is_read() -> None:
     parts = temporal.distance(*(paths(200, seed, True) for seed in range(3)))
-    assert temporal._once(temporal.by_episode.r2, parts) == pytest.approx(1, abs=0.01)
+    assert by_episode.whole(by_episode.r2, parts)[0] == pytest.approx(1, abs=0.01)
 
 
 def test_moments_move_and_stay_in_their_episode(encoder: ViT, seen: dict[str, Splits]) -> None:
