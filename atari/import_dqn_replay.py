@@ -21,14 +21,12 @@ from fovea.atari.dqn_replay import (
     stretches,
 )
 from fovea.atari.emulator import Emulator, Settings
+from fovea.atari.importing import check_folder, rows_of
 from fovea.atari.origin import Origin, Policy
 from fovea.atari.recordings import (
     SCREEN_BYTES,
-    Damaged,
     Dataset,
-    check_rows,
     first_episode,
-    read_columns,
     read_shard,
     seal,
     shard_path,
@@ -84,7 +82,7 @@ def import_dqn_replay(
             mine = list(group)
             origin = origin_of(game, mine, rows, shard_steps)
             folder = out / game
-            _check_folder(folder, origin)
+            check_folder(folder, origin)
             for checkpoint in mine:
                 before = any(c[:3] == (game, checkpoint.run, checkpoint.number - 1) for c in mine)
                 _import(files, checkpoint, before, folder, origin, longest)
@@ -133,22 +131,6 @@ def policy_name(checkpoint: Checkpoint) -> str:
     return f"dqn_replay/{checkpoint.run}@{checkpoint.number}"
 
 
-def _check_folder(folder: Path, origin: Origin) -> None:
-    """Remove what a kill left. Raises UserError for shards of another origin."""
-    for left in folder.glob(".*.tmp"):
-        left.unlink()
-    for path in shard_paths(folder):
-        try:
-            difference = origin.difference(read_columns(path, []).origin)
-        except Damaged:
-            continue
-        if difference:
-            name, wanted, found = difference
-            raise UserError(
-                f"{path} was imported with {name} {found}, not {wanted}: give another --out"
-            )
-
-
 def _import(
     files: Any,
     checkpoint: Checkpoint,
@@ -183,7 +165,7 @@ def _import(
     missing = {
         first + number: shard
         for number, shard in enumerate(shards)
-        if not _is_there(shard_path(folder, first + number), shard)
+        if rows_of(shard_path(folder, first + number)) != sum(len(each.rows) for each in shard)
     }
     if not missing:
         return
@@ -243,16 +225,6 @@ def _into_shards(found: list[Stretch], steps: int) -> list[list[Stretch]]:
             shards.append([])
         shards[-1].append(stretch)
     return shards
-
-
-def _is_there(path: Path, shard: list[Stretch]) -> bool:
-    """Whether the shard is in its file, whole."""
-    try:
-        there = read_shard(path)
-        check_rows(there)
-    except Damaged:
-        return False
-    return there.table.num_rows == sum(len(stretch.rows) for stretch in shard)
 
 
 def _gather(

@@ -15,12 +15,11 @@ import numpy as np
 from fovea.atari.emulator import SCREEN, Emulator, Settings
 from fovea.atari.export_minari import INFOS, ORIGIN, POLICY, SHARD, minari
 from fovea.atari.games import find
+from fovea.atari.importing import check_folder, rows_of
 from fovea.atari.origin import Origin, Policy
 from fovea.atari.recordings import (
     SCREEN_BYTES,
-    Damaged,
     Dataset,
-    check_rows,
     first_episode,
     read_shard,
     seal,
@@ -61,13 +60,11 @@ def import_minari(
     origin = _origin(data, source, game, shard_steps)
     folder = Path(out) / origin.game
     with exclusive(out), terminable():
-        for left in folder.glob(".*.tmp"):  # by a kill while a shard was written
-            left.unlink()
+        check_folder(folder, origin)
         with bar("import", "episodes", data.total_episodes, delay=2) as shown:
             for index, numbers in _shards(data, shard_steps):
                 path = shard_path(folder, index)
-                _check(path, origin)
-                if not path.exists():
+                if rows_of(path) is None:
                     rows = _rows(data, numbers, origin, first_episode(origin, index))
                     write_shard(path, rows, origin)
                 shown.update(len(numbers))
@@ -147,21 +144,6 @@ def _shards(data: Any, shard_steps: int) -> Iterator[tuple[int, list[int]]]:
             index, some, steps = index + 1, [], 0
     if some:
         yield index, some
-
-
-def _check(path: Path, origin: Origin) -> None:
-    """Remove a damaged shard. Raises UserError for one of another origin."""
-    try:
-        shard = read_shard(path)
-        check_rows(shard)
-    except Damaged:
-        path.unlink(missing_ok=True)
-        return
-    if difference := shard.origin.difference(origin):
-        name, found, wanted = difference
-        raise UserError(
-            f"{path} was imported with {name} {found}, not {wanted}: give another --out"
-        )
 
 
 def _rows(data: Any, numbers: list[int], origin: Origin, first: int) -> dict[str, np.ndarray]:

@@ -6,6 +6,7 @@ import shutil
 from pathlib import Path
 
 import pytest
+
 from pages import ROOT, blocks, run, run_commands, smaller
 
 PAGE = ROOT / "docs" / "extending.md"

@@ -8,6 +8,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
+
 from pages import ROOT, blocks, run, run_commands
 from pages import smaller as with_values
 

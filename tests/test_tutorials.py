@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+
 from pages import ROOT, blocks, run, run_commands, smaller
 
 PAGES = sorted((ROOT / "docs" / "tutorials").glob("*.md"))

@@ -7,10 +7,11 @@ import pytest
 from selenium.webdriver import ActionChains
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
-from selenium.webdriver.support.ui import Select, WebDriverWait
+from selenium.webdriver.support.ui import Select
 
 import report_samples as samples
 from fovea.analysis import report
+from in_browser import middle, text_of, wait
 
 pytestmark = pytest.mark.browser
 
@@ -35,20 +36,6 @@ def page(tmp_path_factory, browser):
         middle(browser, group)
         wait(lambda group=group: group.get_attribute("data-drawn"), browser)
     return browser
-
-
-def wait(condition, browser):
-    return WebDriverWait(browser, 20).until(lambda _: condition())
-
-
-def middle(browser, element):
-    """Scroll an element to the middle of the screen."""
-    how = "{behavior: 'instant', block: 'center'}"
-    browser.execute_script(f"arguments[0].scrollIntoView({how})", element)
-
-
-def text_of(elements):
-    return [element.get_attribute("textContent") for element in elements]
 
 
 def test_a_search_chooses_rows_and_lines_and_a_filter_both_once_more(page):

@@ -9,12 +9,13 @@ import cv2
 import numpy as np
 import pytest
 from selenium.webdriver.common.by import By
-from selenium.webdriver.support.ui import Select, WebDriverWait
+from selenium.webdriver.support.ui import Select
 
 import report_samples as samples
 from fovea.analysis import report
 from fovea.probes import action, attention, attribution, collapse, intervention, sparsity, state
 from fovea.probes import map as map_probe
+from in_browser import middle, text_of, wait
 
 pytestmark = pytest.mark.browser
 
@@ -46,20 +47,6 @@ def page(request, browser, out):
         if "charts" in group.get_attribute("class"):
             wait(lambda group=group: group.get_attribute("data-drawn"), browser)
     return browser
-
-
-def wait(condition, browser):
-    return WebDriverWait(browser, 20).until(lambda _: condition())
-
-
-def middle(browser, element):
-    """Scroll an element to the middle of the screen."""
-    how = "{behavior: 'instant', block: 'center'}"
-    browser.execute_script(f"arguments[0].scrollIntoView({how})", element)
-
-
-def text_of(elements):
-    return [element.get_attribute("textContent") for element in elements]
 
 
 def test_every_view_has_drawn_marks(page):

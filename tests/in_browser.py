@@ -1,0 +1,19 @@
+"""What tests of pages do in a browser."""
+
+from __future__ import annotations
+
+from selenium.webdriver.support.ui import WebDriverWait
+
+
+def wait(condition, browser):
+    return WebDriverWait(browser, 20).until(lambda _: condition())
+
+
+def middle(browser, element):
+    """Scroll an element to the middle of the screen."""
+    how = "{behavior: 'instant', block: 'center'}"
+    browser.execute_script(f"arguments[0].scrollIntoView({how})", element)
+
+
+def text_of(elements):
+    return [element.get_attribute("textContent") for element in elements]
