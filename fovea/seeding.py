@@ -79,6 +79,8 @@ class Stream(IntEnum):
     PROBE_MAPS = auto()
     INTERVENTIONS = auto()
     PERMUTATIONS = auto()
+    # The family of methods
+    OFFLINE_BATCHES = auto()
 
 
 def key(stream: Stream, *numbers: int) -> int:

@@ -75,6 +75,12 @@ class ActorCriticAgent(Agent):
         hidden = self.hidden_layer(features).relu()
         return self.policy(hidden).log_softmax(dim=1), self.value(hidden)[:, 0]
 
+    def value_alone(self, obs: Tensor) -> Tensor:
+        """Values (B,) of observations, with gradients to the value's last layer alone."""
+        with torch.no_grad():
+            hidden = self.hidden_layer(self.extractor(obs)).relu()
+        return self.value(hidden)[:, 0]
+
     @torch.no_grad()
     def act(self, obs: Tensor, generator: torch.Generator, step: int | None = None) -> Tensor:
         return self.sample(self.policy_and_value(obs)[0], generator)

@@ -66,8 +66,14 @@ class DQN(QAgent):
         buffer_on_disk: hold what was observed in a file in the run folder, not in memory.
         per_alpha: exponent of prioritised experience replay (0.5 in Rainbow); 0 samples uniformly.
         per_beta: initial exponent of its importance weights; it grows to 1 over the run.
+        recordings: folder of recordings, or several, that `offline_ratio` of every batch is taken
+            from, such as those that the run of `--init_from` learnt from.
+        offline_ratio: share of every batch that is recorded steps, below 1 (0.5 in RLPD, Ball et
+            al. 2023, 2302.02948); 0 keeps no recordings, as WSRL (Zhou et al. 2024, 2412.07762).
         shift: pixels by which replayed screens are randomly shifted at most.
-        learning_starts: agent steps before the first update.
+        learning_starts: agent steps before the first update, which fill the replay; after
+            `--init_from` and with a small `epsilon_initial` they are the warm-up of WSRL (5,000 in
+            its code), played by the policy that was learnt offline.
         train_freq: agent steps between two updates; below 1, several updates a step: 0.5 is a
             replay ratio of two updates an agent step, 0.125 one of eight. All environments are
             stepped together and the updates that are due then follow: with 8 of them and 0.5,
@@ -119,6 +125,8 @@ class DQN(QAgent):
         buffer_on_disk: bool = False,
         per_alpha: float = 0.0,
         per_beta: float = 0.4,
+        recordings: list[str] | str | None = None,
+        offline_ratio: ClosedUnitInterval = 0.0,
         shift: int = 0,
         learning_starts: int = 20_000,
         train_freq: PositiveFloat = 4,
@@ -164,6 +172,8 @@ class DQN(QAgent):
         self.reset_interval, self.reset_shrink = reset_interval, reset_shrink
         self.buffer_size, self.buffer_on_disk = buffer_size, buffer_on_disk
         self.per_alpha, self.per_beta = per_alpha, per_beta
+        self.recordings = [recordings] if isinstance(recordings, str) else recordings
+        self.offline_ratio = offline_ratio
         self.learning_starts, self.train_freq = learning_starts, train_freq
         self.epsilon_initial, self.epsilon_final = epsilon_initial, epsilon_final
         self.epsilon_spread, self.epsilon_steps = epsilon_spread, epsilon_steps
@@ -245,4 +255,6 @@ class DQN(QAgent):
             per_beta=self.per_beta,
             on_disk=self.buffer_on_disk,
             horizon=self.horizon,
+            recordings=self.recordings or (),
+            offline_ratio=self.offline_ratio,
         )

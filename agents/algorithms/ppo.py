@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import torch
+from jsonargparse.typing import NonNegativeInt
 from torch import Tensor
 
 from fovea.agents.adaptation.base import Adapted
@@ -43,6 +44,9 @@ class PPO(ActorCriticAgent):
             clean and augmented screens.
         positive_advantage_only: count the policy's divergence only at steps whose advantage is
             positive.
+        critic_warmup: agent steps, in whole rollouts, in which only the value's last layer learns,
+            and the policy plays as `--init_from` gave it, to the bit: the warm-up of WSRL (Zhou et
+            al. 2024, 2412.07762) for an agent without a replay.
         lr: Adam's learning rate of the heads; the encoder's is scaled by its `lr_scale`.
         adam_eps: Adam's epsilon.
         anneal_lr: whether learning rates fall linearly to 0 over the run.
@@ -67,6 +71,7 @@ class PPO(ActorCriticAgent):
         augmentations: list[Chain] | None = None,
         consistency_coef: float = 0.1,
         positive_advantage_only: bool = False,
+        critic_warmup: NonNegativeInt = 0,
         lr: float = 2.5e-4,
         adam_eps: float = 1e-5,
         anneal_lr: bool = False,
@@ -92,6 +97,7 @@ class PPO(ActorCriticAgent):
         self.augmentations = [check(chain) for chain in augmentations or []]
         self.consistency_coef = consistency_coef
         self.positive_advantage_only = positive_advantage_only
+        self.critic_warmup = critic_warmup
         if self.augmentations and self.stores_features:
             raise UserError(
                 "augmentations need screens, and of a frozen encoder only features are stored: "
@@ -100,6 +106,8 @@ class PPO(ActorCriticAgent):
 
     def losses(self, batch: Samples) -> dict[str, Tensor]:
         """The clipped surrogate, the value loss and the entropy bonus."""
+        if self.global_step < self.warmup_updates:
+            return {"value": self.value_loss(self.value_alone(batch.obs), batch)}
         logp, value = self.policy_and_value(batch.obs)
         taken = logp.gather(1, batch.action[:, None])[:, 0]
         ratio = (taken - batch.logp).exp()
@@ -107,10 +115,6 @@ class PPO(ActorCriticAgent):
         advantage = (advantage - advantage.mean()) / (advantage.std() + 1e-8)
         near = ratio.clamp(1 - self.clip_coef, 1 + self.clip_coef)
         surrogate = torch.minimum(ratio * advantage, near * advantage).mean()
-        error = (value - batch.target).square()
-        if self.clip_vloss:
-            change = (value - batch.value).clamp(-self.clip_coef, self.clip_coef)
-            error = torch.maximum(error, (batch.value + change - batch.target).square())
         entropy = -(logp.exp() * logp).sum(dim=1).mean()
         with torch.no_grad():
             clipped = ((ratio - 1).abs() > self.clip_coef).float().mean()
@@ -119,10 +123,18 @@ class PPO(ActorCriticAgent):
         self.note(entropy=entropy.detach(), clipped=clipped, kl=kl)
         losses = {
             "policy": -surrogate,
-            "value": self.vf_coef * 0.5 * error.mean(),
+            "value": self.value_loss(value, batch),
             "entropy": -self.ent_coef * entropy,
         }
         return losses | (self.consistency_loss(batch, logp, value) if self.augmentations else {})
+
+    def value_loss(self, value: Tensor, batch: Samples) -> Tensor:
+        """The weighted squared error of values (B,), clipped where that is asked for."""
+        error = (value - batch.target).square()
+        if self.clip_vloss:
+            change = (value - batch.value).clamp(-self.clip_coef, self.clip_coef)
+            error = torch.maximum(error, (batch.value + change - batch.target).square())
+        return self.vf_coef * 0.5 * error.mean()
 
     def consistency_loss(self, batch: Samples, logp: Tensor, value: Tensor) -> dict[str, Tensor]:
         """How much policy and value of augmented screens differ from those of the clean ones."""
@@ -140,7 +152,7 @@ class PPO(ActorCriticAgent):
         }
 
     def make_experience(self, task: Task) -> OnPolicy:
-        return OnPolicy(
+        experience = OnPolicy(
             task,
             self,
             num_steps=self.num_steps,
@@ -149,3 +161,6 @@ class PPO(ActorCriticAgent):
             gamma=self.gamma,
             gae_lambda=self.gae_lambda,
         )
+        rollout = self.num_steps * task.envs.num_envs
+        self.warmup_updates = -(-self.critic_warmup // rollout) * experience.batches
+        return experience
