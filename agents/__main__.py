@@ -42,7 +42,16 @@ The protocol is the one the agent was trained under (sticky actions, no-op start
 whole games, raw rewards, and the agent acting as it does when evaluated.
 
     fovea agents evaluate --run runs/dqn --episodes 10 --video
-    fovea agents evaluate --run runs/dqn --episodes 10 --video --why"""
+    fovea agents evaluate --run runs/dqn --episodes 10 --video --why
+    fovea agents evaluate --run runs/dqn --episodes 10 --disturb all
+    fovea agents evaluate --run runs/dqn --episodes 10 --disturb sticky:0.5 blank:0.25 noise:2
+
+--disturb plays the same episodes once more under each disturbance, NAME:NUMBER, and says how far
+the return falls. Sensors fail: patches:9 (of 36 squares of 14 pixels), frame:1 (the newest of the
+stack), blank:0.25 (chance of a black screen). Screens look otherwise: blur, brightness, cut_out,
+noise, quantise, downscale (:1 or :2, the stronger), render:1 (other grey levels in every episode),
+augmented:1. The dynamics change: sticky:0.5, frame_skip:2, mode:1, difficulty:1. `all` is all of
+these but augmented, with frame_skip:6 too and mode and difficulty where the game has others."""
 
 RECORD = """Let trained agents play, weak to strong, and record every step as fovea atari collect
 does: what reads its recordings reads these, and mixes of both.
@@ -97,6 +106,13 @@ def evaluate(arguments: list[str]) -> None:
         help="in the film: where on the screen what spoke for each action comes from, beside the "
         "values or chances of all actions",
     )
+    asked.add_argument(
+        "--disturb",
+        nargs="+",
+        default=[],
+        metavar="NAME:NUMBER",
+        help="play the episodes once more under each of these, as sticky:0.5; or all",
+    )
     asked.add_argument("--seconds", type=positive, default=30, help="of film at most (30)")
     asked.add_argument("--accelerator", choices=ACCELERATORS, default="auto", help="(auto)")
     args = asked.parse_args(arguments)
@@ -111,6 +127,7 @@ def evaluate(arguments: list[str]) -> None:
         seed=args.seed,
         seconds=args.seconds if args.video else 0,
         why=args.why,
+        disturb=args.disturb,
         accelerator=args.accelerator,
     )
 

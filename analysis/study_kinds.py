@@ -200,10 +200,12 @@ class AgentStudy(Study):
         episodes: of each evaluation.
         take_off: human-normalised score at which an agent has taken off; 0.1 where the file says
             nothing.
+        disturb: under which each evaluation is played again (`fovea agents evaluate --disturb`).
     """
 
     episodes: int
     take_off: float = TAKE_OFF
+    disturb: Sequence[str] = ()
 
     def __post_init__(self):
         for name, run in self.runs.items():
@@ -214,7 +216,8 @@ class AgentStudy(Study):
 
     def jobs(self, out, names, seed, accelerator):
         shared = {"data.total_steps": self.steps, "trainer.accelerator": accelerator}
-        evaluation = ["--episodes", self.episodes, "--accelerator", accelerator]
+        disturb = ["--disturb", *self.disturb] if self.disturb else []
+        evaluation = ["--episodes", self.episodes, *disturb, "--accelerator", accelerator]
         cells = {}
         for game, name in product(self.games, names):
             folder = out / Key(name, seed, game).place

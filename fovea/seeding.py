@@ -81,6 +81,7 @@ class Stream(IntEnum):
     PERMUTATIONS = auto()
     # The family of methods
     OFFLINE_BATCHES = auto()
+    DISTURBANCES = auto()
 
 
 def key(stream: Stream, *numbers: int) -> int:

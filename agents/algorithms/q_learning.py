@@ -58,6 +58,7 @@ class QAgent(Agent):
         adam_eps: float,
         anneal_lr: bool,
         seed: int,
+        keep_screens: bool = False,
     ):
         super().__init__(
             encoder,
@@ -67,7 +68,7 @@ class QAgent(Agent):
             adam_eps=adam_eps,
             anneal_lr=anneal_lr,
             seed=seed,
-            keep_screens=shift > 0,
+            keep_screens=shift > 0 or keep_screens,
         )
         self.double_q, self.shift = double_q, shift
         self.target_update_interval, self.tau = target_update_interval, tau

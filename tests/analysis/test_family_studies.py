@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from fovea.agents.fit import fit
 from fovea.analysis import study, study_results
 
 ROOT = Path(__file__).parents[2]
@@ -20,10 +21,26 @@ TOY = {
     | {MODEL + "batch_size": 8, "data.total_steps": 16},
     "dqn_frozen": DQN | {MODEL + "learning_starts": 32},
     "ppo_frozen": PPO,
+    "ppo_lora": PPO,
+    "ppo_nature": {k: v for k, v in PPO.items() if "norm_samples" not in k},
 }
 TOY["cal_ql"].pop(MODEL + "buffer_size")
 TOY["cal_ql"].pop("data.num_envs")
-RUNS = {"warm_start": ["cal_ql", "retained_5k", "cloned", "ppo_warmup_5k"]}
+RUNS = {
+    "warm_start": ["cal_ql", "retained_5k", "cloned", "ppo_warmup_5k"],
+    "robustness": ["l2m"],
+    "degraded": ["roma", "render_returns"],
+}
+
+
+@pytest.mark.evidence
+@pytest.mark.parametrize("name", RUNS)
+def test_the_settings_of_every_run_are_understood(name: str, tmp_path: Path) -> None:
+    asked = study.read(ROOT / "analysis" / "studies" / f"{name}.yaml")
+    for commands in asked.jobs(tmp_path, list(asked.runs), 0, "cpu").values():
+        with pytest.raises(SystemExit) as ended:
+            fit([*map(str, commands[0][2:]), "--print_config"])
+        assert not ended.value.code
 
 
 @pytest.mark.evidence
@@ -36,10 +53,14 @@ def test_a_study_of_the_family_runs_from_file_to_page(
     monkeypatch.chdir(ROOT)
     content = yaml.safe_load((ROOT / "analysis" / "studies" / f"{name}.yaml").read_text())
     content |= {"games": ["pong"], "steps": 96, "episodes": 1, "seeds": [0]}
+    if "disturb" in content:
+        content["disturb"] = ["blank:0.25", "frame_skip:6"]
     for run in content["runs"].values():
         settings = run.setdefault("settings", {})
-        settings |= TOY[run["config"]]
-        settings[MODEL + "encoder.init_args.encoder"] = "random:patches42"
+        settings |= TOY.get(run["config"], {})
+        for key in ("model.encoder.encoder", MODEL + "encoder.init_args.encoder"):
+            if key in settings:
+                settings[key] = "random:vit_micro"
         if MODEL + "recordings" in settings:
             settings[MODEL + "recordings"] = str(recordings)
         if MODEL + "critic_warmup" in settings:
