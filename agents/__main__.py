@@ -26,6 +26,7 @@ ABOUT = """Train agents in Atari games, on pretrained encoders or their own, and
   fovea agents evaluate --run runs/dqn --episodes 10 --video
   fovea agents fit -c cal_ql --run runs/offline    from recordings
   fovea agents fit -c dqn_frozen --run runs/dqn --init_from runs/offline
+  fovea agents distil --teacher runs/dqn --run runs/small
   fovea agents record --run runs/dqn runs/ppo --epsilons 0.02 0.1 0.3 --out runs/by_agents
   fovea agents continual -c continual --run runs/sequence
 
@@ -200,6 +201,7 @@ def configs(arguments: list[str]) -> None:
 COMMANDS = {
     "fit": Command("fovea.agents.fit:fit", "train an agent in a game"),
     "evaluate": Command(f"{__name__}:evaluate", "play whole episodes with a trained agent"),
+    "distil": Command("fovea.agents.distilled:distil", "teach a policy from a trained agent"),
     "record": Command(f"{__name__}:record", "let trained agents play for recordings"),
     "continual": Command("fovea.agents.continual.run:continual", "learn one game after the other"),
     "speed": Command("fovea.agents.speed:speed", "updates a second of DQN on an encoder"),

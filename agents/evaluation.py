@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import time
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -138,6 +139,7 @@ def _evaluate(
     agent.to(at)
     moments: list[Moment] = []
     envs = task.make_envs(settings["envs"], False, settings["max_frames"], settings["seed"])
+    begun = time.monotonic()
     returns, lengths = play_episodes(
         agent,
         envs,
@@ -147,6 +149,7 @@ def _evaluate(
         film_to=moments,
         film_steps=settings["video_seconds"] * STEPS_PER_SECOND,
     )
+    seconds = time.monotonic() - begun
     (folder / VIDEO).unlink(missing_ok=True)
     if moments:
         why = explained(agent, moments, envs.action_meanings) if settings["video_why"] else None
@@ -157,6 +160,7 @@ def _evaluate(
         protocol=protocol(agent, task, settings),
         command=command,
         **settings,
+        seconds=seconds,
         returns=returns,
         lengths=lengths,
         mean=mean,

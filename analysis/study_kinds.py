@@ -20,6 +20,9 @@ OUT = Path("OUT")
 WHERE = "--run", "--accelerator", "--trainer.accelerator"
 """Options that say where something runs, and not what comes out."""
 
+BASES = {"init_from": "init_from", "teacher": "model.init_args.teacher"}
+"""What names another run in a study file, and the setting that its folder goes to."""
+
 TAKE_OFF = 0.1
 """The human-normalised score at which an agent has taken off: 0 is random play, 1 the human tester.
 
@@ -38,7 +41,8 @@ class Study:
         seeds: of every draw of a run: the initial weights, the split by episode, the games.
         runs: {name: {"config": name or file, "settings": {dotted name: value}}}. "{seed}" in a
             value becomes the seed, as in runs/objectives/seed-{seed}/recipe, and "{game}" the game
-            of an agent. An agent may name the run that it begins with, as "init_from": name.
+            of an agent. An agent may name another run that it begins with, as "init_from": name,
+            or that it learns from, as "teacher": name.
         differences: pairs of runs [a, b] whose difference a - b is shown.
     """
 
@@ -60,9 +64,9 @@ class Study:
         raise NotImplementedError
 
     def bases(self, name: str) -> list[str]:
-        """The runs that a run begins with: the one that it names, that one's, and so on."""
-        base = self.runs[name].get("init_from")
-        return [base, *self.bases(base)] if base else []
+        """The runs that a run needs: those that it names as BASES, those of these, and so on."""
+        own = [self.runs[name][key] for key in BASES if key in self.runs[name]]
+        return [*own, *(further for base in own for further in self.bases(base))]
 
     def after(self, out: Path, names: list[str], seed: int, accelerator: str) -> list[Command]:
         """Commands that take all runs of a seed together."""
@@ -209,10 +213,9 @@ class AgentStudy(Study):
 
     def __post_init__(self):
         for name, run in self.runs.items():
-            if (base := run.get("init_from")) and base not in self.runs:
-                raise UserError(
-                    f"the run {name} begins with {base!r}, which is no run of the study"
-                )
+            for key in BASES:
+                if key in run and run[key] not in self.runs:
+                    raise UserError(f"{key} {run[key]!r} of the run {name} is no run of the study")
 
     def jobs(self, out, names, seed, accelerator):
         shared = {"data.total_steps": self.steps, "trainer.accelerator": accelerator}
@@ -222,8 +225,8 @@ class AgentStudy(Study):
         for game, name in product(self.games, names):
             folder = out / Key(name, seed, game).place
             own = {"run": folder, "data.game": game, **shared}
-            if base := self.runs[name].get("init_from"):
-                own["init_from"] = folder.with_name(base)
+            named = self.runs[name]
+            own |= {to: folder.with_name(named[key]) for key, to in BASES.items() if key in named}
             cells[folder] = [
                 self.fit("agents", name, seed, own, game),
                 ["agents", "evaluate", "--run", folder, *evaluation],

@@ -43,7 +43,8 @@ def of_agent(folder: Path, game: str, take_off: float, command: str) -> Result:
     Its measures are those of OF_AGENTS and that of `took_off`; for an agent that began with the
     weights of another run that was evaluated, also the return of that (`initial`) and how far it
     fell below it at first (`dip`, see `learning.dip`); under each disturbance of the evaluation
-    the change of the return, as change/sticky:0.5.
+    the change of the return, as change/sticky:0.5. evaluation_steps_per_second is how fast it
+    plays, on what it was evaluated on.
     """
     record, metrics = read_run(folder), read_metrics(folder / "metrics.csv")
     if not record or not record.evaluation:
@@ -64,6 +65,8 @@ def of_agent(folder: Path, game: str, take_off: float, command: str) -> Result:
     if base and base.evaluation:
         initial = base.evaluation.mean
         scores |= {"initial": initial, "dip": learning.dip(returns, initial)}
+    if found.seconds:
+        scores["evaluation_steps_per_second"] = sum(found.lengths) / found.seconds
     scores |= {f"change/{name}": of.mean - found.mean for name, of in found.disturbed.items()}
     return _result(
         record,

@@ -77,6 +77,7 @@ class Evaluation(Record):
         seed: of the games and the actions.
         video_seconds: of video that were asked for.
         video_why: whether the video was to show what spoke for each action.
+        seconds: that the episodes took, of playing alone.
         returns: raw, of each episode.
         lengths: agent steps of each episode.
         mean: of the returns.
@@ -98,6 +99,7 @@ class Evaluation(Record):
     seed: int | None = None
     video_seconds: int | None = None
     video_why: bool = False
+    seconds: float | None = None
     returns: list[float] = field(default_factory=list)
     lengths: list[int] = field(default_factory=list)
     mean: float | None = None

@@ -101,8 +101,9 @@ def test_the_surrogate_of_a_view_is_that_of_the_clean_screens_where_nothing_is_a
 
 def test_of_values_the_policy_is_their_softmax() -> None:
     """Values of 0 and tau log 3 are chances of 1/4 and 3/4; the worst view has 1/2 for each."""
-    dqn = DQN(FineTuned(build_cnn("nature_cnn_orthogonal")), 3, features=ReadOut("tokens"),
-              hidden=8, augmentations=CHAINS, consistency_coef=0.5, consistency_tau=0.2)  # fmt: skip
+    eyes = FineTuned(build_cnn("nature_cnn_orthogonal"))
+    asked = {"augmentations": CHAINS, "consistency_coef": 0.5, "consistency_tau": 0.2}
+    dqn = DQN(eyes, 3, features=ReadOut("tokens"), hidden=8, **asked)
     none = torch.zeros(4)
     steps = Transitions(screens(), none.long(), none, none, screens())
     losses = dqn.losses(steps)

@@ -32,13 +32,16 @@ SMALL = {
             "--data.num_envs", "2", "--model.init_args.features.norm_samples", "32"],
     "CalQL": ["--model.init_args.hidden", "16", "--model.init_args.batch_size", "8"],
     "Cloned": ["--model.init_args.hidden", "16", "--model.init_args.batch_size", "8"],
+    "Distilled": ["--model.init_args.hidden", "16", "--model.init_args.batch_size", "8",
+                  "--data.num_envs", "2", "--model.init_args.learning_starts", "64"],
 }  # fmt: skip
-STEPS = {"DQN": 68, "PPO": 64, "CalQL": 16, "Cloned": 16}
+STEPS = {"DQN": 68, "PPO": 64, "CalQL": 16, "Cloned": 16, "Distilled": 68}
 LOGGED = {
     "DQN": {"loss/td", "epsilon"},
     "PPO": {"loss/policy", "entropy"},
     "CalQL": {"loss/td", "loss/conservative"},
     "Cloned": {"loss/policy", "loss/value"},
+    "Distilled": {"loss/policy", "loss/value", "agreement"},
 }
 
 
@@ -86,6 +89,8 @@ def test_every_config_trains_two_updates_and_a_frozen_encoder_does_not_move(
     steps, more = STEPS[kind], []
     if kind in ("CalQL", "Cloned"):
         more = ["--model.init_args.recordings", request.getfixturevalue("recordings")]
+    if kind == "Distilled":
+        more = ["--model.init_args.teacher", request.getfixturevalue("teacher")]
     fit(arguments(config, encoder, run, "--data.total_steps", steps, "--checkpoint_every", 1,
                   "--trainer.log_every_n_steps", 1, *more))  # fmt: skip
     record = read_run(run)

@@ -211,7 +211,7 @@ def test_a_run_begins_with_another_of_the_study_which_comes_first() -> None:
     # Other settings of the first make the second due as well.
     other = replace(asked, runs={**runs, "offline": {"config": "cloned"}}).made_by()
     assert other[Key("online", 4, "pong")] != made_by[Key("online", 4, "pong")]
-    with pytest.raises(UserError, match="the run online begins with 'offline', which is no run"):
+    with pytest.raises(UserError, match="init_from 'offline' of the run online is no run of the"):
         replace(asked, runs={"online": runs["online"]})
     order = study.waves(asked, asked.jobs(Path("out"), ["online", "offline"], 4, "cpu"))
     assert [[folder.name for folder in wave] for wave in order] == [["offline"], ["online"]]

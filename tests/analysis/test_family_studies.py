@@ -21,6 +21,8 @@ TOY = {
     | {MODEL + "batch_size": 8, "data.total_steps": 16},
     "dqn_frozen": DQN | {MODEL + "learning_starts": 32},
     "ppo_frozen": PPO,
+    "distilled": {k: v for k, v in DQN.items() if "n_step" not in k and "norm" not in k}
+    | {MODEL + "learning_starts": 32},
     "ppo_lora": PPO,
     "ppo_nature": {k: v for k, v in PPO.items() if "norm_samples" not in k},
 }
@@ -30,6 +32,7 @@ RUNS = {
     "warm_start": ["cal_ql", "retained_5k", "cloned", "ppo_warmup_5k"],
     "robustness": ["l2m"],
     "degraded": ["roma", "render_returns"],
+    "distil": ["dqn", "cnn", "ppo_after_warm"],
 }
 
 
@@ -58,6 +61,8 @@ def test_a_study_of_the_family_runs_from_file_to_page(
     for run in content["runs"].values():
         settings = run.setdefault("settings", {})
         settings |= TOY.get(run["config"], {})
+        if "data.total_steps" in settings:
+            settings["data.total_steps"] = min(96, settings["data.total_steps"])
         for key in ("model.encoder.encoder", MODEL + "encoder.init_args.encoder"):
             if key in settings:
                 settings[key] = "random:vit_micro"
