@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from fovea.agents.adaptation.base import FineTuned as FineTuned
     from fovea.agents.adaptation.base import Frozen as Frozen
     from fovea.agents.adaptation.ewc import EWC as EWC
+    from fovea.agents.adaptation.fused import Fused as Fused
     from fovea.agents.adaptation.ia3 import IA3 as IA3
     from fovea.agents.adaptation.l2m import L2M as L2M
     from fovea.agents.adaptation.l2p import L2P as L2P

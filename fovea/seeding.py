@@ -82,6 +82,7 @@ class Stream(IntEnum):
     # The family of methods
     OFFLINE_BATCHES = auto()
     DISTURBANCES = auto()
+    SHUFFLED_FEATURES = auto()
 
 
 def key(stream: Stream, *numbers: int) -> int:

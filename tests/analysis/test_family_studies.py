@@ -20,6 +20,7 @@ TOY = {
     "cloned": {k: v for k, v in HEADS.items() if k != "data.num_envs"}
     | {MODEL + "batch_size": 8, "data.total_steps": 16},
     "dqn_frozen": DQN | {MODEL + "learning_starts": 32},
+    "dqn_fused": DQN | {MODEL + "learning_starts": 32},
     "ppo_frozen": PPO,
     "distilled": {k: v for k, v in DQN.items() if "n_step" not in k and "norm" not in k}
     | {MODEL + "learning_starts": 32},
@@ -33,6 +34,7 @@ RUNS = {
     "robustness": ["l2m"],
     "degraded": ["roma", "render_returns"],
     "distil": ["dqn", "cnn", "ppo_after_warm"],
+    "fusion": ["fused_shuffled", "ppo_fused"],
 }
 
 
