@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from fovea.agents.algorithms.cal_ql import CalQL as CalQL
     from fovea.agents.algorithms.cloned import Cloned as Cloned
     from fovea.agents.algorithms.dqn import DQN as DQN
+    from fovea.agents.algorithms.one_step_fb import OneStepFB as OneStepFB
     from fovea.agents.algorithms.ppo import PPO as PPO
     from fovea.agents.distilled import Distilled as Distilled
     from fovea.agents.evaluation import evaluate as evaluate

@@ -12,7 +12,6 @@ from torch import Tensor
 from fovea.agents.adaptation.base import Adapted
 from fovea.agents.algorithms.actor_critic import ActorCriticAgent
 from fovea.agents.algorithms.base import Agent
-from fovea.agents.algorithms.q_learning import QAgent
 from fovea.agents.experience.taught import Lessons, Taught
 from fovea.agents.loading import load_agent
 from fovea.agents.task import AtariTask
@@ -148,7 +147,7 @@ class FromRun:
         return self.agent.act(self.agent.observe(screens), generator)
 
     def scores_and_value(self, screens: Tensor) -> tuple[Tensor, Tensor]:
-        if isinstance(self.agent, QAgent):
+        if self.agent.scores_are == "values":
             values = self.agent.action_scores(screens)
             return values, ((values / self.tau).softmax(dim=1) * values).sum(dim=1)
         if isinstance(self.agent, ActorCriticAgent):

@@ -83,6 +83,7 @@ class Stream(IntEnum):
     OFFLINE_BATCHES = auto()
     DISTURBANCES = auto()
     SHUFFLED_FEATURES = auto()
+    LABELLED_STEPS = auto()
 
 
 def key(stream: Stream, *numbers: int) -> int:

@@ -63,7 +63,18 @@ class RecordedSteps:
         """
         replay, to_go = self.memory
         row, env = replay.draw(batch, n_step, generator)
-        return replay.transitions(row, env, n_step, gamma)._replace(to_go=to_go[row])
+        transitions = replay.transitions(row, env, n_step, gamma)
+        following = replay.held["action"][row + n_step, env].long()
+        return transitions._replace(to_go=to_go[row], next_action=following)
+
+    def draw(self, count: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+        """Rows and environments, each (count,), of steps, uniformly and with replacement."""
+        return self.memory[0].draw(count, 1, generator)
+
+    def labelled(self, row: Tensor, env: Tensor) -> tuple[Tensor, Tensor]:
+        """What was observed at these steps, (B, ...), and the rewards of them, (B,)."""
+        replay, _ = self.memory
+        return replay.observation(row, env), replay.held["reward"][row, env]
 
     @cached_property
     def memory(self) -> tuple[Replay, Tensor]:

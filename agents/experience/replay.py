@@ -41,6 +41,9 @@ class Transitions(NamedTuple):
     """(B,) float32, of its loss, or (1,)."""
     to_go: Tensor = torch.zeros(1)
     """(B,) float32, the discounted return to the episode's end; of recordings only."""
+    next_action: Tensor = torch.zeros(1, dtype=torch.long)
+    """(B,) int64, what was done at `next_obs`; of recordings only, and anything where `discount` is
+    0."""
 
 
 class Replay:

@@ -21,6 +21,7 @@ TOY = {
     | {MODEL + "batch_size": 8, "data.total_steps": 16},
     "dqn_frozen": DQN | {MODEL + "learning_starts": 32},
     "dqn_fused": DQN | {MODEL + "learning_starts": 32},
+    "one_step_fb": {MODEL + "hidden": 8, MODEL + "batch_size": 8, MODEL + "labelled": 50},
     "ppo_frozen": PPO,
     "distilled": {k: v for k, v in DQN.items() if "n_step" not in k and "norm" not in k}
     | {MODEL + "learning_starts": 32},
@@ -35,6 +36,7 @@ RUNS = {
     "degraded": ["roma", "render_returns"],
     "distil": ["dqn", "cnn", "ppo_after_warm"],
     "fusion": ["fused_shuffled", "ppo_fused"],
+    "one_step_fb": ["fb"],
 }
 
 
