@@ -35,8 +35,8 @@ named for their contexts, as sticky_0.2, and which evaluates each under all of t
 [sticky:0, sticky:0.1 ...]).
 
 While contexts are left, it names the one to train next, and why. Once all are there, it compares
-its choice with random, equidistant and farthest-first ones and with a greedy one that knows all returns,
-seed by seed: the mean over contexts of the return of the best agent there, after each choice.
+its choice with random, equidistant and farthest-first ones and with a greedy one that knows all
+returns: the mean over contexts of the return of the best agent there, after each choice.
 
     fovea analysis choose-tasks docs/results/contexts --budget 4
     fovea analysis choose-tasks docs/results/games --distances cka.csv
@@ -148,7 +148,7 @@ def following(known: Transfer, away: np.ndarray) -> str:
 
 def page(name: str, whole: dict[int, Transfer], away: np.ndarray, budget: int) -> list[str]:
     """The comparison of ways to choose, where every context has its agent."""
-    contexts = [*whole.values()][0].contexts
+    contexts = next(iter(whole.values())).contexts
     ways = ("mbtl", "equidistant", "farthest first", "random", "greedy, all known")
     found: dict[str, list[list[float]]] = {way: [] for way in ways}
     picks: list[list[str]] = []
@@ -174,9 +174,9 @@ def page(name: str, whole: dict[int, Transfer], away: np.ndarray, budget: int) -
     return [
         f"# Which contexts to train in: {name}",
         "",
-        f"{len(contexts)} contexts, {len(whole)} seeds. Mean over all contexts of the return of the "
-        f"best agent there, after so many agents; an agent for each context reaches {own:.2f} where "
-        "it was trained.",
+        f"{len(contexts)} contexts, {len(whole)} seeds. Mean over all contexts of the return of "
+        "the best agent there, after so many agents; an agent for each context reaches "
+        f"{own:.2f} where it was trained.",
         "",
         *markdown(["chosen by", *map(str, range(1, budget + 1)), f"each seed, {budget}"], rows),
         "",

@@ -84,6 +84,7 @@ class Stream(IntEnum):
     DISTURBANCES = auto()
     SHUFFLED_FEATURES = auto()
     LABELLED_STEPS = auto()
+    CURRICULUM = auto()
 
 
 def key(stream: Stream, *numbers: int) -> int:
