@@ -43,7 +43,7 @@ class Curriculum:
 
     def __init__(
         self,
-        settings: Sequence[dict[str, object]],
+        settings: Sequence[dict[str, float]],
         way: Way,
         low: float,
         high: float,

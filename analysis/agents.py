@@ -193,9 +193,10 @@ def _disturbed(page: Page, runs: list[Run]) -> Html:
     """How much lower the returns are under disturbances; nothing where none was tried."""
     rows = [
         [run.method, run.record.seed, game_name(game_of(run)), name, of.mean,
-         of.mean - evaluation(run).mean, None if evaluation(run).cut_short else of.hns]
+         found.changes[name], None if found.cut_short else of.hns]
         for run in runs
-        for name, of in evaluation(run).disturbed.items()
+        if (found := evaluation(run))
+        for name, of in found.disturbed.items()
     ]  # fmt: skip
     if not rows:
         return Html("")

@@ -13,6 +13,7 @@ import numpy as np
 from fovea import command
 from fovea.analysis import study_results
 from fovea.analysis.choose_tasks import (
+    Choose,
     at_random,
     chosen,
     distances,
@@ -154,7 +155,7 @@ def page(name: str, whole: dict[int, Transfer], away: np.ndarray, budget: int) -
     picks: list[list[str]] = []
     for seed, of in whole.items():
         matrix = of.matrix
-        choose = {
+        choose: dict[str, Choose] = {
             "mbtl": mbtl,
             "equidistant": partial(equidistant, budget=budget),
             "farthest first": middle,

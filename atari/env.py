@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -34,7 +34,7 @@ since each began, (N,) int64; it is a function of these alone and changes none o
 class Contexts(Protocol):
     """By which settings each episode is played; `fovea.agents.curriculum.Curriculum` is one."""
 
-    settings: Sequence[dict[str, object]]
+    settings: Sequence[dict[str, float]]
     """Of each context, the emulator's settings that are its own."""
 
     def begin(self) -> None:
@@ -193,16 +193,16 @@ class Envs:
             number = int(self._episodes[env])
             share = np.random.default_rng([Stream.CURRICULUM, self._seed, number]).random()
             self._context[env] = self.contexts.next(share, number)
-            self._vary(env)
+            self._vary(env, self.contexts)
         emulator.reset(noops)
         self._screens[env, :-1] = 0
         self._screens[env, -1] = emulator.screen
         self._lives[env] = emulator.lives
         self._returns[env] = self._lengths[env] = 0
 
-    def _vary(self, env: int) -> None:
+    def _vary(self, env: int, contexts: Contexts) -> None:
         """Let an emulator play by the settings of its context."""
-        own = self.contexts.settings[self._context[env]]
+        own: dict[str, Any] = {**contexts.settings[self._context[env]]}
         self._emulators[env].vary(replace(self._settings, **own))
 
     def step(self, actions: np.ndarray) -> Step:
@@ -269,7 +269,7 @@ class Envs:
         if self.contexts is not None:
             self._context = state["context"].copy()
             for env in range(self.num_envs):
-                self._vary(env)
+                self._vary(env, self.contexts)
             self.contexts.load_state(curriculum_state(state))
         consoles = np.split(state["console"], np.cumsum(state["console_size"])[:-1])
         for env, emulator in enumerate(self._emulators):
