@@ -85,6 +85,7 @@ class Stream(IntEnum):
     SHUFFLED_FEATURES = auto()
     LABELLED_STEPS = auto()
     CURRICULUM = auto()
+    ARMS = auto()
 
 
 def key(stream: Stream, *numbers: int) -> int:
