@@ -131,7 +131,9 @@ def test_from_an_empty_folder_the_whole_way_can_be_walked(python: Path, tmp_path
     assert run(fovea, "--help", cwd=tmp_path).startswith("usage: fovea COMMAND")
     assert run(fovea, "--version", cwd=tmp_path) == f"fovea {__version__}\n"
     # In one process, since each would import torch anew.
-    walk = "import sys; from fovea.__main__ import run; [run(line.split()) for line in sys.argv[1:]]"
+    walk = (
+        "import sys; from fovea.__main__ import run; [run(line.split()) for line in sys.argv[1:]]"
+    )
     run(python, "-c", walk, *WALK, cwd=tmp_path)
     run(fovea, "analysis", "report", "runs", "--out", "report", cwd=tmp_path)
     assert (tmp_path / "report" / "index.html").exists()
