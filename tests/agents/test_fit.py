@@ -86,7 +86,7 @@ def test_every_config_trains_two_updates_and_a_frozen_encoder_does_not_move(
     steps, more = STEPS[kind], []
     if kind in ("CalQL", "Cloned"):
         more = ["--model.init_args.recordings", request.getfixturevalue("recordings")]
-    fit(arguments(config, encoder, run, "--data.total_steps", steps, "--checkpoint_every", 1,
+    fit(arguments(config, encoder, run, "--data.total_steps", steps,
                   "--trainer.log_every_n_steps", 1, *more))  # fmt: skip
     record = read_run(run)
     assert (record.state, record.step, record.steps) == ("done", steps, steps)
