@@ -121,7 +121,9 @@ def record(arguments: list[str]) -> None:
         "--run", required=True, nargs="+", type=Path, help="run folders of the agents"
     )
     asked.add_argument(
-        "--out", required=True, type=Path, help="folder; each game gets a folder in it"
+        "--out",
+        required=True,
+        help="folder, or an address such as s3://bucket/recordings; each game gets a folder in it",
     )
     asked.add_argument(
         "--epsilons",

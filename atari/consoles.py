@@ -4,6 +4,7 @@ when its game was loaded."""
 
 from __future__ import annotations
 
+import atexit
 import weakref
 from collections import defaultdict
 from pathlib import Path
@@ -59,5 +60,21 @@ _idle: dict[Path, list[Console]] = defaultdict(list)
 def console_for(player: object, rom: Path) -> Console:
     """A console with that game, which is `player`'s for as long as that lives."""
     console = _idle[rom].pop() if _idle[rom] else Console(rom)
-    weakref.finalize(player, _idle[rom].append, console)
+    weakref.finalize(player, _give_back, rom, console)
     return console
+
+
+def _give_back(rom: Path, console: Console) -> None:
+    if not _ending:
+        _idle[rom].append(console)
+
+
+_ending = False
+
+
+@atexit.register
+def _end() -> None:
+    """Let all consoles go: ale-py complains of those that are there when Python has ended."""
+    global _ending
+    _ending = True
+    _idle.clear()

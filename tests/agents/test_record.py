@@ -127,6 +127,16 @@ def test_a_killed_command_that_is_run_again_and_any_workers_give_the_same_bytes(
 
 @pytest.mark.evidence
 @pytest.mark.slow
+def test_an_address_is_recorded_to_like_a_folder(
+    runs: list[Path], recorded: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FOVEA_CACHE", str(tmp_path / "cache"))
+    record(runs, f"file://{tmp_path}/there", **ASKED, workers=1)
+    assert shards(tmp_path / "there") == shards(recorded)
+
+
+@pytest.mark.evidence
+@pytest.mark.slow
 def test_a_recording_made_in_another_way_is_left_as_it_is(runs: list[Path], recorded: Path) -> None:
     before = shards(recorded)
     for other, says in {
