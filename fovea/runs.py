@@ -74,6 +74,12 @@ class RunWriter:
         versions = {"fovea-rl": __version__} | {name: version(name) for name in PACKAGES}
         self.update(state="running", reason=None, versions=versions, **facts, **fields)
 
+    def remark(self, what: str) -> None:
+        """Say on stderr, and keep in the record, what somebody should look at."""
+        if self.writes:
+            print(f"{self.folder}: {what}", file=sys.stderr, flush=True)
+            self.update(remarks=[*self.record.remarks, what])
+
     def log(self, step: int, metrics: Mapping[str, float]) -> None:
         """Append rows to metrics.csv, one a metric, as one write; a torn last line is ended."""
         if not self.writes:
@@ -90,11 +96,29 @@ class RunWriter:
 
 def run_folders(place: str | Path) -> Iterator[Path]:
     """The run folders at or below a place; what lies inside a run belongs to it."""
-    for parent, below, files in os.walk(place):
+    for parent, below, files in walk(place):
         if "run.json" in files:
             below.clear()
-            yield Path(parent)
+            yield parent
+
+
+def walk(place: str | Path) -> Iterator[tuple[Path, list[str], list[str]]]:
+    """`os.walk` that follows links, each folder once, in the order of names, without hidden ones.
+
+    A link to a folder above it, which would go round for ever, leads to one that was seen.
+    """
+    seen: set[tuple[int, int]] = set()
+    for parent, below, files in os.walk(place, followlinks=True):
+        try:
+            status = os.stat(parent)
+        except OSError:  # it has just been taken away
+            continue
+        if (status.st_dev, status.st_ino) in seen:
+            below.clear()
+            continue
+        seen.add((status.st_dev, status.st_ino))
         below[:] = sorted(name for name in below if not name.startswith("."))
+        yield Path(parent), below, files
 
 
 def read_run(folder: str | Path) -> RunRecord | None:

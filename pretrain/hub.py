@@ -169,7 +169,9 @@ def read_config(folder: Path) -> dict:
     try:
         config = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
-        raise UserError(f"there is no {path}, which says what an encoder is built from") from None
+        raise UserError(
+            f"there is no {path}, which says what an encoder is built from: export again"
+        ) from None
     except (ValueError, RecursionError) as fault:
         raise UserError(f"{path} is no JSON ({fault}): export again") from None
     found = _at(config, "fovea", "format_version")

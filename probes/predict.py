@@ -127,7 +127,9 @@ def choose(
     run(encoders, recordings, into, only=[by.probe], samples=samples, accelerator=accelerator)
     result = read_result(into / "probes" / f"{by.probe}.json")
     if game not in result.recordings:
-        raise UserError(f"the recordings hold {', '.join(result.recordings)}, and not {game}")
+        raise UserError(
+            f"the recordings hold {', '.join(result.recordings)}, and not {game}: choose among these"
+        )
     own = {given.partition("=")[0] for given in encoders}
     values = {name: of for name, of in of_game(result, game).items() if name in own}
     order = sorted(values, key=lambda name: values[name] * by.rho, reverse=True)

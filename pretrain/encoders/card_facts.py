@@ -148,7 +148,10 @@ def _of_agent(run: Path, weights: str) -> tuple[dict[str, Any], Evaluation]:
     given = record.plugged_in
     if given is None or given.fingerprint != weights:
         what = given.source if given else "an encoder that its record does not name"
-        raise UserError(f"{run} plays on {what}, which is not (or no longer) this encoder")
+        raise UserError(
+            f"{run} plays on {what}, which is not (or no longer) this encoder: leave it out, or "
+            "train an agent on this one"
+        )
     model = yaml.safe_load((run / "config.yaml").read_text(encoding="utf-8"))["model"]
     return model, record.evaluation
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import inspect
+from collections.abc import Sequence
+from itertools import islice
 from pydoc import locate as imported
 
 from jsonargparse import ActionConfigFile, Namespace
@@ -20,6 +22,21 @@ HELP = {
     "trainer.plugins": "plugins beside the run's own, which writes the checkpoints",
 }
 """What settings of Lightning's mean here."""
+
+
+def configs_first(words: Sequence[str]) -> list[str]:
+    """The words of a command with its configs in front, so that settings hold wherever they stand.
+
+    A parser reads from left to right, and a config that came later would undo them.
+    """
+    configs, others = [], []
+    waiting = iter(words)
+    for word in waiting:
+        if word in ("-c", "--config"):
+            configs += [word, *islice(waiting, 1)]
+        else:
+            (configs if word.startswith("--config=") else others).append(word)
+    return configs + others
 
 
 class NamedConfig(ActionConfigFile):
