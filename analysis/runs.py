@@ -6,7 +6,6 @@ what is readable is read, and what is not is listed in `problems`, which the pag
 
 from __future__ import annotations
 
-import json
 import math
 import re
 from collections import Counter
@@ -22,14 +21,15 @@ from fovea import metrics
 from fovea.analysis.html import slug
 from fovea.analysis.older import completed
 from fovea.command import UserError
+from fovea.foreign import read_text
 from fovea.progress import bar
 from fovea.results import ProbeResult, read_arrays, read_result
-from fovea.runs import run_folders
+from fovea.runs import metrics_problem, parse_record, run_folders
 from fovea.schema import RunRecord
 
 MEDIA = (".webm", ".mp4", ".png", ".jpg")
 SEED = re.compile(r"seed-\d+")
-DAMAGE = (OSError, ValueError, TypeError, KeyError, AttributeError, BadZipFile)
+DAMAGE = (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError, BadZipFile)
 
 
 @dataclass(frozen=True)
@@ -187,10 +187,16 @@ def told_apart(runs: Sequence[Run]) -> list[Run]:
         if not again:
             break
         parts |= {folder: ends(folder, count) for folder in again}
-    named = [replace(run, parts=parts[run.folder], doubled=False) for run in runs]
+    named = [_named(run, parts[run.folder], False) for run in runs]
     each = [(run.kind, run.method, str(run.record.seed), str(run.record.game)) for run in named]
     several = Counter(each)
-    return [replace(run, doubled=several[key] > 1) for run, key in zip(named, each, strict=True)]
+    return [_named(run, run.parts, several[key] > 1) for run, key in zip(named, each, strict=True)]
+
+
+def _named(run: Run, parts: tuple[str, ...], doubled: bool) -> Run:
+    """The run with these names; itself where it has them."""
+    same = (run.parts, run.doubled) == (parts, doubled)
+    return run if same else replace(run, parts=parts, doubled=doubled)
 
 
 def ends(folder: Path, count: int) -> tuple[str, ...]:
@@ -232,8 +238,9 @@ def _name(folder: Path, taken: Counter[str]) -> str:
 
 def _run(folder: Path, own: str) -> Run:
     try:
-        text = (folder / "run.json").read_text(encoding="utf-8")
-        run = Run(folder, own, RunRecord.read(json.loads(text)))
+        record, changed = parse_record(read_text(folder / "run.json"))
+        run = Run(folder, own, record)
+        run.problems.extend(filter(None, (changed, metrics_problem(folder, record))))
         remarks = run.record.remarks if isinstance(run.record.remarks, list) else []
         run.problems.extend(map(str, remarks))
         if odd := run.odd_evaluation:

@@ -8,8 +8,6 @@ from contextlib import ExitStack
 from dataclasses import MISSING, dataclass, fields, replace
 from pathlib import Path
 
-import yaml
-
 from fovea import command
 from fovea.analysis import study_results, study_show
 from fovea.analysis.study_cells import Cells, Processes, Workers, is_done, run_cells, typed
@@ -22,6 +20,7 @@ from fovea.cluster import LOCAL, connected
 from fovea.command import ACCELERATORS, UserError, natural, nearest, positive, terminable
 from fovea.configs import locate, shipped
 from fovea.files import exclusive, write_text
+from fovea.foreign import load_yaml, read_text
 
 ABOUT = """\
 Run everything a study file asks for, seed by seed, and keep what came out in small tables:
@@ -249,10 +248,9 @@ def _run_timed(
 
 def read(path: Path) -> Study:
     """A study file. Raises UserError where it lacks or has an unknown key or kind."""
-    try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
-    except yaml.YAMLError as fault:
-        raise UserError(f"the study {path} is no YAML: {' '.join(str(fault).split())}") from None
+    content = load_yaml(read_text(path), f"the study {path}") or {}
+    if not isinstance(content, dict):
+        raise UserError(f"the study {path} holds no settings: write them as KEY: VALUE")
     kind = content.pop("kind", None)
     if kind not in KINDS:
         kinds = " or ".join(f"`kind: {name}`" for name in KINDS)

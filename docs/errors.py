@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
@@ -40,6 +41,7 @@ class Mistake(NamedTuple):
     """Empty where the message has none."""
 
 
+@cache
 def mistakes() -> list[Mistake]:
     """All UserErrors of the package, by file and line."""
     found = []

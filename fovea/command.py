@@ -176,17 +176,19 @@ def main(command: Callable[[], int | None]) -> NoReturn:
     141 where the reader of its output has gone. Any other exception is a bug and keeps its
     traceback.
     """
+    from fovea.foreign import shown, shown_streams  # which needs this module
+
     in_utf8()
     # What torch and Lightning define when they are imported stays. To look for garbage in it every
     # 700 objects, as Python does, is a sixth of the time in which a command starts.
     gc.set_threshold(50_000)
     try:
-        with terminable():
+        with terminable(), shown_streams():
             code = command() or 0
             sys.stdout.flush()  # a reader that has gone is found here, and not while Python ends
         sys.exit(code)
     except UserError as mistake:
-        print(f"error: {mistake}", file=sys.stderr)
+        print(shown(f"error: {mistake}"), file=sys.stderr)
         sys.exit(2)
     except BrokenPipeError:  # such as head, which reads a few lines and ends
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -245,6 +245,7 @@ class RunRecord(Record):
         game: rom id of an agent's game.
         evaluation: of an agent.
         continual: of a sequence of games.
+        metrics: bytes of metrics.csv that were written, and their SHA-256.
         history: what was asked of the run over time, where that has changed.
         loggers: names of the loggers beside ours.
         init_from: what the first weights were taken from; None for weights of its own.
@@ -269,6 +270,7 @@ class RunRecord(Record):
     config: str | None = None
     data: dict[str, str] = field(default_factory=dict)
     batch: int | None = None
+    metrics: dict[str, Any] = field(default_factory=dict)
     game: str | None = None
     evaluation: Evaluation | None = None
     continual: ContinualRecord | None = None

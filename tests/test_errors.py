@@ -17,6 +17,7 @@ sys.path.append(str(ROOT / "docs"))
 import errors  # noqa: E402
 
 
+@pytest.mark.slow
 def test_every_mistake_has_its_fix_and_stands_in_the_table_of_the_site() -> None:
     found = errors.mistakes()
     assert len(found) > 200
@@ -62,6 +63,7 @@ def test_a_command_that_is_ended_by_others_says_so(
     assert capsys.readouterr().err.startswith("terminated: run the same command again")
 
 
+@pytest.mark.slow
 def test_a_locale_that_is_not_utf_8_changes_nothing(tmp_path: Path) -> None:
     """Names are read, printed and written in UTF-8, whatever LC_ALL says."""
     folder = tmp_path / "Müller"

@@ -10,6 +10,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 
 from fovea.command import UserError
+from fovea.foreign import read_text
 from fovea.pretrain.encoders.folder import export_encoder
 from fovea.pretrain.encoders.timm_model import is_known, load_timm
 from fovea.pretrain.hub import CONFIG, WEIGHTS
@@ -66,7 +67,7 @@ def adopt_timm(
 
 def _config(source: Path) -> dict[str, Any]:
     try:
-        return json.loads((source / CONFIG).read_text(encoding="utf-8"))
+        return json.loads(read_text(source / CONFIG))
     except (OSError, ValueError):
         raise UserError(
             f"{source} holds no {CONFIG} of timm: save the model with "

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import torch
 from lightning import Callback, Trainer
 
+from fovea.command import UserError
 from fovea.pretrain.data import Windows
 from fovea.pretrain.encoders.encoder import Encoder
 from fovea.pretrain.encoders.folder import export_encoder, load_encoder
@@ -86,6 +88,14 @@ class PretrainCLI(FitCLI):
 
     def instantiate_trainer(self, **kwargs) -> Trainer:
         self.set_schedule()
+        if self.datamodule.batch_size == 1 and any(
+            isinstance(module, torch.nn.modules.batchnorm._BatchNorm)
+            for module in self.model.modules()
+        ):
+            raise UserError(
+                f"data.batch_size 1: {type(self.model).__name__} compares the samples of a batch: "
+                "give 2 or more"
+            )
         if self.config.init_from and not self.checkpoint:
             begin_with(self.model, self.config.init_from)
         return super().instantiate_trainer(**kwargs)

@@ -11,6 +11,7 @@ from jsonargparse import ActionConfigFile, Namespace
 from lightning.pytorch.cli import LightningArgumentParser
 
 from fovea.configs import locate
+from fovea.foreign import load_yaml, read_text
 
 HELP = {
     "seed_everything": "seed of every draw: initial weights, order of the data, games",
@@ -55,7 +56,9 @@ class NamedConfig(ActionConfigFile):
         self.room = room
 
     def __call__(self, parser, cfg, values, option_string=None) -> None:
-        super().__call__(parser, cfg, str(locate(values, self.room)), option_string)
+        path = locate(values, self.room)
+        load_yaml(read_text(path), path)  # here, where no alias is written out
+        super().__call__(parser, cfg, str(path), option_string)
 
 
 class FitParser(LightningArgumentParser):

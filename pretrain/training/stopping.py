@@ -33,9 +33,9 @@ class Stopping(Callback):
         self.before: dict[int, Any] = {}
         self.step = 0
 
-    def on_load_checkpoint(self, trainer, module, checkpoint: dict) -> None:
+    def on_save_checkpoint(self, trainer, module, checkpoint: dict) -> None:
         # Lightning's timer goes on from where it was: a run that has had its time would stop at
-        # once whenever it is asked to go on.
+        # once whenever it is asked to go on. Nor is what it keeps plain data.
         checkpoint.get("callbacks", {}).pop("Timer", None)
 
     def on_train_start(self, trainer: Trainer, module: LightningModule) -> None:
