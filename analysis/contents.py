@@ -66,7 +66,7 @@ def _can_be_shown(run: Run, take_off: float) -> bool:
 def left_out(run: Run) -> Run:
     """What is said of a run that cannot be shown."""
     record = RunRecord(state="unreadable", step=None)
-    return Run(run.folder, run.slug, record, run.problems, run.parts, run.doubled)
+    return Run(run.folder, run.slug, record, run.problems, run.parts, run.group)
 
 
 def _make(

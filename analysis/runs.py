@@ -7,9 +7,10 @@ what is readable is read, and what is not is listed in `problems`, which the pag
 from __future__ import annotations
 
 import math
+import os
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -50,7 +51,7 @@ class Run:
         record: what run.json says.
         problems: what could not be read.
         parts: the end of its path, see `name`.
-        doubled: whether another run has its method, seed and game.
+        group: its method, where another run of that name has its seed and game; else empty.
     """
 
     folder: Path
@@ -58,7 +59,7 @@ class Run:
     record: RunRecord
     problems: list[str] = field(default_factory=list)
     parts: tuple[str, ...] = ()
-    doubled: bool = False
+    group: str = ""
 
     def __post_init__(self) -> None:
         if not self.parts:
@@ -73,11 +74,11 @@ class Run:
     def method(self) -> str:
         """What it shares with runs that differ from it in their seed doubled.
 
-        Its folder's name, as in OUT/seed-0/GAME/NAME of a study, or NAME of NAME/seed-0. Of two
-        runs of one method, seed and game, it is the name without the seed's folder.
+        Its folder's name, as in OUT/seed-0/GAME/NAME of a study, or NAME of NAME/seed-0. Where two
+        runs of that name have one seed and game, as in two studies, it is what tells these apart.
         """
-        if self.doubled:
-            return "/".join(part for part in self.parts if not SEED.fullmatch(part))
+        if self.group:
+            return self.group
         *above, last = self.parts
         return above[-1] if above and SEED.fullmatch(last) else last
 
@@ -187,16 +188,31 @@ def told_apart(runs: Sequence[Run]) -> list[Run]:
         if not again:
             break
         parts |= {folder: ends(folder, count) for folder in again}
-    named = [_named(run, parts[run.folder], False) for run in runs]
-    each = [(run.kind, run.method, str(run.record.seed), str(run.record.game)) for run in named]
-    several = Counter(each)
-    return [_named(run, run.parts, several[key] > 1) for run, key in zip(named, each, strict=True)]
+    named = [_named(run, parts[run.folder], "") for run in runs]
+    groups: dict[tuple[str, str], list[Run]] = {}
+    for run in named:
+        groups.setdefault((run.kind, run.method), []).append(run)
+    methods = {run.folder: name for group in groups.values() for run, name in _methods(group)}
+    return [_named(run, run.parts, methods[run.folder]) for run in named]
 
 
-def _named(run: Run, parts: tuple[str, ...], doubled: bool) -> Run:
+def _methods(group: Sequence[Run]) -> Iterator[tuple[Run, str]]:
+    """The method of each of some runs of one name; empty where they differ in seed and game."""
+    played = [(str(run.record.seed), str(run.record.game)) for run in group]
+    if len(set(played)) == len(group):
+        yield from ((run, "") for run in group)
+        return
+    shared = Path(os.path.commonpath([run.folder.absolute() for run in group])).parts
+    for run in group:
+        path = run.folder.absolute().parts[len(shared) :]
+        own = [part for part in path if not SEED.fullmatch(part)]
+        yield run, "/".join(part for part in own if part != run.record.game) or run.method
+
+
+def _named(run: Run, parts: tuple[str, ...], group: str) -> Run:
     """The run with these names; itself where it has them."""
-    same = (run.parts, run.doubled) == (parts, doubled)
-    return run if same else replace(run, parts=parts, doubled=doubled)
+    same = (run.parts, run.group) == (parts, group)
+    return run if same else replace(run, parts=parts, group=group)
 
 
 def ends(folder: Path, count: int) -> tuple[str, ...]:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from fovea.atari.collect import collect
 from fovea.pretrain.encoders.folder import export_encoder
 from fovea.pretrain.encoders.vit import Shape, build
 from fovea.pretrain.training.fit import fit as pretrain
@@ -32,10 +32,10 @@ def vicreg() -> Fit:
 
 
 @pytest.fixture(scope="session")
-def short(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A recording of Breakout of some hundreds of steps."""
-    folder = tmp_path_factory.mktemp("short") / "recordings"
-    collect(["breakout"], folder, steps=700, shard_steps=350, workers=1)
+def short(recordings: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Breakout alone, in a folder of its own."""
+    folder = tmp_path_factory.mktemp("short")
+    shutil.copytree(recordings / "breakout", folder / "breakout")
     return folder
 
 
