@@ -18,7 +18,7 @@ from fovea.old_names import is_old, read_config, renamed_checkpoint
 from fovea.pretrain.encoders.encoder import Encoder
 from fovea.pretrain.encoders.folder import describe
 from fovea.pretrain.training.checkpoint import newest, read, verified
-from fovea.pretrain.training.config_errors import FAULTS, explain, with_plain_numbers
+from fovea.pretrain.training.config_errors import FAULTS, explain
 
 
 class LoadedAgent(NamedTuple):
@@ -164,7 +164,7 @@ def build_agent(model: dict, actions: int) -> Agent:
 
 def _built(parser: ArgumentParser, config: dict) -> Namespace:
     try:
-        return parser.instantiate(with_plain_numbers(parser.parse_object(config)))
+        return parser.instantiate(parser.parse_object(config))
     except FAULTS as fault:
         if mistake := explain(fault, (Agent, AtariTask)):
             raise mistake from None

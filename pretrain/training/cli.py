@@ -32,7 +32,7 @@ from fovea.pretrain.training.checkpoint import (
     remove_older,
     verified,
 )
-from fovea.pretrain.training.config_errors import FAULTS, explain, with_plain_numbers
+from fovea.pretrain.training.config_errors import FAULTS, explain
 from fovea.pretrain.training.growth import changes, effect, grown
 from fovea.pretrain.training.logger import RunLogger
 from fovea.pretrain.training.monitor import Collapsed
@@ -182,7 +182,6 @@ class FitCLI(LightningCLI):
         check_seed(self.config.seed_everything)
         check_trainer(self.config.trainer, self.fixed)
         self.resolved = self.parser.dump(self.config, skip_link_targets=True)
-        self.config = with_plain_numbers(self.config)
         free = (self.length, *self.places)
         self.changed = changes(self.folder, self.resolved, self.parser, *free)
         self._read_history()

@@ -6,10 +6,9 @@ import inspect
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from dataclasses import is_dataclass
-from enum import Enum
-from typing import Any, get_args, get_type_hints
+from typing import get_args, get_type_hints
 
-from jsonargparse import ArgumentError, Namespace
+from jsonargparse import ArgumentError
 from lightning import Callback
 from lightning.pytorch.loggers import Logger
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
@@ -116,25 +115,6 @@ def _parts(hint: object) -> Iterator[type]:
         yield hint
     for part in get_args(hint):
         yield from _parts(part)
-
-
-def with_plain_numbers(value: Any) -> Any:
-    """A parsed config whose numbers are Python's own, not those of the types that checked them.
-
-    Such a number would go into an optimiser, and with it into checkpoints, which hold plain data.
-    """
-    if isinstance(value, Namespace):
-        return Namespace({key: with_plain_numbers(inner) for key, inner in vars(value).items()})
-    if isinstance(value, dict):
-        return {key: with_plain_numbers(inner) for key, inner in value.items()}
-    if type(value) in (list, tuple):
-        return type(value)(with_plain_numbers(inner) for inner in value)
-    if isinstance(value, bool | Enum):
-        return value
-    for kind in (int, float):
-        if isinstance(value, kind):
-            return kind(value)
-    return value
 
 
 def numeric_settings(kind: type) -> set[str]:

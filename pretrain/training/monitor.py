@@ -30,6 +30,7 @@ class FiniteMonitor(Callback):
 
     def __init__(self, run: RunWriter | None = None, every: int = 25):
         self.run, self.every = run, every
+        self.lost_at = torch.tensor(-1)  # of a run that goes on from its last step, too
 
     def on_train_start(self, trainer: Trainer, module: LightningModule) -> None:
         self.lost_at = torch.full((), -1, device=module.device)

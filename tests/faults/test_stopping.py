@@ -2,33 +2,14 @@
 
 from __future__ import annotations
 
-import os
 import signal
 from pathlib import Path
 
 import pytest
-from lightning import Callback
 
 from fovea.command import Terminated
 from fovea.pretrain.training.checkpoint import newest
 from fovea.runs import read_run
-
-
-class Signalled(Callback):
-    """Sends this process a signal in the middle of a step, as an impatient user does.
-
-    Args:
-        number: of the signal.
-        times: how often.
-    """
-
-    def __init__(self, number: int = 15, times: int = 1):
-        self.number, self.times = number, times
-
-    def on_before_optimizer_step(self, trainer, module, optimizer) -> None:
-        if trainer.global_step == 2:
-            for _ in range(self.times):
-                os.kill(os.getpid(), self.number)
 
 
 @pytest.mark.slow
@@ -46,7 +27,7 @@ def test_a_signal_ends_the_step_and_the_run_goes_on_from_it(
 ) -> None:
     before = {one: signal.getsignal(one) for one in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
     run = tmp_path / "run"
-    me = f"{{class_path: {__name__}.Signalled, init_args: {{number: {number:d}, times: {times}}}}}"
+    me = f"{{class_path: signalled.Signalled, init_args: {{number: {number:d}, times: {times}}}}}"
     with pytest.raises(raised):
         vicreg(short, run, "--trainer.callbacks", f"[{me}]")
     assert {one: signal.getsignal(one) for one in before} == before
