@@ -87,7 +87,7 @@ def evaluate(arguments: list[str]) -> None:
         default=108_000,
         help="episodes are cut off after these (108000)",
     )
-    asked.add_argument("--seed", type=int, default=1000, help="of games and actions (1000)")
+    asked.add_argument("--seed", type=natural, default=1000, help="of games and actions (1000)")
     asked.add_argument(
         "--video", action="store_true", help="film the first episode, with the attention over it"
     )

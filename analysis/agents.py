@@ -89,7 +89,8 @@ def _caution(run: Run) -> str:
     if found.trained is not None and step is not None and found.trained < step:
         faults.append(f"after {found.trained:,} of the {amount(step, 'step')} it has learned for")
     if found.cut_short:
-        faults.append(f"in episodes cut at {found.max_frames:,} frames, which have no HNS")
+        of = f"{found.cut} of {amount(len(found.returns), 'episode')}"
+        faults.append(f"in {of} cut at {found.max_frames:,} frames, which have no HNS")
     if not faults:
         return ""
     return f"{run.name} was evaluated {words(faults)}: fovea agents evaluate does it anew."

@@ -33,6 +33,8 @@ class OffPolicy(Experience):
             change; `n_step` is then the largest.
     """
 
+    heavy = ("replay", "priorities")
+
     def __init__(
         self,
         task: Task,
@@ -131,7 +133,9 @@ class OffPolicy(Experience):
 
     def load_state_dict(self, state: dict) -> None:
         super().load_state_dict(state)
-        self.replay.load_state_dict(state["replay"])
         self.episode_start = state["episode_start"]
+        if "replay" not in state:  # of a run that has ended
+            return
+        self.replay.load_state_dict(state["replay"])
         if self.priorities:
             self.priorities.load_state_dict(state["priorities"])

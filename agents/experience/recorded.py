@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator, Sequence
 from functools import cached_property
 
@@ -13,6 +14,7 @@ from fovea.agents.experience.base import Actor, Experience, Task
 from fovea.agents.experience.replay import Replay, Transitions
 from fovea.agents.experience.returns import to_go
 from fovea.atari.frames import Frames
+from fovea.atari.origin import unlike
 from fovea.atari.recordings import SCREEN_BYTES
 from fovea.atari.shards import Shards
 from fovea.command import UserError
@@ -57,8 +59,12 @@ class Recorded(Experience):
                 f"data.total_steps {task.total_steps} is less than one batch of {batch_size}: "
                 "make it more"
             )
-        self.shards = Shards.find(folders, [task.game])
         named = ", ".join(folders)
+        self.shards = Shards.find(folders, [task.game])
+        self.data = self.shards.data
+        origins = (dataset.origin for _, dataset in self.shards.each)
+        for line in dict.fromkeys(unlike(origins, task.settings)):
+            print(f"{named}: {line}", file=sys.stderr)
         check_memory(len(self.shards), task.game, named, free_memory())
         known, recorded = self.envs.action_meanings, self.shards.actions[task.game]
         if other := [name for name in recorded if name not in known]:

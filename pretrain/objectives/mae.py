@@ -12,6 +12,7 @@ from __future__ import annotations
 import torch
 import torch.nn.functional as F
 from einops import rearrange
+from jsonargparse.typing import ClosedUnitInterval, NonNegativeInt, PositiveInt
 from torch import Tensor, nn
 
 from fovea.atari.frames import Frames
@@ -48,16 +49,16 @@ class MAE(Objective):
 
     def __init__(
         self,
-        hidden: float = 0.75,
-        width: int = 96,
-        depth: int = 2,
-        heads: int = 3,
+        hidden: ClosedUnitInterval = 0.75,
+        width: PositiveInt = 96,
+        depth: PositiveInt = 2,
+        heads: PositiveInt = 3,
         mean_screen: bool = True,
         normalise: bool = False,
         encoder: Shape = Shape(),
         optimisation: Optimisation = Optimisation(),
         compiled: bool = False,
-        seed: int = 0,
+        seed: NonNegativeInt = 0,
     ):
         super().__init__(encoder, optimisation, compiled, seed)
         require_vit(self.encoder, "MAE hides patches")
@@ -134,12 +135,12 @@ class Decoder(nn.Module):
     def __init__(
         self,
         dim: int,
-        width: int,
-        depth: int,
-        heads: int,
+        width: PositiveInt,
+        depth: PositiveInt,
+        heads: PositiveInt,
         grid: tuple[int, int],
         pixels: int,
-        seed: int,
+        seed: NonNegativeInt,
     ):
         super().__init__()
         self.register_buffer("positions", sincos(*grid, width), persistent=False)

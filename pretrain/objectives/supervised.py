@@ -15,6 +15,7 @@ from typing import Literal
 import torch
 import torch.nn.functional as F
 from einops import rearrange
+from jsonargparse.typing import NonNegativeInt
 from torch import Tensor, nn
 
 from fovea.atari.frames import Frames
@@ -52,7 +53,7 @@ class Supervised(Objective):
         encoder: Shape = Shape(),
         optimisation: Optimisation = Optimisation(),
         compiled: bool = False,
-        seed: int = 0,
+        seed: NonNegativeInt = 0,
     ):
         super().__init__(encoder, optimisation, compiled, seed)
         self.classifies, self.random = loss == "classification", random
