@@ -17,6 +17,7 @@ from fovea.files import write_json
 from fovea.old_names import is_old, read_config, renamed_checkpoint
 from fovea.pretrain.encoders.encoder import Encoder
 from fovea.pretrain.encoders.folder import describe
+from fovea.pretrain.encoders.pictures import Pictures
 from fovea.pretrain.training.checkpoint import newest, read, verified
 from fovea.pretrain.training.config_errors import FAULTS, explain
 
@@ -31,8 +32,10 @@ class LoadedAgent(NamedTuple):
     """Agent steps of its training so far."""
 
 
-ARCHITECTURE = "encoder.json"
-"""In a run folder: what its encoder is built from. The weights are in the checkpoints."""
+ARCHITECTURES = {"encoder": "encoder.json", "second": "second.json"}
+"""In a run folder: what its encoder is built from, and the second of `Fused`.
+
+The weights are in the checkpoints."""
 
 
 def load_agent(run: str | Path, checkpoint: str | Path | None = None) -> LoadedAgent:
@@ -56,18 +59,22 @@ def load_agent(run: str | Path, checkpoint: str | Path | None = None) -> LoadedA
 def keep_architecture(agent: Agent, run: Path) -> None:
     """Keep in a run folder what its encoder is built from without the folder it came from."""
     encoder: Encoder = agent.extractor.encoder
+    kept = {"second": getattr(encoder, "second", None)}
     while isinstance(encoder, Adapted):
         encoder = encoder.encoder
-    if hasattr(encoder, "architecture"):  # an encoder of the user's own may be built otherwise
-        write_json(run / ARCHITECTURE, describe(encoder, {}))
+    for name, part in (kept | {"encoder": encoder}).items():
+        # An encoder of the user's own may be built otherwise, and timm's pictures are.
+        if hasattr(part, "architecture") and not isinstance(part, Pictures):
+            write_json(run / ARCHITECTURES[name], describe(part, {}))
 
 
 def _without_folder(config: dict, run: Path) -> dict:
     """A run's config with its encoder built from what the run itself keeps, where it keeps it."""
     adapted = config["model"]["init_args"].get("encoder") or {}
-    ref = (adapted.get("init_args") or {}).get("encoder")
-    if isinstance(ref, str) and (run / ARCHITECTURE).exists():
-        adapted["init_args"]["encoder"] = f"untrained:{run / ARCHITECTURE}"
+    init_args = adapted.get("init_args") or {}
+    for name, file in ARCHITECTURES.items():
+        if isinstance(init_args.get(name), str) and (run / file).exists():
+            init_args[name] = f"untrained:{run / file}"
     return config
 
 

@@ -135,6 +135,9 @@ def emulator_settings(task: AtariTask, max_frames: int | None) -> Settings:
         max_frames=max_frames or env.max_frames,
         fire_reset=task.fire_reset,
         full_actions=task.full_actions,
+        frame_skip=task.frame_skip,
+        mode=task.mode,
+        difficulty=task.difficulty,
     )
 
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
 import lightning
 from jsonargparse.typing import ClosedUnitInterval, NonNegativeInt, PositiveInt
 
+from fovea.agents.disturbances import Disturbance, environment
 from fovea.agents.experience.base import Experience
 from fovea.atari.emulator import SCREEN
 from fovea.atari.env import Envs
@@ -56,6 +58,11 @@ class AtariTask(lightning.LightningDataModule):
         fire_reset: where the game has a fire button, an episode starts with it pressed once.
         full_actions: all 18 actions of the console, the same in every game, in place of the game's
             own.
+        frame_skip: frames an action is held for.
+        mode: variant of the game that its cartridge offers, by ALE's number; None for the default.
+        difficulty: position of the difficulty switch, by ALE's number; None for the default.
+        disturbances: such as [render:0], [noise:2, sticky:0.5]; what the agent learns under, and is
+            not evaluated under (see `agents.disturbances`).
         clip_rewards: learn from rewards clipped to [-1, 1]; returns are always raw.
         seed: of the environments and of every random draw.
 
@@ -83,10 +90,16 @@ class AtariTask(lightning.LightningDataModule):
         max_frames: PositiveInt | None = None,
         fire_reset: bool = False,
         full_actions: bool = False,
+        frame_skip: PositiveInt = 4,
+        mode: NonNegativeInt | None = None,
+        difficulty: NonNegativeInt | None = None,
+        disturbances: list[str] | None = None,
         clip_rewards: bool = True,
         seed: NonNegativeInt = 0,
     ):
         super().__init__()
+        self.frame_skip, self.mode, self.difficulty = frame_skip, mode, difficulty
+        self.disturbances = [Disturbance.read(each) for each in disturbances or ()]
         self.game, self.total_steps, self.stack = find(game).rom_id, total_steps, stack
         self.protocol, self.full_actions = protocol, full_actions
         self.fire_reset = fire_reset
@@ -100,7 +113,11 @@ class AtariTask(lightning.LightningDataModule):
         own = {name: value for name, value in given.items() if value is not None}
         self.env_settings = PROTOCOLS[protocol]._replace(**own)
         self.envs = self.make_envs(
-            num_envs, self.life_loss_terminal, self.env_settings.max_frames, seed
+            num_envs,
+            self.life_loss_terminal,
+            self.env_settings.max_frames,
+            seed,
+            self.disturbances,
         )
         self.action_count = self.envs.action_count
 
@@ -116,21 +133,27 @@ class AtariTask(lightning.LightningDataModule):
                 "difficulty": None}  # fmt: skip
 
     def make_envs(
-        self, num_envs: int, life_loss_terminal: bool, max_frames: int, seed: int
+        self,
+        num_envs: int,
+        life_loss_terminal: bool,
+        max_frames: int,
+        seed: int,
+        disturbances: Sequence[Disturbance] = (),
     ) -> Envs:
-        """More environments of this game and protocol."""
-        return Envs(
-            self.game,
-            num_envs,
-            seed=seed,
-            stack=self.stack,
-            sticky=self.env_settings.sticky,
-            noop_max=self.env_settings.noop_max,
-            life_loss_terminal=life_loss_terminal,
-            fire_reset=self.fire_reset,
-            max_frames=max_frames,
-            full_actions=self.full_actions,
-        )
+        """More environments of this game and protocol, disturbed or not."""
+        settings = {
+            "stack": self.stack,
+            "sticky": self.env_settings.sticky,
+            "noop_max": self.env_settings.noop_max,
+            "life_loss_terminal": life_loss_terminal,
+            "fire_reset": self.fire_reset,
+            "max_frames": max_frames,
+            "full_actions": self.full_actions,
+            "frame_skip": self.frame_skip,
+            "mode": self.mode,
+            "difficulty": self.difficulty,
+        }
+        return Envs(self.game, num_envs, seed=seed, **settings | environment(disturbances, seed))
 
     def attach(self, agent: Agent) -> None:
         """Make the experience that `agent` learns from, from its first step on.

@@ -30,6 +30,7 @@ def view(page: Page, runs: list[Run], take_off: float) -> Html:
         parts += [
             _evaluations(page, evaluated),
             page.table("evaluation", *_rows(evaluated), note=NOTE),
+            _disturbed(page, evaluated),
             _improvements(page, evaluated),
         ]
     else:
@@ -187,6 +188,24 @@ def _rows(runs: list[Run]) -> tuple[list[str], list[list]]:
             ]
         )
     return columns, rows
+
+
+def _disturbed(page: Page, runs: list[Run]) -> Html:
+    """How much lower the returns are under disturbances; nothing where none was tried."""
+    rows = [
+        [run.method, run.record.seed, game_name(game_of(run)), name, of.mean,
+         of.mean - evaluation(run).mean, None if evaluation(run).cut_short else of.hns]
+        for run in runs
+        for name, of in evaluation(run).disturbed.items()
+    ]  # fmt: skip
+    if not rows:
+        return Html("")
+    columns = ["run", "seed", "game", "under", "mean return", "change", "HNS"]
+    note = (
+        "The same episodes as those of the evaluation, with failing sensors, other screens or "
+        "other dynamics (`fovea agents evaluate --help`); change is from the evaluation without."
+    )
+    return join(tag("h3", "Disturbed"), page.table("disturbed", columns, rows, note=note))
 
 
 def _improvements(page: Page, runs: list[Run]) -> Html:

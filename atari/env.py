@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -18,6 +19,13 @@ from fovea.atari.emulator import (
 from fovea.atari.games import find
 
 UNCUT = 2**30  # frames; `Envs` cuts episodes itself
+
+Sensor = Callable[[np.ndarray, np.ndarray, np.ndarray], np.ndarray]
+"""What is seen, (N, stack, 84, 84) uint8, of the true screens alike.
+
+It is also given the numbers of the episodes, (N,) int64, which are unique, and the agent steps
+since each began, (N,) int64; it is a function of these alone and changes none of them.
+"""
 
 
 @dataclass(frozen=True)
@@ -64,6 +72,9 @@ class Envs:
         max_frames: an episode is cut after this many frames.
         frame_skip: frames an action is held for; a screen is the maximum of the last two of them.
         full_actions: whether to offer all 18 actions of the console instead of the minimal set.
+        mode: variant of the game, by ALE's number; None for the default.
+        difficulty: of the game, by ALE's number; None for the default.
+        sensor: what is seen of the true screens; None shows them as they are.
 
     Attributes:
         screens: what to act on now: (N, stack, 84, 84) uint8. It is never written to again.
@@ -83,12 +94,23 @@ class Envs:
         max_frames: int = 108_000,
         frame_skip: int = 4,
         full_actions: bool = False,
+        mode: int | None = None,
+        difficulty: int | None = None,
+        sensor: Sensor | None = None,
     ):
+        self._sensor = sensor
         self.num_envs, self._stack, self._noop_max = num_envs, stack, noop_max
         self._life_loss_terminal = life_loss_terminal
         self._max_steps = -(-max_frames // frame_skip)
         settings = Settings(
-            sticky, frame_skip, noop_max, UNCUT, fire_reset=fire_reset, full_actions=full_actions
+            sticky,
+            frame_skip,
+            noop_max,
+            UNCUT,
+            fire_reset=fire_reset,
+            full_actions=full_actions,
+            mode=mode,
+            difficulty=difficulty,
         )
         game = find(game).rom_id
         self._emulators = [Emulator(game, settings, each) for each in self._seeds(seed)]
@@ -111,15 +133,23 @@ class Envs:
         self._begin(seeds)
         return self.screens
 
+    def _seen(self, screens: np.ndarray) -> np.ndarray:
+        """What is seen of the true screens now."""
+        if self._sensor is None:
+            return screens
+        return self._sensor(screens, self._episodes, self._lengths)
+
     def _begin(self, seeds: list[int]) -> None:
         """Start the first episode of emulators that have just been given these seeds."""
         self._noops = [mt19937(each) for each in seeds]
-        self.screens = np.zeros((self.num_envs, self._stack, *SCREEN), np.uint8)
+        self._screens = np.zeros((self.num_envs, self._stack, *SCREEN), np.uint8)
+        self._episodes = np.arange(-self.num_envs, 0)
         self._lives = np.zeros(self.num_envs, np.int64)
         self._returns = np.zeros(self.num_envs)
         self._lengths = np.zeros(self.num_envs, np.int64)
         for env in range(self.num_envs):
             self._start(env)
+        self.screens = self._seen(self._screens)
 
     def _start(self, env: int) -> None:
         """Start an episode in an environment; its screens are written in place."""
@@ -128,15 +158,16 @@ class Envs:
         noops = int(self._noops[env].random_raw()) * max(self._noop_max, 1) >> 32
         emulator = self._emulators[env]
         emulator.reset(noops)
-        self.screens[env, :-1] = 0
-        self.screens[env, -1] = emulator.screen
+        self._screens[env, :-1] = 0
+        self._screens[env, -1] = emulator.screen
+        self._episodes[env] += self.num_envs
         self._lives[env] = emulator.lives
         self._returns[env] = self._lengths[env] = 0
 
     def step(self, actions: np.ndarray) -> Step:
         """Act once in every environment; `actions` (N,) are integers below `action_count`."""
-        before = self.screens
-        self.screens = screens = np.empty_like(before)
+        before = self._screens
+        self._screens = screens = np.empty_like(before)
         screens[:, :-1] = before[:, 1:]
         reward, over = np.zeros(self.num_envs, np.float32), np.zeros(self.num_envs, bool)
         for env, emulator in enumerate(self._emulators):
@@ -153,11 +184,12 @@ class Envs:
             terminal |= ~over & (lives < self._lives) & (lives > 0)
             self._lives = lives
         returns, lengths = self._returns[ended], self._lengths[ended]
-        final = screens.copy() if ended.any() else None
+        final = self._seen(screens.copy()) if ended.any() else None
         for env in np.flatnonzero(ended).tolist():
             self._start(env)
+        self.screens = self._seen(screens)
         return Step(
-            screens=screens,
+            screens=self.screens,
             reward=reward,
             terminal=terminal,
             truncated=truncated,
@@ -170,14 +202,15 @@ class Envs:
     def state(self) -> dict[str, np.ndarray]:
         """All that the future depends on, as arrays by name."""
         each = [emulator.state() for emulator in self._emulators]
-        return {
+        numbered = {} if self._sensor is None else {"episodes": self._episodes.copy()}
+        return numbered | {
             "console": np.concatenate([state.console for state in each]),
             "console_size": np.array([len(state.console) for state in each]),
             "sticky": np.stack([state.random for state in each]),
             "last_action": np.array([state.last for state in each]),
             "frame": np.array([state.frame for state in each]),
             "noops": np.stack([mt19937_state(generator) for generator in self._noops]),
-            "screens": self.screens,
+            "screens": self._screens,
             "lives": self._lives.copy(),
             "returns": self._returns.copy(),
             "lengths": self._lengths.copy(),
@@ -197,6 +230,9 @@ class Envs:
                 )
             )
             load_mt19937(self._noops[env], state["noops"][env])
-        self.screens = state["screens"].copy()
+        self._screens = state["screens"].copy()
         self._lives, self._returns = state["lives"].copy(), state["returns"].copy()
         self._lengths = state["lengths"].copy()
+        if self._sensor is not None:
+            self._episodes = state["episodes"].copy()
+        self.screens = self._seen(self._screens)

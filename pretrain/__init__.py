@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from fovea.pretrain.objectives.lewm import LeWM as LeWM
     from fovea.pretrain.objectives.mae import MAE as MAE
     from fovea.pretrain.objectives.moco_v3 import MoCoV3 as MoCoV3
+    from fovea.pretrain.objectives.one_step_fb import OneStepFB as OneStepFB
     from fovea.pretrain.objectives.recipe import Recipe as Recipe
     from fovea.pretrain.objectives.simclr import SimCLR as SimCLR
     from fovea.pretrain.objectives.spr import SPR as SPR

@@ -10,8 +10,8 @@ from torch import Tensor, nn
 from fovea.pretrain.encoders.each_screen import EachScreen
 from fovea.pretrain.encoders.encoder import Encoder, Features, innermost
 from fovea.pretrain.encoders.multi_query import make_read_out
+from fovea.pretrain.encoders.pictures import Pictures
 from fovea.pretrain.terms.principal import principal
-from fovea.probes.pictures import Pictures
 from fovea.seeding import Stream, seeded
 
 REFERENCES = ("random", "pixels", "pixels_pooled", "majority")

@@ -185,7 +185,7 @@ def test_without_epsilon_each_action_is_the_agents_own(runs: list[Path], tmp_pat
     task = AtariTask("breakout", num_envs=1, total_steps=64)
     offline = CalQL(str(tmp_path), FineTuned(build(Shape(patch=42))), 4, batch_size=64)
     task.attach(offline)
-    replay, _ = task.experience.memory  # with black screens where an episode starts
+    replay, _ = task.experience.steps.memory  # with black screens where an episode starts
     rows = torch.arange(len(frames))
     seen = replay.observation(rows, torch.zeros_like(rows))
     with torch.no_grad():
