@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from jsonargparse import ArgumentParser, Namespace
 from torch import Tensor
@@ -64,7 +64,7 @@ def keep_architecture(agent: Agent, run: Path) -> None:
         encoder = encoder.encoder
     for name, part in (kept | {"encoder": encoder}).items():
         # An encoder of the user's own may be built otherwise, and timm's pictures are.
-        if hasattr(part, "architecture") and not isinstance(part, Pictures):
+        if part and hasattr(part, "architecture") and not isinstance(part, Pictures):
             write_json(run / ARCHITECTURES[name], describe(part, {}))
 
 

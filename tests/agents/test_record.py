@@ -27,8 +27,9 @@ from fovea.agents.record import Lane, emulator_settings, record, run_names
 from fovea.agents.task import AtariTask
 from fovea.atari.emulator import Emulator
 from fovea.atari.frames import Frames
+from fovea.atari.origin import differences
 from fovea.atari.recordings import Damaged, check_rows, open_dataset, read_shard, verify
-from fovea.atari.stats import differences, tiers
+from fovea.atari.stats import tiers
 from fovea.command import UserError
 from fovea.files import sha256
 from fovea.pretrain.data import Windows
