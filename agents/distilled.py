@@ -153,8 +153,8 @@ class FromRun:
         if isinstance(self.agent, ActorCriticAgent):
             return self.agent.policy_and_value(self.agent.observe(screens))
         raise UserError(
-            f"a {type(self.agent).__name__} has neither values nor a policy to teach: name a run of "
-            "DQN, PPO, Cal-QL or cloning"
+            f"a {type(self.agent).__name__} has neither values nor a policy to teach: name a run "
+            "of DQN, PPO, Cal-QL or cloning"
         )
 
 
