@@ -97,7 +97,7 @@ def evaluate(arguments: list[str]) -> None:
         default=108_000,
         help="episodes are cut off after these (108000)",
     )
-    asked.add_argument("--seed", type=int, default=1000, help="of games and actions (1000)")
+    asked.add_argument("--seed", type=natural, default=1000, help="of games and actions (1000)")
     asked.add_argument(
         "--video", action="store_true", help="film the first episode, with the attention over it"
     )
@@ -139,7 +139,9 @@ def record(arguments: list[str]) -> None:
         "--run", required=True, nargs="+", type=Path, help="run folders of the agents"
     )
     asked.add_argument(
-        "--out", required=True, type=Path, help="folder; each game gets a folder in it"
+        "--out",
+        required=True,
+        help="folder, or an address such as s3://bucket/recordings; each game gets a folder in it",
     )
     asked.add_argument(
         "--epsilons",

@@ -152,7 +152,10 @@ class FromRun:
             return values, ((values / self.tau).softmax(dim=1) * values).sum(dim=1)
         if isinstance(self.agent, ActorCriticAgent):
             return self.agent.policy_and_value(self.agent.observe(screens))
-        raise UserError(f"a {type(self.agent).__name__} has neither values nor a policy to teach")
+        raise UserError(
+            f"a {type(self.agent).__name__} has neither values nor a policy to teach: name a run "
+            "of DQN, PPO, Cal-QL or cloning"
+        )
 
 
 def labels(scores: Tensor, logp: Tensor, tau: float, top_k: int | None) -> Tensor:

@@ -164,11 +164,11 @@ def _evaluate(
         returns=returns,
         lengths=lengths,
         mean=mean,
-        hns=hns(task.game, mean),
         random=game.random,
         human=game.human,
         video=VIDEO if moments else None,
     )
+    evaluation.hns = None if evaluation.cut_short else hns(task.game, mean)
     RunWriter(folder, "agent", "").update(evaluation=evaluation)
 
 
@@ -302,7 +302,8 @@ def _print(found: Evaluation) -> None:
         "return": f"{found.mean:.2f} on average, {returns.min():g} to {returns.max():g}",
         "reference": f"{found.random:g} the random agent, {found.human:g} a human tester",
         "HNS": (
-            f"none: episodes were cut at {found.max_frames:,} frames"
+            f"none: {found.cut} of {len(found.returns)} episodes were cut at "
+            f"{found.max_frames:,} frames"
             if found.cut_short
             else f"{found.hns:.3f} (0 is the random agent, 1 the human tester)"
         ),

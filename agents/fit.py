@@ -3,26 +3,37 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from copy import copy
 from pathlib import Path
 
 from lightning import Callback
 
 from fovea.agents.algorithms.base import Agent
-from fovea.agents.loading import init_from, keep_architecture
+from fovea.agents.loading import ARCHITECTURES, build_from_run, init_from, keep_architecture
 from fovea.agents.plugged_in import Watch, plugged_in, said_before
 from fovea.agents.progress import PlayProgress
 from fovea.agents.task import AtariTask
 from fovea.atari.games import find
 from fovea.command import UserError
 from fovea.old_names import is_old
+from fovea.pretrain.encoders.folder import load_encoder, weights_sha256
+from fovea.pretrain.training.checkpoint import NAME, read, remove_older
 from fovea.pretrain.training.cli import FitCLI
+from fovea.pretrain.training.growth import other_data
 from fovea.pretrain.training.logger import RunLogger
+from fovea.pretrain.training.monitor import FiniteMonitor
+from fovea.pretrain.training.refused import SAMPLED
+from fovea.runs import read_run
+from fovea.schema import RunRecord
 
 DESCRIPTION = """Train an agent in a game, with any encoder. The same command again goes on after a
 kill, bit for bit, or says that the run is done. Any setting of the config can be given here:
 --model DQN --model.encoder LoRA --model.encoder.encoder runs/mine --data.game breakout.
 --print_config shows all that hold; --model.help DQN shows those of an agent."""
+
+
+ENCODER = "model.init_args.encoder.init_args.encoder"
 
 
 class StepLogger(RunLogger):
@@ -44,6 +55,8 @@ class AgentCLI(FitCLI):
     families = ("fovea.agents.algorithms", "fovea.agents.adaptation")
     kind = "agent"
     length = "data.total_steps"
+    places = (ENCODER, "model.init_args.recordings")
+    fixed = SAMPLED
 
     def __init__(
         self,
@@ -52,6 +65,7 @@ class AgentCLI(FitCLI):
         norm_tasks: Sequence[AtariTask] = (),
     ):
         self.begin, self.norm_tasks = begin, norm_tasks
+        self.same_encoder: bool | None = None
         super().__init__(Agent, AtariTask, args, DESCRIPTION)
 
     def title(self) -> str:
@@ -60,11 +74,12 @@ class AgentCLI(FitCLI):
         return f"{type(self.model).__name__} in {name}, encoder {encoder}"
 
     def facts(self) -> dict:
-        return {"game": self.datamodule.game, "steps": self.datamodule.total_steps}
+        game, steps = self.datamodule.game, self.datamodule.total_steps
+        return {"game": game, "steps": steps, "data": self.datamodule.experience.data}
 
     def own_callbacks(self) -> list[Callback]:
         progress = PlayProgress(self.folder.name, self.datamodule.experience)
-        return [progress, Watch(self.run, self.model)]
+        return [progress, FiniteMonitor(self.run), Watch(self.run, self.model)]
 
     def run_logger(self) -> RunLogger:
         return StepLogger(self.run)
@@ -75,6 +90,13 @@ class AgentCLI(FitCLI):
             "--init_from",
             type=str | None,
             help="run folder of an agent whose weights a new run starts with, encoder and heads",
+        )
+        parser.add_argument(
+            "--keep_replay",
+            type=bool,
+            default=False,
+            help="keep the replay of a run that has ended: with it, a larger data.total_steps goes "
+            "on; it is most of what a checkpoint holds, and nothing else needs it",
         )
         parser.link_arguments(
             "data.action_count", "model.init_args.actions", apply_on="instantiate"
@@ -89,6 +111,35 @@ class AgentCLI(FitCLI):
                 "follows from the agent steps: leave it out and set data.total_steps"
             )
         super().before_instantiate_classes()
+        if self.last and not is_old(self.folder):
+            self._build_from_the_run()
+
+    def _build_from_the_run(self) -> None:
+        """Build the encoder of a run that goes on from what the run keeps: the folder may be gone.
+
+        Raises UserError where the folder is there, and has other weights than the run began with.
+        """
+        ref, record = self.encoder_ref(), read_run(self.folder)
+        if ref is None or not (self.folder / ARCHITECTURES["encoder"]).exists():
+            return
+        begun = record.plugged_in if record else None
+        if begun and begun.weights and not record.init_from:
+            with suppress(UserError):  # it is gone, or damaged: the run has all its weights
+                found = weights_sha256(load_encoder(ref, self.config.seed_everything))
+                self.same_encoder = found == begun.weights
+        if self.same_encoder is False:
+            raise UserError(
+                f"{self.folder} began with other weights than {ref} has now: give it that encoder, "
+                "or another --run"
+            )
+        build_from_run(self.config.model.init_args.encoder.init_args, self.folder)
+
+    def moved(self, record: RunRecord) -> dict[str, str]:
+        same = {} if self.same_encoder is None else {ENCODER: ""}
+        if self.datamodule.experience.data and record.data:
+            data = other_data(record.data, self.datamodule.experience.data)
+            same["model.init_args.recordings"] = data
+        return same
 
     def updates(self, length: int) -> int:
         task = copy(self.datamodule)
@@ -126,8 +177,43 @@ class AgentCLI(FitCLI):
         ref = (adapted.get("init_args") or {}).get("encoder")
         return ref if isinstance(ref, str) else None
 
-    def done(self) -> None:
-        self.run.update(state="done", step=self.datamodule.experience.played)
+    def _save(self, ended: bool) -> None:
+        heavy = self.datamodule.experience.heavy
+        if not ended or self.config.keep_replay or not heavy:
+            super()._save(ended)
+            return
+        self.datamodule.left_out = heavy
+        folder = self.folder / "checkpoints"
+        step = self.trainer.global_step
+        self.trainer.save_checkpoint(folder / f"{NAME.format(step=step)}.ckpt")
+        if self.first:
+            remove_older(folder, keep=1)
+
+    def _read_history(self) -> None:
+        super()._read_history()
+        if self.length in self.changed and self.last:
+            self._check_replay(self.last)
+
+    def _given(self) -> Path | None:
+        if given := super()._given():
+            self._check_replay(given)
+        return given
+
+    def _check_replay(self, checkpoint: Path) -> None:
+        """Refuse to go on from a checkpoint of an end that has no replay any more."""
+        state = read(checkpoint)
+        held = state["AtariTask"].keys()
+        if "episode_start" in held and "replay" not in held:
+            run = checkpoint.absolute().parents[1]
+            raise UserError(
+                f"{run} has ended, and its replay was not kept (--keep_replay true keeps it), so "
+                f"that it cannot go on: give another --run (--init_from {run} begins with its "
+                "weights)"
+            )
+
+    @property
+    def reached(self) -> int:
+        return self.datamodule.experience.played
 
 
 def fit(args: list[str]) -> None:
@@ -135,5 +221,4 @@ def fit(args: list[str]) -> None:
     cli = AgentCLI(args)
     with cli.stack:
         if cli.fit():
-            cli.done()
             print(f"agent: {cli.folder} (next: fovea agents evaluate --run {cli.folder})")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from jsonargparse import ArgumentParser, Namespace
 from torch import Tensor
@@ -65,17 +65,26 @@ def keep_architecture(agent: Agent, run: Path) -> None:
     parts = {"encoder": encoder} | ({"second": second} if isinstance(second, Encoder) else {})
     for name, part in parts.items():
         # An encoder of the user's own may be built otherwise, and timm's pictures are.
-        if hasattr(part, "architecture") and not isinstance(part, Pictures):
+        if part and hasattr(part, "architecture") and not isinstance(part, Pictures):
             write_json(run / ARCHITECTURES[name], describe(part, {}))
 
 
-def _without_folder(config: dict, run: Path) -> dict:
-    """A run's config with its encoder built from what the run itself keeps, where it keeps it."""
-    adapted = config["model"]["init_args"].get("encoder") or {}
-    init_args = adapted.get("init_args") or {}
+def build_from_run(init_args: Any, run: Path) -> None:
+    """Have encoders built from what the run itself keeps of them, where it keeps it.
+
+    Args:
+        init_args: of the adaptation that a config sets; changed in place.
+        run: folder of the run.
+    """
     for name, file in ARCHITECTURES.items():
         if isinstance(init_args.get(name), str) and (run / file).exists():
             init_args[name] = f"untrained:{run / file}"
+
+
+def _without_folder(config: dict, run: Path) -> dict:
+    """A run's config whose encoders are those that the run keeps."""
+    adapted = config["model"]["init_args"].get("encoder") or {}
+    build_from_run(adapted.get("init_args") or {}, run)
     return config
 
 

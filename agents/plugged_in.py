@@ -137,7 +137,9 @@ class Watch(Callback):
                 if weight.grad is None:
                     continue
                 if not weight.requires_grad:
-                    raise UserError(f"{name} is frozen, and got a gradient")
+                    raise UserError(
+                        f"{name} is frozen, and got a gradient: something beside Fovea unfroze it"
+                    )
                 self.read.add(name)
                 if name not in self.moved and bool(weight.grad.any()):
                     self.moved.add(name)
@@ -179,6 +181,7 @@ class Watch(Callback):
             raise UserError(
                 f"{still[0]} should learn, and its gradient was exactly zero in {self.updates} "
                 f"updates{f'; so were those of {len(still) - 1} more' if still[1:] else ''}"
+                ": freeze it, or let heads read it"
             )
         print(*said_after(record), sep="\n")
 

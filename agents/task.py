@@ -79,10 +79,12 @@ class AtariTask(lightning.LightningDataModule):
         action_count: size of the action set.
         experience: what the agent learns from that it is attached to.
         folder: of the run; what is too large for memory lies in it.
+        left_out: entries of the experience's state that checkpoints are not to hold.
     """
 
     experience: Experience | None = None
     folder = Path(".")
+    left_out: tuple[str, ...] = ()
 
     def __init__(
         self,
@@ -105,7 +107,7 @@ class AtariTask(lightning.LightningDataModule):
         curriculum: Way = "alp",
         curriculum_from: list[str] | str | None = None,
         clip_rewards: bool = True,
-        seed: int = 0,
+        seed: NonNegativeInt = 0,
     ):
         super().__init__()
         self.frame_skip, self.mode, self.difficulty = frame_skip, mode, difficulty
@@ -141,6 +143,12 @@ class AtariTask(lightning.LightningDataModule):
     def life_loss_terminal(self) -> bool:
         """Whether a lost life is terminal for learning."""
         return self.env_settings.life_loss_terminal
+
+    @property
+    def settings(self) -> dict[str, object]:
+        """How the game is played, of what recordings say too and decides what is learnt."""
+        return {"sticky": self.env_settings.sticky, "frame_skip": 4, "mode": None,
+                "difficulty": None}  # fmt: skip
 
     def make_envs(
         self,
@@ -212,7 +220,8 @@ class AtariTask(lightning.LightningDataModule):
         return self.experience
 
     def state_dict(self) -> dict:
-        return self.experience.state_dict()
+        state = self.experience.state_dict()
+        return {name: part for name, part in state.items() if name not in self.left_out}
 
     def load_state_dict(self, state: dict) -> None:
         self.experience.load_state_dict(state)

@@ -9,9 +9,16 @@ from fovea.schema import Evaluation
 
 
 def evaluation(run: Run) -> Evaluation | None:
-    """The evaluation in run.json; None where there is none with returns."""
+    """The evaluation in run.json; None where there is none with returns that are numbers."""
     found = run.record.evaluation
-    return found if found and found.returns else None
+    return found if found and found.returns and not run.odd_evaluation else None
+
+
+def evaluated(run: Run) -> Evaluation:
+    """The evaluation of a run that has one."""
+    found = evaluation(run)
+    assert found, run.name
+    return found
 
 
 def game_of(run: Run) -> str:

@@ -20,7 +20,9 @@ from fovea.analysis.html import join, tag
 from fovea.analysis.page import Page
 from fovea.analysis.runs import Run
 from fovea.analysis.study_kinds import TAKE_OFF
+from fovea.command import UserError
 from fovea.metrics import RETURN
+from fovea.schema import RunRecord
 
 
 def make(
@@ -35,7 +37,41 @@ def make(
     `take_off` is the human-normalised score at which an agent has taken off; a `live` page is
     served, and may be of no runs yet. `places` are folders with recordings, beside those that runs
     learned from.
+
+    A run of which no page can be made is left out and named: one odd folder takes none of the
+    others with it.
     """
+    try:
+        return _make(runs, title, take_off, live, places)
+    except UserError:
+        raise
+    except Exception:
+        shown = [run if _can_be_shown(run, take_off) else left_out(run) for run in runs]
+        if shown == runs:
+            raise
+        return _make(shown, title, take_off, live, places)
+
+
+def _can_be_shown(run: Run, take_off: float) -> bool:
+    try:
+        _make([run], "", take_off, False, ())
+    except UserError:
+        raise
+    except Exception as fault:
+        run.problems.append(f"it cannot be shown: {type(fault).__name__}: {fault}")
+        return False
+    return True
+
+
+def left_out(run: Run) -> Run:
+    """What is said of a run that cannot be shown."""
+    record = RunRecord(state="unreadable", step=None)
+    return Run(run.folder, run.slug, record, run.problems, run.parts, run.group)
+
+
+def _make(
+    runs: list[Run], title: str, take_off: float, live: bool, places: Sequence[Path]
+) -> tuple[Page, str]:
     pretraining = [run for run in runs if run.kind == "pretrain"]
     playing = [run for run in runs if run.kind == "agent"]
     sequences = [run for run in runs if run.kind == "continual"]

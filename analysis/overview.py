@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections import Counter
 
 import numpy as np
@@ -12,7 +13,7 @@ from fovea.analysis.compare import game_name
 from fovea.analysis.html import Html, amount, details, join, number, tag, words
 from fovea.analysis.learning import ended
 from fovea.analysis.page import Page
-from fovea.analysis.running import reached
+from fovea.analysis.running import SILENT, last_sign, reached
 from fovea.analysis.runs import Run
 from fovea.metrics import LOSS, NOTHING, RETURN, WINDOW
 
@@ -32,7 +33,10 @@ def verdicts(runs: list[Run]) -> Html:
         for run in runs
         if run.problems or run.state not in ("done", "running")
     ]
-    going = [_progress(run) for run in runs if run.state == "running"]
+    begun = [run for run in runs if run.state == "running"]
+    still = {run.slug for run in begun if time.time() - last_sign(run.folder) <= SILENT}
+    items += [_item("Trouble", _silent(run), "trouble") for run in begun if run.slug not in still]
+    going = [_progress(run) for run in begun if run.slug in still]
     if going:
         more = f" and {len(going) - SENTENCES} more" if len(going) > SENTENCES else ""
         items.append(_item("Still running", words(going[:SENTENCES]) + more + ".", "note"))
@@ -132,6 +136,11 @@ def kinds(runs: list[Run]) -> str:
 def _trouble(run: Run) -> str:
     reason = _text(run, "reason") or "; ".join(run.problems) or "no reason was written"
     return f"{run.name} {run.state} at step {number(_count(run, 'step'))}: {reason}"
+
+
+def _silent(run: Run) -> str:
+    since = time.strftime("%Y-%m-%d %H:%M", time.localtime(last_sign(run.folder)))
+    return f"no sign of life of {_progress(run)} since {since}: it may have been killed"
 
 
 def _progress(run: Run) -> str:

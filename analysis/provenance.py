@@ -6,18 +6,20 @@ import json
 import shlex
 from collections.abc import Iterator
 from functools import lru_cache
+from itertools import islice
 
 import numpy as np
-import yaml
 
 from fovea.analysis.agent_runs import game_of
 from fovea.analysis.compare import game_name
 from fovea.analysis.html import amount, duration
 from fovea.analysis.runs import Run
+from fovea.command import UserError
+from fovea.foreign import load_yaml
 from fovea.metrics import NOTHING, SAMPLES_PER_SECOND, STEPS_PER_SECOND
 
 KNOTS = 40  # of a run's clock
-LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+SETTINGS = 2000  # of a run that are shown
 
 
 def table(runs: list[Run]) -> dict[str, object]:
@@ -125,10 +127,10 @@ def clock(run: Run) -> list[list[float]] | None:
 def _settings(config: str) -> dict[str, str]:
     """The settings in the text of a config.yaml, by their dotted names, as JSON."""
     try:
-        found = yaml.load(config, LOADER)
-    except (yaml.YAMLError, ValueError, RecursionError):
+        found = load_yaml(config, "config.yaml")
+    except UserError:
         return {"config.yaml": "cannot be read"}
-    return dict(_flat("", found)) if isinstance(found, dict) else {}
+    return dict(islice(_flat("", found), SETTINGS)) if isinstance(found, dict) else {}
 
 
 def _flat(name: str, value: object) -> Iterator[tuple[str, str]]:

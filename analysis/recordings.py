@@ -17,11 +17,11 @@ from fovea.analysis.compare import game_name
 from fovea.analysis.figures import PALETTE, Looks, line, panel
 from fovea.analysis.html import Html, amount, details, join, tag, words
 from fovea.analysis.page import Page
-from fovea.analysis.provenance import LOADER
 from fovea.analysis.runs import Run
 from fovea.analysis.sheets import grid
 from fovea.atari.games import GAMES
 from fovea.atari.ram import variables
+from fovea.foreign import load_yaml, read_text
 
 NAMES = ("_dataset.json", "dataset.json")  # the second in formats 1 and 2
 SCREENS = 240  # of an episode, evenly spaced; the figures are of all its steps, thinned alike
@@ -106,7 +106,7 @@ def read(folder: Path) -> Recording | None:
     """The finished recording in a folder; None where there is none, or its list is damaged."""
     for name in NAMES:
         try:
-            found = json.loads((folder / name).read_text(encoding="utf-8"))
+            found = json.loads(read_text(folder / name))
             origin = found["origin"]
             shards = tuple(str(Path(shard["file"]).name) for shard in found["shards"])
             actions = tuple(map(str, origin.get("actions") or ()))
@@ -146,7 +146,7 @@ def _bases(run: Run) -> list[Path]:
 @lru_cache(maxsize=4096)
 def _named(config: str) -> tuple[str, ...]:
     try:
-        found = yaml.load(config, LOADER)
+        found = load_yaml(config, "config.yaml")
         places = found["data"]["recordings"]
     except (yaml.YAMLError, TypeError, KeyError, RecursionError, ValueError):
         return ()

@@ -1,4 +1,4 @@
-"""Run folders, read through their files alone, whatever state a run was left in.
+"""Run folders, read through their files doubled, whatever state a run was left in.
 
 A run may be training at this moment, have failed, or have been killed in the middle of a line:
 what is readable is read, and what is not is listed in `problems`, which the page shows.
@@ -6,11 +6,12 @@ what is readable is read, and what is not is listed in `problems`, which the pag
 
 from __future__ import annotations
 
-import json
+import math
+import os
 import re
 from collections import Counter
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from zipfile import BadZipFile
@@ -21,14 +22,15 @@ from fovea import metrics
 from fovea.analysis.html import slug
 from fovea.analysis.older import completed
 from fovea.command import UserError
+from fovea.foreign import read_text
 from fovea.progress import bar
 from fovea.results import ProbeResult, read_arrays, read_result
-from fovea.runs import run_folders
+from fovea.runs import metrics_problem, parse_record, run_folders
 from fovea.schema import RunRecord
 
 MEDIA = (".webm", ".mp4", ".png", ".jpg")
 SEED = re.compile(r"seed-\d+")
-DAMAGE = (OSError, ValueError, TypeError, KeyError, AttributeError, BadZipFile)
+DAMAGE = (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError, BadZipFile)
 
 
 @dataclass(frozen=True)
@@ -48,29 +50,47 @@ class Run:
         slug: what names it in file names, unique among the runs that were read together.
         record: what run.json says.
         problems: what could not be read.
+        parts: the end of its path, see `name`.
+        group: its method, where another run of that name has its seed and game; else empty.
     """
 
     folder: Path
     slug: str
     record: RunRecord
     problems: list[str] = field(default_factory=list)
+    parts: tuple[str, ...] = ()
+    group: str = ""
+
+    def __post_init__(self) -> None:
+        if not self.parts:
+            object.__setattr__(self, "parts", ends(self.folder, 1))
 
     @property
     def name(self) -> str:
-        """As its record or folder says; of NAME/seed-0 with the folder above."""
-        return f"{self.method}/{self._own}" if SEED.fullmatch(self._own) else self._own
+        """The shortest end of its path that no other run has; with the folder above a seed's."""
+        return "/".join(self.parts)
 
     @property
     def method(self) -> str:
-        """What it shares with runs that differ from it in their seed alone.
+        """What it shares with runs that differ from it in their seed doubled.
 
-        Its name, as in OUT/seed-0/GAME/NAME of a study, or NAME of NAME/seed-0.
+        Its folder's name, as in OUT/seed-0/GAME/NAME of a study, or NAME of NAME/seed-0. Where two
+        runs of that name have one seed and game, as in two studies, it is what tells these apart.
         """
-        return self.folder.resolve().parent.name if SEED.fullmatch(self._own) else self._own
+        if self.group:
+            return self.group
+        *above, last = self.parts
+        return above[-1] if above and SEED.fullmatch(last) else last
 
     @property
-    def _own(self) -> str:
-        return str(self.record.name or self.folder.name)
+    def odd_evaluation(self) -> str:
+        """What is wrong with its evaluation; empty where nothing is, or there is none."""
+        found = self.record.evaluation
+        if not found:
+            return ""
+        numbers = [*_numbers(found.returns), *_numbers(found.lengths), found.mean]
+        whole = all(_is_number(one) for one in numbers)
+        return "" if whole else "its evaluation holds what is no number, and is left out"
 
     @property
     def kind(self) -> str:
@@ -136,7 +156,8 @@ def read_runs(places: Sequence[str | Path], kept: Kept | None = None) -> list[Ru
     for place in places:
         if not Path(place).is_dir():
             raise UserError(f"{place} is no folder: give run folders, or a folder that holds some")
-    folders = dict.fromkeys(folder for place in places for folder in run_folders(place))
+    there = (folder for place in places for folder in run_folders(place))
+    folders = list({folder.resolve(): folder for folder in there}.values())
     if not folders and kept is None:
         raise UserError(
             f"no run (a folder with run.json) in {', '.join(map(str, places))}: "
@@ -151,10 +172,65 @@ def read_runs(places: Sequence[str | Path], kept: Kept | None = None) -> list[Ru
             same = before is not None and before[0] == now and before[1].slug == own
             read[folder] = before if before and same else (now, _run(folder, own))
             progress.update()
+    named = dict(zip(read, told_apart([run for _, run in read.values()]), strict=True))
     if kept is not None:
         kept.clear()
-        kept.update(read)
-    return sorted((run for _, run in read.values()), key=lambda run: str(run.record.started))
+        kept.update({folder: (seen, named[folder]) for folder, (seen, _) in read.items()})
+    return sorted(named.values(), key=lambda run: str(run.record.started))
+
+
+def told_apart(runs: Sequence[Run]) -> list[Run]:
+    """The runs with names of their own: copies, and those of one name in several folders."""
+    parts = {run.folder: ends(run.folder, 1) for run in runs}
+    for count in range(2, 1 + max((len(run.folder.absolute().parts) for run in runs), default=0)):
+        taken = Counter(parts.values())
+        again = [folder for folder, own in parts.items() if taken[own] > 1]
+        if not again:
+            break
+        parts |= {folder: ends(folder, count) for folder in again}
+    named = [_named(run, parts[run.folder], "") for run in runs]
+    groups: dict[tuple[str, str], list[Run]] = {}
+    for run in named:
+        groups.setdefault((run.kind, run.method), []).append(run)
+    methods = {run.folder: name for group in groups.values() for run, name in _methods(group)}
+    return [_named(run, run.parts, methods[run.folder]) for run in named]
+
+
+def _methods(group: Sequence[Run]) -> Iterator[tuple[Run, str]]:
+    """The method of each of some runs of one name; empty where they differ in seed and game."""
+    played = [(str(run.record.seed), str(run.record.game)) for run in group]
+    if len(set(played)) == len(group):
+        yield from ((run, "") for run in group)
+        return
+    shared = Path(os.path.commonpath([run.folder.absolute() for run in group])).parts
+    for run in group:
+        path = run.folder.absolute().parts[len(shared) :]
+        own = [part for part in path if not SEED.fullmatch(part)]
+        yield run, "/".join(part for part in own if part != run.record.game) or run.method
+
+
+def _named(run: Run, parts: tuple[str, ...], group: str) -> Run:
+    """The run with these names; itself where it has them."""
+    same = (run.parts, run.group) == (parts, group)
+    return run if same else replace(run, parts=parts, group=group)
+
+
+def ends(folder: Path, count: int) -> tuple[str, ...]:
+    """The last `count` names of a folder's path, one more where that begins with a seed's."""
+    every = tuple(part for part in folder.absolute().parts if part != "/")
+    if folder.name in ("", "..", "."):
+        every = tuple(part for part in folder.resolve().parts if part != "/")
+    while count < len(every) and SEED.fullmatch(every[-count]):
+        count += 1
+    return every[-count:]
+
+
+def _numbers(values: object) -> Sequence[object]:
+    return values if isinstance(values, list) else [None]
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and math.isfinite(value)
 
 
 def signature(folder: Path) -> Signature:
@@ -178,7 +254,13 @@ def _name(folder: Path, taken: Counter[str]) -> str:
 
 def _run(folder: Path, own: str) -> Run:
     try:
-        text = (folder / "run.json").read_text(encoding="utf-8")
-        return Run(folder, own, RunRecord.read(json.loads(text)))
+        record, changed = parse_record(read_text(folder / "run.json"))
+        run = Run(folder, own, record)
+        run.problems.extend(filter(None, (changed, metrics_problem(folder, record))))
+        remarks = run.record.remarks if isinstance(run.record.remarks, list) else []
+        run.problems.extend(map(str, remarks))
+        if odd := run.odd_evaluation:
+            run.problems.append(odd)
+        return run
     except DAMAGE as fault:
         return Run(folder, own, RunRecord(state="unreadable"), [f"run.json is damaged: {fault}"])

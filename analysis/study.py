@@ -8,8 +8,6 @@ from contextlib import ExitStack
 from dataclasses import MISSING, dataclass, fields, replace
 from pathlib import Path
 
-import yaml
-
 from fovea import command
 from fovea.analysis import study_results, study_show
 from fovea.analysis.study_cells import Cells, Processes, Workers, is_done, run_cells, typed
@@ -17,10 +15,12 @@ from fovea.analysis.study_kinds import KINDS as UNTIMED
 from fovea.analysis.study_kinds import EncoderStudy, Study
 from fovea.analysis.study_results import Key, Results
 from fovea.analysis.timed_study import TimedStudy
+from fovea.atari.games import find
 from fovea.cluster import LOCAL, connected
-from fovea.command import ACCELERATORS, UserError, nearest, positive, terminable
+from fovea.command import ACCELERATORS, UserError, natural, nearest, positive, terminable
 from fovea.configs import locate, shipped
 from fovea.files import exclusive, write_text
+from fovea.foreign import load_yaml, read_text
 
 ABOUT = """\
 Run everything a study file asks for, seed by seed, and keep what came out in small tables:
@@ -53,6 +53,7 @@ example:
 
 KINDS = UNTIMED | {"timed": TimedStudy}
 
+RUN_KEYS = "config", "settings"
 STUDIES = "fovea.analysis", "studies"
 """Where the shipped studies lie."""
 
@@ -76,7 +77,7 @@ def parsed(arguments: list[str]) -> argparse.Namespace:
         help="only say which runs are done, running, failed or waiting, and how long the rest "
         "will take: run nothing",
     )
-    parser.add_argument("--seeds", type=int, nargs="+", help="only these of the study's seeds")
+    parser.add_argument("--seeds", type=natural, nargs="+", help="only these of the study's seeds")
     parser.add_argument(
         "--samples", type=positive, help="that each encoder sees, in place of the study's"
     )
@@ -258,10 +259,9 @@ def _run_timed(
 
 def read(path: Path) -> Study:
     """A study file. Raises UserError where it lacks or has an unknown key or kind."""
-    try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
-    except yaml.YAMLError as fault:
-        raise UserError(f"the study {path} is no YAML: {' '.join(str(fault).split())}") from None
+    content = load_yaml(read_text(path), f"the study {path}") or {}
+    if not isinstance(content, dict):
+        raise UserError(f"the study {path} holds no settings: write them as KEY: VALUE")
     kind = content.pop("kind", None)
     if kind not in KINDS:
         kinds = " or ".join(f"`kind: {name}`" for name in KINDS)
@@ -272,7 +272,43 @@ def read(path: Path) -> Study:
         what = "lacks" if key in known else "has an unknown key"
         keys = ", ".join(sorted(known))
         raise UserError(f"the study {path} {what} {key!r}: the keys of {kind} are kind, {keys}")
+    _check_inside(path, content)
     return KINDS[kind](**content)
+
+
+def _check_inside(path: Path, content: dict) -> None:
+    """Raise UserError for what is wrong below the top level of a study."""
+    from fovea.analysis.figures import REFERENCES  # that runs are compared with too
+
+    for game in content["games"]:
+        find(str(game))
+    runs = content["runs"]
+    if not isinstance(runs, dict) or not runs:
+        raise UserError(f"the study {path} has runs: {runs!r}: give each a name and its config")
+    for name, run in runs.items():
+        keys = run.keys() if isinstance(run, dict) else ()
+        if "config" not in keys:
+            raise UserError(f"the study {path}: the run {name!r} lacks its key 'config'")
+        for key in keys:
+            if key not in RUN_KEYS:
+                raise UserError(
+                    f"the study {path}: the run {name!r} has an unknown key "
+                    f"{key!r}{nearest(key, RUN_KEYS)}"
+                )
+        if not isinstance(run.get("settings", {}), dict):
+            raise UserError(
+                f"the study {path}: settings of the run {name!r} are {run['settings']!r}: write "
+                "them as DOTTED.NAME: VALUE"
+            )
+    for pair in content["differences"] or ():
+        if not isinstance(pair, list) or len(pair) != 2:
+            raise UserError(f"the study {path}: differences has {pair!r}: give pairs of runs")
+        for name in pair:
+            if name not in runs and name not in REFERENCES:
+                raise UserError(
+                    f"the study {path}: differences has an unknown run "
+                    f"{name!r}{nearest(name, runs)}"
+                )
 
 
 def _with_samples(study: Study, samples: int) -> Study:

@@ -220,7 +220,10 @@ class AgentStudy(Study):
         for name, run in self.runs.items():
             for key in BASES:
                 if key in run and run[key] not in self.runs:
-                    raise UserError(f"{key} {run[key]!r} of the run {name} is no run of the study")
+                    raise UserError(
+                        f"{key} {run[key]!r} of the run {name} is no run of the study: "
+                        f"choose among {', '.join(self.runs)}"
+                    )
 
     def jobs(self, out, names, seed, accelerator):
         shared = {"data.total_steps": self.steps, "trainer.accelerator": accelerator}

@@ -158,14 +158,19 @@ def verify(arguments: list[str]) -> int:
     return 1 if found else 0
 
 
-def ls(arguments: list[str]) -> None:
+def ls(arguments: list[str]) -> int | None:
     asked = parser("fovea atari ls", LS)
     asked.add_argument("folders", nargs="*", metavar="FOLDER")
+    asked.add_argument(
+        "--strict",
+        action="store_true",
+        help="end with 1 where recordings of a game were played with different settings",
+    )
     args = asked.parse_args(arguments)
 
     if args.folders:
-        _ls_recordings(args.folders)
-        return
+        mixed = _ls_recordings(args.folders)
+        return int(mixed and args.strict)
     from fovea.atari.games import GAMES
     from fovea.atari.ram import variables
 
@@ -176,18 +181,23 @@ def ls(arguments: list[str]) -> None:
             f"{rom_id:<18} {game.name:<17} {game.random:>9} {game.human:>9}  "
             f"{'yes' if game.atari_100k else '':<4}  {known}".rstrip()
         )
+    return None
 
 
-def _ls_recordings(folders: list[str]) -> None:
+def _ls_recordings(folders: list[str]) -> bool:
+    """List recordings; whether those of a game were played with different settings."""
+    from fovea.atari.origin import differences
     from fovea.atari.recordings import find_recordings, open_dataset
-    from fovea.atari.stats import differences, overview, tiers
+    from fovea.atari.stats import overview, tiers
 
     found = [(folder, open_dataset(folder)) for folder in find_recordings(folders)]
     for folder, dataset in found:
         print(f"{folder}: {dataset.counts}, seed {dataset.origin.seed}")
         print(*map("  {}".format, overview(tiers(folder, dataset))), sep="\n")
-    for line in differences(dataset.origin for _, dataset in found):
+    differ = list(differences(dataset.origin for _, dataset in found))
+    for line in differ:
         print(line)
+    return bool(differ)
 
 
 def stats(arguments: list[str]) -> None:

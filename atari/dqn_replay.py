@@ -191,7 +191,9 @@ def read_screens(
         major, minor = np.lib.format.read_magic(file)
         header = getattr(np.lib.format, f"read_array_header_{major}_{minor}")
         if header(file) != ((capacity, *SCREEN), False, np.dtype(np.uint8)):
-            raise UserError(f"{path} does not hold {capacity} screens of 84x84 bytes")
+            raise UserError(
+                f"{path} does not hold {capacity} screens of 84x84 bytes: download it again"
+            )
         for begin in range(0, stop, ROWS):
             count = min(ROWS, stop - begin)
             content = file.read(count * SCREEN_BYTES)

@@ -56,13 +56,16 @@ class Frames:
     data: dict[str, str]
 
     @staticmethod
-    def load(folders: Sequence[str | Path], games: Iterable[str] | None = None) -> Frames:
+    def load(
+        folders: Sequence[str | Path], games: Iterable[str] | None = None, strict: bool = False
+    ) -> Frames:
         """Read recordings, those of `games` or all.
 
-        Raises UserError for a folder without recordings, a game that is not in them, and a
-        recording that is unfinished or damaged.
+        Raises UserError for a folder without recordings, a game that is not in them, a recording
+        that is unfinished, damaged or given twice, and with `strict` where those of a game were
+        played with different settings.
         """
-        return Frames.read(Shards.find(folders, games))
+        return Frames.read(Shards.find(folders, games, strict))
 
     @staticmethod
     def read(shards: Shards, rows: np.ndarray | None = None) -> Frames:
@@ -161,6 +164,7 @@ class Frames:
 
         Raises UserError where a game has fewer episodes than there are splits.
         """
+        check_fractions(fractions)
         part = torch.empty_like(self.episode)
         for index, name in enumerate(self.games):
             mine = self.game == index
@@ -213,6 +217,15 @@ class Frames:
             game=self.game[rows],
             labels={name: label[rows] for name, label in self.labels.items()},
             anchor=anchor[rows],
+        )
+
+
+def check_fractions(fractions: Sequence[float]) -> None:
+    """Raise UserError for fractions that do not divide anything into parts."""
+    if not (all(0 < each < 1 for each in fractions) and abs(sum(fractions) - 1) < 1e-6):
+        raise UserError(
+            f"fractions {list(fractions)} do not divide episodes: give numbers above 0 whose sum "
+            "is 1, such as [0.7, 0.1, 0.2]"
         )
 
 

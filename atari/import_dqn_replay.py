@@ -198,7 +198,10 @@ def _check_columns(checkpoint: Checkpoint, columns: dict[str, np.ndarray], actio
     if len(set(shapes.values())) > 1 or columns["terminal"].ndim != 1:
         raise UserError(f"the files of {checkpoint.name} do not fit together: {shapes}")
     if (largest := columns["action"].max()) >= actions:
-        raise UserError(f"{checkpoint.name} has action {largest}, and its game {actions} actions")
+        raise UserError(
+            f"{checkpoint.name} has action {largest}, and its game {actions} actions: name the "
+            "game whose files these are"
+        )
 
 
 def _padding(

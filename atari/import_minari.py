@@ -155,7 +155,10 @@ def _rows(data: Any, numbers: list[int], origin: Origin, first: int) -> dict[str
         steps = len(episode["rewards"])
         reward = np.asarray(episode["rewards"])
         if (reward % 1).any():
-            raise UserError(f"episode {number} has rewards that are no whole numbers, as no game's")
+            raise UserError(
+                f"episode {number} has rewards that are no whole numbers, as no game's: take a "
+                "data set whose rewards are raw"
+            )
         terminal, truncated = (np.array(episode[name], bool) for name in ENDS)
         truncated[-1] |= not terminal[-1]  # where who collected it stopped in the middle
         infos = episode["infos"] or {}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 
 IMPLIED = {
@@ -12,6 +13,12 @@ IMPLIED = {
     "difficulty": None,
 }
 """Settings that are younger than the first recordings, and are written where they differ alone."""
+
+COMPARED = (
+    *("sticky", "frame_skip", "noop_max", "max_frames"),
+    *("fire_reset", "full_actions", "mode", "difficulty"),
+)
+"""How a game is played (see `emulator.Settings`): what travels with recordings and is compared."""
 
 
 @dataclass(frozen=True)
@@ -128,3 +135,37 @@ def _flat(origin: Origin) -> dict[str, object]:
         each = IMPLIED | asdict(policy) | policy.settings
         flat |= {f"{key} of {policy.name}": each[key] for key in each if key != "settings"}
     return flat
+
+
+def differences(origins: Iterable[Origin]) -> Iterator[str]:
+    """A line for each game whose recordings were not all played with the same settings."""
+    games: dict[str, dict[str, set]] = {}
+    for origin in origins:
+        each = [origin.settings | policy.settings for policy in origin.policies]
+        for settings in each or [origin.settings]:
+            for name in COMPARED:
+                values = games.setdefault(origin.game, {}).setdefault(name, set())
+                value = (IMPLIED | settings).get(name)
+                values.add("default" if value is None else str(value))
+    for game, found in games.items():
+        differ = [
+            f"{name} {' and '.join(sorted(values))}"
+            for name, values in found.items()
+            if len(values) > 1
+        ]
+        if differ:
+            yield f"{game} was played with different settings: {', '.join(differ)}"
+
+
+def unlike(origins: Iterable[Origin], played: Mapping[str, object]) -> Iterator[str]:
+    """How recordings were played otherwise than with these settings; a sentence for each game."""
+    for origin in origins:
+        each = [origin.settings | policy.settings for policy in origin.policies]
+        differ = {
+            f"{name} {(IMPLIED | settings).get(name)} there and {value} here"
+            for settings in each or [origin.settings]
+            for name, value in played.items()
+            if (IMPLIED | settings).get(name, value) != value
+        }
+        if differ:
+            yield f"{origin.game} was recorded with other settings: {', '.join(sorted(differ))}"

@@ -57,7 +57,7 @@ def find_episode(folders: Sequence[Path], game: str | None, place: int) -> Recor
     """
     shards = Shards.find(folders, None if game is None else [game])
     if len(shards.games) > 1:
-        raise UserError(f"choose a --game among {', '.join(shards.games)}")
+        raise UserError(f"several games are here: choose a --game among {', '.join(shards.games)}")
     count = int(shards.episodes[-1])
     if place >= count:
         raise UserError(

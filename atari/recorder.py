@@ -22,7 +22,7 @@ import numpy as np
 from fovea.atari import recordings
 from fovea.atari.origin import Origin
 from fovea.atari.recordings import Damaged, Dataset
-from fovea.command import UserError, terminable
+from fovea.command import ENDING, UserError, terminable
 from fovea.files import exclusive
 from fovea.progress import bar
 
@@ -202,7 +202,8 @@ def _begin_worker(counter: Synchronized[int], stop: Event) -> None:
     global _counter, _stop
     _counter, _stop = counter, stop
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    for number in ENDING:
+        signal.signal(number, signal.SIG_IGN)
     threading.Thread(target=_end_with_parent, daemon=True).start()
 
 

@@ -28,6 +28,8 @@ from fovea.atari.games import find
 from fovea.atari.origin import Origin
 from fovea.command import UserError
 from fovea.files import write_bytes, write_json
+from fovea.foreign import read_text
+from fovea.memory import free_memory
 
 KEY = b"recording"
 ROW_GROUP = 512
@@ -216,8 +218,15 @@ def _shard(path: Path, source: object, sha256: str, names: list[str] | None = No
     """A shard from a file or a buffer: all columns, or those of `names` that it has."""
     try:
         with pq.ParquetFile(source, page_checksum_verification=True) as file:
+            claimed = sum(
+                file.metadata.row_group(k).total_byte_size
+                for k in range(file.metadata.num_row_groups)
+            )
+            claimed = max(claimed, file.metadata.num_rows)
+            if names is None and claimed > free_memory():
+                raise Damaged(f"it claims to hold {claimed:,} bytes, more than memory does")
             table = file.read(names)
-    except (pa.ArrowException, OSError) as fault:
+    except (pa.ArrowException, OSError, MemoryError) as fault:
         raise Damaged(f"it cannot be read ({str(fault).splitlines()[0]})") from None
     try:
         made_by = json.loads(table.schema.metadata[KEY])
@@ -322,8 +331,10 @@ def open_dataset(folder: Path) -> Dataset:
     """Read _dataset.json. Raises UserError where it is missing or damaged."""
     path = dataset_path(folder)
     try:
-        record = json.loads(path.read_text(encoding="utf-8"))
-        return Dataset(Origin.of(record["origin"]), record["shards"])
+        record = json.loads(read_text(path))
+        dataset = Dataset(Origin.of(record["origin"]), record["shards"])
+        _check_listed(dataset, record)
+        return dataset
     except FileNotFoundError:
         raise UserError(
             f"{folder} is not finished: run the command that records it (fovea atari collect, "
@@ -336,6 +347,23 @@ def open_dataset(folder: Path) -> Dataset:
         ) from None
 
 
+def _check_listed(dataset: Dataset, record: dict) -> None:
+    """Raise ValueError where a list of shards does not agree with itself, or names other files."""
+    if not dataset.shards or not isinstance(dataset.shards, list):
+        raise ValueError("it lists no shards")
+    find(dataset.origin.game)
+    for listed in dataset.shards:
+        if not SHARD_NAME.fullmatch(listed["file"]):
+            raise ValueError(f"{listed['file']!r} is no shard's name")
+        for count in (listed["rows"], listed["episodes"]):
+            if type(count) is not int or not 0 < count < 2**40:
+                raise ValueError(f"{listed['file']} has {count!r} rows or episodes")
+    totals = {"rows": dataset.rows, "episodes": dataset.episodes, "sha256": dataset.sha256}
+    for name, total in totals.items():
+        if record.get(name, total) != total:  # version 0.1 did not write all of them
+            raise ValueError(f"{name} is {record[name]}, and that of its shards {total}")
+
+
 def read_dataset(folder: Path, dataset: Dataset) -> Iterator[Shard]:
     """Read the shards of a recording in order. Raises UserError that names a damaged one."""
     for listed in dataset.shards:
@@ -344,6 +372,11 @@ def read_dataset(folder: Path, dataset: Dataset) -> Iterator[Shard]:
             shard = read_shard(path)
             if shard.sha256 != listed["sha256"]:
                 raise Damaged("its SHA-256 is not the one that was recorded")
+            _check_origin(shard, dataset)
+            if (shard.table.num_rows, shard.episodes) != (listed["rows"], listed["episodes"]):
+                raise Damaged(
+                    f"its rows or episodes are not as many as {dataset_path(folder).name} lists"
+                )
         except Damaged as damage:
             raise UserError(f"{path}: {damage}; {_repair(dataset.origin)}") from None
         yield shard
@@ -363,11 +396,6 @@ def verify(folder: Path, looked: Callable[[], object] = lambda: None) -> tuple[D
         try:
             (shard,) = read_dataset(folder, Dataset(dataset.origin, [listed]))
             check_rows(shard)
-            if difference := shard.origin.difference(dataset.origin):
-                name, here, there = difference
-                raise Damaged(f"it was made with {name} {here}, and the rest with {there}")
-            if (shard.table.num_rows, shard.episodes) != (listed["rows"], listed["episodes"]):
-                raise Damaged(f"its rows or episodes are not as many as {name} lists")
         except UserError as fault:
             faults.append(str(fault))
         except Damaged as damage:
@@ -380,6 +408,12 @@ def verify(folder: Path, looked: Callable[[], object] = lambda: None) -> tuple[D
         for path in sorted({*folder.glob("*.parquet")} - belong)
     ]
     return dataset, faults
+
+
+def _check_origin(shard: Shard, dataset: Dataset) -> None:
+    if difference := shard.origin.difference(dataset.origin):
+        name, here, there = difference
+        raise Damaged(f"it was made with {name} {here}, and the rest with {there}")
 
 
 def _repair(origin: Origin) -> str:

@@ -146,7 +146,9 @@ def _copy(files: Any, source: str, path: Path, sha256: str) -> None:
         try:
             files.get_file(source, str(temporary))
         except FileNotFoundError:
-            raise UserError(f"{source} is missing, and listed in {DATASET} beside it") from None
+            raise UserError(
+                f"{source} is missing, and listed in {DATASET} beside it: send it there again"
+            ) from None
         found = hashlib.sha256(temporary.read_bytes()).hexdigest()
         if sha256 and found != sha256:
             raise UserError(f"{source} is damaged: its SHA-256 is not the one that was recorded")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import accumulate, chain
@@ -11,6 +12,7 @@ from typing import NamedTuple
 import numpy as np
 
 from fovea.atari.games import find
+from fovea.atari.origin import differences
 from fovea.atari.recordings import Dataset, Shard, find_recordings, open_dataset, read_dataset
 from fovea.command import UserError
 
@@ -56,11 +58,15 @@ class Shards:
     episodes: np.ndarray
 
     @staticmethod
-    def find(folders: Sequence[str | Path], games: Iterable[str] | None = None) -> Shards:
+    def find(
+        folders: Sequence[str | Path], games: Iterable[str] | None = None, strict: bool = False
+    ) -> Shards:
         """The shards of recordings, those of `games` or all.
 
-        Raises UserError for a folder without recordings, a game that is not in them, and a
-        recording that is unfinished.
+        Where those of a game were played with different settings, a line on stderr says so.
+
+        Raises UserError for a folder without recordings, a game that is not in them, a recording
+        that is unfinished or given twice, and with `strict` for settings that differ.
         """
         found = [(path, open_dataset(path)) for path in find_recordings(folders)]
         there = tuple(dict.fromkeys(dataset.origin.game for _, dataset in found))
@@ -73,6 +79,12 @@ class Shards:
                     f"{', '.join(there)}: collect it, or leave it out"
                 )
         groups = [[r for r in found if r[1].origin.game == name] for name in wanted]
+        for group in groups:
+            _check_each_once(group)
+        for line in differences(dataset.origin for group in groups for _, dataset in group):
+            if strict:
+                raise UserError(f"{line}: give recordings of one kind, or leave out strict")
+            print(line, file=sys.stderr)
         each = [
             (folder, Dataset(dataset.origin, [listed]))
             for folder, dataset in chain(*groups)
@@ -112,3 +124,18 @@ class Shards:
                 names = self.actions[self.games[game]]
                 action = np.array([names.index(name) for name in shard.origin.actions], np.uint8)
                 yield ShardRows(shard, here, into, game, action, self.episodes[index])
+
+
+def _check_each_once(group: Sequence[tuple[Path, Dataset]]) -> None:
+    """Raise UserError where two recordings of a game are one: by another name, a link, a copy.
+
+    Its frames would count twice, and none that is in a test split would be new.
+    """
+    seen: dict[str, Path] = {}
+    for folder, dataset in group:
+        if before := seen.get(dataset.sha256):
+            raise UserError(
+                f"{before} and {folder} are the same recording of {dataset.origin.game}: "
+                "give it once"
+            )
+        seen[dataset.sha256] = folder

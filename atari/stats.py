@@ -9,13 +9,9 @@ from pathlib import Path
 
 import numpy as np
 
-from fovea.atari.emulator import Settings
 from fovea.atari.games import GAMES
-from fovea.atari.origin import IMPLIED, Origin
 from fovea.atari.recordings import Damaged, Dataset, open_dataset, read_columns, read_dataset
 from fovea.command import UserError
-
-SETTINGS = tuple(Settings.__dataclass_fields__)
 
 
 @dataclass(frozen=True)
@@ -164,23 +160,3 @@ def lines(game: str, tiers: list[Tier]) -> Iterator[str]:
             for name in names
         )
         yield f"  {tier.policy:<{width}} " + " ".join(shares)
-
-
-def differences(origins: Iterable[Origin]) -> Iterator[str]:
-    """A line for each game whose recordings were not all played with the same settings."""
-    games: dict[str, dict[str, set]] = {}
-    for origin in origins:
-        each = [origin.settings | policy.settings for policy in origin.policies]
-        for settings in each or [origin.settings]:
-            for name in SETTINGS:
-                values = games.setdefault(origin.game, {}).setdefault(name, set())
-                value = (IMPLIED | settings)[name]
-                values.add((-1, "default") if value is None else (value, f"{value:g}"))
-    for game, found in games.items():
-        differ = [
-            f"{name} {' and '.join(value for _, value in sorted(values))}"
-            for name, values in found.items()
-            if len(values) > 1
-        ]
-        if differ:
-            yield f"{game} was played with different settings: {', '.join(differ)}"

@@ -7,6 +7,8 @@ from contextlib import redirect_stdout, suppress
 from io import StringIO
 from pathlib import Path
 
+import errors
+
 from fovea.__main__ import COMMANDS, run
 from fovea.configs import about, shipped
 from fovea.files import write_text
@@ -23,7 +25,7 @@ ROOMS = {
 
 def everything(folder: Path) -> None:
     """Write the pages into `folder`; one that has not changed keeps its time."""
-    pages = {"commands": commands(), "configs": configs()}
+    pages = {"commands": commands(), "configs": configs(), "errors": errors.page()}
     pages |= {f"api_{room}": api(room, title) for room, title in ROOMS.items()}
     for name, text in pages.items():
         path = folder / f"{name}.md"

@@ -19,32 +19,72 @@ ACCELERATORS = ("auto", "cpu", "gpu", "cuda")
 """Choices of --accelerator, in Lightning's words; `fovea.device.device` makes a device of each."""
 
 
+REFUSED = {
+    errno.EACCES: "you may not read or write it: give another path, or change its permissions",
+    errno.EPERM: "you may not read or write it: give another path, or change its permissions",
+    errno.EROFS: "it lies on a file system that is read-only: give a path on another one",
+    errno.ENOTDIR: "it lies below something that is a file: give another path",
+    errno.EISDIR: "it is a folder, and a file is meant: give another path",
+    errno.EEXIST: "there is something else of this name: give another path",
+    errno.ENOENT: "there is no such file or folder: look at its spelling",
+    errno.ENAMETOOLONG: "its name is too long for the file system: give a shorter one",
+    errno.ELOOP: "its links lead round in a circle: give the folder itself",
+    errno.ENOTEMPTY: "it is not empty: give another path",
+    errno.EXDEV: "it cannot be moved between file systems: give a path on one",
+    errno.ESTALE: "its file system is gone (a stale handle): mount it, and run the command again",
+    errno.EIO: "the disk fails to read or write it: see to the disk, and run the command again",
+}
+"""What the system says of a path, and the fix."""
+
+
 class UserError(ValueError):
     """A mistake of the user; the message is one line that names the bad value and the fix."""
 
 
 class Terminated(BaseException):
-    """SIGTERM arrived, as it does from schedulers and `kill`; see `terminable`."""
+    """A signal of ENDING arrived, as from schedulers and `kill`; see `terminable`.
+
+    Args:
+        number: of the signal.
+    """
+
+    def __init__(self, number: int = signal.SIGTERM):
+        super().__init__()
+        self.number = number
+
+
+ENDING = signal.SIGTERM, signal.SIGHUP
+"""Signals by which others end a command: schedulers, and a terminal that is closed."""
 
 
 @contextmanager
 def terminable() -> Iterator[None]:
-    """Let SIGTERM raise Terminated inside, so that work stops as it does after Ctrl-C.
+    """Let the signals of ENDING raise Terminated, so that work stops as it does after Ctrl-C.
 
-    Without effect outside the main thread, where Python allows no handlers.
+    One that is ignored stays ignored, as under nohup. Processes that are forked inside end by these
+    signals as if there were no handler. Without effect outside the main thread, where Python allows
+    no handlers.
     """
     if threading.current_thread() is not threading.main_thread():
         yield
         return
+    own = os.getpid()
 
-    def stop(*_: object) -> NoReturn:
-        raise Terminated
+    def stop(number: int, frame: object) -> None:
+        if os.getpid() == own:
+            raise Terminated(number)
+        signal.signal(number, signal.SIG_DFL)
+        os.kill(os.getpid(), number)
 
-    before = signal.signal(signal.SIGTERM, stop)
+    before = {number: signal.getsignal(number) for number in ENDING}
+    handled = [number for number, how in before.items() if how is not signal.SIG_IGN]
+    for number in handled:
+        signal.signal(number, stop)
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, before)
+        for number in handled:
+            signal.signal(number, before[number])
 
 
 class Command(NamedTuple):
@@ -131,22 +171,32 @@ def probability(text: str) -> float:
 def main(command: Callable[[], int | None]) -> NoReturn:
     """Run `command` and exit with the code that it returns, or 0.
 
-    The code is 2 for a mistake of the user, 1 for a full disk, 130 after an interrupt, 143 after
-    SIGTERM in what is `terminable`, and 141 where the reader of its output has gone. Any other
-    exception is a bug and keeps its traceback.
+    The code is 2 for a mistake of the user, and for what the system refuses of a path that was
+    given; 1 for a full disk, 130 after an interrupt, 143 after SIGTERM and 129 after SIGHUP, and
+    141 where the reader of its output has gone. Any other exception is a bug and keeps its
+    traceback.
     """
+    from fovea.foreign import shown, shown_streams  # which needs this module
+
+    in_utf8()
     # What torch and Lightning define when they are imported stays. To look for garbage in it every
     # 700 objects, as Python does, is a sixth of the time in which a command starts.
     gc.set_threshold(50_000)
     try:
-        sys.exit(command() or 0)
+        with terminable(), shown_streams():
+            code = command() or 0
+            sys.stdout.flush()  # a reader that has gone is found here, and not while Python ends
+        sys.exit(code)
     except UserError as mistake:
-        print(f"error: {mistake}", file=sys.stderr)
+        print(shown(f"error: {mistake}"), file=sys.stderr)
         sys.exit(2)
     except BrokenPipeError:  # such as head, which reads a few lines and ends
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(141)
     except OSError as fault:
+        if fault.errno in REFUSED and fault.filename is not None:
+            print(f"error: {fault.filename}: {REFUSED[fault.errno]}", file=sys.stderr)
+            sys.exit(2)
         if fault.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
             raise
         where = fault.filename or "the run folder"
@@ -159,6 +209,18 @@ def main(command: Callable[[], int | None]) -> NoReturn:
     except KeyboardInterrupt:
         print("interrupted: run the same command again to go on", file=sys.stderr)
         sys.exit(130)
-    except Terminated:
+    except Terminated as ended:
         print("terminated: run the same command again to go on", file=sys.stderr)
-        sys.exit(143)
+        sys.exit(128 + ended.number)
+
+
+def in_utf8() -> None:
+    """Begin anew in Python's UTF-8 mode where the locale asks for another encoding.
+
+    All that Fovea writes is UTF-8, and so are the names of folders that it was given; under
+    LC_ALL=C with PYTHONUTF8=0 these would not even print.
+    """
+    if sys.getfilesystemencoding() != "utf-8" and not sys.flags.utf8_mode:
+        sys.stdout.flush()
+        os.environ["PYTHONUTF8"] = "1"
+        os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])

@@ -15,6 +15,7 @@ from typing import Any
 import yaml
 
 from fovea.command import UserError
+from fovea.foreign import load_yaml, read_text
 from fovea.runs import read_run
 
 OLD = (
@@ -117,7 +118,7 @@ def read_config(folder: Path) -> dict[str, Any]:
     """
     path = folder / "config.yaml"
     try:
-        config = yaml.safe_load(path.read_text(encoding="utf-8"))
+        config = load_yaml(read_text(path), path)
     except yaml.YAMLError as fault:
         reason = " ".join(str(fault).split())
         raise UserError(f"{path} is damaged ({reason}): delete {folder}") from None

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 from fovea.figures import Figure, Verdict, read_figures
 from fovea.files import replacing, write_json
+from fovea.foreign import read_text
 from fovea.schema import Record
 from fovea.tables import Table
 
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
     import numpy as np
 
 LAST = 1000
+LARGEST = 2**30
+"""Bytes of a result that are read."""
 
 
 class Measured(NamedTuple):
@@ -112,7 +115,7 @@ def read_result(path: Path) -> ProbeResult:
 
     Raises ValueError, TypeError, KeyError or AttributeError where it is damaged.
     """
-    return ProbeResult.read(json.loads(path.read_text(encoding="utf-8")))
+    return ProbeResult.read(json.loads(read_text(path, most=LARGEST)))
 
 
 def write_arrays(path: Path, arrays: Mapping[str, Any]) -> None:

@@ -14,7 +14,9 @@ This module imports neither torch nor NumPy, so that light commands stay light.
 
 from __future__ import annotations
 
+import hashlib
 import json
+import logging
 import os
 import shlex
 import sys
@@ -29,7 +31,10 @@ from fovea import __version__
 from fovea.checkout import commit
 from fovea.command import UserError
 from fovea.files import write_json
+from fovea.foreign import read_text
 from fovea.schema import RunRecord
+
+log = logging.getLogger("fovea")
 
 PACKAGES = ("torch", "lightning", "timm", "ale-py", "numpy")
 
@@ -50,9 +55,12 @@ class RunWriter:
     def __init__(self, folder: str | Path, kind: str, title: str, writes: bool = True):
         self.folder, self.writes = Path(folder), writes
         self.folder.mkdir(parents=True, exist_ok=True)
-        self.record = read_run(self.folder) or RunRecord(
-            name=self.folder.name, kind=kind, title=title, started=timestamp()
-        )
+        self._written = Written.of(self.folder / "metrics.csv")
+        new = RunRecord(name=self.folder.name, kind=kind, title=title, started=timestamp())
+        found, problems = _read(self.folder)
+        self.record = found or new
+        # From now on what is there counts as written: what was wrong with it stays on record.
+        self.record.remarks = list(dict.fromkeys([*self.record.remarks, *problems]))
         if self.record.kind != kind:
             raise UserError(
                 f"{self.folder} holds a run of kind {self.record.kind}, not {kind}: "
@@ -66,13 +74,20 @@ class RunWriter:
         changes: dict[str, Any] = {"updated": timestamp(), "seconds": seconds} | fields
         self.record = replace(self.record, **changes)
         if self.writes:
-            write_json(self.folder / "run.json", self.record.plain())
+            self.record.metrics = self._written.record()
+            write_json(self.folder / "run.json", with_check(self.record.plain()))
 
     def begin(self, **fields: Any) -> None:
         """Mark the run as running, with the command, the commit and the versions that run it."""
         facts: dict[str, Any] = {"command": typed(), "commit": commit() if self.writes else None}
         versions = {"fovea-rl": __version__} | {name: version(name) for name in PACKAGES}
         self.update(state="running", reason=None, versions=versions, **facts, **fields)
+
+    def remark(self, what: str) -> None:
+        """Say on stderr, and keep in the record, what somebody should look at."""
+        if self.writes:
+            print(f"{self.folder}: {what}", file=sys.stderr, flush=True)
+            self.update(remarks=[*self.record.remarks, what])
 
     def log(self, step: int, metrics: Mapping[str, float]) -> None:
         """Append rows to metrics.csv, one a metric, as one write; a torn last line is ended."""
@@ -86,29 +101,137 @@ class RunWriter:
                 file.seek(-1, os.SEEK_END)
                 rows = rows if file.read() == b"\n" else "\n" + rows
             file.write(rows.encode())
+        self._written.add(rows.encode())
 
 
 def run_folders(place: str | Path) -> Iterator[Path]:
     """The run folders at or below a place; what lies inside a run belongs to it."""
-    for parent, below, files in os.walk(place):
+    for parent, below, files in walk(place):
         if "run.json" in files:
             below.clear()
-            yield Path(parent)
+            yield parent
+
+
+def walk(place: str | Path) -> Iterator[tuple[Path, list[str], list[str]]]:
+    """`os.walk` that follows links, each folder once, in the order of names, without hidden ones.
+
+    A link to a folder above it, which would go round for ever, leads to one that was seen.
+    """
+    seen: set[tuple[int, int]] = set()
+    for parent, below, files in os.walk(place, followlinks=True):
+        try:
+            status = os.stat(parent)
+        except OSError:  # it has just been taken away
+            continue
+        if (status.st_dev, status.st_ino) in seen:
+            below.clear()
+            continue
+        seen.add((status.st_dev, status.st_ino))
         below[:] = sorted(name for name in below if not name.startswith("."))
+        yield Path(parent), below, files
 
 
 def read_run(folder: str | Path) -> RunRecord | None:
     """run.json of a run folder, or None where there is none.
 
+    Where it, or metrics.csv beside it, is not as it was written, a line on stderr says so.
+
     Raises UserError where it is there but not the record of a run.
     """
-    path = Path(folder) / "run.json"
+    record, problems = _read(Path(folder))
+    for problem in problems:
+        log.warning("%s: %s", folder, problem)
+    return record
+
+
+def _read(folder: Path) -> tuple[RunRecord | None, list[str]]:
+    """The record of a run folder, and what is not as it was written."""
+    path = folder / "run.json"
     try:
-        return RunRecord.read(json.loads(path.read_text(encoding="utf-8")))
+        record, changed = parse_record(read_text(path))
     except FileNotFoundError:
-        return None
-    except (ValueError, AttributeError, TypeError) as fault:
+        return None, []
+    except (ValueError, AttributeError, TypeError, RecursionError) as fault:
         raise UserError(f"{path} is damaged ({fault}): delete it to start anew") from None
+    return record, [*filter(None, (changed, metrics_problem(folder, record)))]
+
+
+def parse_record(text: str) -> tuple[RunRecord, str]:
+    """The record that the text of a run.json holds, and how it is not as it was written, if at all.
+
+    Raises ValueError, AttributeError or TypeError where it is the record of no run.
+    """
+    found = json.loads(text)
+    checks = {key for key, value in found.items() if _is_digest(value)} | {CHECK}
+    written = {key: value for key, value in found.items() if key not in checks}
+    changed = ""
+    if checks & found.keys() and found.get(CHECK) != _digest(written):
+        changed = "run.json is not as it was written: by hand, or by a disk that fails"
+    return RunRecord.read(written), changed
+
+
+CHECK = "check"
+"""Key of the SHA-256 of all others in run.json; older records have none."""
+
+
+def with_check(plain: dict[str, Any]) -> dict[str, Any]:
+    """A record's JSON object with its check."""
+    return plain | {CHECK: _digest(json.loads(json.dumps(plain)))}
+
+
+def _is_digest(value: object) -> bool:
+    return isinstance(value, str) and len(value) == 64 and set(value) <= set("0123456789abcdef")
+
+
+def _digest(plain: Mapping[str, Any]) -> str:
+    text = json.dumps(plain, sort_keys=True, ensure_ascii=False)
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
+
+
+class Written:
+    """How many bytes of a file were written, and their SHA-256.
+
+    Args:
+        content: what there is so far.
+    """
+
+    def __init__(self, content: bytes = b""):
+        self.bytes, self.hash = 0, hashlib.sha256()
+        self.add(content)
+
+    @staticmethod
+    def of(path: Path) -> Written:
+        """What a file holds now."""
+        return Written(path.read_bytes() if path.exists() else b"")
+
+    def add(self, content: bytes) -> None:
+        """More that was written."""
+        self.bytes += len(content)
+        self.hash.update(content)
+
+    def record(self) -> dict[str, Any]:
+        """As run.json has it."""
+        return {"bytes": self.bytes, "sha256": self.hash.hexdigest()}
+
+
+def metrics_problem(folder: Path, record: RunRecord) -> str:
+    """How metrics.csv is not as the record says that it was written; empty where it is.
+
+    What was appended since then is not looked at.
+    """
+    said = record.metrics
+    if not isinstance(said, dict) or not isinstance(said.get("bytes"), int) or not said["bytes"]:
+        return ""
+    try:
+        with open(folder / "metrics.csv", "rb") as file:
+            content = file.read(said["bytes"])
+    except OSError:
+        content = b""
+    if len(content) < said["bytes"]:
+        return f"metrics.csv ends early: {len(content):,} of {said['bytes']:,} bytes"
+    if hashlib.sha256(content).hexdigest() != said.get("sha256"):
+        return "metrics.csv is not as it was written: by hand, or by a disk that fails"
+    return ""
 
 
 def typed() -> str:

@@ -7,6 +7,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any, Self
 
+FRAMES_A_STEP = 4
+"""Frames of a game that an agent's action is held for."""
+
 
 @dataclass
 class Record:
@@ -81,7 +84,8 @@ class Evaluation(Record):
         returns: raw, of each episode.
         lengths: agent steps of each episode.
         mean: of the returns.
-        hns: the mean, human-normalised: 0 is the random agent, 1 the human tester.
+        hns: the mean, human-normalised: 0 is the random agent, 1 the human tester; None where
+            episodes were cut.
         random: the random agent's return.
         human: the human tester's return.
         video: where the video lies in the run folder; None without one.
@@ -124,9 +128,17 @@ class Evaluation(Record):
         return {name: of.mean - clean for name, of in self.disturbed.items()}
 
     @property
+    def cut(self) -> int:
+        """How many episodes were cut before half an hour, where those of the references ended."""
+        if self.max_frames is None or self.max_frames >= 108_000:
+            return 0
+        longest = -(-self.max_frames // FRAMES_A_STEP)
+        return sum(length >= longest for length in self.lengths)
+
+    @property
     def cut_short(self) -> bool:
-        """Whether episodes were cut before half an hour, where those of the references ended."""
-        return self.max_frames is not None and self.max_frames < 108_000
+        """Whether its mean is of parts of episodes too, which no reference is of."""
+        return self.cut > 0
 
 
 @dataclass
@@ -248,8 +260,9 @@ class RunRecord(Record):
         name: of the run, by default its folder's.
         kind: what wrote it: pretrain, agent, probes or continual.
         title: what it does, in a few words for people.
-        state: running, done or failed.
-        reason: why it failed.
+        state: running, done, or failed, where it ended before its last step.
+        reason: why it did.
+        remarks: what somebody should look at, though it went on.
         step: how far it is.
         steps: how far it goes.
         seconds: of work, over all starts.
@@ -265,6 +278,7 @@ class RunRecord(Record):
         game: rom id of an agent's game.
         evaluation: of an agent.
         continual: of a sequence of games.
+        metrics: bytes of metrics.csv that were written, and their SHA-256.
         history: what was asked of the run over time, where that has changed.
         loggers: names of the loggers beside ours.
         init_from: what the first weights were taken from; None for weights of its own.
@@ -276,6 +290,7 @@ class RunRecord(Record):
     title: str = ""
     state: str = "unknown"
     reason: str | None = None
+    remarks: list[str] = field(default_factory=list)
     step: int | None = None
     steps: int | None = None
     seconds: float = 0.0
@@ -288,6 +303,7 @@ class RunRecord(Record):
     config: str | None = None
     data: dict[str, str] = field(default_factory=dict)
     batch: int | None = None
+    metrics: dict[str, Any] = field(default_factory=dict)
     game: str | None = None
     evaluation: Evaluation | None = None
     continual: ContinualRecord | None = None

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import yaml
 
+from fovea.foreign import load_yaml, read_text
 from fovea.tables import markdown
 
 CARD = """---
@@ -120,7 +121,7 @@ def objective_settings(folder: Path) -> str:
     config = folder.parent / "config.yaml"
     if folder.name != "encoder" or not config.exists():
         return ""
-    model = yaml.safe_load(config.read_text(encoding="utf-8")).get("model")
+    model = load_yaml(read_text(config), config).get("model")
     return yaml.safe_dump(model, sort_keys=False) if model else ""
 
 

@@ -7,9 +7,10 @@ from typing import NamedTuple
 
 import lightning
 import torch
+from jsonargparse.typing import NonNegativeInt, PositiveFloat, PositiveInt
 from torch import Tensor
 
-from fovea.atari.frames import Frames
+from fovea.atari.frames import Frames, check_fractions
 from fovea.command import UserError
 from fovea.pretrain.rotation import InMemory, Rotation, split_in_memory
 from fovea.seeding import Draws, Stream, keyed
@@ -52,27 +53,32 @@ class Windows(lightning.LightningDataModule):
         memory: GiB of screens that are in memory at once; all, where it is left out. Where training
             and validation have more, groups of whole shards that fit are read one after another
             (see `pretrain.rotation`).
+        strict: refuse recordings of a game that were played with different settings.
         seed: of the order of windows, and of the division into training, validation and test.
     """
 
     def __init__(
         self,
         recordings: list[str],
-        batch_size: int = 128,
+        batch_size: PositiveInt = 128,
         fractions: tuple[float, float, float] = (0.7, 0.1, 0.2),
-        held_out: int = 16,
-        memory: float | None = None,
-        seed: int = 0,
+        held_out: PositiveInt = 16,
+        memory: PositiveFloat | None = None,
+        strict: bool = False,
+        seed: NonNegativeInt = 0,
     ):
         super().__init__()
+        check_fractions(fractions)
         self.recordings, self.batch_size, self.seed = recordings, batch_size, seed
         self.training: InMemory | Rotation
         self.validation: InMemory | Rotation
         if memory is None:
-            training, validation, _ = Frames.load(recordings).split(fractions, seed)
+            training, validation, _ = Frames.load(recordings, strict=strict).split(fractions, seed)
             self.training, self.validation = InMemory(training), InMemory(validation)
         else:
-            self.training, self.validation = split_in_memory(recordings, fractions, memory, seed)
+            self.training, self.validation = split_in_memory(
+                recordings, fractions, memory, seed, strict
+            )
         self.held_out = held_out
         self.first_batch = 0
 
@@ -94,9 +100,13 @@ class Windows(lightning.LightningDataModule):
     def val_dataloader(self) -> Steps:
         return Steps(self, self.validation, HELD_OUT, 0, self.held_out)
 
+    @property
+    def seen(self) -> int:
+        """The batches that were drawn and trained on, see `Steps`."""
+        return self.trainer.fit_loop.epoch_loop.total_batch_idx + 1
+
     def state_dict(self) -> dict[str, int]:
-        # The batches that were drawn and trained on, see `Steps`.
-        return {"seen": self.trainer.fit_loop.epoch_loop.total_batch_idx + 1}
+        return {"seen": self.seen}
 
     def load_state_dict(self, state: dict[str, int]) -> None:
         self.first_batch = state["seen"]

@@ -11,6 +11,7 @@ from typing import Any
 
 from fovea.command import Command, UserError, dispatch, nearest, parser
 from fovea.files import sha256, write_text
+from fovea.foreign import read_text
 
 FORMAT = 1
 CONFIG = "config.json"
@@ -105,7 +106,7 @@ def read_sums(folder: Path) -> dict[str, str]:
     if not folder.is_dir():
         raise UserError(f"no encoder folder at {folder}: export one with `fovea pretrain fit`")
     try:
-        text = (folder / SUMS).read_text(encoding="utf-8")
+        text = read_text(folder / SUMS)
     except FileNotFoundError:
         raise UserError(
             f"{folder} has no SHA256SUMS: it is no finished encoder folder, export again"
@@ -167,9 +168,11 @@ def read_config(folder: Path) -> dict:
     """
     path = folder / CONFIG if folder.is_dir() else folder
     try:
-        config = json.loads(path.read_text(encoding="utf-8"))
+        config = json.loads(read_text(path))
     except FileNotFoundError:
-        raise UserError(f"there is no {path}, which says what an encoder is built from") from None
+        raise UserError(
+            f"there is no {path}, which says what an encoder is built from: export again"
+        ) from None
     except (ValueError, RecursionError) as fault:
         raise UserError(f"{path} is no JSON ({fault}): export again") from None
     found = _at(config, "fovea", "format_version")

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 import torch
+from jsonargparse.typing import NonNegativeFloat, NonNegativeInt
 from torch import Tensor, nn
 
 
@@ -23,10 +24,10 @@ class Optimisation:
     """
 
     name: Literal["adamw", "lars"] = "adamw"
-    lr: float = 1e-3
-    weight_decay: float = 0.05
-    warmup: int = 20
-    last_weight_decay: float | None = None
+    lr: NonNegativeFloat = 1e-3
+    weight_decay: NonNegativeFloat = 0.05
+    warmup: NonNegativeInt = 20
+    last_weight_decay: NonNegativeFloat | None = None
 
 
 class LARS(torch.optim.Optimizer):
@@ -103,10 +104,10 @@ def configure(module: nn.Module, how: Optimisation, steps: int) -> dict:
 
 
 def decay(optimiser: torch.optim.Optimizer, how: Optimisation, progress: float) -> None:
-    """Set the weight decay for the share `progress` of the run; groups without one keep none."""
+    """Set the weight decay of matrices for the share `progress` of the run; others have none."""
     if how.last_weight_decay is not None:
         for group in optimiser.param_groups:
-            if group["weight_decay"]:
+            if any(weight.ndim > 1 for weight in group["params"]):
                 group["weight_decay"] = cosine(how.weight_decay, how.last_weight_decay, progress)
 
 

@@ -90,7 +90,11 @@ class Rotation:
 
 
 def split_in_memory(
-    recordings: Sequence[str], fractions: Sequence[float], memory: float, seed: int
+    recordings: Sequence[str],
+    fractions: Sequence[float],
+    memory: float,
+    seed: int,
+    strict: bool = False,
 ) -> tuple[Rotation, InMemory]:
     """Training frames in groups that fit into `memory` GiB, beside validation frames that fit too.
 
@@ -99,7 +103,7 @@ def split_in_memory(
 
     Raises UserError where the frames of the largest shard do not fit.
     """
-    shards = Shards.find(recordings)
+    shards = Shards.find(recordings, strict=strict)
     with bar("looking through the recordings", "screens", len(shards), delay=5) as shown:
         outlines = Frames.outline(shards, shown.update).split(fractions, seed)[:2]
     limit = int(memory * 2**30) // SCREEN_BYTES

@@ -10,6 +10,7 @@ from pathlib import Path
 from fovea.command import UserError
 from fovea.pretrain.card import listed
 from fovea.pretrain.hub import SUMS, read_config
+from fovea.runs import walk
 
 LONGEST = 2**24
 """Bytes of a safetensors header that are read at most."""
@@ -17,12 +18,12 @@ LONGEST = 2**24
 
 def show_all(folder: Path) -> None:
     """Print a line for every encoder folder at or below `folder`."""
-    found = sorted(path.parent for path in folder.rglob(SUMS))
+    found = [parent for parent, _, files in walk(folder) if SUMS in files]
     for path in found:
         try:
             print(f"{path}  {_in_short(read_config(path))}")
-        except UserError as fault:
-            print(f"{path}  damaged: {fault}")
+        except (UserError, OSError, ValueError, KeyError, TypeError, AttributeError) as fault:
+            print(f"{path}  damaged: {' '.join(str(fault).split())}")
     if not found:
         raise UserError(f"no encoder folder in {folder}: export one with `fovea pretrain fit`")
 

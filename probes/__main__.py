@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 
 from fovea import command
-from fovea.command import ACCELERATORS, Command, UserError, dispatch, parser, positive
+from fovea.command import ACCELERATORS, Command, UserError, dispatch, natural, parser, positive
 
 NORMS = ("none", "standard", "whiten")  # FeatureNormKind, which lies beside torch
 ABOUT = """Measure encoders side by side on recorded screens, training nothing but linear read-outs.
@@ -110,7 +110,7 @@ def measure(arguments: list[str]) -> int:
         help="how the probe state normalises what it reads with few labels, as the agents' setting "
         "features.norm (standard)",
     )
-    asked.add_argument("--seed", type=int, default=0, help="of the division and the draws (0)")
+    asked.add_argument("--seed", type=natural, default=0, help="of the division and the draws (0)")
     asked.add_argument("--accelerator", choices=ACCELERATORS, default="auto", help="(auto)")
     asked.add_argument(
         "--no-cache", action="store_true", help="keep no features in RUN/features (they are kept)"

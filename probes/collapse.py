@@ -27,6 +27,7 @@ from fovea.probes.features import (
 from fovea.probes.spread import (
     alignment,
     alpha_req,
+    constant,
     cosine_across,
     cosine_of_pairs,
     effective_rank,
@@ -202,7 +203,11 @@ def _spread_of(
     """(game, each of SPREAD) of each game, and of all together where they are equally wide."""
 
     def less_mean(z: Tensor, mean: Tensor) -> Tensor:
-        return z - mean if centred else z
+        if not centred:
+            return z
+        # What is left of a constant is rounding, which spreads in all directions.
+        rounding = constant(z) and (z.mean(0) - mean).norm() <= 1e-6 * mean.norm()
+        return torch.zeros_like(z) if rounding else z - mean
 
     together = len(found) > 1 and len({z.shape[1] for z in found.values()}) == 1
     mean = torch.cat([*found.values()]).mean(0) if together else None

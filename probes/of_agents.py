@@ -56,7 +56,10 @@ class HeadsOfAgent(Encoder):
         self.model_args = {}
 
     def encode(self, pixels: Tensor) -> Features:
-        raise UserError("what heads read is computed of whole screens")
+        raise UserError(
+            "what heads read is computed of whole screens: probe the encoder, without heads: "
+            "before it"
+        )
 
     def forward(self, screens: Tensor, blocks=()) -> Features:
         summary = self.extractor.of_screens(screens)[:, : self.dim]

@@ -19,6 +19,7 @@ from numpy.typing import ArrayLike
 
 from fovea.atari.games import find
 from fovea.command import UserError
+from fovea.foreign import load_yaml, read_text
 from fovea.probes.run import run
 from fovea.probes.summary import mean_of
 from fovea.results import ProbeResult, read_result
@@ -127,7 +128,9 @@ def choose(
     run(encoders, recordings, into, only=[by.probe], samples=samples, accelerator=accelerator)
     result = read_result(into / "probes" / f"{by.probe}.json")
     if game not in result.recordings:
-        raise UserError(f"the recordings hold {', '.join(result.recordings)}, and not {game}")
+        raise UserError(
+            f"the recordings hold {', '.join(result.recordings)}, not {game}: take one of these"
+        )
     own = {given.partition("=")[0] for given in encoders}
     values = {name: of for name, of in of_game(result, game).items() if name in own}
     order = sorted(values, key=lambda name: values[name] * by.rho, reverse=True)
@@ -166,7 +169,7 @@ def _returns(folders: Iterable[Path]) -> dict[Group, dict[str, list[float]]]:
 
 def _settings(folder: Path) -> str:
     """All that makes an agent but the weights of its encoder and chance, as text."""
-    config = yaml.safe_load((folder / "config.yaml").read_text(encoding="utf-8"))
+    config = load_yaml(read_text(folder / "config.yaml"), folder / "config.yaml")
 
     def without_reference(value: Any) -> Any:
         if not isinstance(value, dict):

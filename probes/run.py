@@ -10,6 +10,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from types import ModuleType
 
+import numpy as np
+import torch
 from tqdm import tqdm
 
 from fovea import probes
@@ -32,6 +34,8 @@ from fovea.progress import bar
 from fovea.runs import RunWriter
 from fovea.tables import Table
 
+NUMERIC = torch.linalg.LinAlgError, np.linalg.LinAlgError, FloatingPointError, OverflowError
+"""What a probe raises for numbers that it cannot compute with; any other exception is a bug."""
 UNBLOCKED = ("pixels", "pixels_pooled", "majority")
 """References that have no blocks."""
 
@@ -174,8 +178,9 @@ def measure(
         check_finite(games)
         own = keywords(module, {"seed": seed} | settings)
         found = module.probe(measured, games, **own)
-    except NotMeasured as reason:
-        raise UserError(f"the probe {probe} does not apply to this encoder: {reason}") from None
+    except (NotMeasured, *NUMERIC) as fault:
+        why = str(fault) if isinstance(fault, NotMeasured) else numeric(fault)
+        raise UserError(f"the probe {probe} does not apply to this encoder: {why}") from None
     finally:
         measured.to(before)
     return {table.name: table for table in found.tables}
@@ -203,11 +208,17 @@ def _measure(
                 check_finite(games)
                 found = chosen[probe].probe(encoder, games, **result.keywords)
                 result.add(name, weights, found, getattr(encoder, "takes", ""))
-            except NotMeasured as reason:
-                _say(f"{probe} of {name}: left out, {reason}")
-                result.leave_out(name, weights, str(reason))
+            except (NotMeasured, *NUMERIC) as fault:
+                why = str(fault) if isinstance(fault, NotMeasured) else numeric(fault)
+                _say(f"{probe} of {name}: left out, {why}")
+                result.leave_out(name, weights, why)
         progress.update()
         record.update(step=progress.n)
+
+
+def numeric(fault: Exception) -> str:
+    """Why numbers that are too large, too small or too much alike gave no result."""
+    return f"its features have no solution here ({' '.join(str(fault).split())})"
 
 
 def check_finite(games: dict[str, Splits]) -> None:

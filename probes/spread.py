@@ -27,13 +27,16 @@ def rankme(z: Tensor, eps: float = 1e-7) -> float:
 def lidar(z: Tensor, views: int, delta: float = 1e-4, eps: float = 1e-8) -> float:
     """Effective rank of what sets groups of features apart (Thilak et al. 2024, arXiv 2312.04000).
 
-    Of the covariance of the groups' means, whitened by that inside the groups plus `delta`.
+    Of the covariance of the groups' means, whitened by that inside the groups plus `delta`. Where
+    all features are one it is 1, and not what `eps`, by which all directions count, would make it.
 
     Args:
         z: (n * views, D); each `views` rows in turn are one moment, seen several times.
     """
     groups = z.double().unflatten(0, (-1, views))
     means = groups.mean(1)
+    if constant(means):
+        return 1.0
     inside = (groups - means[:, None]).flatten(0, 1)
     within = inside.T @ inside / (len(means) * (views - 1))
     values, axes = torch.linalg.eigh(within)
@@ -41,6 +44,12 @@ def lidar(z: Tensor, views: int, delta: float = 1e-4, eps: float = 1e-8) -> floa
     spectrum = torch.linalg.eigvalsh(whiten.T @ means.T.cov() @ whiten).clamp(min=0) + eps
     share = spectrum / spectrum.sum()
     return float(torch.exp(-(share * share.log()).sum()))
+
+
+def constant(z: Tensor) -> bool:
+    """Whether features (n, D) differ by less than single precision tells of numbers so large."""
+    z = z.double()
+    return bool((z - z.mean(0)).norm() <= 1e-6 * z.norm())
 
 
 def effective_rank(z: Tensor) -> float:

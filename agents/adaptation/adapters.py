@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from jsonargparse.typing import PositiveInt
+from jsonargparse.typing import NonNegativeFloat, PositiveInt
 from torch import Tensor, nn
 
 from fovea.agents.adaptation.modulated import Modulated, Modulator
@@ -20,7 +20,7 @@ class Bottleneck(Modulator):
         inner: width of the bottleneck V h.
     """
 
-    def __init__(self, layer: nn.Module, width: int, inner: int):
+    def __init__(self, layer: nn.Module, width: PositiveInt, inner: int):
         super().__init__(layer)
         self.down, self.up = nn.Linear(width, inner), nn.Linear(inner, width)
 
@@ -49,5 +49,7 @@ class Adapters(Modulated):
         lr_scale: their learning rate as a share of the heads'.
     """
 
-    def __init__(self, encoder: str | Encoder, reduction: PositiveInt = 16, lr_scale: float = 1.0):
+    def __init__(
+        self, encoder: str | Encoder, reduction: PositiveInt = 16, lr_scale: NonNegativeFloat = 1.0
+    ):
         super().__init__(encoder, lr_scale, lambda vit: bottlenecks(vit, reduction))

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 import torch
-from jsonargparse.typing import PositiveInt
+from jsonargparse.typing import NonNegativeFloat, PositiveInt
 from torch import Tensor, nn
 
 from fovea.command import UserError
@@ -146,7 +146,10 @@ class FineTuned(Adapted):
     """
 
     def __init__(
-        self, encoder: str | Encoder, lr_scale: float = 0.1, last_k: PositiveInt | None = None
+        self,
+        encoder: str | Encoder,
+        lr_scale: NonNegativeFloat = 0.1,
+        last_k: PositiveInt | None = None,
     ):
         super().__init__(encoder)
         self.lr_scale = lr_scale
@@ -190,7 +193,7 @@ class Held(Adapted):
         lr_scale: learning rate of what learns as a share of the heads'.
     """
 
-    def __init__(self, encoder: str | Encoder, lr_scale: float = 1.0):
+    def __init__(self, encoder: str | Encoder, lr_scale: NonNegativeFloat = 1.0):
         super().__init__(encoder)
         self.encoder.requires_grad_(False)
         self.lr_scale = lr_scale

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from itertools import islice
 
 import torch
+from jsonargparse.typing import NonNegativeFloat, PositiveInt
 from torch import Tensor
 
 from fovea.agents.adaptation.base import FineTuned
@@ -31,9 +32,9 @@ class EWC(FineTuned):
     def __init__(
         self,
         encoder: str | Encoder,
-        lr_scale: float = 0.1,
-        weight: float = 400.0,
-        batches: int = 10,
+        lr_scale: NonNegativeFloat = 0.1,
+        weight: NonNegativeFloat = 400.0,
+        batches: PositiveInt = 10,
     ):
         super().__init__(encoder, lr_scale)
         self.weight, self.batches = weight, batches

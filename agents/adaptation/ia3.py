@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import torch
+from jsonargparse.typing import NonNegativeFloat, PositiveInt
 from torch import Tensor, nn
 from torch.nn.functional import pad
 
@@ -22,7 +23,7 @@ class Scale(Modulator):
         entries: P, number of sets of scales.
     """
 
-    def __init__(self, layer: nn.Module, skip: int, width: int, entries: int):
+    def __init__(self, layer: nn.Module, skip: int, width: PositiveInt, entries: int):
         super().__init__(layer)
         self.skip = skip
         self.scale = nn.Parameter(torch.empty(entries, width))
@@ -50,5 +51,5 @@ class IA3(Modulated):
         lr_scale: their learning rate as a share of the heads'.
     """
 
-    def __init__(self, encoder: str | Encoder, lr_scale: float = 1.0):
+    def __init__(self, encoder: str | Encoder, lr_scale: NonNegativeFloat = 1.0):
         super().__init__(encoder, lr_scale, lambda vit: scales(vit, entries=1))

@@ -57,7 +57,7 @@ class L2M(Pooled):
         pull: NonNegativeFloat = 0.5,
         penalty: bool = True,
         key_scale: PositiveFloat = 0.02,
-        lr_scale: float = 1.0,
+        lr_scale: NonNegativeFloat = 1.0,
     ):
         super().__init__(
             encoder,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import torch
-from jsonargparse.typing import PositiveInt
+from jsonargparse.typing import NonNegativeFloat, PositiveFloat, PositiveInt
 from torch import Tensor, nn
 
 from fovea.agents.adaptation.modulated import Modulated, Modulator
@@ -27,7 +27,9 @@ class LowRank(Modulator):
         entries: P, number of pairs of A and B.
     """
 
-    def __init__(self, layer: nn.Linear, outputs: slice, rank: int, alpha: float, entries: int):
+    def __init__(
+        self, layer: nn.Linear, outputs: slice, rank: int, alpha: PositiveFloat, entries: int
+    ):
         super().__init__(layer)
         self.outputs, self.gain = outputs, alpha / rank
         width = len(range(layer.out_features)[outputs])
@@ -68,7 +70,7 @@ class LoRA(Modulated):
         self,
         encoder: str | Encoder,
         rank: PositiveInt = 8,
-        alpha: float = 16.0,
-        lr_scale: float = 1.0,
+        alpha: PositiveFloat = 16.0,
+        lr_scale: NonNegativeFloat = 1.0,
     ):
         super().__init__(encoder, lr_scale, lambda vit: low_rank(vit, rank, alpha, entries=1))

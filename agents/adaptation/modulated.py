@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 
 import torch
+from jsonargparse.typing import NonNegativeFloat
 from torch import Tensor, nn
 
 from fovea.agents.adaptation.base import Held, vit_of
@@ -57,7 +58,7 @@ class Modulated(Held):
     def __init__(
         self,
         encoder: str | Encoder,
-        lr_scale: float,
+        lr_scale: NonNegativeFloat,
         make: Callable[[nn.Module], Iterable[nn.Module]],
     ):
         super().__init__(encoder, lr_scale)

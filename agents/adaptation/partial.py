@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from jsonargparse.typing import NonNegativeFloat
 from torch import nn
 
 from fovea.agents.adaptation.base import Held
@@ -19,7 +20,7 @@ class LayerNormOnly(Held):
     Raises UserError for an encoder without layer norms.
     """
 
-    def __init__(self, encoder: str | Encoder, lr_scale: float = 1.0):
+    def __init__(self, encoder: str | Encoder, lr_scale: NonNegativeFloat = 1.0):
         super().__init__(encoder, lr_scale)
         norms = [module for module in self.encoder.modules() if isinstance(module, nn.LayerNorm)]
         if not norms:
@@ -42,7 +43,7 @@ class BitFit(Held):
         lr_scale: their learning rate as a share of the heads'.
     """
 
-    def __init__(self, encoder: str | Encoder, lr_scale: float = 1.0):
+    def __init__(self, encoder: str | Encoder, lr_scale: NonNegativeFloat = 1.0):
         super().__init__(encoder, lr_scale)
         for name, weights in self.encoder.named_parameters():
             weights.requires_grad_(name.endswith("bias"))

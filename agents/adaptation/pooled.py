@@ -55,7 +55,7 @@ class Pooled(Modulated):
         pull: NonNegativeFloat,
         penalty: bool,
         key_scale: PositiveFloat,
-        lr_scale: float,
+        lr_scale: NonNegativeFloat,
     ):
         super().__init__(encoder, lr_scale, make)
         width = self.summary_dim if query == "final" else self.dim

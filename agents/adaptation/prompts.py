@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import partial
 
 import torch
-from jsonargparse.typing import PositiveInt
+from jsonargparse.typing import NonNegativeFloat, PositiveInt
 from torch import Tensor, nn
 
 from fovea.agents.adaptation.modulated import Modulated
@@ -79,6 +79,6 @@ class Prompts(Modulated):
         encoder: str | Encoder,
         length: PositiveInt = 25,
         deep: bool = False,
-        lr_scale: float = 1.0,
+        lr_scale: NonNegativeFloat = 1.0,
     ):
         super().__init__(encoder, lr_scale, lambda vit: [Prompt(vit, length, 1, deep)])

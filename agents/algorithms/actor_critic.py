@@ -3,6 +3,13 @@
 from __future__ import annotations
 
 import torch
+from jsonargparse.typing import (
+    ClosedUnitInterval,
+    NonNegativeFloat,
+    NonNegativeInt,
+    PositiveFloat,
+    PositiveInt,
+)
 from torch import Tensor, nn
 
 from fovea.agents.adaptation.base import Adapted
@@ -23,15 +30,15 @@ class ActorCriticAgent(Agent):
     def __init__(
         self,
         encoder: Adapted,
-        actions: int,
+        actions: PositiveInt,
         features: ReadOut,
-        hidden: int,
-        vf_coef: float,
-        gamma: float,
-        lr: float,
-        adam_eps: float,
+        hidden: PositiveInt,
+        vf_coef: NonNegativeFloat,
+        gamma: ClosedUnitInterval,
+        lr: NonNegativeFloat,
+        adam_eps: PositiveFloat,
         anneal_lr: bool,
-        seed: int,
+        seed: NonNegativeInt,
         keep_screens: bool = False,
     ):
         super().__init__(

@@ -32,6 +32,7 @@ from typing import Literal
 
 import lightning
 import torch
+from jsonargparse.typing import NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
 from torch import Tensor
 
 from fovea.agents.adaptation.base import Adapted
@@ -78,12 +79,12 @@ class Agent(lightning.LightningModule, ABC):
     def __init__(
         self,
         encoder: Adapted,
-        actions: int,
+        actions: PositiveInt,
         features: ReadOut = ReadOut(),
-        lr: float = 2.5e-4,
-        adam_eps: float = 1e-5,
+        lr: NonNegativeFloat = 2.5e-4,
+        adam_eps: PositiveFloat = 1e-5,
         anneal_lr: bool = False,
-        seed: int = 0,
+        seed: NonNegativeInt = 0,
         keep_screens: bool = False,
     ):
         super().__init__()

@@ -3,6 +3,13 @@
 from __future__ import annotations
 
 import torch
+from jsonargparse.typing import (
+    ClosedUnitInterval,
+    NonNegativeFloat,
+    NonNegativeInt,
+    PositiveFloat,
+    PositiveInt,
+)
 from torch import Tensor
 
 from fovea.agents.adaptation.base import Adapted
@@ -55,28 +62,28 @@ class CalQL(QAgent):
         self,
         recordings: list[str] | str,
         encoder: Adapted,
-        actions: int,
-        cql_alpha: float = 1.0,
+        actions: PositiveInt,
+        cql_alpha: NonNegativeFloat = 1.0,
         calibrated: bool = True,
         features: ReadOut = ReadOut(),
-        hidden: int = 512,
+        hidden: PositiveInt = 512,
         double_q: bool = True,
         dueling: bool = False,
-        noisy: float = 0.0,
+        noisy: NonNegativeFloat = 0.0,
         value_head: ValueHeadKind = "regression",
         value_range: tuple[float, float] = (-10.0, 10.0),
-        bins: int = 51,
-        target_update_interval: int = 2000,
-        tau: float = 1.0,
-        gamma: float = 0.99,
-        n_step: int = 1,
-        batch_size: int = 32,
-        shift: int = 0,
-        epsilon_evaluation: float = 0.001,
-        lr: float = 2.5e-4,
-        adam_eps: float = 1e-5,
+        bins: PositiveInt = 51,
+        target_update_interval: PositiveInt = 2000,
+        tau: ClosedUnitInterval = 1.0,
+        gamma: ClosedUnitInterval = 0.99,
+        n_step: PositiveInt = 1,
+        batch_size: PositiveInt = 32,
+        shift: NonNegativeInt = 0,
+        epsilon_evaluation: ClosedUnitInterval = 0.001,
+        lr: NonNegativeFloat = 2.5e-4,
+        adam_eps: PositiveFloat = 1e-5,
         anneal_lr: bool = False,
-        seed: int = 0,
+        seed: NonNegativeInt = 0,
     ):
         super().__init__(
             encoder,

@@ -3,6 +3,13 @@
 from __future__ import annotations
 
 import torch.nn.functional as F
+from jsonargparse.typing import (
+    ClosedUnitInterval,
+    NonNegativeFloat,
+    NonNegativeInt,
+    PositiveFloat,
+    PositiveInt,
+)
 from torch import Tensor
 
 from fovea.agents.adaptation.base import Adapted
@@ -36,16 +43,16 @@ class Cloned(ActorCriticAgent):
         self,
         recordings: list[str] | str,
         encoder: Adapted,
-        actions: int,
-        batch_size: int = 256,
+        actions: PositiveInt,
+        batch_size: PositiveInt = 256,
         features: ReadOut = ReadOut(),
-        hidden: int = 512,
-        vf_coef: float = 0.5,
-        gamma: float = 0.99,
-        lr: float = 2.5e-4,
-        adam_eps: float = 1e-5,
+        hidden: PositiveInt = 512,
+        vf_coef: NonNegativeFloat = 0.5,
+        gamma: ClosedUnitInterval = 0.99,
+        lr: NonNegativeFloat = 2.5e-4,
+        adam_eps: PositiveFloat = 1e-5,
         anneal_lr: bool = False,
-        seed: int = 0,
+        seed: NonNegativeInt = 0,
     ):
         super().__init__(
             encoder,

@@ -3,7 +3,13 @@
 from __future__ import annotations
 
 import torch
-from jsonargparse.typing import NonNegativeFloat, PositiveInt
+from jsonargparse.typing import (
+    ClosedUnitInterval,
+    NonNegativeFloat,
+    NonNegativeInt,
+    PositiveFloat,
+    PositiveInt,
+)
 from torch import Tensor, nn
 
 from fovea.agents.adaptation.base import Adapted
@@ -59,21 +65,21 @@ class OneStepFB(Agent):
         self,
         recordings: list[str] | str,
         encoder: Adapted,
-        actions: int,
+        actions: PositiveInt,
         labelled: PositiveInt = 10_000,
         temperature: NonNegativeFloat = 0.0,
         features: ReadOut = ReadOut(),
-        hidden: int = 256,
+        hidden: PositiveInt = 256,
         dim: PositiveInt = 50,
         orthonormal: NonNegativeFloat = 1.0,
-        gamma: float = 0.99,
-        tau: float = 0.005,
-        batch_size: int = 256,
-        epsilon_evaluation: float = 0.001,
-        lr: float = 1e-4,
-        adam_eps: float = 1e-5,
+        gamma: ClosedUnitInterval = 0.99,
+        tau: ClosedUnitInterval = 0.005,
+        batch_size: PositiveInt = 256,
+        epsilon_evaluation: ClosedUnitInterval = 0.001,
+        lr: NonNegativeFloat = 1e-4,
+        adam_eps: PositiveFloat = 1e-5,
         anneal_lr: bool = False,
-        seed: int = 0,
+        seed: NonNegativeInt = 0,
     ):
         super().__init__(
             encoder,

@@ -3,7 +3,13 @@
 from __future__ import annotations
 
 import torch
-from jsonargparse.typing import NonNegativeFloat, NonNegativeInt
+from jsonargparse.typing import (
+    ClosedUnitInterval,
+    NonNegativeFloat,
+    NonNegativeInt,
+    PositiveFloat,
+    PositiveInt,
+)
 from torch import Tensor, nn
 
 from fovea.agents.adaptation.base import Adapted
@@ -63,28 +69,28 @@ class PPO(ActorCriticAgent):
     def __init__(
         self,
         encoder: Adapted,
-        actions: int,
+        actions: PositiveInt,
         features: ReadOut = ReadOut(),
-        hidden: int = 512,
-        clip_coef: float = 0.1,
+        hidden: PositiveInt = 512,
+        clip_coef: PositiveFloat = 0.1,
         clip_vloss: bool = True,
-        vf_coef: float = 0.5,
-        ent_coef: float = 0.01,
-        gamma: float = 0.99,
-        gae_lambda: float = 0.95,
-        num_steps: int = 128,
-        update_epochs: int = 4,
-        num_minibatches: int = 4,
+        vf_coef: NonNegativeFloat = 0.5,
+        ent_coef: NonNegativeFloat = 0.01,
+        gamma: ClosedUnitInterval = 0.99,
+        gae_lambda: ClosedUnitInterval = 0.95,
+        num_steps: PositiveInt = 128,
+        update_epochs: PositiveInt = 4,
+        num_minibatches: PositiveInt = 4,
         augmentations: list[Chain] | None = None,
-        consistency_coef: float = 0.1,
+        consistency_coef: NonNegativeFloat = 0.1,
         positive_advantage_only: bool = False,
         view_coef: NonNegativeFloat = 0.0,
         return_coef: NonNegativeFloat = 0.0,
         critic_warmup: NonNegativeInt = 0,
-        lr: float = 2.5e-4,
-        adam_eps: float = 1e-5,
+        lr: NonNegativeFloat = 2.5e-4,
+        adam_eps: PositiveFloat = 1e-5,
         anneal_lr: bool = False,
-        seed: int = 0,
+        seed: NonNegativeInt = 0,
     ):
         super().__init__(
             encoder,

@@ -7,6 +7,13 @@ from functools import partial
 from typing import cast
 
 import torch
+from jsonargparse.typing import (
+    ClosedUnitInterval,
+    NonNegativeFloat,
+    NonNegativeInt,
+    PositiveFloat,
+    PositiveInt,
+)
 from torch import Tensor, nn
 
 from fovea.agents.adaptation.base import Adapted
@@ -38,26 +45,26 @@ class QAgent(Agent):
     def __init__(
         self,
         encoder: Adapted,
-        actions: int,
+        actions: PositiveInt,
         features: ReadOut,
-        hidden: int,
+        hidden: PositiveInt,
         double_q: bool,
         dueling: bool,
-        noisy: float,
+        noisy: NonNegativeFloat,
         value_head: ValueHeadKind,
         value_range: tuple[float, float],
-        bins: int,
-        target_update_interval: int,
-        tau: float,
-        gamma: float,
-        n_step: int,
-        batch_size: int,
-        shift: int,
-        epsilon_evaluation: float,
-        lr: float,
-        adam_eps: float,
+        bins: PositiveInt,
+        target_update_interval: PositiveInt,
+        tau: ClosedUnitInterval,
+        gamma: ClosedUnitInterval,
+        n_step: PositiveInt,
+        batch_size: PositiveInt,
+        shift: NonNegativeInt,
+        epsilon_evaluation: ClosedUnitInterval,
+        lr: NonNegativeFloat,
+        adam_eps: PositiveFloat,
         anneal_lr: bool,
-        seed: int,
+        seed: NonNegativeInt,
         keep_screens: bool = False,
     ):
         super().__init__(

@@ -7,7 +7,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
-from jsonargparse.typing import PositiveInt
+from jsonargparse.typing import NonNegativeInt, PositiveInt
 
 from fovea.agents.adaptation.base import Adapted
 from fovea.agents.algorithms.base import Agent
@@ -69,7 +69,7 @@ class TaskSequence:
     checkpoint_every: PositiveInt
     episodes: PositiveInt
     evaluation_envs: PositiveInt
-    seed_everything: int = 0
+    seed_everything: NonNegativeInt = 0
 
     def folder(self, run: Path, method: str, place: int) -> Path:
         """The run folder of a method in the game at `place`."""

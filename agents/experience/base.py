@@ -7,7 +7,7 @@ how often one is written changes nothing.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
@@ -34,6 +34,10 @@ class Task(Protocol):
     folder: Path
     """Of the run, for what is too large for memory."""
     envs: Envs
+
+    @property
+    def settings(self) -> Mapping[str, object]:
+        """How the game is played, in the words of `fovea.atari.emulator.Settings`."""
 
     @property
     def life_loss_terminal(self) -> bool:
@@ -96,17 +100,21 @@ class Experience:
     Attributes:
         played: agent steps so far, over all environments.
         done: updates so far.
+        data: SHA-256 of each recording that is learnt from, by game.
         episodes: those that ended and that nobody has taken out yet.
         watch: called with `played` after every step of the environments.
     """
 
     updates: int
+    heavy: tuple[str, ...] = ()
+    """Entries of its state that are large, and that only a run which goes on needs."""
 
     def __init__(self, task: Task, agent: Actor):
         self.task, self.agent, self.envs = task, agent, task.envs
         self.played = self.done = 0
         self._obs: Tensor | None = None
         self.episodes: list[Episode] = []
+        self.data: dict[str, str] = {}
         self.watch: Callable[[int], None] = lambda played: None
 
     def batch(self, update: int) -> NamedTuple:

@@ -36,6 +36,8 @@ class OffPolicy(Experience):
         offline_ratio: that part, of 1.
     """
 
+    heavy = ("replay", "priorities")
+
     def __init__(
         self,
         task: Task,
@@ -62,6 +64,7 @@ class OffPolicy(Experience):
                 "and leave at least one step to them and one to what is played"
             )
         self.offline = RecordedSteps(task, agent, recordings, gamma) if offline_ratio else None
+        self.data = self.offline.shards.data if self.offline else {}
         self.horizon = horizon or (lambda update, updates: (n_step, gamma))
         self.learning_starts, self.train_freq = learning_starts, train_freq
         least = self.envs.num_envs * (n_step + task.stack + 1)
@@ -149,8 +152,10 @@ class OffPolicy(Experience):
 
     def load_state_dict(self, state: dict) -> None:
         super().load_state_dict(state)
-        self.replay.load_state_dict(state["replay"])
         self.episode_start = state["episode_start"]
+        if "replay" not in state:  # of a run that has ended
+            return
+        self.replay.load_state_dict(state["replay"])
         if self.priorities:
             self.priorities.load_state_dict(state["priorities"])
 

@@ -45,6 +45,8 @@ class OnPolicy(Experience):
         with_returns: whether samples have `to_go`.
     """
 
+    agent: ActorCritic
+
     def __init__(
         self,
         task: Task,
@@ -78,11 +80,13 @@ class OnPolicy(Experience):
         number, place = divmod(update, self.batches)
         if place == 0:
             self.rollout = self.collect()
+        rollout = self.rollout
+        assert rollout, "an update that is not a rollout's first has one"
         epoch, minibatch = divmod(place, self.num_minibatches)
         generator = keyed("cpu", Stream.BATCHES, self.task.seed, number, epoch)
-        order = torch.randperm(len(self.rollout.action), generator=generator)
-        picked = order[minibatch :: self.num_minibatches].to(self.rollout.action.device)
-        return Samples(*(field[picked] if len(field) else field for field in self.rollout))
+        order = torch.randperm(len(rollout.action), generator=generator)
+        picked = order[minibatch :: self.num_minibatches].to(rollout.action.device)
+        return Samples(*(field[picked] if len(field) else field for field in rollout))
 
     @torch.no_grad()
     def collect(self) -> Samples:
@@ -117,8 +121,8 @@ class OnPolicy(Experience):
         return Samples(*(field.flatten(0, 1) for field in fields))
 
     def state_dict(self) -> dict:
-        unfinished = self.rollout is not None and self.done % self.batches
-        rollout = self.rollout._asdict() if unfinished else None
+        unfinished = self.done % self.batches
+        rollout = self.rollout._asdict() if self.rollout and unfinished else None
         return super().state_dict() | {"rollout": rollout}
 
     def load_state_dict(self, state: dict) -> None:

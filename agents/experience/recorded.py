@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator, Sequence
 from functools import cached_property
 
@@ -13,6 +14,7 @@ from fovea.agents.experience.base import Actor, Experience, Task
 from fovea.agents.experience.replay import Replay, Transitions
 from fovea.agents.experience.returns import to_go
 from fovea.atari.frames import Frames
+from fovea.atari.origin import unlike
 from fovea.atari.recordings import SCREEN_BYTES
 from fovea.atari.shards import Shards
 from fovea.command import UserError
@@ -39,8 +41,11 @@ class RecordedSteps:
 
     def __init__(self, task: Task, agent: Actor, folders: Sequence[str], gamma: float):
         self.task, self.agent, self.gamma = task, agent, gamma
-        self.shards = Shards.find(folders, [task.game])
         named = ", ".join(folders)
+        self.shards = Shards.find(folders, [task.game])
+        origins = (dataset.origin for _, dataset in self.shards.each)
+        for line in dict.fromkeys(unlike(origins, task.settings)):
+            print(f"{named}: {line}", file=sys.stderr)
         check_memory(len(self.shards), task.game, named, free_memory())
         known, recorded = task.envs.action_meanings, self.shards.actions[task.game]
         if other := [name for name in recorded if name not in known]:
@@ -151,6 +156,7 @@ class Recorded(Experience):
                 "make it more"
             )
         self.steps = RecordedSteps(task, agent, folders, gamma)
+        self.data = self.steps.shards.data
 
     def batch(self, update: int) -> Transitions:
         self.agent.on_collect_start()

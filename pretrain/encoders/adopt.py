@@ -10,6 +10,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 
 from fovea.command import UserError
+from fovea.foreign import read_text
 from fovea.pretrain.encoders.folder import export_encoder
 from fovea.pretrain.encoders.timm_model import is_known, load_timm
 from fovea.pretrain.hub import CONFIG, WEIGHTS
@@ -36,7 +37,10 @@ def adopt_timm(
     config, weights = _config(source), _weights(source)
     architecture, pretrained = config.get("architecture", ""), config.get("pretrained_cfg", {})
     if not is_known(architecture):
-        raise UserError(f"{source}/{CONFIG} names {architecture!r}, which timm does not know")
+        raise UserError(
+            f"{source}/{CONFIG} names {architecture!r}, which timm does not know: take a model of "
+            "timm, or install the timm that has it"
+        )
     _check_normalization(source, pretrained, ignore_normalization)
     channels, height, width = pretrained.get("input_size", (None, 0, 0))
     args: dict[str, Any] = {"in_chans": channels} | config.get("model_args", {})
@@ -63,7 +67,7 @@ def adopt_timm(
 
 def _config(source: Path) -> dict[str, Any]:
     try:
-        return json.loads((source / CONFIG).read_text(encoding="utf-8"))
+        return json.loads(read_text(source / CONFIG))
     except (OSError, ValueError):
         raise UserError(
             f"{source} holds no {CONFIG} of timm: save the model with "
@@ -81,7 +85,7 @@ def _weights(source: Path) -> dict[str, Any]:
             f"{source} holds no {WEIGHTS}{why}: save with safe_serialization=True"
         ) from None
     except SafetensorError as fault:
-        raise UserError(f"{source}/{WEIGHTS} cannot be read ({fault})") from None
+        raise UserError(f"{source}/{WEIGHTS} cannot be read ({fault}): save it again") from None
 
 
 def _check_normalization(source: Path, pretrained: dict[str, Any], ignored: bool) -> None:

@@ -13,11 +13,11 @@ from typing import Any
 
 import cv2
 import numpy as np
-import yaml
 
 from fovea.command import UserError
 from fovea.figures import AttentionMaps
 from fovea.files import replacing_folder, write_text
+from fovea.foreign import load_yaml, read_text
 from fovea.heat import overlay
 from fovea.pretrain.card import make_card, objective_settings
 from fovea.pretrain.encoders.fingerprint import fingerprint
@@ -148,8 +148,11 @@ def _of_agent(run: Path, weights: str) -> tuple[dict[str, Any], Evaluation]:
     given = record.plugged_in
     if given is None or given.fingerprint != weights:
         what = given.source if given else "an encoder that its record does not name"
-        raise UserError(f"{run} plays on {what}, which is not (or no longer) this encoder")
-    model = yaml.safe_load((run / "config.yaml").read_text(encoding="utf-8"))["model"]
+        raise UserError(
+            f"{run} plays on {what}, which is not (or no longer) this encoder: leave it out, or "
+            "train an agent on this one"
+        )
+    model = load_yaml(read_text(run / "config.yaml"), run / "config.yaml")["model"]
     return model, record.evaluation
 
 

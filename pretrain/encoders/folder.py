@@ -180,7 +180,9 @@ def _load_weights(module: nn.Module, folder: Path, file: str) -> None:
     try:
         weights = load_file(folder / file)
     except SafetensorError as fault:
-        raise UserError(f"{folder}/{file} cannot be read ({fault})") from None
+        raise UserError(
+            f"{folder}/{file} cannot be read ({fault}): export or download it again"
+        ) from None
     check_shapes(
         module.state_dict(),
         weights,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import torch
+from jsonargparse.typing import NonNegativeInt, PositiveInt
 from torch import Tensor, nn
 
 from fovea.seeding import Stream, seeded
@@ -19,8 +20,8 @@ class MultiQueryShape:
         outputs: numbers that the mean of the tokens that a query attends to is reduced to.
     """
 
-    queries: int = 0
-    outputs: int = 24
+    queries: NonNegativeInt = 0
+    outputs: PositiveInt = 24
 
 
 NO_READ_OUT = MultiQueryShape()
@@ -44,7 +45,7 @@ class MultiQueryReadOut(nn.Module):
         shape: what it was built from.
     """
 
-    def __init__(self, dim: int, queries: int = 8, outputs: int = 24):
+    def __init__(self, dim: int, queries: NonNegativeInt = 8, outputs: PositiveInt = 24):
         super().__init__()
         self.dim, self.outputs = dim, queries * outputs
         self.shape = MultiQueryShape(queries, outputs)

@@ -10,7 +10,7 @@ from typing import Literal
 import timm
 import torch
 from einops import rearrange
-from jsonargparse.typing import NonNegativeInt
+from jsonargparse.typing import NonNegativeInt, PositiveFloat, PositiveInt
 from timm.layers import PatchEmbed, resample_abs_pos_embed
 from torch import Tensor
 from torch.utils.hooks import RemovableHandle
@@ -57,12 +57,12 @@ class Shape:
     """
 
     size: str = "vit_micro"
-    patch: int = 14
-    stack: int = 4
-    screen: int = 84
-    crop: int | None = None
+    patch: PositiveInt = 14
+    stack: PositiveInt = 4
+    screen: PositiveInt = 84
+    crop: PositiveInt | None = None
     positions: Literal["normal", "sincos"] = "normal"
-    patch_gain: float = 1.0
+    patch_gain: PositiveFloat = 1.0
     registers: NonNegativeInt = 0
     global_pool: GlobalPool | None = None
     timm: str | None = None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from jsonargparse.typing import ClosedUnitInterval, NonNegativeInt, PositiveInt
 from torch import Tensor, nn
 
 from fovea.pretrain.augment import Chain
@@ -42,14 +43,14 @@ class ATC(TwoViews):
         self,
         augment_first: list[dict] = SHIFT,
         augment_second: list[dict] = SHIFT,
-        later: int = 3,
-        code: int = 128,
-        predictor: int = 512,
-        momentum: float = 0.99,
+        later: NonNegativeInt = 3,
+        code: PositiveInt = 128,
+        predictor: PositiveInt = 512,
+        momentum: ClosedUnitInterval = 0.99,
         encoder: Shape = Shape(),
         optimisation: Optimisation = Optimisation(),
         compiled: bool = False,
-        seed: int = 0,
+        seed: NonNegativeInt = 0,
     ):
         super().__init__(
             augment_first, augment_second, later, encoder, optimisation, compiled, seed

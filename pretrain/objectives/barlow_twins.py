@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import torch
 import torch.nn.functional as F
+from jsonargparse.typing import NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
 from torch import Tensor
 
 from fovea.pretrain.encoders.vit import Shape
@@ -38,18 +39,18 @@ class BarlowTwins(TwoViews):
 
     def __init__(
         self,
-        projector: int = 1024,
-        redundancy: float = 0.0051,
-        scale: float = 0.024,
+        projector: PositiveInt = 1024,
+        redundancy: NonNegativeFloat = 0.0051,
+        scale: PositiveFloat = 0.024,
         augment_first: list[dict] = SHIFT_AND_INTENSITY,
         augment_second: list[dict] = SHIFT_AND_INTENSITY,
-        later: int = 0,
+        later: NonNegativeInt = 0,
         encoder: Shape = Shape(),
         optimisation: Optimisation = Optimisation(),
         compiled: bool = False,
-        seed: int = 0,
+        seed: NonNegativeInt = 0,
         center_per_game: bool = False,
-        inverse_weight: float = 0.0,
+        inverse_weight: NonNegativeFloat = 0.0,
     ):
         super().__init__(
             augment_first, augment_second, later, encoder, optimisation, compiled, seed,

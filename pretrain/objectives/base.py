@@ -35,6 +35,7 @@ from typing import Any
 
 import lightning
 import torch
+from jsonargparse.typing import NonNegativeInt
 from torch import Tensor
 
 from fovea.atari.frames import Frames
@@ -80,7 +81,7 @@ class Objective(lightning.LightningModule):
         encoder: Shape = Shape(),
         optimisation: Optimisation = Optimisation(),
         compiled: bool = False,
-        seed: int = 0,
+        seed: NonNegativeInt = 0,
     ):
         super().__init__()
         self.encoder = build_encoder(encoder, seed)

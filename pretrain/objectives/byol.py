@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import torch.nn.functional as F
+from jsonargparse.typing import ClosedUnitInterval, NonNegativeFloat, NonNegativeInt, PositiveInt
 from torch import Tensor
 
 from fovea.pretrain.encoders.vit import Shape
@@ -35,18 +36,18 @@ class BYOL(TwoViews):
 
     def __init__(
         self,
-        projector: int = 1024,
-        out: int = 256,
-        momentum: float = 0.99,
+        projector: PositiveInt = 1024,
+        out: PositiveInt = 256,
+        momentum: ClosedUnitInterval = 0.99,
         augment_first: list[dict] = SHIFT_AND_INTENSITY,
         augment_second: list[dict] = SHIFT_AND_INTENSITY,
-        later: int = 0,
+        later: NonNegativeInt = 0,
         encoder: Shape = Shape(),
         optimisation: Optimisation = Optimisation(),
         compiled: bool = False,
-        seed: int = 0,
+        seed: NonNegativeInt = 0,
         center_per_game: bool = False,
-        inverse_weight: float = 0.0,
+        inverse_weight: NonNegativeFloat = 0.0,
     ):
         super().__init__(
             augment_first, augment_second, later, encoder, optimisation, compiled, seed,

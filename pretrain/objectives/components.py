@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from jsonargparse.typing import NonNegativeInt, PositiveInt
 from torch import Tensor
 
 from fovea.atari.frames import Frames
@@ -28,12 +29,12 @@ class Components(Objective):
 
     def __init__(
         self,
-        count: int = 64,
-        width: int = 512,
+        count: PositiveInt = 64,
+        width: PositiveInt = 512,
         encoder: Shape = Shape(),
         optimisation: Optimisation = Optimisation(),
         compiled: bool = False,
-        seed: int = 0,
+        seed: NonNegativeInt = 0,
     ):
         super().__init__(encoder, optimisation, compiled, seed)
         self.task = ComponentsTask(self.state_dim, count, width, self.seed)

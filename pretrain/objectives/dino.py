@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import torch
 import torch.nn.functional as F
+from jsonargparse.typing import ClosedUnitInterval, NonNegativeInt, PositiveFloat, PositiveInt
 from torch import Tensor, nn
 
 from fovea.command import UserError
@@ -48,21 +49,21 @@ class DINO(TwoViews):
         augment_first: list[dict] = GLOBAL,
         augment_second: list[dict] = GLOBAL,
         augment_local: list[dict] = LOCAL,
-        local_crops: int = 4,
-        hidden: int = 512,
-        bottleneck: int = 128,
-        prototypes: int = 1024,
-        student_temperature: float = 0.1,
-        teacher_temperatures: tuple[float, float] = (0.04, 0.07),
-        warmup: float = 0.3,
-        centre_momentum: float = 0.9,
-        momentum: float = 0.99,
-        frozen: float = 0.01,
-        later: int = 0,
+        local_crops: NonNegativeInt = 4,
+        hidden: PositiveInt = 512,
+        bottleneck: PositiveInt = 128,
+        prototypes: PositiveInt = 1024,
+        student_temperature: PositiveFloat = 0.1,
+        teacher_temperatures: tuple[PositiveFloat, PositiveFloat] = (0.04, 0.07),
+        warmup: ClosedUnitInterval = 0.3,
+        centre_momentum: ClosedUnitInterval = 0.9,
+        momentum: ClosedUnitInterval = 0.99,
+        frozen: ClosedUnitInterval = 0.01,
+        later: NonNegativeInt = 0,
         encoder: Shape = Shape(),
         optimisation: Optimisation = Optimisation(),
         compiled: bool = False,
-        seed: int = 0,
+        seed: NonNegativeInt = 0,
     ):
         super().__init__(
             augment_first, augment_second, later, encoder, optimisation, compiled, seed
@@ -141,7 +142,9 @@ class Head(nn.Module):
     and nothing else is learned.
     """
 
-    def __init__(self, dim: int, hidden: int, bottleneck: int, prototypes: int):
+    def __init__(
+        self, dim: int, hidden: PositiveInt, bottleneck: PositiveInt, prototypes: PositiveInt
+    ):
         super().__init__()
         self.norm = nn.BatchNorm1d(dim, affine=False)
         self.mlp = nn.Sequential(

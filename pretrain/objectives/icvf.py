@@ -8,6 +8,7 @@ Learned from neighbours in time alone, without actions and rewards, as V-PTR doe
 from __future__ import annotations
 
 import torch
+from jsonargparse.typing import ClosedUnitInterval, NonNegativeInt, PositiveInt
 from torch import Tensor, nn
 
 from fovea.atari.frames import Frames
@@ -42,15 +43,15 @@ class ICVF(Objective):
 
     def __init__(
         self,
-        width: int = 256,
-        expectile: float = 0.9,
-        discount: float = 0.99,
-        same: float = 0.5,
-        momentum: float = 0.995,
+        width: PositiveInt = 256,
+        expectile: ClosedUnitInterval = 0.9,
+        discount: ClosedUnitInterval = 0.99,
+        same: ClosedUnitInterval = 0.5,
+        momentum: ClosedUnitInterval = 0.995,
         encoder: Shape = Shape(),
         optimisation: Optimisation = Optimisation(),
         compiled: bool = False,
-        seed: int = 0,
+        seed: NonNegativeInt = 0,
     ):
         super().__init__(encoder, optimisation, compiled, seed)
         self.expectile, self.discount = expectile, discount
@@ -98,7 +99,7 @@ class ICVF(Objective):
 class Values(nn.Module):
     """Two values V(s, g, z) = <A(T(z) * phi(s)), B(T(z) * psi(g))> of encodings (B, dim)."""
 
-    def __init__(self, dim: int, width: int):
+    def __init__(self, dim: int, width: PositiveInt):
         super().__init__()
         self.norm = nn.BatchNorm1d(dim, affine=False)  # screens of a game differ by little
         self.heads = nn.ModuleList(_Value(dim, width) for _ in range(2))
@@ -113,7 +114,7 @@ class Values(nn.Module):
 
 
 class _Value(nn.Module):
-    def __init__(self, dim: int, width: int):
+    def __init__(self, dim: int, width: PositiveInt):
         super().__init__()
         self.phi, self.psi = _layers(dim, width), _layers(dim, width)
         self.intent = _layers(width, width)

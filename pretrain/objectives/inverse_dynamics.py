@@ -7,6 +7,7 @@ of the step before, each with the probability that the recordings have (0.25).
 
 from __future__ import annotations
 
+from jsonargparse.typing import NonNegativeInt, PositiveInt
 from torch import Tensor
 
 from fovea.pretrain.encoders.vit import Shape
@@ -34,11 +35,11 @@ class InverseDynamics(Objective):
 
     def __init__(
         self,
-        width: int = 256,
+        width: PositiveInt = 256,
         encoder: Shape = Shape(),
         optimisation: Optimisation = Optimisation(),
         compiled: bool = False,
-        seed: int = 0,
+        seed: NonNegativeInt = 0,
     ):
         super().__init__(encoder, optimisation, compiled, seed)
         with seeded(Stream.OBJECTIVE_HEAD, self.seed):

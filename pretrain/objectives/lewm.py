@@ -9,6 +9,7 @@ from __future__ import annotations
 import torch
 import torch.nn.functional as F
 from einops import rearrange
+from jsonargparse.typing import NonNegativeFloat, NonNegativeInt, PositiveInt
 from torch import Tensor, nn
 
 from fovea.atari.games import ACTIONS, GAMES
@@ -56,23 +57,23 @@ class LeWM(Objective):
 
     def __init__(
         self,
-        clip: int = 4,
-        gap: int = 4,
-        sigreg_weight: float = 0.1,
-        slices: int = 1024,
-        knots: int = 17,
-        inverse_weight: float = 0.1,
-        embedding: int = 32,
-        projector: int = 1024,
-        out: int = 192,
-        depth: int = 4,
-        heads: int = 6,
-        head_dim: int = 64,
-        width: int = 384,
+        clip: PositiveInt = 4,
+        gap: PositiveInt = 4,
+        sigreg_weight: NonNegativeFloat = 0.1,
+        slices: PositiveInt = 1024,
+        knots: PositiveInt = 17,
+        inverse_weight: NonNegativeFloat = 0.1,
+        embedding: PositiveInt = 32,
+        projector: PositiveInt = 1024,
+        out: PositiveInt = 192,
+        depth: PositiveInt = 4,
+        heads: PositiveInt = 6,
+        head_dim: PositiveInt = 64,
+        width: PositiveInt = 384,
         encoder: Shape = Shape(stack=1),
         optimisation: Optimisation = Optimisation(),
         compiled: bool = False,
-        seed: int = 0,
+        seed: NonNegativeInt = 0,
     ):
         super().__init__(encoder, optimisation, compiled, seed)
         self.gap, self.out, self.slices, self.knots = gap, out, slices, knots

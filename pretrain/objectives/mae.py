@@ -12,6 +12,7 @@ from __future__ import annotations
 import torch
 import torch.nn.functional as F
 from einops import rearrange
+from jsonargparse.typing import ClosedUnitInterval, NonNegativeInt, PositiveInt
 from torch import Tensor, nn
 
 from fovea.atari.frames import Frames
@@ -48,20 +49,22 @@ class MAE(Objective):
 
     def __init__(
         self,
-        hidden: float = 0.75,
-        width: int = 96,
-        depth: int = 2,
-        heads: int = 3,
+        hidden: ClosedUnitInterval = 0.75,
+        width: PositiveInt = 96,
+        depth: PositiveInt = 2,
+        heads: PositiveInt = 3,
         mean_screen: bool = True,
         normalise: bool = False,
         encoder: Shape = Shape(),
         optimisation: Optimisation = Optimisation(),
         compiled: bool = False,
-        seed: int = 0,
+        seed: NonNegativeInt = 0,
     ):
         super().__init__(encoder, optimisation, compiled, seed)
         require_vit(self.encoder, "MAE hides patches")
-        rows, columns = grid = self.encoder.grid
+        grid = self.encoder.grid
+        assert grid, "a ViT has one"
+        rows, columns = grid
         self.patches = rows * columns
         self.visible = self.patches - round(hidden * self.patches)
         if not 0 < self.visible < self.patches:
@@ -134,12 +137,12 @@ class Decoder(nn.Module):
     def __init__(
         self,
         dim: int,
-        width: int,
-        depth: int,
-        heads: int,
+        width: PositiveInt,
+        depth: PositiveInt,
+        heads: PositiveInt,
         grid: tuple[int, int],
         pixels: int,
-        seed: int,
+        seed: NonNegativeInt,
     ):
         super().__init__()
         self.register_buffer("positions", sincos(*grid, width), persistent=False)
@@ -175,7 +178,7 @@ def mean_screens(frames: Frames) -> tuple[Tensor, Tensor]:
     means, stds = [], []
     for game in frames.games:
         screens = frames.of(game).screens
-        total = square = 0
+        total, square = torch.zeros(()), torch.zeros(())
         for some in screens.split(128):  # as many as a core's cache holds
             total = total + some.float().sum(0).double()
             square = square + some.float().pow_(2).sum(dtype=torch.float64)

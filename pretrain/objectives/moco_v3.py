@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from jsonargparse.typing import ClosedUnitInterval, NonNegativeInt, PositiveFloat, PositiveInt
 from torch import Tensor, nn
 
 from fovea.pretrain.encoders.vit import Shape, ViT
@@ -36,17 +37,17 @@ class MoCoV3(TwoViews):
 
     def __init__(
         self,
-        projector: int = 1024,
-        out: int = 256,
-        temperature: float = 0.2,
-        momentum: float = 0.99,
+        projector: PositiveInt = 1024,
+        out: PositiveInt = 256,
+        temperature: PositiveFloat = 0.2,
+        momentum: ClosedUnitInterval = 0.99,
         augment_first: list[dict] = SHIFT_AND_INTENSITY,
         augment_second: list[dict] = SHIFT_AND_INTENSITY,
-        later: int = 0,
+        later: NonNegativeInt = 0,
         encoder: Shape = Shape(positions="sincos"),
         optimisation: Optimisation = Optimisation(),
         compiled: bool = False,
-        seed: int = 0,
+        seed: NonNegativeInt = 0,
     ):
         super().__init__(
             augment_first, augment_second, later, encoder, optimisation, compiled, seed

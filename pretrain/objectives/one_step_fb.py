@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import torch
+from jsonargparse.typing import ClosedUnitInterval, NonNegativeFloat, NonNegativeInt, PositiveInt
 from torch import Tensor, nn
 
 from fovea.atari.games import ACTIONS, GAMES
@@ -39,16 +40,16 @@ class OneStepFB(Objective):
 
     def __init__(
         self,
-        dim: int = 50,
-        width: int = 256,
-        discount: float = 0.99,
-        orthonormal: float = 1.0,
-        embedding: int = 32,
-        momentum: float = 0.995,
+        dim: PositiveInt = 50,
+        width: PositiveInt = 256,
+        discount: ClosedUnitInterval = 0.99,
+        orthonormal: NonNegativeFloat = 1.0,
+        embedding: PositiveInt = 32,
+        momentum: ClosedUnitInterval = 0.995,
         encoder: Shape = Shape(),
         optimisation: Optimisation = Optimisation(),
         compiled: bool = False,
-        seed: int = 0,
+        seed: NonNegativeInt = 0,
     ):
         super().__init__(encoder, optimisation, compiled, seed)
         self.discount, self.orthonormal, self.momentum = discount, orthonormal, momentum

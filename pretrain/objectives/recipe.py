@@ -9,6 +9,7 @@ agent can change, and improved every method it was added to in the study of Zhan
 
 from __future__ import annotations
 
+from jsonargparse.typing import ClosedUnitInterval, NonNegativeFloat, NonNegativeInt, PositiveInt
 from torch import Tensor
 
 from fovea.atari.frames import Frames
@@ -49,24 +50,24 @@ class Recipe(SPR):
 
     def __init__(
         self,
-        prediction: float = 1.0,
-        inverse_weight: float = 1.0,
-        inverse_width: int = 256,
-        components: float = 5.0,
-        count: int = 192,
-        components_width: int = 512,
+        prediction: NonNegativeFloat = 1.0,
+        inverse_weight: NonNegativeFloat = 1.0,
+        inverse_width: PositiveInt = 256,
+        components: NonNegativeFloat = 5.0,
+        count: PositiveInt = 192,
+        components_width: PositiveInt = 512,
         augment: list[dict] = PLAIN,
-        steps: tuple[int, ...] = (4, 8),
-        dense: float = 0.0,
-        embedding: int = 32,
-        projector: int = 1024,
-        out: int = 256,
-        momentum: float = 0.99,
-        last_momentum: float | None = 1.0,
+        steps: tuple[PositiveInt, ...] = (4, 8),
+        dense: NonNegativeFloat = 0.0,
+        embedding: PositiveInt = 32,
+        projector: PositiveInt = 1024,
+        out: PositiveInt = 256,
+        momentum: ClosedUnitInterval = 0.99,
+        last_momentum: ClosedUnitInterval | None = 1.0,
         encoder: Shape = Shape(),
         optimisation: Optimisation = Optimisation(),
         compiled: bool = False,
-        seed: int = 0,
+        seed: NonNegativeInt = 0,
     ):
         super().__init__(
             augment, steps, dense, embedding, projector, out, momentum, last_momentum,
@@ -94,12 +95,12 @@ class Recipe(SPR):
     ) -> dict[str, Tensor]:
         # The window that the actions led to is encoded with gradients too.
         learning = (now, later[0]) if self.inverse_weight else (now,)
-        now, *led_to = self.encode(*learning)
-        later = self.encode(*later, by=self.teacher)
+        seen, *led_to = self.encode(*learning)
+        after = self.encode(*later, by=self.teacher)
         target, action, game = self.gather(target, action, game)
-        losses = self.prediction_losses(now, later, action, game)
+        losses = self.prediction_losses(seen, after, action, game)
         losses["prediction"] = self.prediction * losses["prediction"]
-        state = self.state(now)
+        state = self.state(seen)
         losses["components"] = self.components * self.components_task(state, target, game)
         if self.inverse_weight:
             then, between = self.state(led_to[0]), action[:, : self.steps[0]]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 import torch.nn.functional as F
 from einops import rearrange
+from jsonargparse.typing import ClosedUnitInterval, NonNegativeFloat, NonNegativeInt, PositiveInt
 from torch import Tensor, nn
 
 from fovea.atari.games import ACTIONS, GAMES
@@ -58,17 +59,17 @@ class SPR(Objective):
     def __init__(
         self,
         augment: list[dict] = PLAIN,
-        steps: tuple[int, ...] = (1, 2, 3, 4, 5),
-        dense: float = 0.0,
-        embedding: int = 32,
-        projector: int = 1024,
-        out: int = 256,
-        momentum: float = 0.99,
-        last_momentum: float | None = None,
+        steps: tuple[PositiveInt, ...] = (1, 2, 3, 4, 5),
+        dense: NonNegativeFloat = 0.0,
+        embedding: PositiveInt = 32,
+        projector: PositiveInt = 1024,
+        out: PositiveInt = 256,
+        momentum: ClosedUnitInterval = 0.99,
+        last_momentum: ClosedUnitInterval | None = None,
         encoder: Shape = Shape(),
         optimisation: Optimisation = Optimisation(),
         compiled: bool = False,
-        seed: int = 0,
+        seed: NonNegativeInt = 0,
     ):
         super().__init__(encoder, optimisation, compiled, seed)
         if not steps or list(steps) != sorted({max(1, step) for step in steps}):
@@ -99,8 +100,8 @@ class SPR(Objective):
     def losses(
         self, action: Tensor, game: Tensor, now: Tensor, *later: Tensor
     ) -> dict[str, Tensor]:
-        (now,), later = self.encode(now), self.encode(*later, by=self.teacher)
-        return self.prediction_losses(now, later, *self.gather(action, game))
+        (seen,), after = self.encode(now), self.encode(*later, by=self.teacher)
+        return self.prediction_losses(seen, after, *self.gather(action, game))
 
     def prediction_losses(
         self, now: Features, later: list[Features], action: Tensor, game: Tensor

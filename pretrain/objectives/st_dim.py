@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from jsonargparse.typing import NonNegativeInt
 from torch import Tensor, nn
 
 from fovea.pretrain.encoders.vit import Shape
@@ -30,11 +31,11 @@ class STDIM(Objective):
 
     def __init__(
         self,
-        later: int = 1,
+        later: NonNegativeInt = 1,
         encoder: Shape = Shape(),
         optimisation: Optimisation = Optimisation(),
         compiled: bool = False,
-        seed: int = 0,
+        seed: NonNegativeInt = 0,
     ):
         super().__init__(encoder, optimisation, compiled, seed)
         self.offsets = (0, later)

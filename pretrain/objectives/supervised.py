@@ -15,6 +15,7 @@ from typing import Literal
 import torch
 import torch.nn.functional as F
 from einops import rearrange
+from jsonargparse.typing import NonNegativeInt
 from torch import Tensor, nn
 
 from fovea.atari.frames import Frames
@@ -52,7 +53,7 @@ class Supervised(Objective):
         encoder: Shape = Shape(),
         optimisation: Optimisation = Optimisation(),
         compiled: bool = False,
-        seed: int = 0,
+        seed: NonNegativeInt = 0,
     ):
         super().__init__(encoder, optimisation, compiled, seed)
         self.classifies, self.random = loss == "classification", random
@@ -97,7 +98,7 @@ class Supervised(Objective):
     ) -> tuple[Tensor, ...]:
         """Screens (B, stack, H, W) uint8, the bytes (B, Q) int64 and the game (B,) int64."""
         ram, game = ram[:, 0], game[:, 0]
-        if self.random:
+        if self.random and place is not None:
             ram = self.memory[self.random_places(place[:, 0], game)]
         return windows[:, 0], ram[:, self.byte].long(), game
 

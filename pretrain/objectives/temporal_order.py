@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from jsonargparse.typing import NonNegativeFloat, NonNegativeInt, PositiveInt
 from torch import Tensor
 
 from fovea.atari.frames import Frames
@@ -29,13 +30,13 @@ class TemporalOrder(Objective):
 
     def __init__(
         self,
-        gaps: tuple[int, ...] = (4, 6),
-        width: int = 256,
-        motion: float = 0.05,
+        gaps: tuple[PositiveInt, ...] = (4, 6),
+        width: PositiveInt = 256,
+        motion: NonNegativeFloat = 0.05,
         encoder: Shape = Shape(),
         optimisation: Optimisation = Optimisation(),
         compiled: bool = False,
-        seed: int = 0,
+        seed: NonNegativeInt = 0,
     ):
         super().__init__(encoder, optimisation, compiled, seed)
         self.task = OrderTask(self.state_dim, gaps, width, motion, self.seed)

@@ -16,6 +16,7 @@ What differs from the published code (see tov_vicreg_paper.py), and why:
 from __future__ import annotations
 
 import torch
+from jsonargparse.typing import NonNegativeFloat, NonNegativeInt, PositiveInt
 from torch import Tensor
 
 from fovea.atari.frames import Frames
@@ -54,22 +55,22 @@ class TOVVICReg(VICReg):
 
     def __init__(
         self,
-        order: float = 10.0,
-        gaps: tuple[int, ...] = (2, 4, 8),
-        width: int = 256,
-        motion: float = 0.05,
-        expander: int = 1024,
-        invariance: float = 25.0,
-        variance: float = 25.0,
-        covariance: float = 1.0,
+        order: NonNegativeFloat = 10.0,
+        gaps: tuple[PositiveInt, ...] = (2, 4, 8),
+        width: PositiveInt = 256,
+        motion: NonNegativeFloat = 0.05,
+        expander: PositiveInt = 1024,
+        invariance: NonNegativeFloat = 25.0,
+        variance: NonNegativeFloat = 25.0,
+        covariance: NonNegativeFloat = 1.0,
         augment_first: list[dict] = SHIFT_AND_INTENSITY,
         augment_second: list[dict] = SHIFT_AND_INTENSITY,
         encoder: Shape = Shape(),
         optimisation: Optimisation = Optimisation(),
         compiled: bool = False,
-        seed: int = 0,
+        seed: NonNegativeInt = 0,
         center_per_game: bool = False,
-        inverse_weight: float = 0.0,
+        inverse_weight: NonNegativeFloat = 0.0,
     ):
         super().__init__(
             expander, invariance, variance, covariance, augment_first, augment_second, 0,

@@ -9,6 +9,7 @@ head which knows nothing but which window is cropped reaches 0.2310 without any 
 from __future__ import annotations
 
 import torch
+from jsonargparse.typing import NonNegativeFloat, NonNegativeInt, PositiveInt
 from torch import Tensor, nn
 
 from fovea.metrics import ORDER_ACCURACY
@@ -42,19 +43,19 @@ class PaperTOVVICReg(VICReg):
 
     def __init__(
         self,
-        order: float = 0.1,
-        gap: int = 3,
+        order: NonNegativeFloat = 0.1,
+        gap: PositiveInt = 3,
         augment_neighbours: list[dict] = [],  # noqa: B006  (read only)
-        expander: int = 1024,
-        invariance: float = 25.0,
-        variance: float = 25.0,
-        covariance: float = 1.0,
+        expander: PositiveInt = 1024,
+        invariance: NonNegativeFloat = 25.0,
+        variance: NonNegativeFloat = 25.0,
+        covariance: NonNegativeFloat = 1.0,
         augment_first: list[dict] = SHIFT_AND_INTENSITY,
         augment_second: list[dict] = SHIFT_AND_INTENSITY,
         encoder: Shape = Shape(),
         optimisation: Optimisation = Optimisation(),
         compiled: bool = False,
-        seed: int = 0,
+        seed: NonNegativeInt = 0,
     ):
         super().__init__(
             expander, invariance, variance, covariance, augment_first, augment_second, 0,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from jsonargparse.typing import NonNegativeFloat, NonNegativeInt
 from torch import Tensor
 
 from fovea.pretrain.augment import Chain, augment, check
@@ -45,13 +46,13 @@ class TwoViews(Objective):
         self,
         augment_first: list[dict] = SHIFT_AND_INTENSITY,
         augment_second: list[dict] = SHIFT_AND_INTENSITY,
-        later: int = 0,
+        later: NonNegativeInt = 0,
         encoder: Shape = Shape(),
         optimisation: Optimisation = Optimisation(),
         compiled: bool = False,
-        seed: int = 0,
+        seed: NonNegativeInt = 0,
         center_per_game: bool = False,
-        inverse_weight: float = 0.0,
+        inverse_weight: NonNegativeFloat = 0.0,
     ):
         super().__init__(encoder, optimisation, compiled, seed)
         self.chains = check(augment_first), check(augment_second)

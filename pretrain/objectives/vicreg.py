@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import torch.nn.functional as F
+from jsonargparse.typing import NonNegativeFloat, NonNegativeInt, PositiveInt
 from torch import Tensor
 
 from fovea.pretrain.encoders.vit import Shape
@@ -35,19 +36,19 @@ class VICReg(TwoViews):
 
     def __init__(
         self,
-        expander: int = 1024,
-        invariance: float = 25.0,
-        variance: float = 25.0,
-        covariance: float = 1.0,
+        expander: PositiveInt = 1024,
+        invariance: NonNegativeFloat = 25.0,
+        variance: NonNegativeFloat = 25.0,
+        covariance: NonNegativeFloat = 1.0,
         augment_first: list[dict] = SHIFT_AND_INTENSITY,
         augment_second: list[dict] = SHIFT_AND_INTENSITY,
-        later: int = 0,
+        later: NonNegativeInt = 0,
         encoder: Shape = Shape(),
         optimisation: Optimisation = Optimisation(),
         compiled: bool = False,
-        seed: int = 0,
+        seed: NonNegativeInt = 0,
         center_per_game: bool = False,
-        inverse_weight: float = 0.0,
+        inverse_weight: NonNegativeFloat = 0.0,
     ):
         super().__init__(
             augment_first, augment_second, later, encoder, optimisation, compiled, seed,

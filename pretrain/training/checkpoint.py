@@ -7,6 +7,8 @@ kill in the middle leaves a torn file under the final name.
 from __future__ import annotations
 
 import logging
+import pickle
+import re
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +29,7 @@ class VerifiedCheckpointIO(TorchCheckpointIO):
     """Write beside the target, sync, rename, then write the hash; load only what plain data is."""
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path, storage_options=None) -> None:
+        checkpoint = plain_numbers(checkpoint)
         with replacing(path) as temporary:
             with open(temporary, "wb") as file:
                 try:
@@ -34,6 +37,7 @@ class VerifiedCheckpointIO(TorchCheckpointIO):
                 except RuntimeError as fault:
                     # torch covers what a full disk says with a complaint of its own.
                     raise fault.__context__ or fault from None
+            _check_plain(temporary)
             digest = sha256(temporary)
         write_text(_sums(path), f"{digest}  {Path(path).name}\n")
 
@@ -52,6 +56,36 @@ def read(path: str | Path) -> dict[str, Any]:
     Mapped, not read: a replay lies beside the weights and may be larger than memory.
     """
     return torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+
+
+def plain_numbers(value: Any) -> Any:
+    """A checkpoint in place, with Python's own numbers where there are subclasses of them.
+
+    A rate whose range a config checks is such a one, and is in the optimiser's state.
+    """
+    if isinstance(value, dict):
+        for key, inner in value.items():
+            if (plain := plain_numbers(inner)) is not inner:
+                value[key] = plain
+    elif type(value) is list:
+        value[:] = map(plain_numbers, value)
+    elif type(value) is tuple:
+        return tuple(map(plain_numbers, value))
+    elif isinstance(value, int | float) and type(value) not in (bool, int, float):
+        return int(value) if isinstance(value, int) else float(value)
+    return value
+
+
+def _check_plain(path: Path) -> None:
+    """Raise UserError for a checkpoint that could not be gone on from."""
+    try:
+        read(path)
+    except pickle.UnpicklingError as fault:
+        kind = re.search(r"GLOBAL (\S+)", str(fault))
+        raise UserError(
+            f"a checkpoint would hold a {kind[1] if kind else 'thing'} that is no plain data, and "
+            "could not be read again: let the callback whose it is keep numbers, texts and tensors"
+        ) from None
 
 
 def newest(folder: str | Path) -> Path | None:

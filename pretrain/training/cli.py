@@ -5,20 +5,22 @@ from __future__ import annotations
 import logging
 import sys
 import warnings
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from contextlib import ExitStack
 from functools import cached_property
 from pathlib import Path
 
 import yaml
+from jsonargparse.typing import PositiveInt
 from lightning import Callback, Trainer
 from lightning.fabric.plugins import CheckpointIO
 from lightning.pytorch.cli import LightningCLI
 from lightning.pytorch.loggers import Logger
 from lightning.pytorch.utilities import rank_zero_only
+from lightning.pytorch.utilities.exceptions import SIGTERMException
 from torch.optim.lr_scheduler import LambdaLR
 
-from fovea.command import UserError
+from fovea.command import Terminated, UserError
 from fovea.files import exclusive, write_text
 from fovea.lazy import import_all
 from fovea.old_names import OLD, is_old
@@ -34,7 +36,9 @@ from fovea.pretrain.training.config_errors import FAULTS, explain
 from fovea.pretrain.training.growth import changes, effect, grown
 from fovea.pretrain.training.logger import RunLogger
 from fovea.pretrain.training.monitor import Collapsed
-from fovea.pretrain.training.parser import FitParser, NamedConfig
+from fovea.pretrain.training.parser import FitParser, NamedConfig, configs_first
+from fovea.pretrain.training.refused import check_seed, check_trainer
+from fovea.pretrain.training.stopping import Stopping, stopped_early
 from fovea.runs import RunWriter, read_run
 from fovea.schema import RunRecord
 
@@ -54,6 +58,8 @@ class FitCLI(LightningCLI):
         families: packages of the room all of whose classes a config may name.
         kind: of run, in run.json.
         length: the setting that says how long a run is.
+        places: settings that name places, whose content is compared in place of their text.
+        fixed: settings of the Trainer that this room needs as they are, see `refused`.
         command: of the room, as people type it.
     """
 
@@ -61,6 +67,8 @@ class FitCLI(LightningCLI):
     families: tuple[str, ...]
     kind: str
     length: str
+    places: tuple[str, ...] = ()
+    fixed: Mapping[str, tuple] = {}
     command: str = "fit"
 
     def __init__(self, model: type, data: type, args: list[str] | dict, description: str):
@@ -71,6 +79,7 @@ class FitCLI(LightningCLI):
             import_all(family)
         prog = f"{self.room.replace('.', ' ')} {self.command}"
         if isinstance(args, list):  # it prints what holds where it stands: last, that is all
+            args = configs_first(args)
             args = sorted(args, key=lambda word: word.startswith("--print_config"))
         try:
             super().__init__(
@@ -114,6 +123,17 @@ class FitCLI(LightningCLI):
         """More for run.json: how far it goes, and such as the hashes of the data."""
         raise NotImplementedError
 
+    def moved(self, record: RunRecord) -> dict[str, str]:
+        """Of `places` that can be compared, how what lies there differs from what a run began with.
+
+        {setting: the difference in words, empty where there is none}.
+        """
+        return {}
+
+    def conclude(self) -> None:
+        """Make what a run leaves behind that has reached its end; then it is done."""
+        self.run.update(state="done", step=self.reached)
+
     def run_logger(self) -> RunLogger:
         """What writes metrics.csv."""
         return RunLogger(self.run)
@@ -134,7 +154,10 @@ class FitCLI(LightningCLI):
     def add_arguments_to_parser(self, parser) -> None:
         parser.add_argument("--run", type=str, help="run folder, such as runs/mine")
         parser.add_argument(
-            "--checkpoint_every", type=int, default=100, help="steps between two checkpoints"
+            "--checkpoint_every",
+            type=PositiveInt,
+            default=100,
+            help="steps between two checkpoints",
         )
         parser.add_argument(
             "--keep_schedule",
@@ -156,8 +179,11 @@ class FitCLI(LightningCLI):
         if not self.config.run:
             raise UserError("no run folder: say where to with --run runs/NAME")
         self.folder = Path(self.config.run)
+        check_seed(self.config.seed_everything)
+        check_trainer(self.config.trainer, self.fixed)
         self.resolved = self.parser.dump(self.config, skip_link_targets=True)
-        self.changed = changes(self.folder, self.resolved, self.parser, self.length)
+        free = (self.length, *self.places)
+        self.changed = changes(self.folder, self.resolved, self.parser, *free)
         self._read_history()
         self.given = self._given()
 
@@ -196,7 +222,8 @@ class FitCLI(LightningCLI):
         if is_old(origin):
             raise UserError(f"ckpt_path {given} {OLD} (--init_from gives it old weights)")
         fix = "give the settings that the checkpoint was made with"
-        changes(origin, self.resolved, self.parser, self.length, "init_from", fix=fix)
+        free = (self.length, "init_from", *self.places)
+        changes(origin, self.resolved, self.parser, *free, fix=fix)
         return given
 
     @cached_property
@@ -244,12 +271,14 @@ class FitCLI(LightningCLI):
         callbacks = _listed(asked.callbacks)
         theirs = {type(callback) for callback in callbacks}
         own = [callback for callback in self.own_callbacks() if type(callback) not in theirs]
+        saves = None
         if asked.enable_checkpointing is not False:
-            own.append(keep_newest(self.folder / "checkpoints", self.config.checkpoint_every))
+            saves = self.folder / "checkpoints"
+            own.append(keep_newest(saves, self.config.checkpoint_every))
         return super().instantiate_trainer(
             logger=[self.run_logger(), *self.loggers],
             plugins=[VerifiedCheckpointIO(), *plugins],
-            callbacks=[*own, RateOfSchedule(), *callbacks],
+            callbacks=[*own, RateOfSchedule(), Stopping(saves), *callbacks],
             default_root_dir=asked.default_root_dir or self.folder,
             **kwargs,
         )
@@ -260,9 +289,11 @@ class FitCLI(LightningCLI):
         Args:
             save: keep a checkpoint of the end, from which the run can grow.
 
-        Returns whether the run has ended now and is this process's to finish: False where it had
-        ended before, and on every rank but the first. Exits with 1 where the run is lost.
+        Returns whether the run has ended now, with `save` done, and is this process's to speak of:
+        False where it had ended before or was stopped early, and on every rank but the first. Exits
+        with 1 where the run is lost.
         """
+        self._check_places()
         if self.run.record.state == "done" and self.length not in self.changed:
             say(f"{self.folder}: already done ({self.run.record.step:,} steps)")
             return False
@@ -287,8 +318,15 @@ class FitCLI(LightningCLI):
         self.run.update(history=self.history)
         try:
             self.trainer.fit(self.model, datamodule=self.datamodule, ckpt_path=checkpoint)
-            if save:
-                self._save()
+            early = stopped_early(self.trainer)
+            if save or early:
+                self._save(ended=not early)
+            if early:
+                self.run.update(state="failed", reason=early, step=self.reached)
+                say(f"{self.folder}: {early}")
+                return False
+            if save and self.first:
+                self.conclude()
         except Collapsed as lost:
             self.run.update(state="failed", reason=str(lost))
             last = newest(self.folder / "checkpoints")
@@ -296,26 +334,43 @@ class FitCLI(LightningCLI):
             say(f"error: {lost}{kept}", file=sys.stderr)
             sys.exit(1)
         except BaseException as fault:
-            if isinstance(fault, SystemExit):  # what Lightning makes of an interrupt
+            if isinstance(fault, SIGTERMException):
+                fault = Terminated()
+            elif isinstance(fault, SystemExit):  # what Lightning makes of an interrupt
                 fault = KeyboardInterrupt()
             self.run.update(state="failed", reason=f"{type(fault).__name__}: {fault}".strip(": "))
-            if isinstance(fault, UserError | KeyboardInterrupt) and not self.first:
+            if isinstance(fault, UserError | KeyboardInterrupt | Terminated) and not self.first:
                 sys.exit(2)  # the first rank says what it was
             raise fault
         return self.first
 
-    def _save(self) -> None:
-        """Keep the end of the run, wherever between two checkpoints it is."""
+    def _check_places(self) -> None:
+        """Refuse to go on with other content than a run began with, wherever it lies now."""
+        moved = self.moved(self.run.record)
+        for place in self.places:
+            difference = moved.get(place)
+            if difference is None and place in self.changed:
+                held, asked = self.changed[place]
+                difference = f"{held} cannot be compared with {asked}"
+            if difference:
+                raise UserError(
+                    f"{self.folder} began with other content of {place}: {difference}; give what "
+                    "it began with, or another --run"
+                )
+
+    @property
+    def reached(self) -> int:
+        """How far the run is, in what its record counts."""
+        return self.trainer.global_step
+
+    def _save(self, ended: bool) -> None:
+        """Keep the step that the run has reached, wherever between two checkpoints it is."""
         folder = self.folder / "checkpoints"
         step = self.trainer.global_step
         if step % self.config.checkpoint_every or not self.trainer.checkpoint_callbacks:
             self.trainer.save_checkpoint(folder / f"{NAME.format(step=step)}.ckpt")
         if self.first:
             remove_older(folder)
-
-    def done(self) -> None:
-        """Say in run.json that the run has ended well."""
-        self.run.update(state="done", step=self.trainer.global_step)
 
 
 class RateOfSchedule(Callback):

@@ -115,3 +115,13 @@ def _parts(hint: object) -> Iterator[type]:
         yield hint
     for part in get_args(hint):
         yield from _parts(part)
+
+
+def numeric_settings(kind: type) -> set[str]:
+    """The settings of a class that are numbers of any size, where most have a range."""
+    if not (is_dataclass(kind) or "__init__" in vars(kind)):
+        return set()
+    hints: dict[str, object] = {}
+    with suppress(NameError):
+        hints = get_type_hints(kind.__init__)
+    return {name for name, hint in hints.items() if {int, float} & set(_parts(hint))}

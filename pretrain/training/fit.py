@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import torch
 from lightning import Callback, Trainer
 
+from fovea.command import UserError
 from fovea.pretrain.data import Windows
 from fovea.pretrain.encoders.encoder import Encoder
 from fovea.pretrain.encoders.folder import export_encoder, load_encoder
 from fovea.pretrain.objectives.base import Objective
 from fovea.pretrain.training.cli import FitCLI, say
+from fovea.pretrain.training.growth import other_data
 from fovea.pretrain.training.monitor import CollapseMonitor
 from fovea.pretrain.training.progress import Progress
+from fovea.schema import RunRecord
 from fovea.weights import check_shapes
 
 DESCRIPTION = """Pretrain an encoder on recordings and export it to RUN/encoder. The same command
@@ -24,6 +28,7 @@ class PretrainCLI(FitCLI):
     families = ("fovea.pretrain.objectives",)
     kind = "pretrain"
     length = "trainer.max_steps"
+    places = ("data.recordings",)
     description = DESCRIPTION
 
     def __init__(self, args: list[str]):
@@ -35,13 +40,41 @@ class PretrainCLI(FitCLI):
     def facts(self) -> dict:
         return {
             "data": self.datamodule.frames.data,
-            "batch": self.datamodule.batch_size,
+            "batch": self.per_step,
             "steps": self.trainer.max_steps,
         }
 
     def own_callbacks(self) -> list[Callback]:
-        progress = Progress(self.folder.name, self.datamodule.batch_size)
-        return [CollapseMonitor(), progress]
+        return [CollapseMonitor(self.run), Progress(self.folder.name, self.per_step)]
+
+    @property
+    def per_step(self) -> int:
+        """Samples of a step of the optimiser."""
+        return self.datamodule.batch_size * self.config.trainer.accumulate_grad_batches
+
+    def moved(self, record: RunRecord) -> dict[str, str]:
+        if not record.data:
+            return {}
+        return {"data.recordings": other_data(record.data, self.datamodule.frames.data)}
+
+    def conclude(self) -> None:
+        """Export the encoder."""
+        self.exported = export_encoder(self.model.encoder, self.folder / "encoder", self.made_of())
+        super().conclude()
+
+    def made_of(self) -> dict:
+        """How the encoder came to be, for its folder and its card."""
+        facts = {
+            "method": type(self.model).__name__,
+            "games": list(self.datamodule.frames.games),
+            "data_sha256": self.datamodule.frames.data,
+            "steps": self.trainer.global_step,
+            "samples": self.datamodule.seen * self.datamodule.batch_size,
+            "seed": self.config.seed_everything,
+        }
+        if self.config.init_from:
+            facts["init_from"] = self.config.init_from
+        return facts
 
     def add_arguments_to_parser(self, parser) -> None:
         super().add_arguments_to_parser(parser)
@@ -55,6 +88,14 @@ class PretrainCLI(FitCLI):
 
     def instantiate_trainer(self, **kwargs) -> Trainer:
         self.set_schedule()
+        if self.datamodule.batch_size == 1 and any(
+            isinstance(module, torch.nn.modules.batchnorm._BatchNorm)
+            for module in self.model.modules()
+        ):
+            raise UserError(
+                f"data.batch_size 1: {type(self.model).__name__} compares the samples of a batch: "
+                "give 2 or more"
+            )
         if self.config.init_from and not self.checkpoint:
             begin_with(self.model, self.config.init_from)
         return super().instantiate_trainer(**kwargs)
@@ -87,17 +128,4 @@ def fit(args: list[str]) -> None:
     cli = PretrainCLI(args)
     with cli.stack:
         if cli.fit():
-            steps = cli.trainer.global_step
-            facts = {
-                "method": type(cli.model).__name__,
-                "games": list(cli.datamodule.frames.games),
-                "data_sha256": cli.datamodule.frames.data,
-                "steps": steps,
-                "samples": steps * cli.datamodule.batch_size,
-                "seed": cli.config.seed_everything,
-            }
-            if cli.config.init_from:
-                facts["init_from"] = cli.config.init_from
-            folder = export_encoder(cli.model.encoder, cli.folder / "encoder", facts)
-            cli.done()
-            print(f"encoder: {folder}")
+            print(f"encoder: {cli.exported}")

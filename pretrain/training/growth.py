@@ -24,7 +24,7 @@ WATCHING = tuple(
         *("num_sanity_val_steps", "max_time"),
     )
 )
-MAY_CHANGE = ("run", "checkpoint_every", "keep_schedule", "ckpt_path", *WATCHING)
+MAY_CHANGE = ("run", "checkpoint_every", "keep_schedule", "keep_replay", "ckpt_path", *WATCHING)
 """Settings, with all below them, that say how a run is watched and kept, not what it is."""
 
 Changed = dict[str, list]
@@ -68,6 +68,26 @@ def changes(
         if not any(f"{key}.".startswith(f"{free}.") for free in (*MAY_CHANGE, *length)):
             raise UserError(f"{folder} holds a run with {key} = {held}, not {asked}: {fix}")
     return {key: values for key, values in changed.items() if key != "run"}
+
+
+def other_data(before: Mapping[str, str], now: Mapping[str, str]) -> str:
+    """How recordings differ from those that a run began with, in words; empty: not at all.
+
+    Args:
+        before: {game: SHA-256 of its recording}, in the order in which they were read.
+        now: the same of what lies there now.
+    """
+    for game in before.keys() | now.keys():
+        was, is_now = before.get(game), now.get(game)
+        if was != is_now:
+            return f"{game} was {_short(was)} and is {_short(is_now)}"
+    if list(before) != list(now):
+        return f"the games were {', '.join(before)} and are {', '.join(now)}, in this order"
+    return ""
+
+
+def _short(digest: str | None) -> str:
+    return f"{digest[:12]}..." if digest else "not there"
 
 
 def grown(history: list[dict], step: int, changed: Changed, schedule: int) -> list[dict]:

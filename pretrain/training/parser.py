@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import inspect
+from collections.abc import Sequence
+from itertools import islice
 from pydoc import locate as imported
 
 from jsonargparse import ActionConfigFile, Namespace
 from lightning.pytorch.cli import LightningArgumentParser
 
 from fovea.configs import locate
+from fovea.foreign import load_yaml, read_text
 
 HELP = {
     "seed_everything": "seed of every draw: initial weights, order of the data, games",
@@ -20,6 +23,21 @@ HELP = {
     "trainer.plugins": "plugins beside the run's own, which writes the checkpoints",
 }
 """What settings of Lightning's mean here."""
+
+
+def configs_first(words: Sequence[str]) -> list[str]:
+    """The words of a command with its configs in front, so that settings hold wherever they stand.
+
+    A parser reads from left to right, and a config that came later would undo them.
+    """
+    configs, others = [], []
+    waiting = iter(words)
+    for word in waiting:
+        if word in ("-c", "--config"):
+            configs += [word, *islice(waiting, 1)]
+        else:
+            (configs if word.startswith("--config=") else others).append(word)
+    return configs + others
 
 
 class NamedConfig(ActionConfigFile):
@@ -38,7 +56,9 @@ class NamedConfig(ActionConfigFile):
         self.room = room
 
     def __call__(self, parser, cfg, values, option_string=None) -> None:
-        super().__call__(parser, cfg, str(locate(values, self.room)), option_string)
+        path = locate(values, self.room)
+        load_yaml(read_text(path), path)  # here, where no alias is written out
+        super().__call__(parser, cfg, str(path), option_string)
 
 
 class FitParser(LightningArgumentParser):

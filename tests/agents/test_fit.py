@@ -100,7 +100,7 @@ def test_every_config_trains_two_updates_and_a_frozen_encoder_does_not_move(
         more = ["--model.init_args.recordings", request.getfixturevalue("recordings")]
     if kind == "Distilled":
         more = ["--model.init_args.teacher", request.getfixturevalue("teacher")]
-    fit(arguments(config, encoder, run, "--data.total_steps", steps, "--checkpoint_every", 1,
+    fit(arguments(config, encoder, run, "--data.total_steps", steps,
                   "--trainer.log_every_n_steps", 1, *more))  # fmt: skip
     record = read_run(run)
     assert (record.state, record.step, record.steps) == ("done", steps, steps)
@@ -142,7 +142,8 @@ def test_a_killed_run_ends_as_the_run_that_was_never_killed(
     config: str, steps: int, every: int, encoder: Path, tmp_path: Path
 ) -> None:
     """SIGKILL between two checkpoints (of PPO in the middle of a rollout); short episodes."""
-    more = ("--data.total_steps", steps, "--checkpoint_every", every, "--data.max_frames", 40)
+    more = ("--data.total_steps", steps, "--checkpoint_every", every, "--data.max_frames", 40,
+            "--keep_replay", "true")  # fmt: skip
     if config == "der":  # prioritised, noisy, on moved screens, which are held in a file
         more += ("--model.init_args.shift", 2, "--model.init_args.buffer_on_disk", "true")
     if config == "ppo_nature":  # under corruptions, whose draws go on as well
@@ -186,7 +187,7 @@ def test_a_run_killed_between_or_at_resets_ends_as_the_run_that_was_never_killed
 ) -> None:
     """A reset every six updates; what is gone on from is the checkpoint after `kept`."""
     more = ("--data.num_envs", 1, "--data.total_steps", 84, "--data.max_frames", 40,
-            "--checkpoint_every", 3, "--model.init_args.train_freq", 1,
+            "--checkpoint_every", 3, "--model.init_args.train_freq", 1, "--keep_replay", "true",
             "--model.init_args.reset_interval", 6, "--model.init_args.anneal_updates", 4,
             "--model.init_args.per_alpha", 0.5)  # fmt: skip
     whole, killed = tmp_path / "whole", tmp_path / "killed"
@@ -341,7 +342,8 @@ def test_how_often_a_run_is_saved_does_not_change_it(
 ) -> None:
     """Its weights, its replay, and its episodes, which are longer than what lies between."""
     for every in (3, 1000):
-        more = ("--data.total_steps", 192, "--checkpoint_every", every, "--data.max_frames", 120)
+        more = ("--data.total_steps", 192, "--checkpoint_every", every, "--data.max_frames", 120,
+                "--keep_replay", "true")  # fmt: skip
         fit(arguments(config, encoder, tmp_path / str(every), *more))
     ours, theirs = (saved(tmp_path / each) for each in ("3", "1000"))
     for part in ("state_dict", "optimizer_states", "global_step", "AtariTask"):
@@ -359,7 +361,8 @@ def test_a_finished_run_goes_on_as_one_that_was_longer_from_the_start(
     capsys: pytest.CaptureFixture,
 ) -> None:  # fmt: skip
     """Where no schedule depends on the length."""
-    same_rate = ("--model.init_args.anneal_lr", "false", "--data.max_frames", 40)
+    same_rate = ("--model.init_args.anneal_lr", "false", "--data.max_frames", 40,
+                 "--keep_replay", "true")  # fmt: skip
     if config == "dqn_frozen":
         same_rate += ("--model.init_args.per_alpha", 0)
     for steps in (first, last):

@@ -155,7 +155,7 @@ def test_a_run_begins_with_the_weights_of_another_and_plays_with_them_at_once(
                   "--data.total_steps", 640))  # fmt: skip
     begin = ("--init_from", offline, "--model.init_args.lr", 0,
              "--model.init_args.learning_starts", 64, "--model.init_args.epsilon_initial", 0.0,
-             "--data.total_steps", 72)  # fmt: skip
+             "--data.total_steps", 72, "--keep_replay", "true")  # fmt: skip
     fit(arguments("dqn_frozen", encoder, online, *begin))
     ours, theirs = (load_agent(run).agent.state_dict() for run in (offline, online))
     assert ours["extractor.norm.screens"] > 0

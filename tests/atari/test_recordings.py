@@ -23,6 +23,8 @@ from fovea.atari.recordings import (
     find_recordings,
     open_dataset,
     read_shard,
+    seal,
+    shard_paths,
     verify,
     write_shard,
 )
@@ -288,9 +290,7 @@ def test_rows_that_no_play_produces_are_found(copied: Path):
         changed = columns[change].copy()
         changed[-1:] = {"terminal": False}.get(change, 77)
         write_shard(path, columns | {change: changed}, shard.origin)
-        record = json.loads((folder / "_dataset.json").read_text())
-        record["shards"][0]["sha256"] = read_shard(path).sha256
-        (folder / "_dataset.json").write_text(json.dumps(record))
+        seal(folder, map(read_shard, shard_paths(folder)))
         _, faults = verify(folder)
         assert [fault.partition(": ")[2].partition(";")[0] for fault in faults] == [says]
 

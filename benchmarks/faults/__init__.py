@@ -1,0 +1,1 @@
+"""Faults, load and hostile input, with counts: `python -m benchmarks.faults`."""

@@ -1,0 +1,115 @@
+"""Every mistake that a user can be told of, from the code: the message, its fix, and who says it.
+
+A message is one line, the value and what is wrong with it, then ": " or "; " and the fix.
+"""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+from typing import NamedTuple
+
+ROOMS = ("fovea", "atari", "pretrain", "agents", "probes", "analysis")
+ROOT = Path(__file__).parents[1]
+CALLS = {
+    "nearest": "take one of the names that it lists",
+    "near": "take one of the names that it lists",
+    "hint": "take one of the names that it lists",
+    "_fault": "it says how to get the file again",
+    "OLD": "end it with that version, or begin another --run",
+}
+"""Parts of a message that are a fix, by the name that the code has for them."""
+HANDED_ON = {
+    "fovea/weights.py": "the message of whoever compares weights, all of which are listed here",
+    "pretrain/training/config_errors.py": "what the parser of configs says, with the setting",
+    "probes/run.py": "the message of the first game, which is listed here",
+    "analysis/study_cells.py": "the command that failed, and where its last line is",
+}
+"""Files that pass on a message which is made elsewhere."""
+
+
+class Mistake(NamedTuple):
+    """A message of a UserError."""
+
+    file: str
+    line: int
+    what: str
+    """With {names} in place of values."""
+    fix: str
+    """Empty where the message has none."""
+
+
+@cache
+def mistakes() -> list[Mistake]:
+    """All UserErrors of the package, by file and line."""
+    found = []
+    for room in ROOMS:
+        folder = ROOT / room
+        files = folder.glob("*.py") if room == "fovea" else folder.rglob("*.py")
+        for path in sorted(files):
+            name = str(path.relative_to(ROOT))
+            for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+                if _is_mistake(node):
+                    found.append(_mistake(name, node.lineno, node.args[0]))
+    return found
+
+
+def _is_mistake(node: ast.AST) -> bool:
+    return (
+        isinstance(node, ast.Call)
+        and isinstance(node.func, ast.Name)
+        and node.func.id == "UserError"
+        and bool(node.args)
+    )
+
+
+def _mistake(name: str, line: int, message: ast.expr) -> Mistake:
+    text = "".join(_pieces(message))
+    if not isinstance(message, ast.Constant | ast.JoinedStr) and name in HANDED_ON:
+        return Mistake(name, line, f"{{{text}}}", HANDED_ON[name])
+    at = max(text.rfind(": "), text.rfind("; "))
+    if at >= 0 and text[at + 2 :].strip():
+        return Mistake(name, line, text[:at], text[at + 2 :])
+    calls = {part.id for part in ast.walk(message) if isinstance(part, ast.Name)}
+    fixes = [fix for call, fix in CALLS.items() if call in calls]
+    return Mistake(name, line, text, fixes[0] if fixes else "")
+
+
+def _pieces(message: ast.expr) -> Iterator[str]:
+    """A message's text, with {names} where values stand."""
+    if isinstance(message, ast.Constant):
+        yield str(message.value)
+    elif isinstance(message, ast.JoinedStr):
+        for part in message.values:
+            yield from _pieces(part)
+    elif isinstance(message, ast.FormattedValue):
+        names = [part.id for part in ast.walk(message.value) if isinstance(part, ast.Name)]
+        attributes = [p.attr for p in ast.walk(message.value) if isinstance(p, ast.Attribute)]
+        hidden = [name for name in names if name in CALLS]
+        yield "" if hidden else f"{{{(attributes or names or ['...'])[0]}}}"
+    else:
+        yield ast.unparse(message)
+
+
+def page() -> str:
+    """The table of all, for the site."""
+    parts = [
+        "# Mistakes and their fixes\n\nWhat a command says in one line, before anything is "
+        "written, and ends with exit code 2. Words in braces stand for the value that was given.\n"
+    ]
+    every = mistakes()
+    for room in ROOMS:
+        own = [one for one in every if one.file.startswith(f"{room}/")]
+        parts.append(f"## {room} ({len(own)})\n\n| what | fix | said in |\n| --- | --- | --- |")
+        parts += [f"| {_cell(one.what)} | {_cell(one.fix)} | `{one.file}` |" for one in own]
+        parts.append("")
+    return "\n".join(parts)
+
+
+def _cell(text: str) -> str:
+    """Text as a cell of a Markdown table shows it."""
+    for mark in ("\\", "|", "<", "*", "_", "`", "[", "]", "$"):
+        text = text.replace(mark, f"\\{mark}")
+    return " ".join(text.split())

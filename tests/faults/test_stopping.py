@@ -1,0 +1,40 @@
+"""Signals: a step is ended and saved, and the same command ends as if nothing had been."""
+
+from __future__ import annotations
+
+import signal
+from pathlib import Path
+
+import pytest
+
+from fovea.command import Terminated
+from fovea.pretrain.training.checkpoint import newest
+from fovea.runs import read_run
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("number", "times", "step", "raised"),
+    [
+        (signal.SIGTERM, 1, 3, Terminated),
+        pytest.param(signal.SIGINT, 1, 3, KeyboardInterrupt, marks=pytest.mark.evidence),
+        pytest.param(signal.SIGHUP, 1, 3, Terminated, marks=pytest.mark.evidence),
+        pytest.param(signal.SIGINT, 2, None, KeyboardInterrupt, marks=pytest.mark.evidence),
+    ],
+)
+def test_a_signal_ends_the_step_and_the_run_goes_on_from_it(
+    number: int, times: int, step: int | None, raised: type, vicreg, short: Path, tmp_path: Path
+) -> None:
+    before = {one: signal.getsignal(one) for one in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
+    run = tmp_path / "run"
+    me = f"{{class_path: signalled.Signalled, init_args: {{number: {number:d}, times: {times}}}}}"
+    with pytest.raises(raised):
+        vicreg(short, run, "--trainer.callbacks", f"[{me}]")
+    assert {one: signal.getsignal(one) for one in before} == before
+    assert read_run(run).reason == raised.__name__
+    kept = newest(run / "checkpoints")
+    assert (kept and kept.name) == (step and f"step-{step:09d}.ckpt")
+    assert vicreg(short, run).state == "done"
+    assert vicreg(short, tmp_path / "whole").state == "done"
+    ours, theirs = (tmp_path / name / "encoder" / "model.safetensors" for name in ("run", "whole"))
+    assert ours.read_bytes() == theirs.read_bytes()
