@@ -52,6 +52,8 @@ class Taught(Experience):
         train_freq: agent steps between two updates; below 1, several updates a step.
     """
 
+    heavy = ("replay",)
+
     def __init__(
         self,
         task: Task,
