@@ -12,9 +12,9 @@ from torch import Tensor
 from fovea.agents.adaptation.base import Adapted
 from fovea.agents.algorithms.actor_critic import ActorCriticAgent
 from fovea.agents.algorithms.base import Agent
+from fovea.agents.experience.base import Task
 from fovea.agents.experience.taught import Lessons, Taught
 from fovea.agents.loading import load_agent
-from fovea.agents.task import AtariTask
 from fovea.command import UserError, parser
 from fovea.old_names import read_config
 from fovea.pretrain.encoders.read_out import ReadOut
@@ -111,9 +111,9 @@ class Distilled(ActorCriticAgent):
             "value": self.vf_coef * 0.5 * (value - batch.value).square().mean(),
         }
 
-    def make_experience(self, task: AtariTask) -> Taught:
+    def make_experience(self, task: Task) -> Taught:
         loaded = load_agent(self.teacher)
-        theirs, mine = loaded.task, (task.game, task.stack, task.action_count)
+        theirs, mine = loaded.task, (task.game, task.stack, task.envs.action_count)
         if (theirs.game, theirs.stack, theirs.action_count) != mine:
             raise UserError(
                 f"the teacher {self.teacher} plays {theirs.game} with {theirs.action_count} "

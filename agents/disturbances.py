@@ -180,18 +180,18 @@ class Disturbance(NamedTuple):
 def environment(asked: Sequence[Disturbance], seed: int) -> dict[str, object]:
     """The arguments of `atari.env.Envs` under these disturbances, those of the screens in turn."""
     settings = {one.name: one.number for one in asked if KINDS[one.name].sense is None}
-    seeing = [one for one in asked if KINDS[one.name].sense is not None]
+    seeing = [(sense, one.number) for one in asked if (sense := KINDS[one.name].sense)]
     return settings | ({"sensor": sensor(seeing, seed)} if seeing else {})
 
 
-def sensor(asked: Sequence[Disturbance], seed: int) -> Sensor:
-    """Sees screens under these disturbances."""
+def sensor(asked: Sequence[tuple[Sense, float]], seed: int) -> Sensor:
+    """Sees screens under these disturbances, given by what they do and their numbers."""
 
     def see(screens: np.ndarray, episode: np.ndarray, step: np.ndarray) -> np.ndarray:
         at = Moments(seed, torch.from_numpy(episode.copy()), torch.from_numpy(step.copy()))
         seen = torch.from_numpy(screens)
-        for name, number in asked:
-            seen = KINDS[name].sense(seen, at, number)
+        for sense, number in asked:
+            seen = sense(seen, at, number)
         return seen.numpy()
 
     return see

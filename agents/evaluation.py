@@ -117,7 +117,7 @@ def evaluate_run(
         else:
             print(f"{folder}: evaluated before, skipped")
         if asked:
-            _disturb(folder, loaded, asked, at)
+            _disturb(folder, loaded, asked, settings, at)
         _print(read_run(folder).evaluation)
 
 
@@ -173,22 +173,28 @@ def _evaluate(
 
 
 def _disturb(
-    folder: Path, loaded: LoadedAgent, asked: Sequence[Disturbance], at: torch.device
+    folder: Path,
+    loaded: LoadedAgent,
+    asked: Sequence[Disturbance],
+    settings: dict,
+    at: torch.device,
 ) -> None:
     """Play the episodes of the evaluation under each disturbance that it does not have yet.
 
     Each is written when it is there; what was typed is, once all are.
     """
-    run, found = RunWriter(folder, "agent", ""), read_run(folder).evaluation
+    run = RunWriter(folder, "agent", "")
+    found = run.record.evaluation
+    assert found is not None
     loaded.agent.to(at)
+    play = settings["envs"], False, settings["max_frames"], settings["seed"]
     for one in asked:
         if str(one) not in found.disturbed:
-            envs = loaded.task.make_envs(found.envs, False, found.max_frames, found.seed, [one])
             returns, _ = play_episodes(
                 loaded.agent,
-                envs,
-                quotas(found.episodes, found.envs),
-                seed=found.seed,
+                loaded.task.make_envs(*play, [one]),
+                quotas(settings["episodes"], settings["envs"]),
+                seed=settings["seed"],
                 title=f"{folder.name} under {one}",
             )
             mean = float(np.mean(returns))
@@ -307,7 +313,7 @@ def _print(found: Evaluation) -> None:
         print(f"  {name:12} {value}")
     if found.disturbed:
         scored = [
-            [name, f"{of.mean:.2f}", f"{of.mean - found.mean:+.2f}",
+            [name, f"{of.mean:.2f}", f"{found.changes[name]:+.2f}",
              "" if found.cut_short else f"{of.hns:.3f}"]
             for name, of in found.disturbed.items()
         ]  # fmt: skip

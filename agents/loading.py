@@ -59,10 +59,11 @@ def load_agent(run: str | Path, checkpoint: str | Path | None = None) -> LoadedA
 def keep_architecture(agent: Agent, run: Path) -> None:
     """Keep in a run folder what its encoder is built from without the folder it came from."""
     encoder: Encoder = agent.extractor.encoder
-    kept = {"second": getattr(encoder, "second", None)}
+    second = getattr(encoder, "second", None)
     while isinstance(encoder, Adapted):
         encoder = encoder.encoder
-    for name, part in (kept | {"encoder": encoder}).items():
+    parts = {"encoder": encoder} | ({"second": second} if isinstance(second, Encoder) else {})
+    for name, part in parts.items():
         # An encoder of the user's own may be built otherwise, and timm's pictures are.
         if part and hasattr(part, "architecture") and not isinstance(part, Pictures):
             write_json(run / ARCHITECTURES[name], describe(part, {}))

@@ -144,9 +144,9 @@ class AgentScores:
             lines += ["", f"{find(rom_id).name}: mean over seeds, and each of the seeds {seeds} "
                       f"({NEVER} never took off, {LATER} no result yet)", ""]  # fmt: skip
             lines += markdown(["run", "return", "HNS", *EACH], self._rows(game))
-            if rows := self._others(game):
+            if others := self._others(game):
                 lines += ["", f"{find(rom_id).name}, also measured", ""]
-                lines += markdown(["measure", *self.hns], rows)
+                lines += markdown(["measure", *self.hns], others)
         return "\n".join(lines) + "\n"
 
     def _while_learning(self, name: str) -> list[str]:

@@ -201,9 +201,9 @@ def _rows(runs: list[Run]) -> tuple[list[str], list[list]]:
 def _disturbed(page: Page, runs: list[Run]) -> Html:
     """How much lower the returns are under disturbances; nothing where none was tried."""
     rows = [
-        [run.method, run.record.seed, game_name(game_of(run)), name, float(np.mean(of.returns)),
-         float(np.mean(of.returns)) - mean, None if evaluated(run).cut_short else of.hns]
-        for run, mean in zip(runs, mean_returns(runs), strict=True)
+        [run.method, run.record.seed, game_name(game_of(run)), name, of.mean,
+         evaluated(run).changes[name], None if evaluated(run).cut_short else of.hns]
+        for run in runs
         for name, of in evaluated(run).disturbed.items()
     ]  # fmt: skip
     if not rows:

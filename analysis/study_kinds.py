@@ -20,7 +20,11 @@ OUT = Path("OUT")
 WHERE = "--run", "--accelerator", "--trainer.accelerator"
 """Options that say where something runs, and not what comes out."""
 
-BASES = {"init_from": "init_from", "teacher": "model.init_args.teacher"}
+BASES = {
+    "init_from": "init_from",
+    "teacher": "model.init_args.teacher",
+    "curriculum_from": "data.curriculum_from",
+}
 """What names another run in a study file, and the setting that its folder goes to."""
 
 TAKE_OFF = 0.1
@@ -42,7 +46,8 @@ class Study:
         runs: {name: {"config": name or file, "settings": {dotted name: value}}}. "{seed}" in a
             value becomes the seed, as in runs/objectives/seed-{seed}/recipe, and "{game}" the game
             of an agent. An agent may name another run that it begins with, as "init_from": name,
-            or that it learns from, as "teacher": name.
+            that it learns from, as "teacher": name, or whose curriculum it follows, as
+            "curriculum_from": name.
         differences: pairs of runs [a, b] whose difference a - b is shown.
     """
 

@@ -62,12 +62,11 @@ def of_agent(folder: Path, game: str, take_off: float, command: str) -> Result:
         took_off(take_off): math.inf if math.isnan(above) else above,
     }
     base = read_run(Path(record.init_from)) if record.init_from else None
-    if base and base.evaluation:
-        initial = base.evaluation.mean
+    if base and base.evaluation and (initial := base.evaluation.mean) is not None:
         scores |= {"initial": initial, "dip": learning.dip(returns, initial)}
     if found.seconds:
         scores["evaluation_steps_per_second"] = sum(found.lengths) / found.seconds
-    scores |= {f"change/{name}": of.mean - found.mean for name, of in found.disturbed.items()}
+    scores |= {f"change/{name}": change for name, change in found.changes.items()}
     return _result(
         record,
         command,

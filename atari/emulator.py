@@ -6,7 +6,7 @@ cannot be saved.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -191,6 +191,20 @@ class Emulator:
         load_mt19937(self._random, state.random)
         self._last, self._frame, self.screen = Action(state.last), state.frame, state.screen
         self._seen = None  # the console's own screen is no part of its state
+
+    def vary(self, settings: Settings) -> None:
+        """Play by other settings: mode and difficulty from the next reset on.
+
+        Those that they leave open are the first that the game offers.
+        """
+        self.settings = replace(
+            settings,
+            mode=self._ale.getAvailableModes()[0] if settings.mode is None else settings.mode,
+            difficulty=self._ale.getAvailableDifficulties()[0]
+            if settings.difficulty is None
+            else settings.difficulty,
+        )
+        self._set_variant()
 
     def _set_variant(self) -> None:
         """Choose mode and difficulty, from the next reset on; a loaded ROM has the defaults."""

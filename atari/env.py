@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -17,7 +18,9 @@ from fovea.atari.emulator import (
     mt19937_state,
 )
 from fovea.atari.games import find
+from fovea.seeding import Stream
 
+CURRICULUM = "curriculum_"  # before the names of what a state of `Envs` holds of `Contexts`
 UNCUT = 2**30  # frames; `Envs` cuts episodes itself
 
 Sensor = Callable[[np.ndarray, np.ndarray, np.ndarray], np.ndarray]
@@ -26,6 +29,29 @@ Sensor = Callable[[np.ndarray, np.ndarray, np.ndarray], np.ndarray]
 It is also given the numbers of the episodes, (N,) int64, which are unique, and the agent steps
 since each began, (N,) int64; it is a function of these alone and changes none of them.
 """
+
+
+class Contexts(Protocol):
+    """By which settings each episode is played; `fovea.agents.curriculum.Curriculum` is one."""
+
+    settings: Sequence[dict[str, float]]
+    """Of each context, the emulator's settings that are its own."""
+
+    def begin(self) -> None:
+        """Forget all that was scored."""
+
+    def next(self, share: float, number: int) -> int:
+        """The context of episode `number`; `share` is drawn uniformly."""
+
+    def scored(self, context: int, total: float) -> None:
+        """An episode in a context has ended with a raw return."""
+
+    def chances(self) -> np.ndarray:
+        """(N,) of the contexts now."""
+
+    def state(self) -> dict[str, np.ndarray]: ...
+
+    def load_state(self, state: dict[str, np.ndarray]) -> None: ...
 
 
 @dataclass(frozen=True)
@@ -75,6 +101,7 @@ class Envs:
         mode: variant of the game, by ALE's number; None for the default.
         difficulty: of the game, by ALE's number; None for the default.
         sensor: what is seen of the true screens; None shows them as they are.
+        contexts: says by which settings each episode is played; None plays all by these.
 
     Attributes:
         screens: what to act on now: (N, stack, 84, 84) uint8. It is never written to again.
@@ -97,12 +124,14 @@ class Envs:
         mode: int | None = None,
         difficulty: int | None = None,
         sensor: Sensor | None = None,
+        contexts: Contexts | None = None,
     ):
-        self._sensor = sensor
+        self._sensor, self.contexts, self._seed = sensor, contexts, seed
+        self._context = np.zeros(num_envs, np.int64)
         self.num_envs, self._stack, self._noop_max = num_envs, stack, noop_max
         self._life_loss_terminal = life_loss_terminal
         self._max_steps = -(-max_frames // frame_skip)
-        settings = Settings(
+        self._settings = settings = Settings(
             sticky,
             frame_skip,
             noop_max,
@@ -147,6 +176,8 @@ class Envs:
         self._lives = np.zeros(self.num_envs, np.int64)
         self._returns = np.zeros(self.num_envs)
         self._lengths = np.zeros(self.num_envs, np.int64)
+        if self.contexts is not None:
+            self.contexts.begin()
         for env in range(self.num_envs):
             self._start(env)
         self.screens = self._seen(self._screens)
@@ -157,12 +188,22 @@ class Envs:
         # vector environment.
         noops = int(self._noops[env].random_raw()) * max(self._noop_max, 1) >> 32
         emulator = self._emulators[env]
+        self._episodes[env] += self.num_envs
+        if self.contexts is not None:
+            number = int(self._episodes[env])
+            share = np.random.default_rng([Stream.CURRICULUM, self._seed, number]).random()
+            self._context[env] = self.contexts.next(share, number)
+            self._vary(env, self.contexts)
         emulator.reset(noops)
         self._screens[env, :-1] = 0
         self._screens[env, -1] = emulator.screen
-        self._episodes[env] += self.num_envs
         self._lives[env] = emulator.lives
         self._returns[env] = self._lengths[env] = 0
+
+    def _vary(self, env: int, contexts: Contexts) -> None:
+        """Let an emulator play by the settings of its context."""
+        own: dict[str, Any] = {**contexts.settings[self._context[env]]}
+        self._emulators[env].vary(replace(self._settings, **own))
 
     def step(self, actions: np.ndarray) -> Step:
         """Act once in every environment; `actions` (N,) are integers below `action_count`."""
@@ -186,6 +227,8 @@ class Envs:
         returns, lengths = self._returns[ended], self._lengths[ended]
         final = self._seen(screens.copy()) if ended.any() else None
         for env in np.flatnonzero(ended).tolist():
+            if self.contexts is not None:
+                self.contexts.scored(int(self._context[env]), float(self._returns[env]))
             self._start(env)
         self.screens = self._seen(screens)
         return Step(
@@ -202,8 +245,13 @@ class Envs:
     def state(self) -> dict[str, np.ndarray]:
         """All that the future depends on, as arrays by name."""
         each = [emulator.state() for emulator in self._emulators]
-        numbered = {} if self._sensor is None else {"episodes": self._episodes.copy()}
-        return numbered | {
+        more = {}
+        if self._sensor is not None or self.contexts is not None:
+            more["episodes"] = self._episodes.copy()
+        if self.contexts is not None:
+            more["context"] = self._context.copy()
+            more |= {f"{CURRICULUM}{name}": of for name, of in self.contexts.state().items()}
+        return more | {
             "console": np.concatenate([state.console for state in each]),
             "console_size": np.array([len(state.console) for state in each]),
             "sticky": np.stack([state.random for state in each]),
@@ -218,6 +266,11 @@ class Envs:
 
     def load_state(self, state: dict[str, np.ndarray]) -> None:
         """Go on from what `state` returned, of as many copies of this game, played alike."""
+        if self.contexts is not None:
+            self._context = state["context"].copy()
+            for env in range(self.num_envs):
+                self._vary(env, self.contexts)
+            self.contexts.load_state(curriculum_state(state))
         consoles = np.split(state["console"], np.cumsum(state["console_size"])[:-1])
         for env, emulator in enumerate(self._emulators):
             emulator.load_state(
@@ -233,6 +286,15 @@ class Envs:
         self._screens = state["screens"].copy()
         self._lives, self._returns = state["lives"].copy(), state["returns"].copy()
         self._lengths = state["lengths"].copy()
-        if self._sensor is not None:
+        if "episodes" in state:
             self._episodes = state["episodes"].copy()
         self.screens = self._seen(self._screens)
+
+
+def curriculum_state(state: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """What a state of `Envs` holds of its contexts, as these gave it."""
+    return {
+        name.removeprefix(CURRICULUM): of
+        for name, of in state.items()
+        if name.startswith(CURRICULUM)
+    }

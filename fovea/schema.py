@@ -60,8 +60,8 @@ class Disturbed(Record):
     """
 
     returns: list[float] = field(default_factory=list)
-    mean: float | None = None
-    hns: float | None = None
+    mean: float = math.nan
+    hns: float = math.nan
 
 
 @dataclass
@@ -120,6 +120,12 @@ class Evaluation(Record):
             name: Disturbed.read(each) for name, each in found.get("disturbed", {}).items()
         }
         return record
+
+    @property
+    def changes(self) -> dict[str, float]:
+        """By how much the mean return differs under each disturbance."""
+        clean = math.nan if self.mean is None else self.mean
+        return {name: of.mean - clean for name, of in self.disturbed.items()}
 
     @property
     def cut(self) -> int:

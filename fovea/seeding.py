@@ -84,6 +84,8 @@ class Stream(IntEnum):
     DISTURBANCES = auto()
     SHUFFLED_FEATURES = auto()
     LABELLED_STEPS = auto()
+    CURRICULUM = auto()
+    ARMS = auto()
 
 
 def key(stream: Stream, *numbers: int) -> int:

@@ -47,6 +47,7 @@ if TYPE_CHECKING:
     from fovea.pretrain.objectives.tov_vicreg import TOVVICReg as TOVVICReg
     from fovea.pretrain.objectives.tov_vicreg_paper import PaperTOVVICReg as PaperTOVVICReg
     from fovea.pretrain.objectives.two_views import TwoViews as TwoViews
+    from fovea.pretrain.objectives.v_pretraining import VPretraining as VPretraining
     from fovea.pretrain.objectives.vicreg import VICReg as VICReg
     from fovea.pretrain.optim import Optimisation as Optimisation
 

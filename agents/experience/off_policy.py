@@ -164,6 +164,7 @@ def joined(played: Transitions, recorded: Transitions) -> Transitions:
     """One batch of two; recorded steps have a weight of 1, and returns to go are left out."""
     counts = len(played.action), len(recorded.action)
     weight = torch.cat([played.weight.expand(counts[0]), torch.ones(counts[1])])
-    fields = ("obs", "action", "reward", "discount", "next_obs")
-    both = (torch.cat([getattr(played, name), getattr(recorded, name)]) for name in fields)
-    return Transitions(*both, weight=weight)
+    obs, action, reward, discount, next_obs = (
+        torch.cat(both) for both in zip(played[:5], recorded[:5], strict=True)
+    )
+    return Transitions(obs, action, reward, discount, next_obs, weight)

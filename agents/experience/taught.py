@@ -52,6 +52,8 @@ class Taught(Experience):
         train_freq: agent steps between two updates; below 1, several updates a step.
     """
 
+    heavy = ("replay",)
+
     def __init__(
         self,
         task: Task,
@@ -63,7 +65,8 @@ class Taught(Experience):
         train_freq: float,
     ):
         super().__init__(task, agent)
-        self.make_teacher, self.made = make_teacher, None
+        self.make_teacher = make_teacher
+        self.made: tuple[torch.device, Teacher] | None = None
         self.batch_size = batch_size
         self.learning_starts, self.train_freq = learning_starts, train_freq
         least = self.envs.num_envs * (task.stack + 2)

@@ -105,7 +105,7 @@ def test_lessons_go_on_bit_for_bit(
 ) -> None:
     """However often they are saved, and from the end of a shorter run."""
     asked = ("distil", "--teacher", teacher, *PATCHES, *SMALL, "--model.init_args.anneal_lr",
-             "false")  # fmt: skip
+             "false", "--keep_replay", "true")  # fmt: skip
     for run, steps, every in (("grown", 40, 100), ("grown", 56, 100), ("straight", 56, 3)):
         more = ("--data.total_steps", steps, "--checkpoint_every", every)
         assert command(*asked, "--run", tmp_path / run, *more) == 0

@@ -37,6 +37,8 @@ RUNS = {
     "distil": ["dqn", "cnn", "ppo_after_warm"],
     "fusion": ["fused_shuffled", "ppo_fused"],
     "one_step_fb": ["fb"],
+    "contexts": ["sticky_0.3"],
+    "curriculum": ["alp", "again"],
 }
 
 
