@@ -6,7 +6,7 @@ import contextlib
 import io
 import logging
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -128,6 +128,18 @@ def harm(what: str, how: str, out: Path, number: int, each: int = EACH) -> str:
     return f"read without a word: {', '.join(silent)}" if silent else ""
 
 
+@contextlib.contextmanager
+def quietly() -> Iterator[None]:
+    """Without what is said of damage: thousands of lines."""
+    log = logging.getLogger("fovea")
+    before = log.level
+    log.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        log.setLevel(before)
+
+
 def unnamed(
     folder: Path,
     read: Callable[[Path], object],
@@ -146,7 +158,6 @@ def unnamed(
         generator: of what is harmed, and where.
         each: times.
     """
-    logging.getLogger("fovea").setLevel(logging.ERROR)
     before = read(folder)
     files = [path for pattern in patterns for path in sorted(folder.glob(pattern))]
     weights = np.array([path.stat().st_size for path in files], float)
@@ -157,7 +168,7 @@ def unnamed(
         content = path.read_bytes()
         path.write_bytes(how(content, generator))
         try:
-            with contextlib.redirect_stderr(io.StringIO()):
+            with contextlib.redirect_stderr(io.StringIO()), quietly():
                 if read(folder) != before:
                     silent.append(path.name)
         except Named:
