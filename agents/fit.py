@@ -18,7 +18,12 @@ from fovea.atari.games import find
 from fovea.command import UserError
 from fovea.old_names import is_old
 from fovea.pretrain.encoders.folder import load_encoder, weights_sha256
-from fovea.pretrain.training.checkpoint import NAME, read, remove_older
+from fovea.pretrain.training.checkpoint import (
+    NAME,
+    VerifiedCheckpointIO,
+    read,
+    remove_older,
+)
 from fovea.pretrain.training.cli import FitCLI
 from fovea.pretrain.training.growth import other_data
 from fovea.pretrain.training.logger import RunLogger
@@ -122,8 +127,8 @@ class AgentCLI(FitCLI):
         ref, record = self.encoder_ref(), read_run(self.folder)
         if ref is None or not (self.folder / ARCHITECTURES["encoder"]).exists():
             return
-        begun = record.plugged_in if record else None
-        if begun and begun.weights and not record.init_from:
+        begun = record.plugged_in if record and not record.init_from else None
+        if begun and begun.weights:
             with suppress(UserError):  # it is gone, or damaged: the run has all its weights
                 found = weights_sha256(load_encoder(ref, self.config.seed_everything))
                 self.same_encoder = found == begun.weights
@@ -184,10 +189,13 @@ class AgentCLI(FitCLI):
             return
         self.datamodule.left_out = heavy
         folder = self.folder / "checkpoints"
-        step = self.trainer.global_step
-        self.trainer.save_checkpoint(folder / f"{NAME.format(step=step)}.ckpt")
+        last = folder / f"{NAME.format(step=self.trainer.global_step)}.ckpt"
+        self.trainer.save_checkpoint(last)
         if self.first:
-            remove_older(folder, keep=1)
+            remove_older(folder)
+            for path in folder.glob("step-*.ckpt"):
+                if path != last:
+                    _lighten(path, heavy)
 
     def _read_history(self) -> None:
         super()._read_history()
@@ -214,6 +222,14 @@ class AgentCLI(FitCLI):
     @property
     def reached(self) -> int:
         return self.datamodule.experience.played
+
+
+def _lighten(path: Path, heavy: Sequence[str]) -> None:
+    """Write a checkpoint anew without entries of its experience that only going on needs."""
+    state = read(path)
+    played = state["AtariTask"]
+    state["AtariTask"] = {name: part for name, part in played.items() if name not in heavy}
+    VerifiedCheckpointIO().save_checkpoint(state, path)
 
 
 def fit(args: list[str]) -> None:

@@ -141,6 +141,11 @@ class Emulator:
         return self._ale.getRAM()
 
     @property
+    def frame(self) -> np.ndarray:
+        """(210, 160) uint8 grey, what `screen` was resized from."""
+        return self._frames[0]
+
+    @property
     def lives(self) -> int:
         return self._ale.lives()
 

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import io
 import os
 import sys
+import time
+from typing import IO
 
 from tqdm import tqdm
 
@@ -19,6 +22,39 @@ def rank() -> int:
 def interval() -> float:
     """Seconds between two updates of a bar; in a log file each of them is a line."""
     return 0.5 if sys.stderr.isatty() else 10.0
+
+
+class Log(io.TextIOBase):
+    """A file or pipe that a bar writes lines to, in place of one line over and over.
+
+    At most one every `interval()` seconds, and one each fiftieth of the time so far: a log of a
+    week has some hundreds more than that of an hour.
+
+    Args:
+        stream: that is written to.
+    """
+
+    def __init__(self, stream: IO[str]):
+        self.stream, self.waiting = stream, ""
+        self.began = time.monotonic()
+        self.last = float("-inf")
+
+    def write(self, text: str) -> int:
+        """Take what tqdm writes: a state after a carriage return, and the end of a line at last."""
+        if line := text.replace("\x1b[A", "").strip():
+            self.waiting = line
+        now = time.monotonic()
+        if "\n" in text or now - self.last >= max(interval(), (now - self.began) / 50):
+            self._show(now)
+        return len(text)
+
+    def _show(self, now: float) -> None:
+        if self.waiting:
+            self.stream.write(self.waiting + "\n")
+            self.waiting, self.last = "", now
+
+    def flush(self) -> None:
+        self.stream.flush()
 
 
 def bar(
@@ -41,6 +77,7 @@ def bar(
         inner: whether it is of a part of what another bar counts: below that, and gone afterwards.
     """
     return tqdm(
+        file=None if sys.stderr.isatty() else Log(sys.stderr),
         desc=title,
         total=total,
         initial=initial,

@@ -250,8 +250,8 @@ PPO = (
 )
 COMMANDS = {
     "collect": Command(
-        ("atari", "collect", "breakout", "pong", "--out", "{run}", "--steps", 4000,
-         "--shard-steps", 1000, "--workers", 1),
+        ("atari", "collect", "breakout", "pong", "--out", "{run}", "--steps", 1200,
+         "--shard-steps", 300, "--workers", 1),
         of_recordings, sound_recordings,
     ),
     "pretrain": Command(VICREG, of_encoder, sound_run, ("collect",)),

@@ -6,7 +6,7 @@ import contextlib
 import io
 import logging
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -124,18 +124,51 @@ def harm(what: str, how: str, out: Path, number: int, each: int = EACH) -> str:
     shutil.rmtree(folder, ignore_errors=True)
     make(out, folder)
     generator = np.random.default_rng([number, len(what), len(how)])
-    logging.getLogger("fovea").setLevel(logging.ERROR)
+    silent = unnamed(folder, read, patterns, HARMS[how], generator, each)
+    return f"read without a word: {', '.join(silent)}" if silent else ""
+
+
+@contextlib.contextmanager
+def quietly() -> Iterator[None]:
+    """Without what is said of damage: thousands of lines."""
+    log = logging.getLogger("fovea")
+    before = log.level
+    log.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        log.setLevel(before)
+
+
+def unnamed(
+    folder: Path,
+    read: Callable[[Path], object],
+    patterns: Sequence[str],
+    how: Harm,
+    generator: np.random.Generator,
+    each: int,
+) -> list[str]:
+    """Harm files of a folder, one at a time: those that were read otherwise without a word.
+
+    Args:
+        folder: what is kept; it is as before in the end.
+        read: reads it, and raises Named for damage.
+        patterns: of the files that are harmed; small ones as well as large ones.
+        how: they are harmed.
+        generator: of what is harmed, and where.
+        each: times.
+    """
     before = read(folder)
     files = [path for pattern in patterns for path in sorted(folder.glob(pattern))]
     weights = np.array([path.stat().st_size for path in files], float)
-    weights = weights / weights.sum() / 2 + 0.5 / len(files)  # small ones are hit as well
+    weights = weights / weights.sum() / 2 + 0.5 / len(files)
     silent = []
     for _ in range(each):
         path = files[generator.choice(len(files), p=weights)]
         content = path.read_bytes()
-        path.write_bytes(HARMS[how](content, generator))
+        path.write_bytes(how(content, generator))
         try:
-            with contextlib.redirect_stderr(io.StringIO()):
+            with contextlib.redirect_stderr(io.StringIO()), quietly():
                 if read(folder) != before:
                     silent.append(path.name)
         except Named:
@@ -143,7 +176,7 @@ def harm(what: str, how: str, out: Path, number: int, each: int = EACH) -> str:
         except Exception as fault:
             silent.append(f"{path.name}: {type(fault).__name__}: {fault}")
         path.write_bytes(content)
-    return f"read without a word: {', '.join(silent)}" if silent else ""
+    return silent
 
 
 NAMED = f"found and named, or what is read is the same to the bit; {EACH} a trial"

@@ -131,15 +131,24 @@ def verified(path: str | Path, asked: str = "ckpt_path") -> Path:
 
 def digest(path: str | Path) -> str:
     """The SHA-256 that lies beside a checkpoint; where none does, it is computed."""
-    return _sums(path).read_text().split()[0] if _sums(path).exists() else sha256(path)
+    return _said(path) or sha256(path)
 
 
 def _sums(path: str | Path) -> Path:
     return Path(f"{path}.sha256")
 
 
+def _said(path: str | Path) -> str:
+    """The hash that lies beside a checkpoint; empty where none does, or one of nothing."""
+    try:
+        words = _sums(path).read_text(encoding="ascii", errors="replace").split()
+    except FileNotFoundError:
+        return ""
+    return words[0] if words else ""
+
+
 def _matches(path: Path) -> bool:
-    return _sums(path).read_text().split()[:1] == [sha256(path)]
+    return _said(path) == sha256(path)
 
 
 def remove_older(folder: str | Path, keep: int = KEPT) -> None:
