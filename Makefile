@@ -2,6 +2,7 @@
 # make test         lint, types and the tests
 # make evidence     what the tests leave out: the same for every config, encoder and way to be killed
 # make fast         lint, types and the quick tests, in a minute or so
+# make coverage     the tests, with the share of lines that they run
 # make docs         the site, into docs/build; a warning is an error
 # make notebooks    docs/notebooks, run from end to end
 # make release      wheel and source distribution, checked, with their hashes
@@ -24,7 +25,7 @@ EPISODES ?= 5
 EXTRAS := dev,captum,docs,figures,minari,onnx,ray,readers,sb3,tensorboard
 PINNED ?= --constraint constraints.txt
 
-.PHONY: quickstart test fast evidence lint types types-baseline docs notebooks constraints ship release
+.PHONY: quickstart test coverage fast evidence lint types types-baseline docs notebooks constraints ship release
 
 quickstart: .venv/ready
 	@echo; echo "== 1/5  collect: games into recordings, random policy"
@@ -53,6 +54,12 @@ test: lint types
 
 evidence: .venv/ready
 	.venv/bin/python -m pytest --numprocesses 2 --dist worksteal -m evidence
+
+# Which lines the tests run, of the package and its rooms: they cost half as much again.
+coverage: .venv/ready
+	.venv/bin/pip install --quiet pytest-cov
+	.venv/bin/python -m pytest --numprocesses 2 --dist worksteal -m "not evidence" --cov-report term:skip-covered \
+	    $(addprefix --cov=,fovea atari pretrain agents probes analysis)
 
 fast: lint types
 	.venv/bin/python -m pytest --numprocesses 2 --dist worksteal -m "not slow and not browser and not evidence"

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from fovea.agents.adaptation.base import FineTuned as FineTuned
     from fovea.agents.adaptation.base import Frozen as Frozen
     from fovea.agents.adaptation.ewc import EWC as EWC
+    from fovea.agents.adaptation.fused import Fused as Fused
     from fovea.agents.adaptation.ia3 import IA3 as IA3
     from fovea.agents.adaptation.l2m import L2M as L2M
     from fovea.agents.adaptation.l2p import L2P as L2P
@@ -33,7 +34,9 @@ if TYPE_CHECKING:
     from fovea.agents.algorithms.cal_ql import CalQL as CalQL
     from fovea.agents.algorithms.cloned import Cloned as Cloned
     from fovea.agents.algorithms.dqn import DQN as DQN
+    from fovea.agents.algorithms.one_step_fb import OneStepFB as OneStepFB
     from fovea.agents.algorithms.ppo import PPO as PPO
+    from fovea.agents.distilled import Distilled as Distilled
     from fovea.agents.evaluation import evaluate as evaluate
     from fovea.agents.loading import load_agent as load_agent
     from fovea.agents.task import AtariTask as AtariTask

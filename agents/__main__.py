@@ -26,6 +26,7 @@ ABOUT = """Train agents in Atari games, on pretrained encoders or their own, and
   fovea agents evaluate --run runs/dqn --episodes 10 --video
   fovea agents fit -c cal_ql --run runs/offline    from recordings
   fovea agents fit -c dqn_frozen --run runs/dqn --init_from runs/offline
+  fovea agents distil --teacher runs/dqn --run runs/small
   fovea agents record --run runs/dqn runs/ppo --epsilons 0.02 0.1 0.3 --out runs/by_agents
   fovea agents continual -c continual --run runs/sequence
 
@@ -42,7 +43,16 @@ The protocol is the one the agent was trained under (sticky actions, no-op start
 whole games, raw rewards, and the agent acting as it does when evaluated.
 
     fovea agents evaluate --run runs/dqn --episodes 10 --video
-    fovea agents evaluate --run runs/dqn --episodes 10 --video --why"""
+    fovea agents evaluate --run runs/dqn --episodes 10 --video --why
+    fovea agents evaluate --run runs/dqn --episodes 10 --disturb all
+    fovea agents evaluate --run runs/dqn --episodes 10 --disturb sticky:0.5 blank:0.25 noise:2
+
+--disturb plays the same episodes once more under each disturbance, NAME:NUMBER, and says how far
+the return falls. Sensors fail: patches:9 (of 36 squares of 14 pixels), frame:1 (the newest of the
+stack), blank:0.25 (chance of a black screen). Screens look otherwise: blur, brightness, cut_out,
+noise, quantise, downscale (:1 or :2, the stronger), render:1 (other grey levels in every episode),
+augmented:1. The dynamics change: sticky:0.5, frame_skip:2, mode:1, difficulty:1. `all` is all of
+these but augmented, with frame_skip:6 too and mode and difficulty where the game has others."""
 
 RECORD = """Let trained agents play, weak to strong, and record every step as fovea atari collect
 does: what reads its recordings reads these, and mixes of both.
@@ -97,6 +107,13 @@ def evaluate(arguments: list[str]) -> None:
         help="in the film: where on the screen what spoke for each action comes from, beside the "
         "values or chances of all actions",
     )
+    asked.add_argument(
+        "--disturb",
+        nargs="+",
+        default=[],
+        metavar="NAME:NUMBER",
+        help="play the episodes once more under each of these, as sticky:0.5; or all",
+    )
     asked.add_argument("--seconds", type=positive, default=30, help="of film at most (30)")
     asked.add_argument("--accelerator", choices=ACCELERATORS, default="auto", help="(auto)")
     args = asked.parse_args(arguments)
@@ -111,6 +128,7 @@ def evaluate(arguments: list[str]) -> None:
         seed=args.seed,
         seconds=args.seconds if args.video else 0,
         why=args.why,
+        disturb=args.disturb,
         accelerator=args.accelerator,
     )
 
@@ -121,7 +139,9 @@ def record(arguments: list[str]) -> None:
         "--run", required=True, nargs="+", type=Path, help="run folders of the agents"
     )
     asked.add_argument(
-        "--out", required=True, type=Path, help="folder; each game gets a folder in it"
+        "--out",
+        required=True,
+        help="folder, or an address such as s3://bucket/recordings; each game gets a folder in it",
     )
     asked.add_argument(
         "--epsilons",
@@ -183,6 +203,7 @@ def configs(arguments: list[str]) -> None:
 COMMANDS = {
     "fit": Command("fovea.agents.fit:fit", "train an agent in a game"),
     "evaluate": Command(f"{__name__}:evaluate", "play whole episodes with a trained agent"),
+    "distil": Command("fovea.agents.distilled:distil", "teach a policy from a trained agent"),
     "record": Command(f"{__name__}:record", "let trained agents play for recordings"),
     "continual": Command("fovea.agents.continual.run:continual", "learn one game after the other"),
     "speed": Command("fovea.agents.speed:speed", "updates a second of DQN on an encoder"),

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import itertools
+import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +12,7 @@ import torch
 from tqdm import tqdm
 
 from fovea.agents.algorithms.base import Agent
+from fovea.agents.disturbances import Disturbance, suite
 from fovea.agents.loading import LoadedAgent, load_agent
 from fovea.agents.task import PROTOCOLS, AtariTask
 from fovea.agents.video import Moment, film
@@ -22,8 +25,9 @@ from fovea.device import device
 from fovea.files import exclusive
 from fovea.progress import bar
 from fovea.runs import RunWriter, read_run, typed
-from fovea.schema import Evaluation
+from fovea.schema import Disturbed, Evaluation
 from fovea.seeding import Stream, keyed
+from fovea.tables import aligned
 
 VIDEO = "media/evaluation.webm"
 SEED = 1000  # of evaluations that name none: all agents play the same games
@@ -71,6 +75,7 @@ def evaluate_run(
     seed: int,
     seconds: int,
     why: bool = False,
+    disturb: Sequence[str] = (),
     accelerator: str = "auto",
 ) -> None:
     """`fovea agents evaluate`: play `episodes` and write them to run.json as `evaluation`.
@@ -83,6 +88,7 @@ def evaluate_run(
         seed: of games and actions.
         seconds: of film of the first episode at most; 0 for none.
         why: whether the film shows where what spoke for each action comes from.
+        disturb: names of disturbances, or `all`; under each of them the episodes are played again.
         accelerator: auto, cpu or cuda.
     """
     if why and not seconds:
@@ -92,6 +98,10 @@ def evaluate_run(
     at = device(accelerator)
     with exclusive(folder):
         loaded = load_agent(folder)
+        every = suite(loaded.task.game) if "all" in disturb else []
+        asked = [Disturbance.read(one) for one in (*every, *disturb) if one != "all"]
+        for one in asked:  # before anything is played: what the game lacks is refused
+            loaded.task.make_envs(1, False, max_frames, seed, [one])
         episodes = episodes or loaded.task.env_settings.episodes
         settings = {
             "checkpoint": loaded.checkpoint.name,
@@ -103,9 +113,11 @@ def evaluate_run(
         }
         if not _holds(folder, settings, seconds, why):
             settings |= {"video_seconds": seconds, "video_why": why}
-            _evaluate(folder, loaded, settings, at)
+            _evaluate(folder, loaded, settings, at, "" if asked else typed())
         else:
             print(f"{folder}: evaluated before, skipped")
+        if asked:
+            _disturb(folder, loaded, asked, settings, at)
         _print(read_run(folder).evaluation)
 
 
@@ -120,11 +132,14 @@ def _holds(folder: Path, settings: dict, seconds: int, why: bool) -> bool:
     return (found.video_seconds, found.video_why) == (seconds, why) and filmed
 
 
-def _evaluate(folder: Path, loaded: LoadedAgent, settings: dict, at: torch.device) -> None:
+def _evaluate(
+    folder: Path, loaded: LoadedAgent, settings: dict, at: torch.device, command: str
+) -> None:
     agent, task = loaded.agent, loaded.task
     agent.to(at)
     moments: list[Moment] = []
     envs = task.make_envs(settings["envs"], False, settings["max_frames"], settings["seed"])
+    begun = time.monotonic()
     returns, lengths = play_episodes(
         agent,
         envs,
@@ -134,6 +149,7 @@ def _evaluate(folder: Path, loaded: LoadedAgent, settings: dict, at: torch.devic
         film_to=moments,
         film_steps=settings["video_seconds"] * STEPS_PER_SECOND,
     )
+    seconds = time.monotonic() - begun
     (folder / VIDEO).unlink(missing_ok=True)
     if moments:
         why = explained(agent, moments, envs.action_meanings) if settings["video_why"] else None
@@ -142,8 +158,9 @@ def _evaluate(folder: Path, loaded: LoadedAgent, settings: dict, at: torch.devic
     evaluation = Evaluation(
         game=task.game,
         protocol=protocol(agent, task, settings),
-        command=typed(),
+        command=command,
         **settings,
+        seconds=seconds,
         returns=returns,
         lengths=lengths,
         mean=mean,
@@ -153,6 +170,38 @@ def _evaluate(folder: Path, loaded: LoadedAgent, settings: dict, at: torch.devic
     )
     evaluation.hns = None if evaluation.cut_short else hns(task.game, mean)
     RunWriter(folder, "agent", "").update(evaluation=evaluation)
+
+
+def _disturb(
+    folder: Path,
+    loaded: LoadedAgent,
+    asked: Sequence[Disturbance],
+    settings: dict,
+    at: torch.device,
+) -> None:
+    """Play the episodes of the evaluation under each disturbance that it does not have yet.
+
+    Each is written when it is there; what was typed is, once all are.
+    """
+    run = RunWriter(folder, "agent", "")
+    found = run.record.evaluation
+    assert found is not None
+    loaded.agent.to(at)
+    play = settings["envs"], False, settings["max_frames"], settings["seed"]
+    for one in asked:
+        if str(one) not in found.disturbed:
+            returns, _ = play_episodes(
+                loaded.agent,
+                loaded.task.make_envs(*play, [one]),
+                quotas(settings["episodes"], settings["envs"]),
+                seed=settings["seed"],
+                title=f"{folder.name} under {one}",
+            )
+            mean = float(np.mean(returns))
+            found.disturbed[str(one)] = Disturbed(returns, mean, hns(loaded.task.game, mean))
+            run.update(evaluation=found)
+    found.command = typed()
+    run.update(evaluation=found)
 
 
 def explained(agent: Agent, moments: list[Moment], names: list[str]) -> Reasons | None:
@@ -228,12 +277,16 @@ def _extrapolate(shown: tqdm, lengths: list[list[int]], quota: list[int]) -> Non
 def protocol(agent: Agent, task: AtariTask, settings: dict) -> str:
     """How it was played, in words."""
     env = task.env_settings
-    named = env == PROTOCOLS[task.protocol] and not task.fire_reset
+    own = {"frame skip": task.frame_skip if task.frame_skip != 4 else None, "mode": task.mode,
+           "difficulty": task.difficulty}  # fmt: skip
+    own = {what: value for what, value in own.items() if value is not None}
+    named = env == PROTOCOLS[task.protocol] and not task.fire_reset and not own
     name = f"{task.protocol}: " if named else ""
     actions = "all 18 actions, " if task.full_actions else ""
     fire = "the button pressed first, " if task.fire_reset else ""
+    variant = "".join(f"{what} {value}, " for what, value in own.items())
     return (
-        f"{name}sticky {env.sticky:g}, up to {max(env.noop_max - 1, 0)} frames of "
+        f"{name}{variant}sticky {env.sticky:g}, up to {max(env.noop_max - 1, 0)} frames of "
         f"no-op, {fire}whole episodes cut at {settings['max_frames']:,} frames, {actions}"
         f"{agent.evaluation}"
     )
@@ -258,3 +311,11 @@ def _print(found: Evaluation) -> None:
     }
     for name, value in rows.items():
         print(f"  {name:12} {value}")
+    if found.disturbed:
+        scored = [
+            [name, f"{of.mean:.2f}", f"{found.changes[name]:+.2f}",
+             "" if found.cut_short else f"{of.hns:.3f}"]
+            for name, of in found.disturbed.items()
+        ]  # fmt: skip
+        table = [["under", "return", "change", "HNS"], *scored]
+        print(*map("  {}".format, aligned(table, (1, 2, 3))), sep="\n")

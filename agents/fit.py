@@ -10,7 +10,7 @@ from pathlib import Path
 from lightning import Callback
 
 from fovea.agents.algorithms.base import Agent
-from fovea.agents.loading import ARCHITECTURE, init_from, keep_architecture
+from fovea.agents.loading import ARCHITECTURES, build_from_run, init_from, keep_architecture
 from fovea.agents.plugged_in import Watch, plugged_in, said_before
 from fovea.agents.progress import PlayProgress
 from fovea.agents.task import AtariTask
@@ -125,7 +125,7 @@ class AgentCLI(FitCLI):
         Raises UserError where the folder is there, and has other weights than the run began with.
         """
         ref, record = self.encoder_ref(), read_run(self.folder)
-        if ref is None or not (self.folder / ARCHITECTURE).exists():
+        if ref is None or not (self.folder / ARCHITECTURES["encoder"]).exists():
             return
         begun = record.plugged_in if record else None
         if begun and begun.weights and not record.init_from:
@@ -137,9 +137,7 @@ class AgentCLI(FitCLI):
                 f"{self.folder} began with other weights than {ref} has now: give it that encoder, "
                 "or another --run"
             )
-        self.config.model.init_args.encoder.init_args.encoder = (
-            f"untrained:{self.folder / ARCHITECTURE}"
-        )
+        build_from_run(self.config.model.init_args.encoder.init_args, self.folder)
 
     def moved(self, record: RunRecord) -> dict[str, str]:
         same = {} if self.same_encoder is None else {ENCODER: ""}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from jsonargparse import ArgumentParser, Namespace
 from torch import Tensor
@@ -17,6 +17,7 @@ from fovea.files import write_json
 from fovea.old_names import is_old, read_config, renamed_checkpoint
 from fovea.pretrain.encoders.encoder import Encoder
 from fovea.pretrain.encoders.folder import describe
+from fovea.pretrain.encoders.pictures import Pictures
 from fovea.pretrain.training.checkpoint import newest, read, verified
 from fovea.pretrain.training.config_errors import FAULTS, explain
 
@@ -31,8 +32,10 @@ class LoadedAgent(NamedTuple):
     """Agent steps of its training so far."""
 
 
-ARCHITECTURE = "encoder.json"
-"""In a run folder: what its encoder is built from. The weights are in the checkpoints."""
+ARCHITECTURES = {"encoder": "encoder.json", "second": "second.json"}
+"""In a run folder: what its encoder is built from, and the second of `Fused`.
+
+The weights are in the checkpoints."""
 
 
 def load_agent(run: str | Path, checkpoint: str | Path | None = None) -> LoadedAgent:
@@ -56,18 +59,32 @@ def load_agent(run: str | Path, checkpoint: str | Path | None = None) -> LoadedA
 def keep_architecture(agent: Agent, run: Path) -> None:
     """Keep in a run folder what its encoder is built from without the folder it came from."""
     encoder: Encoder = agent.extractor.encoder
+    second = getattr(encoder, "second", None)
     while isinstance(encoder, Adapted):
         encoder = encoder.encoder
-    if hasattr(encoder, "architecture"):  # an encoder of the user's own may be built otherwise
-        write_json(run / ARCHITECTURE, describe(encoder, {}))
+    parts = {"encoder": encoder} | ({"second": second} if isinstance(second, Encoder) else {})
+    for name, part in parts.items():
+        # An encoder of the user's own may be built otherwise, and timm's pictures are.
+        if part and hasattr(part, "architecture") and not isinstance(part, Pictures):
+            write_json(run / ARCHITECTURES[name], describe(part, {}))
+
+
+def build_from_run(init_args: Any, run: Path) -> None:
+    """Have encoders built from what the run itself keeps of them, where it keeps it.
+
+    Args:
+        init_args: of the adaptation that a config sets; changed in place.
+        run: folder of the run.
+    """
+    for name, file in ARCHITECTURES.items():
+        if isinstance(init_args.get(name), str) and (run / file).exists():
+            init_args[name] = f"untrained:{run / file}"
 
 
 def _without_folder(config: dict, run: Path) -> dict:
-    """A run's config with its encoder built from what the run itself keeps, where it keeps it."""
+    """A run's config whose encoders are those that the run keeps."""
     adapted = config["model"]["init_args"].get("encoder") or {}
-    ref = (adapted.get("init_args") or {}).get("encoder")
-    if isinstance(ref, str) and (run / ARCHITECTURE).exists():
-        adapted["init_args"]["encoder"] = f"untrained:{run / ARCHITECTURE}"
+    build_from_run(adapted.get("init_args") or {}, run)
     return config
 
 

@@ -21,7 +21,7 @@ from fovea.pretrain.hub import WEIGHTS, locate
 from fovea.runs import RunWriter
 from fovea.schema import Part, PluggedIn
 
-WATCHED = 8  # updates; modulators that start at zero hand no gradient on in the first
+WATCHED = 8  # updates after a warm-up; modulators that start at 0 give no gradient in the first
 
 
 def parts_of(agent: Agent) -> dict[str, dict[str, nn.Parameter]]:
@@ -129,7 +129,7 @@ class Watch(Callback):
             self.frozen = frozen_sha256(self.agent)
 
     def on_before_optimizer_step(self, trainer, module, optimizer) -> None:
-        if not self.due:
+        if not self.due or trainer.global_step < self.agent.warmup_updates:
             return
         self.updates += 1
         for part in parts_of(self.agent).values():

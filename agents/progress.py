@@ -40,6 +40,10 @@ class PlayProgress(Callback):
         now, played = time.monotonic(), self.experience.played
         if trainer.global_step % trainer.log_every_n_steps == 0:
             numbers = {name: float(value) for name, value in module.notes.items()}
+            if contexts := self.experience.envs.contexts:
+                for own, chance in zip(contexts.settings, contexts.chances(), strict=True):
+                    name = ",".join(f"{what}:{number:g}" for what, number in own.items())
+                    numbers[f"context/{name}"] = float(chance)
             if played > self.from_step:  # else this is one more update on the same rollout
                 numbers[STEPS_PER_SECOND] = (played - self.from_step) / (now - self.since)
                 self.from_step, self.since = played, now

@@ -61,7 +61,7 @@ def record(
 
     Args:
         runs: run folders of agents.
-        out: folder; each game gets a folder in it.
+        out: folder, or an address of fsspec; each game gets a folder in it.
         steps: agent steps per game, at least, of all policies together.
         epsilons: chances of an action drawn uniformly.
         checkpoints: of each run: `newest`, `all`, or their numbers (see `checkpoints_of`).
@@ -88,7 +88,7 @@ def record(
         found = policies(agents, list(dict.fromkeys(epsilons)), max_frames)
         origins.append(origin(game, [policy for policy, _ in found], settings, seed))
         sources[game] = {policy.name: source for policy, source in found}
-    return record_shards(origins, Path(out), steps, partial(play, sources), workers)
+    return record_shards(origins, out, steps, partial(play, sources), workers)
 
 
 def policies(
@@ -135,6 +135,9 @@ def emulator_settings(task: AtariTask, max_frames: int | None) -> Settings:
         max_frames=max_frames or env.max_frames,
         fire_reset=task.fire_reset,
         full_actions=task.full_actions,
+        frame_skip=task.frame_skip,
+        mode=task.mode,
+        difficulty=task.difficulty,
     )
 
 

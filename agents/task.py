@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
 import lightning
 from jsonargparse.typing import ClosedUnitInterval, NonNegativeInt, PositiveInt
 
+from fovea.agents.curriculum import Curriculum, Earlier, Way
+from fovea.agents.disturbances import Disturbance, environment
 from fovea.agents.experience.base import Experience
 from fovea.atari.emulator import SCREEN
-from fovea.atari.env import Envs
+from fovea.atari.env import Envs, curriculum_state
 from fovea.atari.games import find
 from fovea.command import UserError
+from fovea.old_names import read_config
+from fovea.pretrain.training.checkpoint import newest, read
 
 if TYPE_CHECKING:
     from fovea.agents.algorithms.base import Agent
@@ -56,6 +61,17 @@ class AtariTask(lightning.LightningDataModule):
         fire_reset: where the game has a fire button, an episode starts with it pressed once.
         full_actions: all 18 actions of the console, the same in every game, in place of the game's
             own.
+        frame_skip: frames an action is held for.
+        mode: variant of the game that its cartridge offers, by ALE's number; None for the default.
+        difficulty: position of the difficulty switch, by ALE's number; None for the default.
+        disturbances: such as [render:0], [noise:2, sticky:0.5]; what the agent learns under, and is
+            not evaluated under (see `agents.disturbances`).
+        contexts: variants of the game that its episodes are played in, each with one setting of its
+            own, such as [sticky:0, sticky:0.5, difficulty:1]; evaluations are of the game itself.
+        curriculum: how the context of an episode is chosen: `alp` (by absolute learning progress),
+            `uniform`, `round_robin` (see `agents.curriculum`).
+        curriculum_from: run folders of earlier agents that learnt in the same contexts; the
+            curriculum of the nearest is followed beside (AGAIN).
         clip_rewards: learn from rewards clipped to [-1, 1]; returns are always raw.
         seed: of the environments and of every random draw.
 
@@ -83,10 +99,24 @@ class AtariTask(lightning.LightningDataModule):
         max_frames: PositiveInt | None = None,
         fire_reset: bool = False,
         full_actions: bool = False,
+        frame_skip: PositiveInt = 4,
+        mode: NonNegativeInt | None = None,
+        difficulty: NonNegativeInt | None = None,
+        disturbances: list[str] | None = None,
+        contexts: list[str] | None = None,
+        curriculum: Way = "alp",
+        curriculum_from: list[str] | str | None = None,
         clip_rewards: bool = True,
         seed: NonNegativeInt = 0,
     ):
         super().__init__()
+        self.frame_skip, self.mode, self.difficulty = frame_skip, mode, difficulty
+        self.disturbances = [Disturbance.read(each) for each in disturbances or ()]
+        self.contexts = [Disturbance.read(each) for each in contexts or ()]
+        self.curriculum = curriculum
+        self.curriculum_from = (
+            [curriculum_from] if isinstance(curriculum_from, str) else curriculum_from
+        )
         self.game, self.total_steps, self.stack = find(game).rom_id, total_steps, stack
         self.protocol, self.full_actions = protocol, full_actions
         self.fire_reset = fire_reset
@@ -100,7 +130,12 @@ class AtariTask(lightning.LightningDataModule):
         own = {name: value for name, value in given.items() if value is not None}
         self.env_settings = PROTOCOLS[protocol]._replace(**own)
         self.envs = self.make_envs(
-            num_envs, self.life_loss_terminal, self.env_settings.max_frames, seed
+            num_envs,
+            self.life_loss_terminal,
+            self.env_settings.max_frames,
+            seed,
+            self.disturbances,
+            self.make_curriculum(),
         )
         self.action_count = self.envs.action_count
 
@@ -116,21 +151,50 @@ class AtariTask(lightning.LightningDataModule):
                 "difficulty": None}  # fmt: skip
 
     def make_envs(
-        self, num_envs: int, life_loss_terminal: bool, max_frames: int, seed: int
+        self,
+        num_envs: int,
+        life_loss_terminal: bool,
+        max_frames: int,
+        seed: int,
+        disturbances: Sequence[Disturbance] = (),
+        contexts: Curriculum | None = None,
     ) -> Envs:
-        """More environments of this game and protocol."""
-        return Envs(
-            self.game,
-            num_envs,
-            seed=seed,
-            stack=self.stack,
-            sticky=self.env_settings.sticky,
-            noop_max=self.env_settings.noop_max,
-            life_loss_terminal=life_loss_terminal,
-            fire_reset=self.fire_reset,
-            max_frames=max_frames,
-            full_actions=self.full_actions,
-        )
+        """More environments of this game and protocol, disturbed or not."""
+        settings = {
+            "stack": self.stack,
+            "sticky": self.env_settings.sticky,
+            "noop_max": self.env_settings.noop_max,
+            "life_loss_terminal": life_loss_terminal,
+            "fire_reset": self.fire_reset,
+            "max_frames": max_frames,
+            "full_actions": self.full_actions,
+            "frame_skip": self.frame_skip,
+            "mode": self.mode,
+            "difficulty": self.difficulty,
+            "contexts": contexts,
+        }
+        return Envs(self.game, num_envs, seed=seed, **settings | environment(disturbances, seed))
+
+    def make_curriculum(self) -> Curriculum | None:
+        """What chooses the contexts of episodes; None where there is one game alone.
+
+        Raises UserError for contexts that are no settings of the game, and for earlier runs
+        without these contexts.
+        """
+        if not self.contexts:
+            return None
+        names = [str(one) for one in self.contexts]
+        for one in self.contexts:
+            if one.name not in ("sticky", "frame_skip", "mode", "difficulty"):
+                raise UserError(
+                    f"contexts {names}: {one} changes screens, and contexts are of sticky, "
+                    "frame_skip, mode and difficulty"
+                )
+            self.make_envs(1, False, 4, 0, [one])  # refuses what the game has not
+        game = find(self.game)
+        earlier = [earlier_curriculum(Path(run), names) for run in self.curriculum_from or ()]
+        settings = [{one.name: one.number} for one in self.contexts]
+        return Curriculum(settings, self.curriculum, game.random, game.human, earlier)
 
     def attach(self, agent: Agent) -> None:
         """Make the experience that `agent` learns from, from its first step on.
@@ -161,6 +225,20 @@ class AtariTask(lightning.LightningDataModule):
 
     def load_state_dict(self, state: dict) -> None:
         self.experience.load_state_dict(state)
+
+
+def earlier_curriculum(run: Path, contexts: list[str]) -> Earlier:
+    """What a run left of its curriculum. Raises UserError where it had none, or other contexts."""
+    config = read_config(run)["data"] if (run / "config.yaml").exists() else {}
+    checkpoint = newest(run / "checkpoints")
+    if config.get("contexts") != contexts or not checkpoint:
+        raise UserError(
+            f"curriculum_from {run} holds no agent that learnt in the contexts {contexts}: give "
+            "one of the same, in the same order"
+        )
+    envs = read(checkpoint)["AtariTask"]["envs"]
+    state = curriculum_state({name: array.numpy() for name, array in envs.items()})
+    return Curriculum.of_state(state)
 
 
 def _shape(stack: int, screen: tuple[int, int]) -> str:

@@ -20,6 +20,9 @@ COMMANDS = {
     "study": Command(
         "fovea.analysis.study:run", "run many encoders or agents alike and write their table"
     ),
+    "choose-tasks": Command(
+        "fovea.analysis.transfer:run", "which contexts to train agents in, of many"
+    ),
 }
 
 

@@ -14,6 +14,13 @@ def evaluation(run: Run) -> Evaluation | None:
     return found if found and found.returns and not run.odd_evaluation else None
 
 
+def evaluated(run: Run) -> Evaluation:
+    """The evaluation of a run that has one."""
+    found = evaluation(run)
+    assert found, run.name
+    return found
+
+
 def game_of(run: Run) -> str:
     """Rom id; version 0.1 said it with an evaluation alone."""
     found = evaluation(run)

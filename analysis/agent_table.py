@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from fovea.analysis.statistics import iqm
-from fovea.analysis.study_measures import took_off
+from fovea.analysis.study_measures import OF_AGENTS, took_off
 from fovea.analysis.study_results import Results
 from fovea.analysis.tables import (
     IMPROVEMENT,
@@ -51,6 +51,8 @@ class AgentScores:
         area: under the learning curve over its length, a human-normalised score.
         pairs: [a, b] of agents whose differences in HNS are shown.
         take_off: human-normalised score at which an agent has taken off.
+        others: by name, measures that only some agents have, such as the dip of one that began
+            with another's weights.
     """
 
     games: list[str]
@@ -63,6 +65,7 @@ class AgentScores:
     area: Scores
     pairs: Sequence[Sequence[str]]
     take_off: float
+    others: dict[str, Scores]
 
     @staticmethod
     def read(
@@ -79,6 +82,9 @@ class AgentScores:
         def of(measure: str) -> Scores:
             return {name: grid(results, name, seeds, games, measure) for name in here}
 
+        shown = {*OF_AGENTS, took_off(take_off)}
+        measured = {measure for key, of in results.items() if key.run in here
+                    for _, measure in of.scores}  # fmt: skip
         return AgentScores(
             games=games,
             seeds=seeds,
@@ -90,6 +96,11 @@ class AgentScores:
             area=of("area"),
             pairs=pairs,
             take_off=take_off,
+            others={
+                measure: of(measure)
+                for measure in sorted(measured - shown)
+                if not measure.startswith("take_off_")  # at another score
+            },
         )
 
     def differences(self) -> Scores:
@@ -133,6 +144,9 @@ class AgentScores:
             lines += ["", f"{find(rom_id).name}: mean over seeds, and each of the seeds {seeds} "
                       f"({NEVER} never took off, {LATER} no result yet)", ""]  # fmt: skip
             lines += markdown(["run", "return", "HNS", *EACH], self._rows(game))
+            if others := self._others(game):
+                lines += ["", f"{find(rom_id).name}, also measured", ""]
+                lines += markdown(["measure", *self.hns], others)
         return "\n".join(lines) + "\n"
 
     def _while_learning(self, name: str) -> list[str]:
@@ -163,6 +177,15 @@ class AgentScores:
         return rows + [
             [pair, "", estimate(hns[:, at], "+.3f"), *none]
             for pair, hns in self.differences().items()
+        ]
+
+    def _others(self, game: int) -> list[list[str]]:
+        """Rows (measure, each run), of the measures that some run of the game has."""
+        at = slice(game, game + 1)
+        return [
+            [measure, *(estimate(of[name][:, at], ".2f") for name in self.hns)]
+            for measure, of in self.others.items()
+            if any(np.isfinite(scores[:, game]).any() for scores in of.values())
         ]
 
 

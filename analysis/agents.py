@@ -5,7 +5,15 @@ from __future__ import annotations
 import numpy as np
 
 from fovea.analysis import agent_curves, aggregates, statistics
-from fovea.analysis.agent_runs import by_game, by_method, evaluation, game_of, levels, seed_by_seed
+from fovea.analysis.agent_runs import (
+    by_game,
+    by_method,
+    evaluated,
+    evaluation,
+    game_of,
+    levels,
+    seed_by_seed,
+)
 from fovea.analysis.compare import game_name
 from fovea.analysis.figures import panel, plain, points
 from fovea.analysis.html import Html, amount, join, number, slug, tag, words
@@ -30,6 +38,7 @@ def view(page: Page, runs: list[Run], take_off: float) -> Html:
         parts += [
             _evaluations(page, evaluated),
             page.table("evaluation", *_rows(evaluated), note=NOTE),
+            _disturbed(page, evaluated),
             _improvements(page, evaluated),
         ]
     else:
@@ -49,7 +58,7 @@ def verdicts(runs: list[Run]) -> list[str]:
     playing = [run for run in runs if run.kind == "agent"]
     sentences = []
     for game, group in by_game([run for run in playing if evaluation(run)]).items():
-        found = evaluation(group[0])
+        found = evaluated(group[0])
         sentences.append(
             f"mean return of the evaluation in {game_name(game)}: "
             f"{words([_result(name, of) for name, of in by_method(group).items()])}. "
@@ -77,7 +86,7 @@ def _result(name: str, runs: list[Run]) -> str:
 
 def mean_returns(runs: list[Run]) -> list[float]:
     """The mean return of the evaluation of each run."""
-    return [float(np.mean(evaluation(run).returns)) for run in runs]
+    return [float(np.mean(evaluated(run).returns)) for run in runs]
 
 
 def _caution(run: Run) -> str:
@@ -101,7 +110,7 @@ def _evaluations(page: Page, runs: list[Run]) -> Html:
     for game, group in by_game(runs).items():
         traces, methods = [], by_method(group)
         for place, (name, of) in enumerate(methods.items()):
-            returns = np.array(mean_returns(of) if len(of) > 1 else evaluation(of[0]).returns)
+            returns = np.array(mean_returns(of) if len(of) > 1 else evaluated(of[0]).returns)
             low, high = mean_interval(returns)
             colour, middle = page.looks.colour(name), float(returns.mean())
             beside = place - 0.22 + 0.14 * np.linspace(-1, 1, len(returns))
@@ -147,8 +156,8 @@ def _evaluations(page: Page, runs: list[Run]) -> Html:
 
 
 def _scored(runs: list[Run]) -> str:
-    scores = [_hns(evaluation(run)) for run in runs]
-    whole = None if None in scores else float(np.mean(scores))
+    scores = [score for run in runs if (score := _hns(evaluation(run))) is not None]
+    whole = float(np.mean(scores)) if len(scores) == len(runs) else None
     seeds = f"<br>{len(runs)} seeds" if len(runs) > 1 else ""
     return f"{number(float(np.mean(mean_returns(runs))))}, HNS {number(whole)}{seeds}"
 
@@ -167,7 +176,7 @@ def _rows(runs: list[Run]) -> tuple[list[str], list[list]]:
     columns += ["95 % low", "95 % high", "HNS", "random agent", "human tester", "protocol"]
     rows = []
     for run in runs:
-        found = evaluation(run)
+        found = evaluated(run)
         returns = np.array(found.returns, dtype=float)
         low, high = mean_interval(returns)
         rows.append(
@@ -187,6 +196,24 @@ def _rows(runs: list[Run]) -> tuple[list[str], list[list]]:
             ]
         )
     return columns, rows
+
+
+def _disturbed(page: Page, runs: list[Run]) -> Html:
+    """How much lower the returns are under disturbances; nothing where none was tried."""
+    rows = [
+        [run.method, run.record.seed, game_name(game_of(run)), name, of.mean,
+         evaluated(run).changes[name], None if evaluated(run).cut_short else of.hns]
+        for run in runs
+        for name, of in evaluated(run).disturbed.items()
+    ]  # fmt: skip
+    if not rows:
+        return Html("")
+    columns = ["run", "seed", "game", "under", "mean return", "change", "HNS"]
+    note = (
+        "The same episodes as those of the evaluation, with failing sensors, other screens or "
+        "other dynamics (`fovea agents evaluate --help`); change is from the evaluation without."
+    )
+    return join(tag("h3", "Disturbed"), page.table("disturbed", columns, rows, note=note))
 
 
 def _improvements(page: Page, runs: list[Run]) -> Html:

@@ -102,7 +102,7 @@ def view(page: Page, name: str, title: str, table: Table, how: Comparison) -> Ht
     how = replace(how, measures=known or how.measures)
     options = grouped(table, how.choice)
     chosen = {
-        label(option): Table(columns=table.columns, rows=rows)
+        label(option): Table(columns=table.columns, rows=[list(row) for row in rows])
         for (option,), rows in options.items()
     }
     if len(options) > 1 and how.averaged:

@@ -70,8 +70,14 @@ def _ranked(record: ContinualRecord) -> list[tuple[str, float]]:
     return sorted(known.items(), key=lambda pair: -pair[1])
 
 
+def continual(run: Run) -> ContinualRecord:
+    """What a run of a sequence recorded."""
+    assert run.record.continual, run.name
+    return run.record.continual
+
+
 def _one(page: Page, run: Run) -> Html:
-    record, name = run.record.continual, f"continual-{run.slug}"
+    record, name = continual(run), f"continual-{run.slug}"
     games, tried = record.games, list(record.methods)
     one = record.reference or "the human tester"
     about = (
@@ -187,7 +193,7 @@ def _cells(record: ContinualRecord) -> tuple[list[str], list[list]]:
 
 
 def _learning(page: Page, run: Run, name: str) -> list[Html]:
-    record = run.record.continual
+    record = continual(run)
     curves = {game_name(game): _curves(page, run, place) for place, game in enumerate(record.games)}
     panels = [
         panel(f"{game}, mean return of {WINDOW} episodes", traces, x=STEPS)
@@ -204,7 +210,7 @@ def _learning(page: Page, run: Run, name: str) -> list[Html]:
 
 def _curves(page: Page, run: Run, place: int) -> list[dict]:
     """A line for each method in whose training in game number `place` an episode ended."""
-    record, traces = run.record.continual, []
+    record, traces = continual(run), []
     begin = place * record.steps
     for name in record.methods:
         curve = run.metrics.get(f"{name}/{RETURN}", NOTHING)
@@ -220,7 +226,7 @@ def _together(page: Page, runs: list[Run]) -> Html:
     """Runs of the same games and methods as seeds of one comparison, where there are several."""
     groups: dict[tuple, list[Run]] = {}
     for run in runs:
-        record = run.record.continual
+        record = continual(run)
         groups.setdefault((*record.games, record.steps, *record.methods), []).append(run)
     parts = []
     for group in groups.values():
@@ -244,12 +250,10 @@ def _over_runs(runs: list[Run]) -> tuple[list[str], list[list]]:
     ends = ("", ", 95 % low", ", 95 % high")
     columns = [f"{title}{end}" for title in measures for end in ends]
     rows = []
-    for name in runs[0].record.continual.methods:
+    for name in continual(runs[0]).methods:
         row = [name]
         for taken, statistic in measures.values():
-            values = np.array(
-                [taken(run.record.continual.methods[name]) for run in runs], dtype=float
-            )
+            values = np.array([taken(continual(run).methods[name]) for run in runs], dtype=float)
             values = values[:, np.isfinite(values).all(axis=0)]  # games that count in all runs
             if values.size:
                 row += [float(statistic(values)), *statistics.interval(statistic, values)]

@@ -7,6 +7,9 @@ import numpy as np
 from fovea.atari.games import GAMES
 from fovea.metrics import WINDOW, Curve, running_mean
 
+DIP_STEPS, DIP_EPISODES = 50_000, 8
+"""Agent steps in which `dip` looks for the least mean return, and of how many episodes."""
+
 
 def raw_return(game: str, hns: float) -> float:
     """The return in a game (rom id) that is a human-normalised score; NaN for an unknown game."""
@@ -43,6 +46,21 @@ def area(returns: Curve, steps: int) -> float:
     end = max(steps, int(episodes.steps[-1]))
     bounds = np.concatenate([[0], episodes.steps[:-1], [end]])
     return float(np.sum(episodes.values * np.diff(bounds)) / end)
+
+
+def dip(
+    returns: Curve, initial: float, steps: int = DIP_STEPS, episodes: int = DIP_EPISODES
+) -> float:
+    """How far an agent that could play already fell below that: at most 0, if it ever did.
+
+    The least mean return of so many episodes in a row that ended in the first so many agent steps,
+    less the `initial` return. NaN where fewer have ended by then.
+    """
+    begun = ended(returns)
+    early = begun.values[begun.steps <= steps]
+    if len(early) < episodes:
+        return np.nan
+    return float(running_mean(early, episodes)[episodes - 1 :].min() - initial)
 
 
 def aligned(curves: list[Curve], points: int = 200) -> tuple[np.ndarray, np.ndarray]:

@@ -141,7 +141,8 @@ class Page:
             shown: rows at most; the file has all.
         """
         link = self.attach(
-            f"data/{name}.csv", Table(columns=list(columns), rows=list(rows)).csv().encode()
+            f"data/{name}.csv",
+            Table(columns=list(columns), rows=[list(row) for row in rows]).csv().encode(),
         )
         head = [
             tag(

@@ -15,12 +15,12 @@ from numpy.typing import ArrayLike
 
 def mean(scores: ArrayLike) -> np.ndarray:
     """The mean over all runs and games."""
-    return np.mean(scores, axis=(-2, -1))
+    return np.mean(np.asarray(scores), axis=(-2, -1))
 
 
 def median(scores: ArrayLike) -> np.ndarray:
     """The median over games of the mean over runs."""
-    return np.median(np.mean(scores, axis=-2), axis=-1)
+    return np.median(np.mean(np.asarray(scores), axis=-2), axis=-1)
 
 
 def iqm(scores: ArrayLike) -> np.ndarray:

@@ -33,7 +33,8 @@ also from other machines that share it, divide the runs among them. The file's `
 
   kind: encoders   pretrain every run on the same recordings, then probe each seed's together
   kind: agents     train every run in every game, then evaluate it; a setting may name what
-                   another study made of the same seed: runs/objectives/seed-{seed}/recipe;
+                   another study made of the same seed: runs/objectives/seed-{seed}/recipe,
+                   a run may name another one that it begins with (init_from: NAME);
                    take_off: 0.1 is the human-normalised score at which one has taken off
   kind: timed      collect or take recordings along, measure speeds, pretrain every run for its
                    share of --minutes, and probe; what is to be kept is left in OUT/export
@@ -210,11 +211,21 @@ def _run_seed(study: Study, args: argparse.Namespace, seed: int, cells: Cells, a
 
     after = study.after(args.out, [folder.name for folder in cells], seed, args.accelerator)
     title, logs = f"seed {seed}", at.logs or args.jobs > 1
-    run_cells(cells, at.cells, title, logs, *([] if after else [keep]))
+    for wave in waves(study, cells):
+        run_cells(wave, at.cells, title, logs, *([] if after else [keep]))
     if after:
         folder = args.out / f"seed-{seed}" / "after"
         run_cells({folder: after}, at.alone, f"{title}, all", at.logs)
         keep(*cells)
+
+
+def waves(study: Study, cells: Cells) -> list[Cells]:
+    """The cells in the order in which they run: what others begin with comes before them."""
+    depth = {folder: len(study.bases(folder.name)) for folder in cells}
+    return [
+        {folder: cells[folder] for folder in cells if depth[folder] == one}
+        for one in sorted({*depth.values()})
+    ]
 
 
 def _keep(study: Study, folder: Path, new: Results) -> Results:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import product
 from pathlib import Path
 
 from fovea.analysis.study_results import Key, Results
@@ -18,6 +19,13 @@ OUT = Path("OUT")
 
 WHERE = "--run", "--accelerator", "--trainer.accelerator"
 """Options that say where something runs, and not what comes out."""
+
+BASES = {
+    "init_from": "init_from",
+    "teacher": "model.init_args.teacher",
+    "curriculum_from": "data.curriculum_from",
+}
+"""What names another run in a study file, and the setting that its folder goes to."""
 
 TAKE_OFF = 0.1
 """The human-normalised score at which an agent has taken off: 0 is random play, 1 the human tester.
@@ -36,7 +44,10 @@ class Study:
         steps: agent steps a game, recorded with the random policy, or that an agent learns from.
         seeds: of every draw of a run: the initial weights, the split by episode, the games.
         runs: {name: {"config": name or file, "settings": {dotted name: value}}}. "{seed}" in a
-            value becomes the seed, as in runs/objectives/seed-{seed}/recipe.
+            value becomes the seed, as in runs/objectives/seed-{seed}/recipe, and "{game}" the game
+            of an agent. An agent may name another run that it begins with, as "init_from": name,
+            that it learns from, as "teacher": name, or whose curriculum it follows, as
+            "curriculum_from": name.
         differences: pairs of runs [a, b] whose difference a - b is shown.
     """
 
@@ -57,6 +68,11 @@ class Study:
         """The runs of a seed, {its folder: its commands, one after the other}."""
         raise NotImplementedError
 
+    def bases(self, name: str) -> list[str]:
+        """The runs that a run needs: those that it names as BASES, those of these, and so on."""
+        own = [self.runs[name][key] for key in BASES if key in self.runs[name]]
+        return [*own, *(further for base in own for further in self.bases(base))]
+
     def after(self, out: Path, names: list[str], seed: int, accelerator: str) -> list[Command]:
         """Commands that take all runs of a seed together."""
         return []
@@ -74,22 +90,27 @@ class Study:
 
     def made_by(self) -> dict[Key, str]:
         """By run, the commands that make its result: where they are others, it is due."""
-        return {
-            Key.of(folder.relative_to(OUT)): self._typed(seed, commands, [folder.name])
-            for seed in self.seeds
-            for folder, commands in self.jobs(OUT, list(self.runs), seed, "auto").items()
-        }
+        found = {}
+        for seed in self.seeds:
+            cells = self.jobs(OUT, list(self.runs), seed, "auto")
+            for folder in cells:
+                made_of = [*reversed(self.bases(folder.name)), folder.name]
+                every = [one for name in made_of for one in cells[folder.with_name(name)]]
+                found[Key.of(folder.relative_to(OUT))] = self._typed(seed, every, [folder.name])
+        return found
 
     def _typed(self, seed: int, commands: Sequence[Command], names: list[str]) -> str:
         """All commands of runs of a seed, as a shell takes them, without WHERE."""
         every = [*self.before(OUT), *commands, *self.after(OUT, names, seed, "auto")]
         return " && ".join(shlex.join(["fovea", *_without(WHERE, command)]) for command in every)
 
-    def fit(self, room: str, name: str, seed: int, shared: dict[str, object]) -> Command:
+    def fit(
+        self, room: str, name: str, seed: int, shared: dict[str, object], game: str = ""
+    ) -> Command:
         """`ROOM fit` of a run, with the settings that all share and its own, which win."""
         run = self.runs[name]
         own = {
-            key: str(value).replace("{seed}", str(seed))
+            key: str(value).replace("{seed}", str(seed)).replace("{game}", game)
             for key, value in run.get("settings", {}).items()
         }
         settings = {"seed_everything": seed, **shared, **own}
@@ -188,23 +209,37 @@ class AgentStudy(Study):
         episodes: of each evaluation.
         take_off: human-normalised score at which an agent has taken off; 0.1 where the file says
             nothing.
+        disturb: under which each evaluation is played again (`fovea agents evaluate --disturb`).
     """
 
     episodes: int
     take_off: float = TAKE_OFF
+    disturb: Sequence[str] = ()
+
+    def __post_init__(self):
+        for name, run in self.runs.items():
+            for key in BASES:
+                if key in run and run[key] not in self.runs:
+                    raise UserError(
+                        f"{key} {run[key]!r} of the run {name} is no run of the study: "
+                        f"choose among {', '.join(self.runs)}"
+                    )
 
     def jobs(self, out, names, seed, accelerator):
         shared = {"data.total_steps": self.steps, "trainer.accelerator": accelerator}
-        evaluation = ["--episodes", self.episodes, "--accelerator", accelerator]
-        return {
-            folder: [
-                self.fit("agents", name, seed, {"run": folder, "data.game": game, **shared}),
+        disturb = ["--disturb", *self.disturb] if self.disturb else []
+        evaluation = ["--episodes", self.episodes, *disturb, "--accelerator", accelerator]
+        cells = {}
+        for game, name in product(self.games, names):
+            folder = out / Key(name, seed, game).place
+            own = {"run": folder, "data.game": game, **shared}
+            named = self.runs[name]
+            own |= {to: folder.with_name(named[key]) for key, to in BASES.items() if key in named}
+            cells[folder] = [
+                self.fit("agents", name, seed, own, game),
                 ["agents", "evaluate", "--run", folder, *evaluation],
             ]
-            for game in self.games
-            for name in names
-            for folder in [out / Key(name, seed, game).place]
-        }
+        return cells
 
     def results(self, out, keys):
         from fovea.analysis.study_measures import of_agent

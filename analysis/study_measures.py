@@ -31,13 +31,20 @@ POINTS = 50  # of a kept curve
 ROW = ("game", "block", "labels", "stacks", "draws")
 """Columns of the tables of few labels that are no scores."""
 
+OF_AGENTS = "return", "hns", "episodes", "steps", "steps_per_second", "area"
+"""Measures that every agent has."""
+
 Scores = dict[tuple[str, str], float]
 
 
 def of_agent(folder: Path, game: str, take_off: float, command: str) -> Result:
     """The result of an agent that learned `game` and was evaluated, from its run folder.
 
-    Its measures are return, hns, episodes, steps, steps_per_second, area and that of `took_off`.
+    Its measures are those of OF_AGENTS and that of `took_off`; for an agent that began with the
+    weights of another run that was evaluated, also the return of that (`initial`) and how far it
+    fell below it at first (`dip`, see `learning.dip`); under each disturbance of the evaluation
+    the change of the return, as change/sticky:0.5. evaluation_steps_per_second is how fast it
+    plays, on what it was evaluated on.
     """
     record, metrics = read_run(folder), read_metrics(folder / "metrics.csv")
     if not record or not record.evaluation:
@@ -54,6 +61,12 @@ def of_agent(folder: Path, game: str, take_off: float, command: str) -> Result:
         "area": hns(game, learning.area(returns, steps)),
         took_off(take_off): math.inf if math.isnan(above) else above,
     }
+    base = read_run(Path(record.init_from)) if record.init_from else None
+    if base and base.evaluation and (initial := base.evaluation.mean) is not None:
+        scores |= {"initial": initial, "dip": learning.dip(returns, initial)}
+    if found.seconds:
+        scores["evaluation_steps_per_second"] = sum(found.lengths) / found.seconds
+    scores |= {f"change/{name}": change for name, change in found.changes.items()}
     return _result(
         record,
         command,

@@ -6,14 +6,15 @@ cannot be saved.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import cv2
 import numpy as np
-from ale_py import Action, ALEInterface, ALEState, LoggerMode, roms
+from ale_py import Action, ALEState, roms
 
+from fovea.atari.consoles import console_for
 from fovea.atari.games import find
 from fovea.command import UserError
 
@@ -21,7 +22,6 @@ SCREEN = (84, 84)  # height, width of a screen after the area resize
 BANDS = 42  # of a frame, each resized by itself
 
 cv2.setNumThreads(1)  # collection is parallel over processes
-ALEInterface.setLoggerMode(LoggerMode.Error)
 
 
 def mt19937(seed: int) -> np.random.MT19937:
@@ -115,9 +115,9 @@ class Emulator:
     def __init__(self, game: str, settings: Settings, seed: int):
         self.settings = settings
         self._rom = rom_path(game)
-        self._ale = ALEInterface()
         # Actions stick here and not in ALE, whose saved states lack the action that sticks.
-        self._ale.setFloat("repeat_action_probability", 0.0)
+        self._console = console_for(self, self._rom)
+        self._ale = self._console.ale
         self.seed(seed)
         minimal, full = self._ale.getMinimalActionSet, self._ale.getLegalActionSet
         self._actions = full() if settings.full_actions else minimal()
@@ -130,9 +130,7 @@ class Emulator:
 
     def seed(self, seed: int) -> None:
         """Be as if made with `seed`; `reset` comes next."""
-        self._ale.setInt("random_seed", seed)
-        self._ale.loadROM(self._rom)
-        self._was_reset = False
+        self._console.load()
         self._set_variant()
         self._random = mt19937(seed)
         self._last = Action.NOOP
@@ -141,6 +139,11 @@ class Emulator:
     def ram(self) -> np.ndarray:
         """(128,) uint8, the console's memory at the moment of `screen`."""
         return self._ale.getRAM()
+
+    @property
+    def frame(self) -> np.ndarray:
+        """(210, 160) uint8 grey, what `screen` was resized from."""
+        return self._frames[0]
 
     @property
     def lives(self) -> int:
@@ -184,12 +187,24 @@ class Emulator:
 
     def load_state(self, state: EmulatorState) -> None:
         """Go on from what `state` returned, of this game under these settings."""
-        if not self._was_reset:
-            self._reset_game()  # a console that was never reset takes no state
-        self._ale.restoreState(ALEState(state.console.tobytes()))
+        self._console.load_state(ALEState(state.console.tobytes()))
         load_mt19937(self._random, state.random)
         self._last, self._frame, self.screen = Action(state.last), state.frame, state.screen
         self._seen = None  # the console's own screen is no part of its state
+
+    def vary(self, settings: Settings) -> None:
+        """Play by other settings: mode and difficulty from the next reset on.
+
+        Those that they leave open are the first that the game offers.
+        """
+        self.settings = replace(
+            settings,
+            mode=self._ale.getAvailableModes()[0] if settings.mode is None else settings.mode,
+            difficulty=self._ale.getAvailableDifficulties()[0]
+            if settings.difficulty is None
+            else settings.difficulty,
+        )
+        self._set_variant()
 
     def _set_variant(self) -> None:
         """Choose mode and difficulty, from the next reset on; a loaded ROM has the defaults."""
@@ -208,8 +223,7 @@ class Emulator:
             choose(value)
 
     def _reset_game(self) -> None:
-        self._ale.reset_game()
-        self._was_reset = True
+        self._console.reset()
         self._last = Action.NOOP
 
     def _act(self, action: Action) -> int:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -16,8 +18,40 @@ from fovea.atari.emulator import (
     mt19937_state,
 )
 from fovea.atari.games import find
+from fovea.seeding import Stream
 
+CURRICULUM = "curriculum_"  # before the names of what a state of `Envs` holds of `Contexts`
 UNCUT = 2**30  # frames; `Envs` cuts episodes itself
+
+Sensor = Callable[[np.ndarray, np.ndarray, np.ndarray], np.ndarray]
+"""What is seen, (N, stack, 84, 84) uint8, of the true screens alike.
+
+It is also given the numbers of the episodes, (N,) int64, which are unique, and the agent steps
+since each began, (N,) int64; it is a function of these alone and changes none of them.
+"""
+
+
+class Contexts(Protocol):
+    """By which settings each episode is played; `fovea.agents.curriculum.Curriculum` is one."""
+
+    settings: Sequence[dict[str, float]]
+    """Of each context, the emulator's settings that are its own."""
+
+    def begin(self) -> None:
+        """Forget all that was scored."""
+
+    def next(self, share: float, number: int) -> int:
+        """The context of episode `number`; `share` is drawn uniformly."""
+
+    def scored(self, context: int, total: float) -> None:
+        """An episode in a context has ended with a raw return."""
+
+    def chances(self) -> np.ndarray:
+        """(N,) of the contexts now."""
+
+    def state(self) -> dict[str, np.ndarray]: ...
+
+    def load_state(self, state: dict[str, np.ndarray]) -> None: ...
 
 
 @dataclass(frozen=True)
@@ -64,6 +98,10 @@ class Envs:
         max_frames: an episode is cut after this many frames.
         frame_skip: frames an action is held for; a screen is the maximum of the last two of them.
         full_actions: whether to offer all 18 actions of the console instead of the minimal set.
+        mode: variant of the game, by ALE's number; None for the default.
+        difficulty: of the game, by ALE's number; None for the default.
+        sensor: what is seen of the true screens; None shows them as they are.
+        contexts: says by which settings each episode is played; None plays all by these.
 
     Attributes:
         screens: what to act on now: (N, stack, 84, 84) uint8. It is never written to again.
@@ -83,12 +121,25 @@ class Envs:
         max_frames: int = 108_000,
         frame_skip: int = 4,
         full_actions: bool = False,
+        mode: int | None = None,
+        difficulty: int | None = None,
+        sensor: Sensor | None = None,
+        contexts: Contexts | None = None,
     ):
+        self._sensor, self.contexts, self._seed = sensor, contexts, seed
+        self._context = np.zeros(num_envs, np.int64)
         self.num_envs, self._stack, self._noop_max = num_envs, stack, noop_max
         self._life_loss_terminal = life_loss_terminal
         self._max_steps = -(-max_frames // frame_skip)
-        settings = Settings(
-            sticky, frame_skip, noop_max, UNCUT, fire_reset=fire_reset, full_actions=full_actions
+        self._settings = settings = Settings(
+            sticky,
+            frame_skip,
+            noop_max,
+            UNCUT,
+            fire_reset=fire_reset,
+            full_actions=full_actions,
+            mode=mode,
+            difficulty=difficulty,
         )
         game = find(game).rom_id
         self._emulators = [Emulator(game, settings, each) for each in self._seeds(seed)]
@@ -111,15 +162,25 @@ class Envs:
         self._begin(seeds)
         return self.screens
 
+    def _seen(self, screens: np.ndarray) -> np.ndarray:
+        """What is seen of the true screens now."""
+        if self._sensor is None:
+            return screens
+        return self._sensor(screens, self._episodes, self._lengths)
+
     def _begin(self, seeds: list[int]) -> None:
         """Start the first episode of emulators that have just been given these seeds."""
         self._noops = [mt19937(each) for each in seeds]
-        self.screens = np.zeros((self.num_envs, self._stack, *SCREEN), np.uint8)
+        self._screens = np.zeros((self.num_envs, self._stack, *SCREEN), np.uint8)
+        self._episodes = np.arange(-self.num_envs, 0)
         self._lives = np.zeros(self.num_envs, np.int64)
         self._returns = np.zeros(self.num_envs)
         self._lengths = np.zeros(self.num_envs, np.int64)
+        if self.contexts is not None:
+            self.contexts.begin()
         for env in range(self.num_envs):
             self._start(env)
+        self.screens = self._seen(self._screens)
 
     def _start(self, env: int) -> None:
         """Start an episode in an environment; its screens are written in place."""
@@ -127,16 +188,27 @@ class Envs:
         # vector environment.
         noops = int(self._noops[env].random_raw()) * max(self._noop_max, 1) >> 32
         emulator = self._emulators[env]
+        self._episodes[env] += self.num_envs
+        if self.contexts is not None:
+            number = int(self._episodes[env])
+            share = np.random.default_rng([Stream.CURRICULUM, self._seed, number]).random()
+            self._context[env] = self.contexts.next(share, number)
+            self._vary(env, self.contexts)
         emulator.reset(noops)
-        self.screens[env, :-1] = 0
-        self.screens[env, -1] = emulator.screen
+        self._screens[env, :-1] = 0
+        self._screens[env, -1] = emulator.screen
         self._lives[env] = emulator.lives
         self._returns[env] = self._lengths[env] = 0
 
+    def _vary(self, env: int, contexts: Contexts) -> None:
+        """Let an emulator play by the settings of its context."""
+        own: dict[str, Any] = {**contexts.settings[self._context[env]]}
+        self._emulators[env].vary(replace(self._settings, **own))
+
     def step(self, actions: np.ndarray) -> Step:
         """Act once in every environment; `actions` (N,) are integers below `action_count`."""
-        before = self.screens
-        self.screens = screens = np.empty_like(before)
+        before = self._screens
+        self._screens = screens = np.empty_like(before)
         screens[:, :-1] = before[:, 1:]
         reward, over = np.zeros(self.num_envs, np.float32), np.zeros(self.num_envs, bool)
         for env, emulator in enumerate(self._emulators):
@@ -153,11 +225,14 @@ class Envs:
             terminal |= ~over & (lives < self._lives) & (lives > 0)
             self._lives = lives
         returns, lengths = self._returns[ended], self._lengths[ended]
-        final = screens.copy() if ended.any() else None
+        final = self._seen(screens.copy()) if ended.any() else None
         for env in np.flatnonzero(ended).tolist():
+            if self.contexts is not None:
+                self.contexts.scored(int(self._context[env]), float(self._returns[env]))
             self._start(env)
+        self.screens = self._seen(screens)
         return Step(
-            screens=screens,
+            screens=self.screens,
             reward=reward,
             terminal=terminal,
             truncated=truncated,
@@ -170,14 +245,20 @@ class Envs:
     def state(self) -> dict[str, np.ndarray]:
         """All that the future depends on, as arrays by name."""
         each = [emulator.state() for emulator in self._emulators]
-        return {
+        more = {}
+        if self._sensor is not None or self.contexts is not None:
+            more["episodes"] = self._episodes.copy()
+        if self.contexts is not None:
+            more["context"] = self._context.copy()
+            more |= {f"{CURRICULUM}{name}": of for name, of in self.contexts.state().items()}
+        return more | {
             "console": np.concatenate([state.console for state in each]),
             "console_size": np.array([len(state.console) for state in each]),
             "sticky": np.stack([state.random for state in each]),
             "last_action": np.array([state.last for state in each]),
             "frame": np.array([state.frame for state in each]),
             "noops": np.stack([mt19937_state(generator) for generator in self._noops]),
-            "screens": self.screens,
+            "screens": self._screens,
             "lives": self._lives.copy(),
             "returns": self._returns.copy(),
             "lengths": self._lengths.copy(),
@@ -185,6 +266,11 @@ class Envs:
 
     def load_state(self, state: dict[str, np.ndarray]) -> None:
         """Go on from what `state` returned, of as many copies of this game, played alike."""
+        if self.contexts is not None:
+            self._context = state["context"].copy()
+            for env in range(self.num_envs):
+                self._vary(env, self.contexts)
+            self.contexts.load_state(curriculum_state(state))
         consoles = np.split(state["console"], np.cumsum(state["console_size"])[:-1])
         for env, emulator in enumerate(self._emulators):
             emulator.load_state(
@@ -197,6 +283,18 @@ class Envs:
                 )
             )
             load_mt19937(self._noops[env], state["noops"][env])
-        self.screens = state["screens"].copy()
+        self._screens = state["screens"].copy()
         self._lives, self._returns = state["lives"].copy(), state["returns"].copy()
         self._lengths = state["lengths"].copy()
+        if "episodes" in state:
+            self._episodes = state["episodes"].copy()
+        self.screens = self._seen(self._screens)
+
+
+def curriculum_state(state: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """What a state of `Envs` holds of its contexts, as these gave it."""
+    return {
+        name.removeprefix(CURRICULUM): of
+        for name, of in state.items()
+        if name.startswith(CURRICULUM)
+    }

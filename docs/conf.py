@@ -16,9 +16,10 @@ generate.everything(DOCS / "reference")
 
 project = "Fovea"
 author = "the authors of Fovea"
+copyright = "2026, the authors of Fovea, MIT licence"
 release = __version__
 extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "sphinx_copybutton"]
-exclude_patterns = ["build"]
+exclude_patterns = ["notebooks/runs", "build"]
 html_theme = "furo"
 html_title = "Fovea"
 html_static_path = ["static"]

@@ -50,6 +50,21 @@ def plain(value: Any) -> Any:
 
 
 @dataclass
+class Disturbed(Record):
+    """How an agent played the same episodes under a disturbance.
+
+    Attributes:
+        returns: raw, of each episode.
+        mean: of the returns.
+        hns: the mean, human-normalised.
+    """
+
+    returns: list[float] = field(default_factory=list)
+    mean: float = math.nan
+    hns: float = math.nan
+
+
+@dataclass
 class Evaluation(Record):
     """How a trained agent played whole episodes, as `fovea agents evaluate` writes it.
 
@@ -65,6 +80,7 @@ class Evaluation(Record):
         seed: of the games and the actions.
         video_seconds: of video that were asked for.
         video_why: whether the video was to show what spoke for each action.
+        seconds: that the episodes took, of playing alone.
         returns: raw, of each episode.
         lengths: agent steps of each episode.
         mean: of the returns.
@@ -73,6 +89,7 @@ class Evaluation(Record):
         random: the random agent's return.
         human: the human tester's return.
         video: where the video lies in the run folder; None without one.
+        disturbed: how it played under disturbances, by their names such as sticky:0.5.
     """
 
     game: str = ""
@@ -86,6 +103,7 @@ class Evaluation(Record):
     seed: int | None = None
     video_seconds: int | None = None
     video_why: bool = False
+    seconds: float | None = None
     returns: list[float] = field(default_factory=list)
     lengths: list[int] = field(default_factory=list)
     mean: float | None = None
@@ -93,6 +111,21 @@ class Evaluation(Record):
     random: float | None = None
     human: float | None = None
     video: str | None = None
+    disturbed: dict[str, Disturbed] = field(default_factory=dict)
+
+    @classmethod
+    def read(cls, found: Mapping[str, Any]) -> Self:
+        record = super().read(found)
+        record.disturbed = {
+            name: Disturbed.read(each) for name, each in found.get("disturbed", {}).items()
+        }
+        return record
+
+    @property
+    def changes(self) -> dict[str, float]:
+        """By how much the mean return differs under each disturbance."""
+        clean = math.nan if self.mean is None else self.mean
+        return {name: of.mean - clean for name, of in self.disturbed.items()}
 
     @property
     def cut(self) -> int:

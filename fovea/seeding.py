@@ -79,6 +79,13 @@ class Stream(IntEnum):
     PROBE_MAPS = auto()
     INTERVENTIONS = auto()
     PERMUTATIONS = auto()
+    # The family of methods
+    OFFLINE_BATCHES = auto()
+    DISTURBANCES = auto()
+    SHUFFLED_FEATURES = auto()
+    LABELLED_STEPS = auto()
+    CURRICULUM = auto()
+    ARMS = auto()
 
 
 def key(stream: Stream, *numbers: int) -> int:

@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from fovea.pretrain.objectives.lewm import LeWM as LeWM
     from fovea.pretrain.objectives.mae import MAE as MAE
     from fovea.pretrain.objectives.moco_v3 import MoCoV3 as MoCoV3
+    from fovea.pretrain.objectives.one_step_fb import OneStepFB as OneStepFB
     from fovea.pretrain.objectives.recipe import Recipe as Recipe
     from fovea.pretrain.objectives.simclr import SimCLR as SimCLR
     from fovea.pretrain.objectives.spr import SPR as SPR
@@ -46,6 +47,7 @@ if TYPE_CHECKING:
     from fovea.pretrain.objectives.tov_vicreg import TOVVICReg as TOVVICReg
     from fovea.pretrain.objectives.tov_vicreg_paper import PaperTOVVICReg as PaperTOVVICReg
     from fovea.pretrain.objectives.two_views import TwoViews as TwoViews
+    from fovea.pretrain.objectives.v_pretraining import VPretraining as VPretraining
     from fovea.pretrain.objectives.vicreg import VICReg as VICReg
     from fovea.pretrain.optim import Optimisation as Optimisation
 

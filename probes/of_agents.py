@@ -15,13 +15,10 @@ from fovea.command import UserError
 from fovea.pretrain.encoders.attribution import vit_in
 from fovea.pretrain.encoders.encoder import Encoder, Features
 from fovea.pretrain.encoders.folder import load_encoder
-from fovea.pretrain.encoders.timm_model import load_published
+from fovea.pretrain.encoders.pictures import TIMM, Pictures, published
 from fovea.pretrain.encoders.vit import ViT
-from fovea.probes.pictures import Pictures
 from fovea.runs import read_run
 
-TIMM = "timm:"
-"""Before the name of a model of timm with published weights (see `pictures.Pictures`)."""
 HEADS = "heads:"
 """Before an agent's run folder: what its heads read, in place of what its encoder gives."""
 
@@ -77,8 +74,7 @@ def load(ref: str | Path, seed: int = 0) -> Encoder:
     """
     name = str(ref)
     if name.startswith(TIMM):
-        published = load_published(name.removeprefix(TIMM))
-        return Pictures(*published).eval()
+        return published(name.removeprefix(TIMM))
     if name.startswith(HEADS):
         return HeadsOfAgent(load_agent(name.removeprefix(HEADS)).agent)
     record = read_run(name) if Path(name).is_dir() else None

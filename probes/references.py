@@ -10,8 +10,8 @@ from torch import Tensor, nn
 from fovea.pretrain.encoders.each_screen import EachScreen
 from fovea.pretrain.encoders.encoder import Encoder, Features, innermost
 from fovea.pretrain.encoders.multi_query import make_read_out
+from fovea.pretrain.encoders.pictures import Pictures
 from fovea.pretrain.terms.principal import principal
-from fovea.probes.pictures import Pictures
 from fovea.seeding import Stream, seeded
 
 REFERENCES = ("random", "pixels", "pixels_pooled", "majority")
@@ -64,7 +64,7 @@ class Pixels(Encoder):
         self, stack: int, screen: tuple[int, int], dim: int = 256, *, pooled: bool = False
     ):
         super().__init__()
-        self.stack, self.screen, self.dim, self.pooled = stack, tuple(screen), dim, pooled
+        self.stack, self.screen, self.dim, self.pooled = stack, screen, dim, pooled
         pixels = stack * screen[0] * screen[1]
         self.mean = nn.Parameter(torch.zeros(pixels), requires_grad=False)
         self.components = nn.Parameter(torch.zeros(pixels, dim), requires_grad=False)
@@ -96,7 +96,7 @@ class Blind(Encoder):
 
     def __init__(self, stack: int, screen: tuple[int, int]):
         super().__init__()
-        self.stack, self.screen = stack, tuple(screen)
+        self.stack, self.screen = stack, screen
         self.nothing = nn.Parameter(torch.zeros(1), requires_grad=False)
 
     def encode(self, pixels: Tensor) -> Features:

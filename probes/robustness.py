@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 
 from fovea.figures import Comparison, Verdict
+from fovea.pretrain.corruptions import CORRUPTIONS, corrupted
 from fovea.pretrain.encoders.encoder import Encoder
-from fovea.probes.corruptions import CORRUPTIONS, corrupted
 from fovea.probes.features import Splits, again, evenly_spaced, of_each, stacks, summary_and_mean
 from fovea.probes.linear import Axes, Fit, ridge
 from fovea.probes.state import by_category, mean, r2, scored_variables
@@ -84,7 +84,7 @@ def probe(encoder: Encoder, games: dict[str, Splits], *, stacks_measured: int = 
             "correlation_drop",
         ],
         rows=[[game, *row] for game, rows in found.items() for row in rows],
-        note="Severities are those of `probes/corruptions.py`: "
+        note="Severities are those of `pretrain/corruptions.py`: "
         + "; ".join(f"{name} {of.strengths[0]:g}, {of.strengths[1]:g}" for name, of in KNOWN)
         + ".",
     )

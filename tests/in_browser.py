@@ -6,7 +6,8 @@ from selenium.webdriver.support.ui import WebDriverWait
 
 
 def wait(condition, browser):
-    return WebDriverWait(browser, 20).until(lambda _: condition())
+    """Its first true value. Asked often: a page draws in less than Selenium's half second."""
+    return WebDriverWait(browser, 30, poll_frequency=0.05).until(lambda _: condition())
 
 
 def middle(browser, element):

@@ -1,4 +1,4 @@
-"""Every command of the README runs as it stands there, with smaller numbers."""
+"""Every command of the README and the quickstart runs as it stands there, with smaller numbers."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import pytest
 from pages import ROOT, blocks, run, run_commands
 from pages import smaller as with_values
 
-README = ROOT / "README.md"
+README, QUICKSTART = ROOT / "README.md", ROOT / "docs" / "quickstart.md"
 # make calls pytest, which calls this.
 ELSEWHERE = ("make", "source", "pip")
 SMALLER = {
@@ -25,6 +25,7 @@ PRETRAINING = ["--data.batch_size", "8", "--data.held_out", "16"]
 FEW = ["--model.init_args.features.norm_samples", "64"]
 ALSO = {
     "collect": ["--shard-steps", "500"],
+    "recipe": PRETRAINING,
     "tov_vicreg": PRETRAINING,
     "vicreg": PRETRAINING,
     "dqn_frozen": [*FEW, "--data.total_steps", "240", "--model.init_args.learning_starts", "200"],
@@ -42,9 +43,9 @@ NOTEBOOK = {
 }
 
 
-def commands() -> list[list[str]]:
+def commands(page: Path) -> list[list[str]]:
     """The words of every command of Fovea that it shows."""
-    every = [words for block in blocks(README, "sh") for words in block.commands]
+    every = [words for block in blocks(page, "sh") for words in block.commands]
     return [words for words in every if words[0] not in ELSEWHERE]
 
 
@@ -56,18 +57,23 @@ def smaller(words: list[str]) -> list[str]:
 @pytest.mark.evidence
 @pytest.mark.slow
 @pytest.mark.timeout(600)
-def test_the_way_goes_through_as_it_is_written(tmp_path: Path) -> None:
-    """In the order of the README, from an empty folder."""
-    assert len(commands()) >= 10
-    assert {words[0] for words in commands()} == {"fovea"}
-    run_commands(tmp_path, [smaller(words) for words in commands()])
-    assert (tmp_path / "runs/quickstart/report/index.html").exists()
-    *others, notebook = (block.text for block in blocks(README, "python"))
-    for shown, fewer in NOTEBOOK.items():
-        assert shown in notebook
-        notebook = notebook.replace(shown, fewer)
-    for block in (*others, notebook):
-        run(tmp_path, "-c", block)
+@pytest.mark.parametrize("page", [README, QUICKSTART], ids=lambda page: page.stem)
+def test_the_way_goes_through_as_it_is_written(page: Path, tmp_path: Path) -> None:
+    """In the order of the page, from an empty folder."""
+    assert len(commands(page)) >= 5
+    assert {words[0] for words in commands(page)} == {"fovea"}
+    run_commands(tmp_path, [smaller(words) for words in commands(page)])
+    assert list(tmp_path.rglob("report/index.html"))
+    for block in blocks(page, "python"):
+        text = block.text
+        for shown, fewer in NOTEBOOK.items():
+            text = text.replace(shown, fewer)
+        run(tmp_path, "-c", text)
+
+
+@pytest.mark.parametrize("shown", NOTEBOOK)
+def test_what_the_notebook_is_shortened_by_is_in_it(shown: str) -> None:
+    assert shown in QUICKSTART.read_text(encoding="utf-8")
 
 
 def test_nothing_was_left_to_fill_in() -> None:
@@ -81,7 +87,7 @@ def test_nothing_was_left_to_fill_in() -> None:
     ]
 
 
-def test_the_quickstart_chains_the_commands_of_the_readme() -> None:
+def test_the_quickstart_chains_the_commands_of_its_page() -> None:
     made = subprocess.run(
         ["make", "--dry-run", "quickstart"], cwd=ROOT, capture_output=True, text=True, check=True
     ).stdout.replace("\\\n", " ")
@@ -90,7 +96,7 @@ def test_the_quickstart_chains_the_commands_of_the_readme() -> None:
         for line in made.splitlines()
         if line.startswith(".venv/bin/fovea ")
     }
-    shown = {tuple(words) for words in commands()}
+    shown = {tuple(words) for words in commands(QUICKSTART)}
     assert len(chained) >= 9
     assert chained <= shown, chained - shown
 

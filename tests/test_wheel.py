@@ -32,7 +32,6 @@ WALK = (
     "agents fit -c dqn_frozen --run runs/dqn --data.total_steps 400"
     " --model.init_args.features.norm_samples 64 --model.init_args.learning_starts 200",
     "agents evaluate --run runs/dqn --episodes 1 --max-frames 400",
-    "analysis report runs --out report",
 )
 
 
@@ -131,7 +130,11 @@ def test_from_an_empty_folder_the_whole_way_can_be_walked(python: Path, tmp_path
     fovea = python.with_name("fovea")
     assert run(fovea, "--help", cwd=tmp_path).startswith("usage: fovea COMMAND")
     assert run(fovea, "--version", cwd=tmp_path) == f"fovea {__version__}\n"
-    for command in WALK:
-        run(fovea, *command.split(), cwd=tmp_path)
+    # In one process, since each would import torch anew.
+    walk = (
+        "import sys; from fovea.__main__ import run; [run(line.split()) for line in sys.argv[1:]]"
+    )
+    run(python, "-c", walk, *WALK, cwd=tmp_path)
+    run(fovea, "analysis", "report", "runs", "--out", "report", cwd=tmp_path)
     assert (tmp_path / "report" / "index.html").exists()
     assert "vicreg" in run(fovea, "pretrain", "configs", cwd=tmp_path)

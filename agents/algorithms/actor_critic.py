@@ -62,7 +62,7 @@ class ActorCriticAgent(Agent):
 
     def policy_and_value(self, obs: Tensor) -> tuple[Tensor, Tensor]:
         """Log-probabilities (B, actions) and values (B,) of observations."""
-        return self._policy_and_value(self.extractor(obs))
+        return self.of_hidden(self.hidden_units(self.extractor(obs)))
 
     def action_probabilities(self, screens: Tensor) -> Tensor:
         """(N, actions) the chances of all actions.
@@ -75,12 +75,22 @@ class ActorCriticAgent(Agent):
 
     def action_scores(self, screens: Tensor) -> Tensor:
         with torch.set_grad_enabled(torch.is_grad_enabled() and screens.is_floating_point()):
-            logp, _ = self._policy_and_value(self.extractor.of_screens(screens.to(self.device)))
-            return logp
+            features = self.extractor.of_screens(screens.to(self.device))
+            return self.of_hidden(self.hidden_units(features))[0]
 
-    def _policy_and_value(self, features: Tensor) -> tuple[Tensor, Tensor]:
-        hidden = self.hidden_layer(features).relu()
+    def hidden_units(self, features: Tensor) -> Tensor:
+        """(B, hidden) what policy and value share, of what the heads are given."""
+        return self.hidden_layer(features).relu()
+
+    def of_hidden(self, hidden: Tensor) -> tuple[Tensor, Tensor]:
+        """Log-probabilities (B, actions) and values (B,) of hidden units."""
         return self.policy(hidden).log_softmax(dim=1), self.value(hidden)[:, 0]
+
+    def value_alone(self, obs: Tensor) -> Tensor:
+        """Values (B,) of observations, with gradients to the value's last layer alone."""
+        with torch.no_grad():
+            hidden = self.hidden_units(self.extractor(obs))
+        return self.value(hidden)[:, 0]
 
     @torch.no_grad()
     def act(self, obs: Tensor, generator: torch.Generator, step: int | None = None) -> Tensor:

@@ -62,6 +62,8 @@ class Agent(lightning.LightningModule, ABC):
     Attributes:
         schedule_steps: updates that schedules are stretched over, where it is not the whole run;
             after them their last values hold.
+        warmup_updates: the first updates, in which neither the encoder nor what chooses actions
+            learns.
         weight_decay: AdamW's, of the matrices of the heads and the projection; biases, norms and
             the encoder are not decayed.
     """
@@ -71,6 +73,7 @@ class Agent(lightning.LightningModule, ABC):
     scores_are: Literal["values", "log_probabilities"] | None = None
     """What `action_scores` are; None for an agent that has no number for each action."""
     schedule_steps: int | None = None
+    warmup_updates = 0
     weight_decay = 0.0
 
     def __init__(
@@ -182,7 +185,9 @@ class Agent(lightning.LightningModule, ABC):
         self.notes.update(numbers)
 
     def training_step(self, batch, batch_idx: int) -> Tensor:
-        losses = self.losses(batch) | self.extractor.encoder.penalties()
+        losses = self.losses(batch)
+        if self.global_step >= self.warmup_updates:
+            losses |= self.extractor.encoder.penalties()
         self.feed_back(self.trainer.train_dataloader)
         loss = torch.stack(list(losses.values())).sum()
         # Noted and not logged: Lightning counts updates, an agent's curves count agent steps.

@@ -33,6 +33,8 @@ class CalQL(QAgent):
         encoder: `Frozen`, `FineTuned` ... around an encoder.
         actions: size of the action set; set by the game.
         cql_alpha: weight of the conservative loss.
+        calibrated: whether values are not pushed below the recorded return; false is CQL (Kumar et
+            al. 2020, 2006.04779), whose values fall below the scale of returns.
         features: what the head is given of the encoder's features.
         hidden: units of the head's hidden layer.
         double_q: the online network chooses the next action and the target network gives its value
@@ -62,6 +64,7 @@ class CalQL(QAgent):
         encoder: Adapted,
         actions: PositiveInt,
         cql_alpha: NonNegativeFloat = 1.0,
+        calibrated: bool = True,
         features: ReadOut = ReadOut(),
         hidden: PositiveInt = 512,
         double_q: bool = True,
@@ -106,12 +109,13 @@ class CalQL(QAgent):
             seed=seed,
         )
         self.recordings = [recordings] if isinstance(recordings, str) else recordings
-        self.cql_alpha = cql_alpha
+        self.cql_alpha, self.calibrated = cql_alpha, calibrated
 
     def losses(self, batch: Transitions) -> dict[str, Tensor]:
         """The loss of the TD error, and the conservative loss."""
         outputs = self.outputs(batch.obs)
-        overestimated = gap(self.value_head.value(outputs), batch.action, batch.to_go)
+        to_go = batch.to_go if self.calibrated else torch.full_like(batch.reward, -torch.inf)
+        overestimated = gap(self.value_head.value(outputs), batch.action, to_go)
         return {
             "td": self.td_loss(outputs, batch).loss.mean(),
             "conservative": self.cql_alpha * overestimated.mean(),
@@ -125,7 +129,7 @@ def gap(values: Tensor, action: Tensor, to_go: Tensor) -> Tensor:
     """(B,) by how much the values (B, actions) exceed those of the recorded actions.
 
     The soft maximum over all actions less the value of `action` (B,); an action that was not
-    recorded counts with at least the return `to_go` (B,) that was.
+    recorded counts with at least the return `to_go` (B,) that was, if that is finite.
     """
     recorded = action[:, None]
     taken = values.gather(1, recorded)

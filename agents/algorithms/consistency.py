@@ -2,7 +2,8 @@
 
 DrAC (Raileanu et al. 2021, arXiv 2006.12862, eq. 6) asks that policy and value of one augmented
 view agree with those of the clean one; ROMA (Liu et al., arXiv 2605.09262) asks it of the worst of
-several views, and only where the advantage is positive.
+several views, and only where the advantage is positive. Of an agent of values the policy is
+softmax(Q / tau).
 """
 
 from __future__ import annotations
@@ -10,8 +11,20 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from fovea.pretrain.augment import Chain, augment
+from fovea.command import UserError
+from fovea.pretrain.augment import Chain, augment, check
 from fovea.seeding import Draws
+
+
+def checked(chains: list[Chain] | None, stores_features: bool) -> list[Chain]:
+    """The chains. Raises UserError where they are none, or where no screens are stored."""
+    found = [check(chain) for chain in chains or []]
+    if found and stores_features:
+        raise UserError(
+            "augmentations need screens, and of a frozen encoder only features are stored: "
+            "leave them out, or take an encoder that learns"
+        )
+    return found
 
 
 def views(screens: Tensor, chains: list[Chain], draws: Draws) -> Tensor:
@@ -35,7 +48,17 @@ def disagreement(
     Returns two of (B,): the largest Kullback-Leibler divergence of a view's policy from the clean
     one's, and the mean over views of the squared difference of the values.
     """
-    logp, value = logp.detach(), value.detach()
-    view_logp, view_value = (x.unflatten(0, (-1, len(logp))) for x in (view_logp, view_value))
-    divergence = (logp.exp() * (logp - view_logp)).sum(dim=2).amax(dim=0)
-    return divergence, (view_value - value).square().mean(dim=0)
+    difference = view_value.unflatten(0, (-1, len(value))) - value.detach()
+    return divergence(logp, view_logp), difference.square().mean(dim=0)
+
+
+def divergence(logp: Tensor, view_logp: Tensor) -> Tensor:
+    """(B,) the largest Kullback-Leibler divergence of one of K views' policies from the clean one.
+
+    Args:
+        logp: (B, actions) log-probabilities on clean screens; no gradient flows into them.
+        view_logp: (K * B, actions), of the views.
+    """
+    logp = logp.detach()
+    views = view_logp.unflatten(0, (-1, len(logp)))
+    return (logp.exp() * (logp - views)).sum(dim=2).amax(dim=0)

@@ -13,6 +13,7 @@ from jsonargparse.typing import (
 from torch import Tensor, nn
 
 from fovea.agents.adaptation.base import Adapted
+from fovea.agents.algorithms import consistency
 from fovea.agents.algorithms.q_learning import QAgent
 from fovea.agents.algorithms.resets import geometric, last_reset, shrink_and_perturb
 from fovea.agents.experience.base import Task
@@ -20,8 +21,9 @@ from fovea.agents.experience.off_policy import OffPolicy
 from fovea.agents.experience.priorities import annealed
 from fovea.agents.experience.replay import Transitions
 from fovea.agents.networks.value_heads import ValueHeadKind
+from fovea.pretrain.augment import Chain
 from fovea.pretrain.encoders.read_out import ReadOut
-from fovea.seeding import Stream, key
+from fovea.seeding import Draws, Stream, key
 
 
 class DQN(QAgent):
@@ -66,8 +68,21 @@ class DQN(QAgent):
         buffer_on_disk: hold what was observed in a file in the run folder, not in memory.
         per_alpha: exponent of prioritised experience replay (0.5 in Rainbow); 0 samples uniformly.
         per_beta: initial exponent of its importance weights; it grows to 1 over the run.
+        recordings: folder of recordings, or several, that `offline_ratio` of every batch is taken
+            from, such as those that the run of `--init_from` learnt from.
+        offline_ratio: share of every batch that is recorded steps, below 1 (0.5 in RLPD, Ball et
+            al. 2023, 2302.02948); 0 keeps no recordings, as WSRL (Zhou et al. 2024, 2412.07762).
         shift: pixels by which replayed screens are randomly shifted at most.
-        learning_starts: agent steps before the first update.
+        augmentations: K chains of augmentations (see `pretrain.augment`) of replayed screens, under
+            which the policy softmax(Q / consistency_tau) should be the same (see
+            `algorithms.consistency`); those of a frozen encoder are not stored.
+        consistency_coef: weight of the divergence of the worst of the K views.
+        consistency_tau: temperature of that policy, in units of returns.
+        positive_advantage_only: count the divergence only where the replayed action has a larger
+            value than that policy has on average.
+        learning_starts: agent steps before the first update, which fill the replay; after
+            `--init_from` and with a small `epsilon_initial` they are the warm-up of WSRL (5,000 in
+            its code), played by the policy that was learnt offline.
         train_freq: agent steps between two updates; below 1, several updates a step: 0.5 is a
             replay ratio of two updates an agent step, 0.125 one of eight. All environments are
             stepped together and the updates that are due then follow: with 8 of them and 0.5,
@@ -119,7 +134,13 @@ class DQN(QAgent):
         buffer_on_disk: bool = False,
         per_alpha: NonNegativeFloat = 0.0,
         per_beta: ClosedUnitInterval = 0.4,
+        recordings: list[str] | str | None = None,
+        offline_ratio: ClosedUnitInterval = 0.0,
         shift: NonNegativeInt = 0,
+        augmentations: list[Chain] | None = None,
+        consistency_coef: NonNegativeFloat = 0.1,
+        consistency_tau: PositiveFloat = 0.1,
+        positive_advantage_only: bool = False,
         learning_starts: NonNegativeInt = 20_000,
         train_freq: PositiveFloat = 4,
         epsilon_initial: ClosedUnitInterval = 1.0,
@@ -155,6 +176,7 @@ class DQN(QAgent):
             adam_eps=adam_eps,
             anneal_lr=anneal_lr,
             seed=seed,
+            keep_screens=bool(augmentations),
         )
         self.act_with_target = act_with_target
         # Plain: checkpoints hold it, and are loaded as plain data.
@@ -164,6 +186,11 @@ class DQN(QAgent):
         self.reset_interval, self.reset_shrink = reset_interval, reset_shrink
         self.buffer_size, self.buffer_on_disk = buffer_size, buffer_on_disk
         self.per_alpha, self.per_beta = per_alpha, per_beta
+        self.recordings = [recordings] if isinstance(recordings, str) else recordings
+        self.offline_ratio = offline_ratio
+        self.augmentations = consistency.checked(augmentations, self.stores_features)
+        self.consistency_coef, self.consistency_tau = consistency_coef, consistency_tau
+        self.positive_advantage_only = positive_advantage_only
         self.learning_starts, self.train_freq = learning_starts, train_freq
         self.epsilon_initial, self.epsilon_final = epsilon_initial, epsilon_final
         self.epsilon_spread, self.epsilon_steps = epsilon_spread, epsilon_steps
@@ -223,9 +250,27 @@ class DQN(QAgent):
         return self.epsilon_greedy(obs, epsilon, generator, with_noise=True)
 
     def losses(self, batch: Transitions) -> dict[str, Tensor]:
-        """The loss of the TD error."""
-        loss, self.td_errors = self.td_loss(self.outputs(batch.obs), batch)
-        return {"td": (batch.weight * loss).mean()}
+        """The loss of the TD error, and with augmentations that of the policy's divergence."""
+        outputs = self.outputs(batch.obs)
+        loss, self.td_errors = self.td_loss(outputs, batch)
+        losses = {"td": (batch.weight * loss).mean()}
+        return losses | (self.consistency_loss(batch, outputs) if self.augmentations else {})
+
+    def consistency_loss(self, batch: Transitions, outputs: Tensor) -> dict[str, Tensor]:
+        """How much softmax(Q / tau) of augmented screens differs from that of the clean ones."""
+        screens = batch.obs
+        draws = Draws(Stream.CONSISTENCY, self.seed, self.global_step, len(screens), screens.device)
+        views = consistency.views(screens, self.augmentations, draws)
+        value = self.value_head.value(outputs.detach())
+        view_value = self.value_head.value(self.outputs(views))
+        logp, view_logp = (
+            (each / self.consistency_tau).log_softmax(dim=1) for each in (value, view_value)
+        )
+        divergence = consistency.divergence(logp, view_logp)
+        if self.positive_advantage_only:
+            taken = value.gather(1, batch.action[:, None])[:, 0]
+            divergence = divergence * (taken > (logp.exp() * value).sum(dim=1))
+        return {"consistency": self.consistency_coef * divergence.mean()}
 
     def feed_back(self, experience: OffPolicy) -> None:
         if self.per_alpha:
@@ -245,4 +290,6 @@ class DQN(QAgent):
             per_beta=self.per_beta,
             on_disk=self.buffer_on_disk,
             horizon=self.horizon,
+            recordings=self.recordings or (),
+            offline_ratio=self.offline_ratio,
         )

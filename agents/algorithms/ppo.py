@@ -10,17 +10,16 @@ from jsonargparse.typing import (
     PositiveFloat,
     PositiveInt,
 )
-from torch import Tensor
+from torch import Tensor, nn
 
 from fovea.agents.adaptation.base import Adapted
 from fovea.agents.algorithms import consistency
-from fovea.agents.algorithms.actor_critic import ActorCriticAgent
+from fovea.agents.algorithms.actor_critic import ActorCriticAgent, orthogonal
 from fovea.agents.experience.base import Task
 from fovea.agents.experience.on_policy import OnPolicy, Samples
-from fovea.command import UserError
-from fovea.pretrain.augment import Chain, check
+from fovea.pretrain.augment import Chain
 from fovea.pretrain.encoders.read_out import ReadOut
-from fovea.seeding import Draws, Stream
+from fovea.seeding import Draws, Stream, seeded
 
 
 class PPO(ActorCriticAgent):
@@ -28,7 +27,9 @@ class PPO(ActorCriticAgent):
 
     With `augmentations` it plays and estimates advantages on clean screens, and two more losses ask
     for the same policy and value on augmented ones: with one chain of augmentations this is DrAC,
-    with several, of which the worst counts, it is ROMA (see `algorithms.consistency`).
+    with several, of which the worst counts, `positive_advantage_only` and `view_coef`, it is ROMA
+    (see `algorithms.consistency`). ROMA has it only where an answer was right; here that is where
+    an action was better than expected.
 
     Args:
         encoder: `Frozen`, `FineTuned` ... around an encoder.
@@ -48,8 +49,17 @@ class PPO(ActorCriticAgent):
             stored, which those of a frozen encoder are not.
         consistency_coef: weight of the policy's divergence and of the value's difference between
             clean and augmented screens.
-        positive_advantage_only: count the policy's divergence only at steps whose advantage is
-            positive.
+        positive_advantage_only: count the policy's divergence, and the surrogate of `view_coef`,
+            only at steps whose advantage is positive.
+        view_coef: weight of the clipped surrogate of one augmented view of each step, drawn from
+            the K, with the advantage of the clean one (ROMA).
+        return_coef: weight of an auxiliary loss, in which a linear layer on the hidden units
+            predicts the discounted return that followed the action, to the end of the rollout
+            (after CAD2RL, Sadeghi & Levine 2017, 1611.04201, whose network is trained by
+            Monte-Carlo evaluation alone).
+        critic_warmup: agent steps, in whole rollouts, in which only the value's last layer learns,
+            and the policy plays as `--init_from` gave it, to the bit: the warm-up of WSRL (Zhou et
+            al. 2024, 2412.07762) for an agent without a replay.
         lr: Adam's learning rate of the heads; the encoder's is scaled by its `lr_scale`.
         adam_eps: Adam's epsilon.
         anneal_lr: whether learning rates fall linearly to 0 over the run.
@@ -74,6 +84,9 @@ class PPO(ActorCriticAgent):
         augmentations: list[Chain] | None = None,
         consistency_coef: NonNegativeFloat = 0.1,
         positive_advantage_only: bool = False,
+        view_coef: NonNegativeFloat = 0.0,
+        return_coef: NonNegativeFloat = 0.0,
+        critic_warmup: NonNegativeInt = 0,
         lr: NonNegativeFloat = 2.5e-4,
         adam_eps: PositiveFloat = 1e-5,
         anneal_lr: bool = False,
@@ -96,28 +109,26 @@ class PPO(ActorCriticAgent):
         self.ent_coef, self.gae_lambda = ent_coef, gae_lambda
         self.num_steps = num_steps
         self.update_epochs, self.num_minibatches = update_epochs, num_minibatches
-        self.augmentations = [check(chain) for chain in augmentations or []]
+        self.augmentations = consistency.checked(augmentations, self.stores_features)
         self.consistency_coef = consistency_coef
         self.positive_advantage_only = positive_advantage_only
-        if self.augmentations and self.stores_features:
-            raise UserError(
-                "augmentations need screens, and of a frozen encoder only features are stored: "
-                "leave them out, or take an encoder that learns"
-            )
+        self.view_coef, self.return_coef = view_coef, return_coef
+        self.critic_warmup = critic_warmup
+        if return_coef:
+            with seeded(Stream.AGENT_HEAD, self.seed, 1):
+                self.returns = self.extractor.make_heads(
+                    lambda: orthogonal(nn.Linear(hidden, self.actions), 1.0)
+                )
 
     def losses(self, batch: Samples) -> dict[str, Tensor]:
         """The clipped surrogate, the value loss and the entropy bonus."""
-        logp, value = self.policy_and_value(batch.obs)
+        if self.global_step < self.warmup_updates:
+            return {"value": self.value_loss(self.value_alone(batch.obs), batch)}
+        hidden = self.hidden_units(self.extractor(batch.obs))
+        logp, value = self.of_hidden(hidden)
         taken = logp.gather(1, batch.action[:, None])[:, 0]
         ratio = (taken - batch.logp).exp()
-        advantage = batch.advantage
-        advantage = (advantage - advantage.mean()) / (advantage.std() + 1e-8)
-        near = ratio.clamp(1 - self.clip_coef, 1 + self.clip_coef)
-        surrogate = torch.minimum(ratio * advantage, near * advantage).mean()
-        error = (value - batch.target).square()
-        if self.clip_vloss:
-            change = (value - batch.value).clamp(-self.clip_coef, self.clip_coef)
-            error = torch.maximum(error, (batch.value + change - batch.target).square())
+        surrogate = self.surrogate(ratio, batch).mean()
         entropy = -(logp.exp() * logp).sum(dim=1).mean()
         with torch.no_grad():
             clipped = ((ratio - 1).abs() > self.clip_coef).float().mean()
@@ -126,10 +137,28 @@ class PPO(ActorCriticAgent):
         self.note(entropy=entropy.detach(), clipped=clipped, kl=kl)
         losses = {
             "policy": -surrogate,
-            "value": self.vf_coef * 0.5 * error.mean(),
+            "value": self.value_loss(value, batch),
             "entropy": -self.ent_coef * entropy,
         }
+        if self.return_coef:
+            predicted = self.returns(hidden).gather(1, batch.action[:, None])[:, 0]
+            losses["return"] = self.return_coef * 0.5 * (predicted - batch.to_go).square().mean()
         return losses | (self.consistency_loss(batch, logp, value) if self.augmentations else {})
+
+    def surrogate(self, ratio: Tensor, batch: Samples) -> Tensor:
+        """(B,) the clipped surrogate of probability ratios (B,), with normalised advantages."""
+        advantage = batch.advantage
+        advantage = (advantage - advantage.mean()) / (advantage.std() + 1e-8)
+        near = ratio.clamp(1 - self.clip_coef, 1 + self.clip_coef)
+        return torch.minimum(ratio * advantage, near * advantage)
+
+    def value_loss(self, value: Tensor, batch: Samples) -> Tensor:
+        """The weighted squared error of values (B,), clipped where that is asked for."""
+        error = (value - batch.target).square()
+        if self.clip_vloss:
+            change = (value - batch.value).clamp(-self.clip_coef, self.clip_coef)
+            error = torch.maximum(error, (batch.value + change - batch.target).square())
+        return self.vf_coef * 0.5 * error.mean()
 
     def consistency_loss(self, batch: Samples, logp: Tensor, value: Tensor) -> dict[str, Tensor]:
         """How much policy and value of augmented screens differ from those of the clean ones."""
@@ -139,15 +168,21 @@ class PPO(ActorCriticAgent):
         views = consistency.views(screens, self.augmentations, draws)
         view_logp, view_value = self.policy_and_value(views)
         divergence, difference = consistency.disagreement(logp, view_logp, value, view_value)
-        if self.positive_advantage_only:
-            divergence = divergence * (batch.advantage > 0)
-        return {
-            "consistency": self.consistency_coef * divergence.mean(),
+        counted = batch.advantage > 0 if self.positive_advantage_only else 1.0
+        losses = {
+            "consistency": self.consistency_coef * (divergence * counted).mean(),
             "consistency_value": self.consistency_coef * difference.mean(),
         }
+        if self.view_coef:
+            view = draws.integers(len(self.augmentations)) * len(screens)
+            of_view = view_logp[view + torch.arange(len(screens), device=device)]
+            ratio = (of_view.gather(1, batch.action[:, None])[:, 0] - batch.logp).exp()
+            surrogate = (self.surrogate(ratio, batch) * counted).mean()
+            losses["view"] = -self.view_coef * surrogate
+        return losses
 
     def make_experience(self, task: Task) -> OnPolicy:
-        return OnPolicy(
+        experience = OnPolicy(
             task,
             self,
             num_steps=self.num_steps,
@@ -155,4 +190,8 @@ class PPO(ActorCriticAgent):
             num_minibatches=self.num_minibatches,
             gamma=self.gamma,
             gae_lambda=self.gae_lambda,
+            with_returns=self.return_coef > 0,
         )
+        rollout = self.num_steps * task.envs.num_envs
+        self.warmup_updates = -(-self.critic_warmup // rollout) * experience.batches
+        return experience

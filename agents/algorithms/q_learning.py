@@ -65,6 +65,7 @@ class QAgent(Agent):
         adam_eps: PositiveFloat,
         anneal_lr: bool,
         seed: NonNegativeInt,
+        keep_screens: bool = False,
     ):
         super().__init__(
             encoder,
@@ -74,7 +75,7 @@ class QAgent(Agent):
             adam_eps=adam_eps,
             anneal_lr=anneal_lr,
             seed=seed,
-            keep_screens=shift > 0,
+            keep_screens=shift > 0 or keep_screens,
         )
         self.double_q, self.shift = double_q, shift
         self.target_update_interval, self.tau = target_update_interval, tau

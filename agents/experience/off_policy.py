@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
 
 from fovea.agents.experience.base import Actor, Experience, Task
 from fovea.agents.experience.priorities import Priorities, annealed
+from fovea.agents.experience.recorded import RecordedSteps
 from fovea.agents.experience.replay import Replay, Transitions
 from fovea.command import UserError
 from fovea.seeding import Stream, keyed
@@ -31,6 +32,8 @@ class OffPolicy(Experience):
         on_disk: hold what was observed in a file in the run folder.
         horizon: from an update and the number of updates to its n_step and gamma, where they
             change; `n_step` is then the largest.
+        recordings: folders of recordings that a part of every batch is taken from.
+        offline_ratio: that part, of 1.
     """
 
     heavy = ("replay", "priorities")
@@ -49,9 +52,19 @@ class OffPolicy(Experience):
         per_beta: float = 0.4,
         on_disk: bool = False,
         horizon: Callable[[int, int], tuple[int, float]] | None = None,
+        recordings: Sequence[str] = (),
+        offline_ratio: float = 0.0,
     ):
         super().__init__(task, agent)
-        self.batch_size = batch_size
+        self.offline_size = round(offline_ratio * batch_size)
+        self.batch_size = batch_size - self.offline_size  # of what it plays
+        if offline_ratio and not (recordings and self.offline_size and self.batch_size):
+            raise UserError(
+                f"offline_ratio {offline_ratio:g} of batches of {batch_size}: name the recordings, "
+                "and leave at least one step to them and one to what is played"
+            )
+        self.offline = RecordedSteps(task, agent, recordings, gamma) if offline_ratio else None
+        self.data = self.offline.shards.data if self.offline else {}
         self.horizon = horizon or (lambda update, updates: (n_step, gamma))
         self.learning_starts, self.train_freq = learning_starts, train_freq
         least = self.envs.num_envs * (n_step + task.stack + 1)
@@ -86,19 +99,25 @@ class OffPolicy(Experience):
         generator = keyed("cpu", Stream.BATCHES, self.task.seed, update)
         updates = self.agent.schedule_steps or self.updates
         n_step, gamma = self.horizon(update, updates)
-        if not self.priorities:
-            return self.replay.sample(self.batch_size, n_step, gamma, generator)
-        beta = annealed(self.per_beta, update, updates)
-        *self.sampled, weight = self.priorities.sample(self.batch_size, beta, generator)
-        transitions = self.replay.transitions(*self.sampled, n_step, gamma)
-        return transitions._replace(weight=weight)
+        if self.priorities:
+            beta = annealed(self.per_beta, update, updates)
+            *self.sampled, weight = self.priorities.sample(self.batch_size, beta, generator)
+            transitions = self.replay.transitions(*self.sampled, n_step, gamma)
+            transitions = transitions._replace(weight=weight)
+        else:
+            transitions = self.replay.sample(self.batch_size, n_step, gamma, generator)
+        if not self.offline:
+            return transitions
+        generator = keyed("cpu", Stream.OFFLINE_BATCHES, self.task.seed, update)
+        return joined(transitions, self.offline.sample(self.offline_size, n_step, gamma, generator))
 
     def update_priorities(self, td_errors: Tensor) -> None:
         """Take the absolute TD errors (B,) of the batch that was sampled last.
 
         They count from the next batch on; before it is asked for nothing waits for their device.
+        Those of recorded steps, which come last, are of no use.
         """
-        self.td_errors = td_errors
+        self.td_errors = td_errors[: self.batch_size]
 
     def set_priorities(self) -> None:
         """Make the errors that were given last the priorities of their transitions."""
@@ -139,3 +158,13 @@ class OffPolicy(Experience):
         self.replay.load_state_dict(state["replay"])
         if self.priorities:
             self.priorities.load_state_dict(state["priorities"])
+
+
+def joined(played: Transitions, recorded: Transitions) -> Transitions:
+    """One batch of two; recorded steps have a weight of 1, and returns to go are left out."""
+    counts = len(played.action), len(recorded.action)
+    weight = torch.cat([played.weight.expand(counts[0]), torch.ones(counts[1])])
+    obs, action, reward, discount, next_obs = (
+        torch.cat(both) for both in zip(played[:5], recorded[:5], strict=True)
+    )
+    return Transitions(obs, action, reward, discount, next_obs, weight)

@@ -26,6 +26,9 @@ class Samples(NamedTuple):
     advantage: Tensor
     target: Tensor
     """Target of the value."""
+    to_go: Tensor = torch.zeros(0)
+    """Discounted return to the rollout's end, with the value of what follows it; where it is asked
+    for."""
 
 
 class OnPolicy(Experience):
@@ -39,7 +42,10 @@ class OnPolicy(Experience):
         num_minibatches: batches in a pass.
         gamma: discount.
         gae_lambda: see `experience.returns.gae`.
+        with_returns: whether samples have `to_go`.
     """
+
+    agent: ActorCritic
 
     def __init__(
         self,
@@ -50,10 +56,11 @@ class OnPolicy(Experience):
         num_minibatches: int,
         gamma: float,
         gae_lambda: float,
+        with_returns: bool = False,
     ):
         super().__init__(task, agent)
         self.num_steps, self.num_minibatches = num_steps, num_minibatches
-        self.gamma, self.gae_lambda = gamma, gae_lambda
+        self.gamma, self.gae_lambda, self.with_returns = gamma, gae_lambda, with_returns
         self.batches = update_epochs * num_minibatches  # of a rollout
         steps = num_steps * self.envs.num_envs
         if task.total_steps < steps:
@@ -73,11 +80,13 @@ class OnPolicy(Experience):
         number, place = divmod(update, self.batches)
         if place == 0:
             self.rollout = self.collect()
+        rollout = self.rollout
+        assert rollout, "an update that is not a rollout's first has one"
         epoch, minibatch = divmod(place, self.num_minibatches)
         generator = keyed("cpu", Stream.BATCHES, self.task.seed, number, epoch)
-        order = torch.randperm(len(self.rollout.action), generator=generator)
-        picked = order[minibatch :: self.num_minibatches].to(self.rollout.action.device)
-        return Samples(*(field[picked] for field in self.rollout))
+        order = torch.randperm(len(rollout.action), generator=generator)
+        picked = order[minibatch :: self.num_minibatches].to(rollout.action.device)
+        return Samples(*(field[picked] if len(field) else field for field in rollout))
 
     @torch.no_grad()
     def collect(self) -> Samples:
@@ -105,12 +114,15 @@ class OnPolicy(Experience):
         _, after = self.agent.policy_and_value(self.obs)
         starts = torch.cat([torch.zeros_like(end[:1]), end])  # starts[0] is never looked at
         advantage = gae(reward, value, starts[:-1], after, starts[-1], self.gamma, self.gae_lambda)
-        fields = (torch.stack(obs), action, logp, value, advantage, advantage + value)
+        fields = [torch.stack(obs), action, logp, value, advantage, advantage + value]
+        if self.with_returns:
+            whole = gae(reward, value, starts[:-1], after, starts[-1], self.gamma, 1.0)
+            fields.append(whole + value)
         return Samples(*(field.flatten(0, 1) for field in fields))
 
     def state_dict(self) -> dict:
-        unfinished = self.rollout is not None and self.done % self.batches
-        rollout = self.rollout._asdict() if unfinished else None
+        unfinished = self.done % self.batches
+        rollout = self.rollout._asdict() if self.rollout and unfinished else None
         return super().state_dict() | {"rollout": rollout}
 
     def load_state_dict(self, state: dict) -> None:

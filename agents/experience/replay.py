@@ -20,6 +20,7 @@ from fovea.agents.experience.returns import n_step
 from fovea.command import UserError
 from fovea.memory import free_disk, free_memory
 
+BASE = {"obs", "action", "reward", "terminal", "truncated", "episode_start"}
 BESIDE = 8  # bytes of a step besides the observation: action, reward and three flags
 
 
@@ -40,6 +41,9 @@ class Transitions(NamedTuple):
     """(B,) float32, of its loss, or (1,)."""
     to_go: Tensor = torch.zeros(1)
     """(B,) float32, the discounted return to the episode's end; of recordings only."""
+    next_action: Tensor = torch.zeros(1, dtype=torch.long)
+    """(B,) int64, what was done at `next_obs`; of recordings only, and anything where `discount` is
+    0."""
 
 
 class Replay:
@@ -94,14 +98,19 @@ class Replay:
             truncated: (N,) bool, the episode was cut off after this step: the next observation is
                 not stored.
             episode_start: (N,) bool, the observation starts an episode.
+            row: more floats of each step, (N, ...), the same in every row.
         """
-        self._allocate(row["obs"])
+        more = {name: row[name][0] for name in row.keys() - BASE}
+        self._allocate(row["obs"], more)
         for name, held in self.held.items():
             held[self.rows % self.length] = row[name]
         self.rows += 1
 
-    def _allocate(self, obs: Tensor) -> None:
-        """Take room for rows whose observations are like `obs` (N, ...), once."""
+    def _allocate(self, obs: Tensor, more: dict[str, Tensor]) -> None:
+        """Take room for rows whose observations are like `obs` (N, ...), once.
+
+        And for more floats of each step, like `more`.
+        """
         if self.held:
             return
         shape = (self.length, self.envs)
@@ -115,6 +124,7 @@ class Replay:
             "terminal": torch.zeros(shape, dtype=torch.bool),
             "truncated": torch.zeros(shape, dtype=torch.bool),
             "episode_start": torch.zeros(shape, dtype=torch.bool),
+            **{name: torch.zeros(*shape, *each.shape) for name, each in more.items()},
         }
 
     def fill(self, held: dict[str, Tensor]) -> None:
@@ -198,7 +208,8 @@ class Replay:
 
     def load_state_dict(self, state: dict) -> None:
         self.rows = state["rows"]
-        self._allocate(state["obs"][0])
+        more = {name: state[name][0, 0] for name in state.keys() - BASE - {"rows"}}
+        self._allocate(state["obs"][0], more)
         for name, held in self.held.items():
             held[: len(state[name])] = state[name]
 

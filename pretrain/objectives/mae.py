@@ -62,7 +62,9 @@ class MAE(Objective):
     ):
         super().__init__(encoder, optimisation, compiled, seed)
         require_vit(self.encoder, "MAE hides patches")
-        rows, columns = grid = self.encoder.grid
+        grid = self.encoder.grid
+        assert grid, "a ViT has one"
+        rows, columns = grid
         self.patches = rows * columns
         self.visible = self.patches - round(hidden * self.patches)
         if not 0 < self.visible < self.patches:
@@ -176,7 +178,7 @@ def mean_screens(frames: Frames) -> tuple[Tensor, Tensor]:
     means, stds = [], []
     for game in frames.games:
         screens = frames.of(game).screens
-        total = square = 0
+        total, square = torch.zeros(()), torch.zeros(())
         for some in screens.split(128):  # as many as a core's cache holds
             total = total + some.float().sum(0).double()
             square = square + some.float().pow_(2).sum(dtype=torch.float64)

@@ -95,12 +95,12 @@ class Recipe(SPR):
     ) -> dict[str, Tensor]:
         # The window that the actions led to is encoded with gradients too.
         learning = (now, later[0]) if self.inverse_weight else (now,)
-        now, *led_to = self.encode(*learning)
-        later = self.encode(*later, by=self.teacher)
+        seen, *led_to = self.encode(*learning)
+        after = self.encode(*later, by=self.teacher)
         target, action, game = self.gather(target, action, game)
-        losses = self.prediction_losses(now, later, action, game)
+        losses = self.prediction_losses(seen, after, action, game)
         losses["prediction"] = self.prediction * losses["prediction"]
-        state = self.state(now)
+        state = self.state(seen)
         losses["components"] = self.components * self.components_task(state, target, game)
         if self.inverse_weight:
             then, between = self.state(led_to[0]), action[:, : self.steps[0]]

@@ -100,8 +100,8 @@ class SPR(Objective):
     def losses(
         self, action: Tensor, game: Tensor, now: Tensor, *later: Tensor
     ) -> dict[str, Tensor]:
-        (now,), later = self.encode(now), self.encode(*later, by=self.teacher)
-        return self.prediction_losses(now, later, *self.gather(action, game))
+        (seen,), after = self.encode(now), self.encode(*later, by=self.teacher)
+        return self.prediction_losses(seen, after, *self.gather(action, game))
 
     def prediction_losses(
         self, now: Features, later: list[Features], action: Tensor, game: Tensor

@@ -98,7 +98,7 @@ class Supervised(Objective):
     ) -> tuple[Tensor, ...]:
         """Screens (B, stack, H, W) uint8, the bytes (B, Q) int64 and the game (B,) int64."""
         ram, game = ram[:, 0], game[:, 0]
-        if self.random:
+        if self.random and place is not None:
             ram = self.memory[self.random_places(place[:, 0], game)]
         return windows[:, 0], ram[:, self.byte].long(), game
 

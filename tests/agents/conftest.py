@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from fovea.agents.__main__ import run
+from fovea.agents.fit import fit
 from fovea.atari.env import Envs, Step
 from fovea.command import main
 from fovea.pretrain.encoders.folder import export_encoder
@@ -21,6 +22,18 @@ from fovea.pretrain.encoders.vit import Shape, build
 def encoder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with an encoder of four patches."""
     return export_encoder(build(Shape(patch=42)), tmp_path_factory.mktemp("small") / "encoder", {})
+
+
+@pytest.fixture(scope="session")
+def teacher(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The run folder of a DQN on patches that has learnt next to nothing in Pong."""
+    run = tmp_path_factory.mktemp("teacher") / "dqn"
+    fit(["--model", "DQN", "--model.encoder", "Frozen", "--model.encoder.encoder",
+         "random:patches42", "--model.hidden", "8", "--model.learning_starts", "32",
+         "--model.batch_size", "8", "--model.buffer_size", "64", "--model.features.norm_samples",
+         "16", "--data.game", "pong", "--data.num_envs", "2", "--data.total_steps", "40",
+         "--data.sticky", "0.5", "--data.max_frames", "400", "--run", str(run)])  # fmt: skip
+    return run
 
 
 @pytest.fixture

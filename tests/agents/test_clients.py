@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from fovea.agents import DQN, L2M, PPO, AtariTask, FineTuned, Frozen, ReadOut, load_agent, train
-from fovea.agents.loading import ARCHITECTURE
+from fovea.agents.loading import ARCHITECTURES
 from fovea.pretrain.encoders.folder import export_encoder
 from fovea.pretrain.encoders.vit import Shape, build
 
@@ -45,7 +45,7 @@ def test_a_run_loads_from_anywhere(
     shutil.rmtree("eyes")
     monkeypatch.chdir(tmp_path / "else")
     there = load_agent("moved")
-    assert (Path("moved") / ARCHITECTURE).exists()
+    assert (Path("moved") / ARCHITECTURES["encoder"]).exists()
     named = load_agent(str(tmp_path / "else" / "moved"), str(there.checkpoint))
     images = screens(3)
     for loaded in (there, named):

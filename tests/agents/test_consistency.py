@@ -8,9 +8,11 @@ import pytest
 import torch
 
 from fovea.agents.adaptation.base import FineTuned, Frozen
-from fovea.agents.algorithms.consistency import disagreement, views
+from fovea.agents.algorithms.consistency import disagreement, divergence, views
+from fovea.agents.algorithms.dqn import DQN
 from fovea.agents.algorithms.ppo import PPO
 from fovea.agents.experience.on_policy import Samples
+from fovea.agents.experience.replay import Transitions
 from fovea.command import UserError
 from fovea.pretrain.encoders.cnn import build_cnn
 from fovea.pretrain.encoders.read_out import ReadOut
@@ -81,3 +83,45 @@ def test_a_frozen_encoder_leaves_no_screens_and_unknown_augmentations_are_named(
         PPO(encoder=Frozen(build_cnn("nature_cnn")), actions=3, augmentations=CHAINS)
     with pytest.raises(UserError, match="did you mean 'shift'"):
         agent(augmentations=[[{"name": "shiftt"}]])
+
+
+def test_the_surrogate_of_a_view_is_that_of_the_clean_screens_where_nothing_is_augmented() -> None:
+    """And with the better actions alone, the mean over all of what is left of them."""
+    still = {"augmentations": [[{"name": "shift", "pixels": 0}]] * 2, "view_coef": 0.5}
+    taken = batch()
+    every = agent(**still).losses(taken)
+    torch.testing.assert_close(every["view"], 0.5 * every["policy"])
+    better = agent(**still, positive_advantage_only=True).losses(taken)["view"]
+    ppo = agent(**still)
+    logp, _ = ppo.policy_and_value(taken.obs)
+    ratio = (logp.gather(1, taken.action[:, None])[:, 0] - taken.logp).exp()
+    part = ppo.surrogate(ratio, taken)[taken.advantage > 0].sum() / 4
+    torch.testing.assert_close(better, -0.5 * part)
+
+
+def test_of_values_the_policy_is_their_softmax() -> None:
+    """Values of 0 and tau log 3 are chances of 1/4 and 3/4; the worst view has 1/2 for each."""
+    eyes = FineTuned(build_cnn("nature_cnn_orthogonal"))
+    asked = {"augmentations": CHAINS, "consistency_coef": 0.5, "consistency_tau": 0.2}
+    dqn = DQN(eyes, 3, features=ReadOut("tokens"), hidden=8, **asked)
+    none = torch.zeros(4)
+    steps = Transitions(screens(), none.long(), none, none, screens())
+    losses = dqn.losses(steps)
+    assert losses.keys() == {"td", "consistency"}
+    drawn = views(steps.obs, CHAINS, Draws(Stream.CONSISTENCY, 0, 0, 4, "cpu"))
+    clean, seen = ((dqn.q_values(of) / 0.2).log_softmax(1) for of in (steps.obs, drawn))
+    torch.testing.assert_close(losses["consistency"], 0.5 * divergence(clean, seen).mean())
+    assert losses["consistency"] > 0
+    values = torch.tensor([[0.0, 0.2 * log(3)], [0.0, 0.0], [0.0, 0.2 * log(3)]])
+    clean, other, same = (values / 0.2).log_softmax(1)
+    worst = divergence(clean[None], torch.stack([other, same]))
+    assert worst.item() == pytest.approx(0.25 * log(0.25 / 0.5) + 0.75 * log(0.75 / 0.5))
+    # Nothing counts where the replayed action is no better than the policy.
+    value = dqn.q_values(steps.obs)
+    dqn.positive_advantage_only = True
+    worst_action = steps._replace(action=value.argmin(dim=1))
+    assert dqn.losses(worst_action)["consistency"].item() == 0
+    best_action = steps._replace(action=value.argmax(dim=1))
+    torch.testing.assert_close(dqn.losses(best_action)["consistency"], losses["consistency"])
+    with pytest.raises(UserError, match="augmentations need screens"):
+        DQN(Frozen(build_cnn("nature_cnn")), 3, augmentations=CHAINS)

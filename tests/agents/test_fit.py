@@ -32,13 +32,19 @@ SMALL = {
             "--data.num_envs", "2", "--model.init_args.features.norm_samples", "32"],
     "CalQL": ["--model.init_args.hidden", "16", "--model.init_args.batch_size", "8"],
     "Cloned": ["--model.init_args.hidden", "16", "--model.init_args.batch_size", "8"],
+    "OneStepFB": ["--model.init_args.hidden", "16", "--model.init_args.batch_size", "8",
+                  "--model.init_args.labelled", "20", "--model.init_args.tau", "0.5"],
+    "Distilled": ["--model.init_args.hidden", "16", "--model.init_args.batch_size", "8",
+                  "--data.num_envs", "2", "--model.init_args.learning_starts", "64"],
 }  # fmt: skip
-STEPS = {"DQN": 68, "PPO": 64, "CalQL": 16, "Cloned": 16}
+STEPS = {"DQN": 68, "PPO": 64, "CalQL": 16, "Cloned": 16, "OneStepFB": 16, "Distilled": 68}
 LOGGED = {
     "DQN": {"loss/td", "epsilon"},
     "PPO": {"loss/policy", "entropy"},
     "CalQL": {"loss/td", "loss/conservative"},
     "Cloned": {"loss/policy", "loss/value"},
+    "OneStepFB": {"loss/measure", "loss/orthonormal"},
+    "Distilled": {"loss/policy", "loss/value", "agreement"},
 }
 
 
@@ -77,16 +83,24 @@ def rows(run: Path) -> dict[tuple[str, str], str]:
     return {(step, name): value for step, name, value in cells if not name.endswith("_per_second")}
 
 
+VARIANTS = {"dqn_fused", "ppo_roma", "one_step_fb"}  # what is theirs alone has tests of its own
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("config", SINGLE)
+@pytest.mark.parametrize(
+    "config",
+    [pytest.param(one, marks=pytest.mark.evidence if one in VARIANTS else ()) for one in SINGLE],
+)
 def test_every_config_trains_two_updates_and_a_frozen_encoder_does_not_move(
     config: str, encoder: Path, tmp_path: Path, request: pytest.FixtureRequest
 ) -> None:
     run, kind, text = tmp_path / "run", agent(config), (CONFIGS / f"{config}.yaml").read_text()
     steps, more = STEPS[kind], []
-    if kind in ("CalQL", "Cloned"):
+    if kind in ("CalQL", "Cloned", "OneStepFB"):
         more = ["--model.init_args.recordings", request.getfixturevalue("recordings")]
-    fit(arguments(config, encoder, run, "--data.total_steps", steps, "--checkpoint_every", 1,
+    if kind == "Distilled":
+        more = ["--model.init_args.teacher", request.getfixturevalue("teacher")]
+    fit(arguments(config, encoder, run, "--data.total_steps", steps,
                   "--trainer.log_every_n_steps", 1, *more))  # fmt: skip
     record = read_run(run)
     assert (record.state, record.step, record.steps) == ("done", steps, steps)

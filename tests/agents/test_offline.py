@@ -43,7 +43,7 @@ def memory(
 @pytest.mark.slow
 def test_recorded_steps_are_what_frames_say(recordings: Path) -> None:
     experience, agent, frames = memory(recordings)
-    replay, to_go = experience.memory
+    replay, to_go = experience.steps.memory
     at = frames.starts(3, (0, 1))[::7]
     drawn = replay.transitions(at, torch.zeros_like(at), 1, 0.5)
     windows = frames.windows(at, 3, (0, 1))
@@ -70,7 +70,7 @@ def test_recorded_steps_are_what_frames_say(recordings: Path) -> None:
 
 def test_the_start_of_an_episode_has_black_screens_before_it(recordings: Path) -> None:
     experience, _, frames = memory(recordings)
-    replay, _ = experience.memory
+    replay, _ = experience.steps.memory
     first = (frames.labels["step"] == 0).nonzero().flatten()
     assert len(first) > 3
     seen = replay.observation(first, torch.zeros_like(first))
@@ -80,7 +80,7 @@ def test_the_start_of_an_episode_has_black_screens_before_it(recordings: Path) -
 
 def test_a_lost_life_ends_an_episode_where_the_protocol_says_so(recordings: Path) -> None:
     whole, lives = (
-        memory(recordings, protocol=name)[0].memory[0].held["terminal"].sum()
+        memory(recordings, protocol=name)[0].steps.memory[0].held["terminal"].sum()
         for name in ("machado", "atari_100k")
     )
     assert lives == 5 * whole  # Breakout has five
@@ -102,7 +102,7 @@ def test_a_frozen_encoder_sees_recordings_once(recordings: Path) -> None:
 def test_actions_are_known_by_their_names(recordings: Path) -> None:
     """Breakout's NOOP, FIRE, RIGHT and LEFT are numbers 0, 1, 3 and 4 of all."""
     experience, _, frames = memory(recordings, full_actions=True)
-    action = experience.memory[0].held["action"][:, 0].long()
+    action = experience.steps.memory[0].held["action"][:, 0].long()
     assert torch.equal(action, torch.tensor([0, 1, 3, 4])[frames.labels["action"]])
 
 
@@ -121,7 +121,7 @@ def test_recordings_with_other_actions_are_mixed_by_the_names_of_actions(
     for order, wanted in ((folders, both), (folders[::-1], both.roll(len(frames[1])))):
         assert torch.equal(Frames.load(order, ["breakout"]).labels["action"], wanted)
     experience, _, _ = memory(folders, full_actions=True)
-    assert torch.equal(experience.memory[0].held["action"][:, 0].long(), both)
+    assert torch.equal(experience.steps.memory[0].held["action"][:, 0].long(), both)
     with pytest.raises(UserError, match=r"actions that the game is not played with \(UP, "):
         memory(folders)
 
@@ -155,7 +155,7 @@ def test_a_run_begins_with_the_weights_of_another_and_plays_with_them_at_once(
                   "--data.total_steps", 640))  # fmt: skip
     begin = ("--init_from", offline, "--model.init_args.lr", 0,
              "--model.init_args.learning_starts", 64, "--model.init_args.epsilon_initial", 0.0,
-             "--data.total_steps", 72)  # fmt: skip
+             "--data.total_steps", 72, "--keep_replay", "true")  # fmt: skip
     fit(arguments("dqn_frozen", encoder, online, *begin))
     ours, theirs = (load_agent(run).agent.state_dict() for run in (offline, online))
     assert ours["extractor.norm.screens"] > 0

@@ -72,6 +72,22 @@ def test_a_cut_episode_is_worth_what_its_last_screens_are(task: AtariTask) -> No
     torch.testing.assert_close(rollout.logp, torch.full((16,), -log(task.action_count)))
 
 
+def test_the_return_that_followed_an_action_is_learnt_beside(task: AtariTask) -> None:
+    """As above the target of the value with lambda 1, whatever lambda the advantages have."""
+    ppo = agent(task.action_count, 2.0, num_steps=8, gamma=0.5, gae_lambda=0.0, return_coef=0.5)
+    torch.nn.init.zeros_(ppo.returns.weight)
+    torch.nn.init.constant_(ppo.returns.bias, 0.5)
+    task.attach(ppo)
+    rollout = task.experience.collect()
+    left = torch.tensor([5, 4, 3, 2, 1, 3, 2, 1])
+    target = (2 * 0.5**left).repeat_interleave(2)
+    torch.testing.assert_close(rollout.to_go, target)
+    torch.testing.assert_close(rollout.target, torch.full((16,), 1.0))
+    lost = ppo.losses(rollout)["return"]
+    assert lost.item() == pytest.approx(0.5 * 0.5 * (0.5 - target).square().mean().item())
+    assert "returns.weight" not in agent(task.action_count, 2.0).state_dict()
+
+
 def test_an_epoch_holds_every_step_once(task: AtariTask) -> None:
     ppo = agent(task.action_count, 2.0, num_steps=8, update_epochs=2, num_minibatches=4)
     task.attach(ppo)

@@ -27,15 +27,16 @@ from fovea.agents.record import Lane, emulator_settings, record, run_names
 from fovea.agents.task import AtariTask
 from fovea.atari.emulator import Emulator
 from fovea.atari.frames import Frames
+from fovea.atari.origin import differences
 from fovea.atari.recordings import Damaged, check_rows, open_dataset, read_shard, verify
-from fovea.atari.stats import differences, tiers
+from fovea.atari.stats import tiers
 from fovea.command import UserError
 from fovea.files import sha256
 from fovea.pretrain.data import Windows
 from fovea.pretrain.encoders.vit import Shape, build
 
 ROOT = Path(__file__).parents[2]
-ASKED = {"steps": 600, "epsilons": (0.1, 0.5), "shard_steps": 300, "max_frames": 400,
+ASKED = {"steps": 320, "epsilons": (0.1, 0.5), "shard_steps": 160, "max_frames": 160,
          "accelerator": "cpu"}  # fmt: skip
 
 
@@ -93,7 +94,7 @@ def test_every_episode_names_its_policy_and_the_metadata_says_who_that_is(
             assert policy["sha256"] == sha256(checkpoint)
         rows = list(zip(table["episode"].to_pylist(), table["policy"].to_pylist(), strict=True))
         steps = {name: sum(row[1] == name for row in rows) for name in names}
-        assert all(count >= 300 / 4 for count in steps.values())
+        assert all(count >= 160 / 4 for count in steps.values())
         assert len(set(rows)) == len({episode for episode, _ in rows})
         assert {policy for _, policy in rows} == set(names)
         assert len(says["actions"]) == 18  # of which DQN knows four
@@ -109,8 +110,8 @@ def test_a_killed_command_that_is_run_again_and_any_workers_give_the_same_bytes(
 ) -> None:
     command = [
         *(sys.executable, "-m", "fovea", "agents", "record", "--run", *runs, "--out", tmp_path),
-        *("--epsilons", "0.1", "0.5", "--steps", "600", "--shard-steps", "300"),
-        *("--max-frames", "400", "--accelerator", "cpu", "--workers", "1"),
+        *("--epsilons", "0.1", "0.5", "--steps", "320", "--shard-steps", "160"),
+        *("--max-frames", "160", "--accelerator", "cpu", "--workers", "1"),
     ]
     first = tmp_path / "breakout" / "shard-00000.parquet"
     with subprocess.Popen([*map(str, command)], cwd=ROOT, stderr=subprocess.DEVNULL) as killed:
@@ -127,11 +128,21 @@ def test_a_killed_command_that_is_run_again_and_any_workers_give_the_same_bytes(
 
 @pytest.mark.evidence
 @pytest.mark.slow
+def test_an_address_is_recorded_to_like_a_folder(
+    runs: list[Path], recorded: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FOVEA_CACHE", str(tmp_path / "cache"))
+    record(runs, f"file://{tmp_path}/there", **ASKED, workers=1)
+    assert shards(tmp_path / "there") == shards(recorded)
+
+
+@pytest.mark.evidence
+@pytest.mark.slow
 def test_a_recording_made_in_another_way_is_left_as_it_is(runs: list[Path], recorded: Path) -> None:
     before = shards(recorded)
     for other, says in {
         "epsilons": ((0.1,), "policies dqn@200 eps 0.1, dqn@200 eps 0.5, ppo@32 .*, not dqn@200 "),
-        "max_frames": (440, "max_frames of dqn@200 eps 0.1 400, not 440: give another --out, or"),
+        "max_frames": (440, "max_frames of dqn@200 eps 0.1 160, not 440: give another --out, or"),
         "seed": (1, "seed 0, not 1"),
         "envs": (3, "envs 2, not 3"),
     }.items():
@@ -175,7 +186,7 @@ def test_without_epsilon_each_action_is_the_agents_own(runs: list[Path], tmp_pat
     task = AtariTask("breakout", num_envs=1, total_steps=64)
     offline = CalQL(str(tmp_path), FineTuned(build(Shape(patch=42))), 4, batch_size=64)
     task.attach(offline)
-    replay, _ = task.experience.memory  # with black screens where an episode starts
+    replay, _ = task.experience.steps.memory  # with black screens where an episode starts
     rows = torch.arange(len(frames))
     seen = replay.observation(rows, torch.zeros_like(rows))
     with torch.no_grad():

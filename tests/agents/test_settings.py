@@ -50,7 +50,8 @@ RICH = {
             "features": READ, "value_head": "c51",
             "n_step": 3, "n_step_final": 1, "gamma_final": 0.9, "anneal_updates": 3,
             "reset_interval": 4, "tau": 0.5, "epsilon_initial": 0.9, "epsilon_final": 0.5,
-            "epsilon_spread": 4.0, "epsilon_evaluation": 0.5, "lr": 0.05},
+            "epsilon_spread": 4.0, "epsilon_evaluation": 0.5, "lr": 0.05,
+            "augmentations": [[{"name": "shift", "pixels": 4}]]},
     "CalQL": {"batch_size": 4, "target_update_interval": 3, "hidden": 8, "n_step": 2, "lr": 0.02,
               "features": READ, "value_head": "c51",
               "epsilon_evaluation": 0.5},
@@ -73,7 +74,8 @@ OTHER = {
     "clip_coef": 0.1, "clip_vloss": False, "vf_coef": 5.0, "ent_coef": 1.0, "gae_lambda": 0.1,
     "num_steps": 4, "update_epochs": 1, "num_minibatches": 1,
     "augmentations": [[{"name": "shift", "pixels": 1}]], "consistency_coef": 5.0,
-    "positive_advantage_only": True, "cql_alpha": 5.0,
+    "consistency_tau": 5.0, "positive_advantage_only": True, "cql_alpha": 5.0, "calibrated": False,
+    "offline_ratio": 0.5, "view_coef": 5.0, "return_coef": 5.0, "critic_warmup": 16,
 }  # fmt: skip
 
 

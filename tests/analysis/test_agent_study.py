@@ -9,10 +9,11 @@ import numpy as np
 import pytest
 import yaml
 
-from fovea.analysis import study, study_results
+from fovea.analysis import learning, study, study_results
 from fovea.analysis.study_kinds import AgentStudy
 from fovea.analysis.study_results import Key, Results
 from fovea.command import UserError
+from fovea.metrics import Curve
 from fovea.runs import RunWriter, read_run
 from fovea.schema import Evaluation
 
@@ -193,3 +194,43 @@ def write(
         writer.log(step, {"steps_per_second": speed})
     found = Evaluation(returns=[score] * 5, mean=score, hns=hns, episodes=5, trained=2000)
     writer.update(state="done", evaluation=found)
+
+
+def test_a_run_begins_with_another_of_the_study_which_comes_first() -> None:
+    runs = {"online": {"config": "dqn", "init_from": "offline",
+                       "settings": {"model.init_args.recordings": "recordings/{game}/{seed}"}},
+            "offline": {"config": "cal_ql"}}  # fmt: skip
+    asked = replace(small(["pong"], [4]), runs=runs)
+    cells = asked.jobs(Path("out"), ["online"], 4, "cpu")
+    fit = cells[Path("out/seed-4/pong/online")][0]
+    assert fit[fit.index("--init_from") + 1] == Path("out/seed-4/pong/offline")
+    assert fit[fit.index("--model.init_args.recordings") + 1] == "recordings/pong/4"
+    made_by = asked.made_by()
+    first = made_by[Key("offline", 4, "pong")]
+    assert made_by[Key("online", 4, "pong")].startswith(f"{first} && fovea agents fit -c dqn ")
+    # Other settings of the first make the second due as well.
+    other = replace(asked, runs={**runs, "offline": {"config": "cloned"}}).made_by()
+    assert other[Key("online", 4, "pong")] != made_by[Key("online", 4, "pong")]
+    with pytest.raises(UserError, match="init_from 'offline' of the run online is no run of the"):
+        replace(asked, runs={"online": runs["online"]})
+    order = study.waves(asked, asked.jobs(Path("out"), ["online", "offline"], 4, "cpu"))
+    assert [[folder.name for folder in wave] for wave in order] == [["offline"], ["online"]]
+
+
+def test_the_dip_is_the_least_mean_of_eight_episodes_less_the_start(tmp_path: Path) -> None:
+    assert np.isnan(learning.dip(Curve(np.arange(7), np.zeros(7)), 1.0))
+    # Eight of 10, eight of 2, and ten of 20 after 50,000 steps do not count.
+    steps = np.append(np.arange(1, 17) * 1000, 60_000 + np.arange(10))
+    values = np.repeat([10.0, 2.0, -5.0], [8, 8, 10])
+    assert learning.dip(Curve(steps, values), 9.0) == -7
+    folder = tmp_path / "seed-0" / "freeway"
+    write(folder / "other", 9.0, 0.3)
+    write(folder / "mine", 20.0, 0.7, returns=dict(zip(steps.tolist(), values, strict=True)))
+    RunWriter(folder / "mine", "agent", "").update(init_from=str(folder / "other"))
+    asked = small(["freeway"], [0])
+    results = found(asked, tmp_path)
+    scores = results[Key("mine", 0, "freeway")].scores
+    assert (scores["freeway", "initial"], scores["freeway", "dip"]) == (9, -7)
+    page = asked.files(results)["study.md"]
+    assert "Freeway, also measured\n\n| measure | mine | other |\n" in page
+    assert "| dip | -7.00 |  |\n| initial | 9.00 |  |" in page

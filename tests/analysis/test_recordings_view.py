@@ -10,13 +10,14 @@ import cv2
 import numpy as np
 import pytest
 from selenium.webdriver.common.by import By
-from selenium.webdriver.support.ui import Select, WebDriverWait
+from selenium.webdriver.support.ui import Select
 
 import report_samples as samples
 from fovea.analysis import report
 from fovea.analysis.recordings import SCREENS
 from fovea.atari.frames import Frames
 from fovea.command import UserError
+from in_browser import wait
 
 
 def data_of(out: Path) -> dict:
@@ -92,12 +93,11 @@ def test_a_folder_without_recordings_is_refused(tmp_path: Path) -> None:
 @pytest.mark.evidence
 @pytest.mark.browser
 def test_the_slider_and_the_episode_change_the_screen_and_the_cursor(shown: Path, browser) -> None:
-    wait = WebDriverWait(browser, 20)
     browser.get((shown / "index.html").as_uri())
     root = browser.find_element(By.CSS_SELECTOR, ".recording")
     browser.execute_script("arguments[0].scrollIntoView({behavior: 'instant'})", root)
     group, picture = (root.find_element(By.CSS_SELECTOR, of) for of in (".charts", ".picture"))
-    wait.until(lambda _: group.get_attribute("data-drawn"))
+    wait(lambda: group.get_attribute("data-drawn"), browser)
     cursor = "return arguments[0].querySelector('.chart').layout.shapes[0].x0"
     place = "return arguments[0].style.backgroundPosition + arguments[0].style.backgroundImage"
     before = browser.execute_script(place, picture)
@@ -109,9 +109,9 @@ def test_the_slider_and_the_episode_change_the_screen_and_the_cursor(shown: Path
     assert root.find_element(By.TAG_NAME, "output").text.startswith("step 7, ")
     choice = Select(group.find_element(By.CSS_SELECTOR, ".choice"))
     choice.select_by_index(len(choice.options) - 1)
-    wait.until(lambda _: browser.execute_script(cursor, group) == 0)
+    wait(lambda: browser.execute_script(cursor, group) == 0, browser)
     play = root.find_element(By.CSS_SELECTOR, ".play")
     browser.execute_script("arguments[0].click()", play)
-    wait.until(lambda _: browser.execute_script(cursor, group) > 1)
+    wait(lambda: browser.execute_script(cursor, group) > 1, browser)
     browser.execute_script("arguments[0].click()", play)
     assert play.text == "Play"

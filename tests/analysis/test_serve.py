@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 from selenium.webdriver.common.by import By
-from selenium.webdriver.support.ui import Select, WebDriverWait
+from selenium.webdriver.support.ui import Select
 
 import report_samples as samples
 from fovea.analysis.running import running
@@ -22,6 +22,7 @@ from fovea.analysis.runs import read_runs
 from fovea.analysis.serve import Site, serve
 from fovea.analysis.server import Server
 from fovea.command import UserError
+from in_browser import wait
 
 
 class Served:
@@ -196,17 +197,16 @@ def test_the_page_takes_over_what_changed_and_keeps_what_a_reader_did(
     samples.pretraining(served.folder / "vicreg", "vicreg")
     running_agent(served.folder / "mine")
     served.look()
-    wait = WebDriverWait(browser, 30)
     browser.get("about:blank")
     browser.get_log("browser")
     browser.get(served.url)
     live = browser.find_element(By.CLASS_NAME, "live")
-    wait.until(lambda _: "1 running" in live.text)
+    wait(lambda: "1 running" in live.text, browser)
     assert "1 min 0 s left" in browser.find_element(By.CLASS_NAME, "now").text
 
     group = browser.find_element(By.CSS_SELECTOR, "#agents-learning .charts, #agents .charts")
     browser.execute_script("arguments[0].scrollIntoView()", group)
-    wait.until(lambda _: group.get_attribute("data-drawn"))
+    wait(lambda: group.get_attribute("data-drawn"), browser)
     Select(group.find_element(By.CSS_SELECTOR, ".lines")).select_by_value("seed")
     search = browser.find_element(By.CSS_SELECTOR, "#runs .search")
     search.send_keys("mine")
@@ -216,19 +216,19 @@ def test_the_page_takes_over_what_changed_and_keeps_what_a_reader_did(
 
     last = """arguments[0].scrollIntoView({behavior: 'instant'});
         return arguments[0].querySelector('.chart').data[0].y.at(-1)"""
-    wait.until(lambda _: browser.execute_script(last, group) == 0.25)
+    wait(lambda: browser.execute_script(last, group) == 0.25, browser)
     assert group.find_element(By.CSS_SELECTOR, ".lines").get_attribute("value") == "seed"
     search = browser.find_element(By.CSS_SELECTOR, "#runs .search")
     assert search.get_attribute("value") == "mine"
 
     samples.state(samples.run(served.folder / "probes", "probes"))
     served.look()
-    wait.until(lambda _: browser.find_elements(By.CSS_SELECTOR, "#probe-state .charts"))
+    wait(lambda: browser.find_elements(By.CSS_SELECTOR, "#probe-state .charts"), browser)
     links = browser.find_elements(By.CSS_SELECTOR, "nav a")
     assert "State: what can be read off the features" in [a.get_attribute("text") for a in links]
     assert [entry for entry in browser.get_log("browser") if entry["level"] == "SEVERE"] == []
     served.server.stop()
-    wait.until(lambda _: "The server has stopped" in live.text)
+    wait(lambda: "The server has stopped" in live.text, browser)
 
 
 def test_the_command_serves_without_torch_and_stops_cleanly(tmp_path: Path) -> None:

@@ -1,5 +1,7 @@
 """The recording loop plays what agents play, screen for screen."""
 
+from functools import partial
+
 import numpy as np
 import pytest
 from ale_py import Action, ALEInterface
@@ -7,6 +9,7 @@ from ale_py.vector_env import AtariVectorEnv
 
 from fovea.atari import ram
 from fovea.atari.emulator import Emulator, Settings, rom_path
+from fovea.atari.games import GAMES
 from fovea.command import UserError
 
 
@@ -74,6 +77,37 @@ def test_a_mode_and_a_difficulty_are_those_of_ale() -> None:
     assert len(set(played.values())) == 4
     with pytest.raises(UserError, match=r"^pong has no mode 7: choose among 0, 1$"):
         Emulator("pong", Settings(mode=7), seed=0)
+
+
+ALL = [pytest.param(game.rom_id, marks=pytest.mark.evidence) for game in GAMES.values()]
+
+
+@pytest.mark.parametrize("game", ["breakout", "qbert", *ALL])
+def test_a_game_begins_as_a_loaded_one_whoever_played_before(game: str) -> None:
+    """In another variant, to the middle of an episode."""
+    ale = ALEInterface()
+    ale.setFloat("repeat_action_probability", 0.0)
+    ale.loadROM(rom_path(game))
+    mode, difficulty = ale.getAvailableModes()[-1], ale.getAvailableDifficulties()[-1]
+    before = Emulator(game, Settings(mode=mode, difficulty=difficulty), seed=1)
+    emulator = Emulator(game, Settings(sticky=0), seed=2)
+    again = [emulator]
+    for played in (before, emulator):
+        played.reset(noops=20)
+        for action in range(100):
+            played.step(action % len(played.actions))
+    del before
+    again.append(Emulator(game, Settings(sticky=0), seed=3))
+    emulator.seed(4)
+    for action in range(80):
+        if action == 0 or ale.game_over():
+            for each in (ale.reset_game, *(partial(each.reset, noops=0) for each in again)):
+                each()
+        number = action * 7 % len(emulator.actions)
+        reward = sum(ale.act(ale.getMinimalActionSet()[number]) for _ in range(4))
+        for each in again:
+            assert each.step(number) == (reward, ale.game_over(), False)
+            assert each.ram.tolist() == ale.getRAM().tolist()
 
 
 def test_memory_is_of_the_moment_of_the_screen():

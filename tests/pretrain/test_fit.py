@@ -93,7 +93,7 @@ def test_a_killed_run_ends_as_the_run_that_was_never_killed(
     recordings: Path, tmp_path: Path
 ) -> None:
     """SIGKILL in the middle of a pass over the data, between two checkpoints."""
-    length = ("--trainer.max_steps", "60", "--checkpoint_every", "7")
+    length = ("--trainer.max_steps", "24", "--checkpoint_every", "5")
     fit(arguments("tov_vicreg", recordings, tmp_path / "whole", *length))
     command = [sys.executable, "-m", "fovea", "pretrain", "fit"]
     command += arguments("tov_vicreg", recordings, tmp_path / "killed", *length)

@@ -7,9 +7,9 @@ import math
 import pytest
 import torch
 
+from fovea.pretrain.corruptions import CORRUPTIONS, corrupted
 from fovea.pretrain.encoders.vit import ViT
 from fovea.probes import robustness
-from fovea.probes.corruptions import CORRUPTIONS, corrupted
 from fovea.probes.features import Splits
 
 GREY = torch.full((2, 2, 6, 6), 100, dtype=torch.uint8)

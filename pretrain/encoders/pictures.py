@@ -9,6 +9,10 @@ from torch import Tensor
 from torch.nn.functional import interpolate
 
 from fovea.pretrain.encoders.encoder import Encoder, Features, taking_pixels
+from fovea.pretrain.encoders.timm_model import load_published
+
+TIMM = "timm:"
+"""Before the name of a model of timm with published weights, where both kinds are taken."""
 
 
 class Pictures(Encoder):
@@ -74,3 +78,8 @@ class Pictures(Encoder):
     def attention(self, screens: Tensor) -> Tensor:
         with taking_pixels(self.encoder):
             return self.encoder.attention(self.picture(self.scale(screens)))
+
+
+def published(name: str) -> Pictures:
+    """A model of timm with published weights. Raises UserError where timm does not give them."""
+    return Pictures(*load_published(name)).eval()
