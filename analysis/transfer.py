@@ -108,8 +108,8 @@ def read(results: Results, seed: int) -> Transfer:
                 matrix[row] += value
     if np.isnan(matrix).all():
         raise UserError(
-            f"no run is named for one of its contexts, as {contexts[0].replace(':', '_')} for "
-            f"{contexts[0]}"
+            "no run is named for one of its contexts: name them as "
+            f"{contexts[0].replace(':', '_')} for {contexts[0]}"
         )
     return Transfer(contexts, matrix)
 

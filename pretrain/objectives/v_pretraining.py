@@ -11,7 +11,7 @@ from typing import Literal
 
 import torch
 import torch.nn.functional as F
-from jsonargparse.typing import PositiveFloat, PositiveInt
+from jsonargparse.typing import NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
 from torch import Tensor, nn
 
 from fovea.atari.games import ACTIONS, GAMES
@@ -69,16 +69,16 @@ class VPretraining(VICReg):
         every: PositiveInt = 8,
         last_blocks: PositiveInt = 2,
         temperature: PositiveFloat = 0.1,
-        expander: int = 1024,
-        invariance: float = 25.0,
-        variance: float = 25.0,
-        covariance: float = 1.0,
+        expander: PositiveInt = 1024,
+        invariance: NonNegativeFloat = 25.0,
+        variance: NonNegativeFloat = 25.0,
+        covariance: NonNegativeFloat = 1.0,
         augment_first: list[dict] = [],  # noqa: B006
         augment_second: list[dict] = [],  # noqa: B006
         encoder: Shape = Shape(),
         optimisation: Optimisation = Optimisation(),
         compiled: bool = False,
-        seed: int = 0,
+        seed: NonNegativeInt = 0,
         center_per_game: bool = True,
     ):
         super().__init__(
