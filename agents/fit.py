@@ -127,8 +127,8 @@ class AgentCLI(FitCLI):
         ref, record = self.encoder_ref(), read_run(self.folder)
         if ref is None or not (self.folder / ARCHITECTURES["encoder"]).exists():
             return
-        begun = record.plugged_in if record else None
-        if begun and begun.weights and not record.init_from:
+        begun = record.plugged_in if record and not record.init_from else None
+        if begun and begun.weights:
             with suppress(UserError):  # it is gone, or damaged: the run has all its weights
                 found = weights_sha256(load_encoder(ref, self.config.seed_everything))
                 self.same_encoder = found == begun.weights

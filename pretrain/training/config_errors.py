@@ -119,9 +119,8 @@ def _parts(hint: object) -> Iterator[type]:
 
 def numeric_settings(kind: type) -> set[str]:
     """The settings of a class that are numbers of any size, where most have a range."""
-    if not (is_dataclass(kind) or "__init__" in vars(kind)):
-        return set()
+    init = vars(kind).get("__init__")
     hints: dict[str, object] = {}
     with suppress(NameError):
-        hints = get_type_hints(kind.__init__)
+        hints = get_type_hints(init) if init else {}
     return {name for name, hint in hints.items() if {int, float} & set(_parts(hint))}

@@ -30,7 +30,8 @@ def configs_first(words: Sequence[str]) -> list[str]:
 
     A parser reads from left to right, and a config that came later would undo them.
     """
-    configs, others = [], []
+    configs: list[str] = []
+    others: list[str] = []
     waiting = iter(words)
     for word in waiting:
         if word in ("-c", "--config"):
