@@ -118,12 +118,16 @@ def evaluate_run(
             print(f"{folder}: evaluated before, skipped")
         if asked:
             _disturb(folder, loaded, asked, settings, at)
-        _print(read_run(folder).evaluation)
+        record = read_run(folder)
+        assert record
+        assert record.evaluation, "it has just been written"
+        _print(record.evaluation)
 
 
 def _holds(folder: Path, settings: dict, seconds: int, why: bool) -> bool:
     """Whether run.json has this evaluation, and the film if one is asked for."""
-    found = read_run(folder).evaluation
+    record = read_run(folder)
+    found = record.evaluation if record else None
     if not found or any(getattr(found, key) != value for key, value in settings.items()):
         return False
     if not seconds:

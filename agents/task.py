@@ -82,7 +82,7 @@ class AtariTask(lightning.LightningDataModule):
         left_out: entries of the experience's state that checkpoints are not to hold.
     """
 
-    experience: Experience | None = None
+    experience: Experience
     folder = Path(".")
     left_out: tuple[str, ...] = ()
 
@@ -212,7 +212,7 @@ class AtariTask(lightning.LightningDataModule):
     def setup(self, stage: str) -> None:
         """Attach the agent that a plain `lightning.Trainer` is given."""
         agent = self.trainer.lightning_module
-        if self.experience is None or self.experience.agent is not agent:
+        if not hasattr(self, "experience") or self.experience.agent is not agent:
             self.attach(agent)
             agent.prepare([self.experience])
 

@@ -251,7 +251,7 @@ def _over_runs(runs: list[Run]) -> tuple[list[str], list[list]]:
     columns = [f"{title}{end}" for title in measures for end in ends]
     rows = []
     for name in continual(runs[0]).methods:
-        row = [name]
+        row: list = [name]
         for taken, statistic in measures.values():
             values = np.array([taken(continual(run).methods[name]) for run in runs], dtype=float)
             values = values[:, np.isfinite(values).all(axis=0)]  # games that count in all runs

@@ -154,7 +154,7 @@ def band(name: str, xs: Iterable, low: Iterable[float], high: Iterable[float], c
 def line(
     name: str,
     xs: Iterable,
-    ys: Iterable[float],
+    ys: Iterable[float | None],
     colour: str,
     *,
     symbol: str | None = None,

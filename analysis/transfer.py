@@ -108,7 +108,7 @@ def read(results: Results, seed: int) -> Transfer:
                 matrix[row] += value
     if np.isnan(matrix).all():
         raise UserError(
-            "no run is named for one of its contexts: name them as "
+            "no run is named for one of its contexts: give the runs of the study names such as "
             f"{contexts[0].replace(':', '_')} for {contexts[0]}"
         )
     return Transfer(contexts, matrix)

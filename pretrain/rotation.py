@@ -56,6 +56,8 @@ class Rotation:
             all frames that are used, in memory or not.
     """
 
+    frames: Frames
+
     def __init__(self, shards: Shards, outline: Frames, limit: int, seed: int):
         self.shards, self.outline, self.limit, self.seed = shards, outline, limit, seed
         self.bounds = np.searchsorted(outline.labels["row"].numpy(), shards.begins)

@@ -99,7 +99,7 @@ class OnPolicy(Experience):
             action = self.agent.sample(logp, self.action_generator())
             step = self.step(action)
             reward = self.rewards(step)
-            if step.truncated.any():
+            if step.truncated.any() and step.final_screens is not None:
                 # The episode would have gone on: the value of its last screens stands for the rest.
                 _, after = self.agent.policy_and_value(self.observe(step.final_screens))
                 reward = reward + self.gamma * after.cpu() * torch.from_numpy(step.truncated)

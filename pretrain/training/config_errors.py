@@ -20,6 +20,13 @@ FAULTS = (ArgumentError, ValueError, MisconfigurationException, ModuleNotFoundEr
 """What parsing and building raise where a config is wrong, among others."""
 
 
+PLAINER = {
+    "invalid literal for int() with base 10: ": "a whole number is expected, and not ",
+    "could not convert string to float: ": "a number is expected, and not ",
+}
+"""What Python says of a text that is no number, and in plain words."""
+
+
 def explain(fault: Exception, roots: Iterable[type]) -> UserError | None:
     """The mistake behind a parser's error, or None where `fault` is no mistake of the user's.
 
@@ -50,6 +57,8 @@ def explain(fault: Exception, roots: Iterable[type]) -> UserError | None:
         return _unknown("class", paths[-1], classes)
     keys = [text.split('"')[1] for text in texts if _after('Parser key "', text)]
     plain = reason.replace("a <class '", "").replace("'>", "").replace("typing.", "")
+    for said, meant in PLAINER.items():
+        plain = plain.replace(said, meant)
     return UserError(f"setting {keys[-1]}: {plain}" if keys else texts[0])
 
 
@@ -80,7 +89,7 @@ def _settings(kinds: Iterable[type]) -> Iterator[str]:
         if is_dataclass(kind):
             yield from kind.__dataclass_fields__
         elif "__init__" in vars(kind):
-            yield from inspect.signature(kind.__init__).parameters
+            yield from inspect.signature(vars(kind)["__init__"]).parameters
 
 
 def _reached(roots: Iterable[type]) -> set[type]:
@@ -101,7 +110,7 @@ def _hints(kind: type) -> Iterator[type]:
     hints: dict[str, object] = {}
     if "__init__" in vars(kind):
         with suppress(NameError):  # what only type checkers import
-            hints = get_type_hints(kind.__init__)
+            hints = get_type_hints(vars(kind)["__init__"])
     for hint in hints.values():
         for part in _parts(hint):
             ours = part.__module__.startswith(("fovea.", "lightning."))
@@ -119,8 +128,9 @@ def _parts(hint: object) -> Iterator[type]:
 
 def numeric_settings(kind: type) -> set[str]:
     """The settings of a class that are numbers of any size, where most have a range."""
-    init = vars(kind).get("__init__")
+    if "__init__" not in vars(kind):
+        return set()
     hints: dict[str, object] = {}
     with suppress(NameError):
-        hints = get_type_hints(init) if init else {}
+        hints = get_type_hints(vars(kind)["__init__"])
     return {name for name, hint in hints.items() if {int, float} & set(_parts(hint))}

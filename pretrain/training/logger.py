@@ -23,6 +23,7 @@ class RunLogger(Logger):
         self.run, self.updated = run, float("-inf")
 
     def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
+        assert step is not None, "Lightning's own loops say which"
         self.run.log(step, {name: value for name, value in metrics.items() if name != "epoch"})
         self.run.record.step = step + 1 - self.first  # for whoever updates run.json next
         if time.monotonic() > self.updated + UPDATE:
