@@ -6,7 +6,7 @@ from functools import partial
 from pathlib import Path
 
 import torch
-from jsonargparse.typing import PositiveFloat, PositiveInt
+from jsonargparse.typing import NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
 from torch import Tensor
 
 from fovea.agents.adaptation.base import Adapted
@@ -68,20 +68,20 @@ class Distilled(ActorCriticAgent):
         self,
         teacher: str,
         encoder: Adapted,
-        actions: int,
+        actions: PositiveInt,
         teacher_tau: PositiveFloat = 0.1,
         top_k: PositiveInt | None = None,
         features: ReadOut = ReadOut(),
-        hidden: int = 512,
-        vf_coef: float = 0.5,
-        batch_size: int = 64,
-        buffer_size: int = 100_000,
-        learning_starts: int = 2000,
+        hidden: PositiveInt = 512,
+        vf_coef: NonNegativeFloat = 0.5,
+        batch_size: PositiveInt = 64,
+        buffer_size: PositiveInt = 100_000,
+        learning_starts: NonNegativeInt = 2000,
         train_freq: PositiveFloat = 2,
-        lr: float = 5e-4,
-        adam_eps: float = 1e-5,
+        lr: NonNegativeFloat = 5e-4,
+        adam_eps: PositiveFloat = 1e-5,
         anneal_lr: bool = True,
-        seed: int = 0,
+        seed: NonNegativeInt = 0,
     ):
         super().__init__(
             encoder,

@@ -11,8 +11,8 @@ from pathlib import Path
 from fovea import command
 from fovea.analysis import study_results, study_show
 from fovea.analysis.study_cells import Cells, Processes, Workers, is_done, run_cells, typed
+from fovea.analysis.study_kinds import BASES, EncoderStudy, Study
 from fovea.analysis.study_kinds import KINDS as UNTIMED
-from fovea.analysis.study_kinds import EncoderStudy, Study
 from fovea.analysis.study_results import Key, Results
 from fovea.analysis.timed_study import TimedStudy
 from fovea.atari.games import find
@@ -53,7 +53,7 @@ example:
 
 KINDS = UNTIMED | {"timed": TimedStudy}
 
-RUN_KEYS = "config", "settings"
+RUN_KEYS = "config", "settings", *BASES
 STUDIES = "fovea.analysis", "studies"
 """Where the shipped studies lie."""
 

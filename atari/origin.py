@@ -145,16 +145,23 @@ def differences(origins: Iterable[Origin]) -> Iterator[str]:
         for settings in each or [origin.settings]:
             for name in COMPARED:
                 values = games.setdefault(origin.game, {}).setdefault(name, set())
-                value = (IMPLIED | settings).get(name)
-                values.add("default" if value is None else str(value))
+                values.add((IMPLIED | settings).get(name))
     for game, found in games.items():
         differ = [
-            f"{name} {' and '.join(sorted(values))}"
+            f"{name} {' and '.join(map(_shown, sorted(values, key=_order)))}"
             for name, values in found.items()
             if len(values) > 1
         ]
         if differ:
             yield f"{game} was played with different settings: {', '.join(differ)}"
+
+
+def _order(value: float | None) -> float:
+    return -1 if value is None else value
+
+
+def _shown(value: float | None) -> str:
+    return "default" if value is None else f"{float(value):g}"
 
 
 def unlike(origins: Iterable[Origin], played: Mapping[str, object]) -> Iterator[str]:

@@ -11,6 +11,7 @@ import torch
 import yaml
 
 from fovea.agents.loading import load_agent
+from fovea.atari.recordings import open_dataset
 from fovea.command import UserError
 from fovea.old_names import is_old, read_config, renamed_checkpoint, renamed_config
 from fovea.pretrain.encoders.folder import load_encoder
@@ -163,11 +164,19 @@ def test_the_old_settings_are_understood_and_others_are_named(old: Path) -> None
         changes(old / "pretrain", yaml.safe_dump(now))
 
 
+def learned_from(run: Path, recordings: Path) -> None:
+    """Make it the run of these recordings: those that it learned from are not kept."""
+    record = json.loads((run / "run.json").read_text())
+    record["data"] = {game: open_dataset(recordings / game).sha256 for game in record["data"]}
+    (run / "run.json").write_text(json.dumps(record))
+
+
 @pytest.mark.slow
 def test_an_old_pretraining_is_done_and_cannot_go_on(
     old: Path, recordings: Path, capsys: pytest.CaptureFixture
 ) -> None:
     (old / "recordings").symlink_to(recordings)
+    learned_from(old / "pretrain", recordings)
     fit(old_settings(old / "pretrain"))
     assert "already done (3 steps)" in capsys.readouterr().out
     record = old / "pretrain" / "run.json"

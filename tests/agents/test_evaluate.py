@@ -81,7 +81,7 @@ def test_an_evaluation_is_scored_filmed_and_not_done_twice(
     assert command(*asked[:-1], "8", "--max-frames", "80") == 0
     other = read_run(trained).evaluation
     assert other.lengths == [20, 20, 20]
-    assert "HNS          none: episodes were cut at 80 frames" in capsys.readouterr().out
+    assert "HNS          none: 3 of 3 episodes were cut at 80 frames" in capsys.readouterr().out
     assert other.video is None
     assert not film.exists()
     assert command("evaluate", "--run", trained, "--max-frames", "40") == 0

@@ -30,6 +30,7 @@ def as_version_0_1_wrote_it(folder: Path) -> None:
         columns["episode"] = columns["episode"] % 10**12
         write_shard(path, columns, replace(shard.origin, format=1))
         listed["shards"][number]["sha256"] = sha256(path)
+    listed.pop("sha256", None)  # of the shards that were
     (folder / "_dataset.json").unlink()
     (folder / "dataset.json").write_text(json.dumps(listed))
 
