@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from fovea.agents.algorithms.base import Agent as Agent
     from fovea.agents.algorithms.cal_ql import CalQL as CalQL
     from fovea.agents.algorithms.cloned import Cloned as Cloned
+    from fovea.agents.algorithms.dpt import DPT as DPT
     from fovea.agents.algorithms.dqn import DQN as DQN
     from fovea.agents.algorithms.one_step_fb import OneStepFB as OneStepFB
     from fovea.agents.algorithms.ppo import PPO as PPO

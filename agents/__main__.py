@@ -51,8 +51,9 @@ whole games, raw rewards, and the agent acting as it does when evaluated.
 the return falls. Sensors fail: patches:9 (of 36 squares of 14 pixels), frame:1 (the newest of the
 stack), blank:0.25 (chance of a black screen). Screens look otherwise: blur, brightness, cut_out,
 noise, quantise, downscale (:1 or :2, the stronger), render:1 (other grey levels in every episode),
-augmented:1. The dynamics change: sticky:0.5, frame_skip:2, mode:1, difficulty:1. `all` is all of
-these but augmented, with frame_skip:6 too and mode and difficulty where the game has others."""
+augmented:1. The dynamics change: sticky:0.5, frame_skip:2, mode:1, difficulty:1, permuted:1 (the
+buttons, otherwise in every episode). `all` is all of these but augmented and permuted, with
+frame_skip:6 too and mode and difficulty where the game has others."""
 
 RECORD = """Let trained agents play, weak to strong, and record every step as fovea atari collect
 does: what reads its recordings reads these, and mixes of both.

@@ -136,6 +136,7 @@ KINDS: Mapping[str, Kind] = {
     "frame_skip": Kind(1, 60, True),
     "mode": Kind(0, 255, True),
     "difficulty": Kind(0, 255, True),
+    "permuted": Kind(1, 1, True),
 }
 
 SUITE = (

@@ -252,14 +252,22 @@ def play_episodes(
     lengths: list[list[int]] = [[] for _ in quota]
     film_to = [] if film_to is None else film_to
     score, screens = 0.0, envs.screens
+    remembers = type(agent).remember is not Agent.remember
+    agent.begin_play(len(quota))
     with bar(title, "steps", None) as shown:
         while any(len(ended) < asked for ended, asked in zip(returns, quota, strict=True)):
             obs = agent.observe(torch.from_numpy(screens).to(agent.device))
-            actions = agent.act(obs, generator).cpu().numpy()
+            chosen = agent.act(obs, generator)
+            actions = chosen.cpu().numpy()
             if not returns[0] and len(film_to) < film_steps:
                 film_to.append(Moment(screens[0].copy(), score, int(actions[0])))
             step = envs.step(actions)
             score, screens = score + float(step.reward[0]), step.screens
+            if remembers:
+                seen = agent.observe(torch.from_numpy(screens).to(agent.device))
+                came = (torch.from_numpy(of).to(agent.device) for of in (step.reward, step.ended))
+                reward, over = came
+                agent.remember(obs, chosen, reward, seen, over)
             ended = np.flatnonzero(step.ended)
             for env, total, length in zip(ended, step.returns, step.lengths, strict=True):
                 if len(returns[env]) < quota[env]:

@@ -102,6 +102,7 @@ class Envs:
         difficulty: of the game, by ALE's number; None for the default.
         sensor: what is seen of the true screens; None shows them as they are.
         contexts: says by which settings each episode is played; None plays all by these.
+        permuted: whether the actions are permuted, otherwise in every episode.
 
     Attributes:
         screens: what to act on now: (N, stack, 84, 84) uint8. It is never written to again.
@@ -125,7 +126,9 @@ class Envs:
         difficulty: int | None = None,
         sensor: Sensor | None = None,
         contexts: Contexts | None = None,
+        permuted: bool = False,
     ):
+        self._permuted = permuted
         self._sensor, self.contexts, self._seed = sensor, contexts, seed
         self._context = np.zeros(num_envs, np.int64)
         self.num_envs, self._stack, self._noop_max = num_envs, stack, noop_max
@@ -145,6 +148,7 @@ class Envs:
         self._emulators = [Emulator(game, settings, each) for each in self._seeds(seed)]
         self.action_meanings = self._emulators[0].actions
         self.action_count = len(self.action_meanings)
+        self._buttons = np.tile(np.arange(self.action_count), (num_envs, 1))
         self._begin(self._seeds(seed))
 
     def _seeds(self, seed: int) -> list[int]:
@@ -189,6 +193,7 @@ class Envs:
         noops = int(self._noops[env].random_raw()) * max(self._noop_max, 1) >> 32
         emulator = self._emulators[env]
         self._episodes[env] += self.num_envs
+        self._permute(env)
         if self.contexts is not None:
             number = int(self._episodes[env])
             share = np.random.default_rng([Stream.CURRICULUM, self._seed, number]).random()
@@ -199,6 +204,13 @@ class Envs:
         self._screens[env, -1] = emulator.screen
         self._lives[env] = emulator.lives
         self._returns[env] = self._lengths[env] = 0
+
+    def _permute(self, env: int) -> None:
+        """What each action does in the episode of an environment."""
+        if self._permuted:
+            number = int(self._episodes[env])
+            rng = np.random.default_rng([Stream.PERMUTED_ACTIONS, self._seed, number])
+            self._buttons[env] = rng.permutation(self.action_count)
 
     def _vary(self, env: int, contexts: Contexts) -> None:
         """Let an emulator play by the settings of its context."""
@@ -211,6 +223,8 @@ class Envs:
         self._screens = screens = np.empty_like(before)
         screens[:, :-1] = before[:, 1:]
         reward, over = np.zeros(self.num_envs, np.float32), np.zeros(self.num_envs, bool)
+        if self._permuted:
+            actions = self._buttons[np.arange(self.num_envs), actions]
         for env, emulator in enumerate(self._emulators):
             reward[env], over[env], _ = emulator.step(int(actions[env]))
             screens[env, -1] = emulator.screen
@@ -246,7 +260,7 @@ class Envs:
         """All that the future depends on, as arrays by name."""
         each = [emulator.state() for emulator in self._emulators]
         more = {}
-        if self._sensor is not None or self.contexts is not None:
+        if self._sensor is not None or self.contexts is not None or self._permuted:
             more["episodes"] = self._episodes.copy()
         if self.contexts is not None:
             more["context"] = self._context.copy()
@@ -288,6 +302,8 @@ class Envs:
         self._lengths = state["lengths"].copy()
         if "episodes" in state:
             self._episodes = state["episodes"].copy()
+        for env in range(self.num_envs):
+            self._permute(env)
         self.screens = self._seen(self._screens)
 
 

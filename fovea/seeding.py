@@ -86,6 +86,7 @@ class Stream(IntEnum):
     LABELLED_STEPS = auto()
     CURRICULUM = auto()
     ARMS = auto()
+    PERMUTED_ACTIONS = auto()
 
 
 def key(stream: Stream, *numbers: int) -> int:

@@ -121,6 +121,22 @@ class Agent(lightning.LightningModule, ABC):
         uniform = torch.randint(self.actions, (len(obs),), generator=generator)
         return torch.where(at_random.to(chosen.device), uniform.to(chosen.device), chosen)
 
+    def begin_play(self, envs: int) -> None:
+        """Episodes of an evaluation begin in so many environments."""
+
+    def remember(
+        self, obs: Tensor, action: Tensor, reward: Tensor, next_obs: Tensor, ended: Tensor
+    ) -> None:
+        """What happened in an evaluation, for an agent that learns from it as it goes.
+
+        Args:
+            obs: what `observe` returned of the screens, N rows.
+            action: (N,) what it did.
+            reward: (N,) float32, raw.
+            next_obs: like `obs`; of the next episode where one has ended.
+            ended: (N,) bool.
+        """
+
     @property
     def acting_extractor(self) -> FeatureExtractor:
         """What gives the features that actions are chosen by."""

@@ -34,16 +34,27 @@ SMALL = {
     "Cloned": ["--model.init_args.hidden", "16", "--model.init_args.batch_size", "8"],
     "OneStepFB": ["--model.init_args.hidden", "16", "--model.init_args.batch_size", "8",
                   "--model.init_args.labelled", "20", "--model.init_args.tau", "0.5"],
+    "DPT": ["--model.init_args.batch_size", "4", "--model.init_args.context", "3",
+            "--model.init_args.width", "8"],
     "Distilled": ["--model.init_args.hidden", "16", "--model.init_args.batch_size", "8",
                   "--data.num_envs", "2", "--model.init_args.learning_starts", "64"],
 }  # fmt: skip
-STEPS = {"DQN": 68, "PPO": 64, "CalQL": 16, "Cloned": 16, "OneStepFB": 16, "Distilled": 68}
+STEPS = {
+    "DQN": 68,
+    "PPO": 64,
+    "CalQL": 16,
+    "Cloned": 16,
+    "OneStepFB": 16,
+    "DPT": 32,
+    "Distilled": 68,
+}
 LOGGED = {
     "DQN": {"loss/td", "epsilon"},
     "PPO": {"loss/policy", "entropy"},
     "CalQL": {"loss/td", "loss/conservative"},
     "Cloned": {"loss/policy", "loss/value"},
     "OneStepFB": {"loss/measure", "loss/orthonormal"},
+    "DPT": {"loss/policy", "accuracy", "accuracy_without"},
     "Distilled": {"loss/policy", "loss/value", "agreement"},
 }
 
@@ -83,7 +94,12 @@ def rows(run: Path) -> dict[tuple[str, str], str]:
     return {(step, name): value for step, name, value in cells if not name.endswith("_per_second")}
 
 
-VARIANTS = {"dqn_fused", "ppo_roma", "one_step_fb"}  # what is theirs alone has tests of its own
+VARIANTS = {
+    "dqn_fused",
+    "ppo_roma",
+    "one_step_fb",
+    "dpt",
+}  # what is theirs alone has tests of its own
 
 
 @pytest.mark.slow
@@ -96,7 +112,7 @@ def test_every_config_trains_two_updates_and_a_frozen_encoder_does_not_move(
 ) -> None:
     run, kind, text = tmp_path / "run", agent(config), (CONFIGS / f"{config}.yaml").read_text()
     steps, more = STEPS[kind], []
-    if kind in ("CalQL", "Cloned", "OneStepFB"):
+    if kind in ("CalQL", "Cloned", "OneStepFB", "DPT"):
         more = ["--model.init_args.recordings", request.getfixturevalue("recordings")]
     if kind == "Distilled":
         more = ["--model.init_args.teacher", request.getfixturevalue("teacher")]

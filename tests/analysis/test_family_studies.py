@@ -22,6 +22,7 @@ TOY = {
     "dqn_frozen": DQN | {MODEL + "learning_starts": 32},
     "dqn_fused": DQN | {MODEL + "learning_starts": 32},
     "one_step_fb": {MODEL + "hidden": 8, MODEL + "batch_size": 8, MODEL + "labelled": 50},
+    "dpt": {MODEL + "batch_size": 4, MODEL + "context": 3, MODEL + "width": 8},
     "ppo_frozen": PPO,
     "distilled": {k: v for k, v in DQN.items() if "n_step" not in k and "norm" not in k}
     | {MODEL + "learning_starts": 32},
@@ -38,6 +39,7 @@ RUNS = {
     "fusion": ["fused_shuffled", "ppo_fused"],
     "one_step_fb": ["fb"],
     "contexts": ["sticky_0.3"],
+    "dpt": ["dpt"],
     "curriculum": ["alp", "again"],
 }
 
@@ -63,7 +65,7 @@ def test_a_study_of_the_family_runs_from_file_to_page(
     content = yaml.safe_load((ROOT / "analysis" / "studies" / f"{name}.yaml").read_text())
     content |= {"games": ["pong"], "steps": 96, "episodes": 1, "seeds": [0]}
     if "disturb" in content:
-        content["disturb"] = ["blank:0.25", "frame_skip:6"]
+        content["disturb"] = content["disturb"][:1] if name == "dpt" else ["blank:0.25", "sticky:0"]
     for run in content["runs"].values():
         settings = run.setdefault("settings", {})
         settings |= TOY.get(run["config"], {})
