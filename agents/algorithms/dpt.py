@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import torch
 import torch.nn.functional as F
-from jsonargparse.typing import PositiveInt
+from jsonargparse.typing import NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
 from torch import Tensor, nn
 
 from fovea.agents.adaptation.base import Adapted
@@ -52,17 +52,17 @@ class DPT(Agent):
         self,
         recordings: list[str] | str,
         encoder: Adapted,
-        actions: int,
+        actions: PositiveInt,
         context: PositiveInt = 50,
         batch_size: PositiveInt = 32,
         width: PositiveInt = 64,
         layers: PositiveInt = 4,
         heads: PositiveInt = 4,
         features: ReadOut = ReadOut(),
-        lr: float = 3e-4,
-        adam_eps: float = 1e-5,
+        lr: NonNegativeFloat = 3e-4,
+        adam_eps: PositiveFloat = 1e-5,
         anneal_lr: bool = False,
-        seed: int = 0,
+        seed: NonNegativeInt = 0,
     ):
         super().__init__(
             encoder,
