@@ -276,7 +276,7 @@ COMMANDS = {
     "probes": Command(
         ("probes", "run", "--encoder", "mine={out}/whole/pretrain", "--recordings",
          "{out}/whole/collect", "--run", "{run}", "--samples", 300, "--probe", "collapse",
-         "--probe", "sparsity", "--probe", "action", "--probe", "reward"),
+         "--probe", "sparsity", "--probe", "action", "--probe", "attention"),
         of_probes, sound_run, ("pretrain",),
     ),
     "study": Command(
