@@ -175,6 +175,7 @@ def record(arguments: list[str]) -> None:
     args = asked.parse_args(arguments)
 
     from fovea.agents.record import record
+    from fovea.atari.recordings import is_address
     from fovea.atari.stats import overview, tiers
 
     datasets = record(
@@ -191,9 +192,11 @@ def record(arguments: list[str]) -> None:
         accelerator=args.accelerator,
     )
     for dataset in datasets:
-        folder = args.out / dataset.origin.game
-        print(f"{folder}: {dataset.counts}")
-        print(*map("  {}".format, overview(tiers(folder, dataset))), sep="\n")
+        game = dataset.origin.game
+        print(f"{args.out.rstrip('/')}/{game}: {dataset.counts}")
+        if not is_address(args.out):
+            folder = Path(args.out) / game
+            print(*map("  {}".format, overview(tiers(folder, dataset))), sep="\n")
 
 
 def configs(arguments: list[str]) -> None:

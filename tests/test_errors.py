@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import importlib
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -73,3 +74,14 @@ def test_a_locale_that_is_not_utf_8_changes_nothing(tmp_path: Path) -> None:
     done = subprocess.run(asked, env=env, capture_output=True, cwd=tmp_path, check=False)
     assert done.returncode == 2
     assert done.stderr.decode("utf-8").startswith(f"error: {folder} is no folder: ")
+
+
+def test_every_fault_that_was_found_names_a_test_that_is_there() -> None:
+    page = (ROOT / "docs" / "reliability.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| (\d+) \|.*\| ([^|]+) \|$", page, re.MULTILINE)
+    assert [int(number) for number, _ in rows] == list(range(1, 26))
+    there = "".join(path.read_text(encoding="utf-8") for path in ROOT.glob("tests/**/test_*.py"))
+    for number, cell in rows:
+        names = re.findall(r"`(test_\w+)`", cell)
+        assert names, number
+        assert not [name for name in names if f"def {name}(" not in there], number

@@ -14,6 +14,7 @@ from fovea.agents.algorithms.base import Agent
 from fovea.agents.experience.base import Experience
 from fovea.agents.fit import AgentCLI
 from fovea.agents.task import AtariTask
+from fovea.command import UserError
 from fovea.pretrain.training.checkpoint import VerifiedCheckpointIO, newest, read, remove_older
 from fovea.runs import RunWriter
 
@@ -68,6 +69,8 @@ def _learn(
     cli = AgentCLI(settings | {"run": str(folder)}, begin, norm_tasks)
     with cli.stack:
         cli.fit(save=False)
+        if reason := cli.run.record.reason:  # such as trainer.max_time
+            raise UserError(f"{folder}: {reason}")
         agent, experience = cli.model, cli.datamodule.experience
         played = experience.played
         experience.forget_observations()  # they may lie on the device that the agent has left

@@ -235,18 +235,18 @@ def sound_run(run: Path) -> str:
 VICREG = (
     *("pretrain", "fit", "-c", "vicreg", "--run", "{run}", *SMALL_ENCODER),
     *("--data.recordings", "[{out}/whole/collect]", "--data.batch_size", 8),
-    *("--trainer.max_steps", 120, "--checkpoint_every", 7),
+    *("--trainer.max_steps", 80, "--checkpoint_every", 7),
 )
 ENCODER = ("--model.init_args.encoder.init_args.encoder", "{out}/whole/pretrain")
 DQN = (
     *("agents", "fit", "-c", "dqn", "--run", "{run}", *ENCODER, *SMALL_AGENT),
     *("--model.init_args.batch_size", 8, "--model.init_args.buffer_size", 400),
     *("--model.init_args.learning_starts", 64, "--model.init_args.train_freq", 2),
-    *("--data.total_steps", 900, "--checkpoint_every", 23),
+    *("--data.total_steps", 500, "--checkpoint_every", 23),
 )
 PPO = (
     *("agents", "fit", "-c", "ppo_frozen", "--run", "{run}", *ENCODER, *SMALL_AGENT),
-    *("--model.init_args.num_steps", 16, "--data.total_steps", 1280, "--checkpoint_every", 7),
+    *("--model.init_args.num_steps", 16, "--data.total_steps", 640, "--checkpoint_every", 7),
 )
 COMMANDS = {
     "collect": Command(
@@ -256,7 +256,7 @@ COMMANDS = {
     ),
     "pretrain": Command(VICREG, of_encoder, sound_run, ("collect",)),
     "pretrain accumulating": Command(
-        (*VICREG, "--trainer.accumulate_grad_batches", 2, "--trainer.max_steps", 60),
+        (*VICREG, "--trainer.accumulate_grad_batches", 2, "--trainer.max_steps", 40),
         of_encoder, sound_run, ("collect",),
     ),
     "pretrain in turns": Command(

@@ -126,6 +126,21 @@ def test_a_killed_command_that_is_run_again_and_any_workers_give_the_same_bytes(
     assert shards(tmp_path) == shards(recorded)
 
 
+@pytest.mark.slow
+def test_the_command_says_what_there_is(
+    runs: list[Path], recorded: Path, command: Callable[..., int], capsys: pytest.CaptureFixture
+) -> None:
+    """Of a recording that is finished, too."""
+    before = shards(recorded)
+    assert command("record", "--run", *runs, "--out", recorded, "--epsilons", 0.1, 0.5,
+                   "--steps", 320, "--shard-steps", 160, "--max-frames", 160,
+                   "--accelerator", "cpu", "--workers", 1) == 0  # fmt: skip
+    said = capsys.readouterr().out
+    assert said.startswith(f"{recorded}/breakout: ")
+    assert "dqn@200 eps 0.1" in said
+    assert shards(recorded) == before
+
+
 @pytest.mark.evidence
 @pytest.mark.slow
 def test_an_address_is_recorded_to_like_a_folder(

@@ -92,6 +92,7 @@ def test_an_agent_lives_without_the_folder_of_its_encoder(
         dqn(run, *settings)
 
 
+@pytest.mark.evidence
 @pytest.mark.slow
 def test_the_same_encoder_elsewhere_is_the_same(dqn, small_encoder: Path, tmp_path: Path) -> None:
     """Fault 1, of agents."""

@@ -22,7 +22,7 @@ from fovea.pretrain.hub import FILES, read_config, seal
 from fovea.runs import read_run
 
 quick = settings(
-    max_examples=25,
+    max_examples=15,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 TEXTS = st.sampled_from(
