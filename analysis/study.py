@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from contextlib import ExitStack
 from dataclasses import MISSING, dataclass, fields, replace
 from pathlib import Path
@@ -53,7 +53,9 @@ example:
 
 KINDS = UNTIMED | {"timed": TimedStudy}
 
-RUN_KEYS = "config", "settings", *BASES
+RUN_KEYS = "config", "settings"
+"""Of a run in a study file; one of an agent may name others too, see `study_kinds.BASES`."""
+
 STUDIES = "fovea.analysis", "studies"
 """Where the shipped studies lie."""
 
@@ -272,12 +274,12 @@ def read(path: Path) -> Study:
         what = "lacks" if key in known else "has an unknown key"
         keys = ", ".join(sorted(known))
         raise UserError(f"the study {path} {what} {key!r}: the keys of {kind} are kind, {keys}")
-    _check_inside(path, content)
+    _check_inside(path, content, (*RUN_KEYS, *(BASES if kind == "agents" else ())))
     return KINDS[kind](**content)
 
 
-def _check_inside(path: Path, content: dict) -> None:
-    """Raise UserError for what is wrong below the top level of a study."""
+def _check_inside(path: Path, content: dict, run_keys: Sequence[str]) -> None:
+    """Raise UserError for what is wrong below the top level of a study; runs have `run_keys`."""
     from fovea.analysis.figures import REFERENCES  # that runs are compared with too
 
     for game in content["games"]:
@@ -290,10 +292,10 @@ def _check_inside(path: Path, content: dict) -> None:
         if "config" not in keys:
             raise UserError(f"the study {path}: the run {name!r} lacks its key 'config'")
         for key in keys:
-            if key not in RUN_KEYS:
+            if key not in run_keys:
                 raise UserError(
                     f"the study {path}: the run {name!r} has an unknown key "
-                    f"{key!r}{nearest(key, RUN_KEYS)}"
+                    f"{key!r}{nearest(key, run_keys)}"
                 )
         if not isinstance(run.get("settings", {}), dict):
             raise UserError(

@@ -82,6 +82,7 @@ def test_episodes_are_played_in_their_contexts_and_a_saved_state_goes_on() -> No
     assert not all(np.array_equal(one[1], two[1]) for one, two in seen)
 
 
+@pytest.mark.evidence
 @pytest.mark.slow
 def test_a_run_leaves_its_curriculum_to_another(tmp_path: Path) -> None:
     first, second = tmp_path / "first", tmp_path / "second"

@@ -49,6 +49,7 @@ def steps(dpt: DPT, seed: int) -> Transitions:
     return Transitions(seen, action, torch.zeros(count), torch.ones(count), after)
 
 
+@pytest.mark.evidence
 @pytest.mark.slow
 def test_what_buttons_do_is_told_from_the_context() -> None:
     """Without it no better than chance; told from six steps nearly always right."""
@@ -126,6 +127,7 @@ def test_buttons_are_permuted_otherwise_in_every_episode() -> None:
     assert not any(name.startswith("permuted") for name in SUITE)
 
 
+@pytest.mark.evidence
 @pytest.mark.slow
 def test_it_is_evaluated_with_what_it_remembers() -> None:
     task = AtariTask("pong", num_envs=2, total_steps=8)
