@@ -216,6 +216,7 @@ def test_games_alone_forget_nothing_and_ewc_held_its_encoder_back(played: Path) 
     assert max(penalties) > 0
 
 
+@pytest.mark.evidence
 @pytest.mark.slow
 def test_a_sequence_that_is_killed_again_and_again_ends_the_same(
     played: Path, encoder: Path, tmp_path: Path, failing: Callable[..., None]

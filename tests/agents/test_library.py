@@ -137,14 +137,11 @@ def test_the_command_learns_in_double_precision(encoder: Path, tmp_path: Path, c
     assert len(evaluate(loaded.agent, loaded.task, 1, max_frames=100)) == 1
 
 
-@pytest.mark.slow
 def test_public_names_are_light_until_they_are_used() -> None:
     code = (
         "import sys, fovea.agents\n"
         "assert not {'torch', 'lightning', 'timm'} & set(sys.modules)\n"
         "assert {'DQN', 'Frozen', 'train'} <= set(dir(fovea.agents))\n"
-        "from fovea.agents import EWC\n"
-        "assert 'torch' in sys.modules\n"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr

@@ -34,7 +34,7 @@ def out(tmp_path_factory):
     return report([folder], folder / "report")[0]
 
 
-@pytest.fixture(scope="module", params=[390, 1440])
+@pytest.fixture(scope="module", params=[390, pytest.param(1440, marks=pytest.mark.evidence)])
 def page(request, browser, out):
     """The page opened and read from top to bottom, so that all figures are drawn."""
     size = {"width": request.param, "height": 900, "deviceScaleFactor": 1, "mobile": False}

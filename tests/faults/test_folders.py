@@ -140,7 +140,7 @@ def test_settings_that_travel_with_recordings_are_compared(
     collect(["breakout"], tmp_path, steps=200, shard_steps=200, settings=Settings(sticky=0.0),
             workers=1)  # fmt: skip
     Shards.find([short, tmp_path])
-    assert "breakout was played with different settings: sticky 0.0 and 0.25" in (
+    assert "breakout was played with different settings: sticky 0 and 0.25" in (
         capsys.readouterr().err
     )
     with pytest.raises(UserError, match="give recordings of one kind, or leave out strict"):

@@ -142,6 +142,7 @@ def test_configs_are_listed_each_with_a_line(room: str, capsys: pytest.CaptureFi
         assert about.endswith((".", "?")), name
 
 
+@pytest.mark.evidence
 @pytest.mark.slow
 def test_a_class_is_found_by_its_short_name(recordings: Path, tmp_path: Path) -> None:
     """In a process that has imported no objective before."""

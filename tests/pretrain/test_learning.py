@@ -45,7 +45,7 @@ class Kept(Callback):
         self.losses.append(float(trainer.callback_metrics[held_out(LOSS)]))
 
 
-QUICK = ("vicreg", "spr_dense")
+QUICK = ("vicreg",)
 """Whose learning every `make test` looks at; that of the others is left to `make evidence`."""
 
 

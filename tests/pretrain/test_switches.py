@@ -28,7 +28,7 @@ def run(config: str, recordings: Path, folder: Path, *more: str) -> list[str]:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("config", ["tov_vicreg", "dino"])
+@pytest.mark.parametrize("config", ["tov_vicreg", pytest.param("dino", marks=pytest.mark.evidence)])
 def test_bf16_trains(config: str, recordings: Path, tmp_path: Path) -> None:
     fit(run(config, recordings, tmp_path, "--trainer.max_steps", "2",
             "--trainer.precision", "bf16-mixed"))  # fmt: skip

@@ -341,6 +341,7 @@ def test_a_norm_that_no_probe_takes_is_refused(
     assert set(NORMS) == set(get_args(FeatureNormKind))
 
 
+@pytest.mark.evidence
 @pytest.mark.slow
 def test_pixels_of_patches_are_an_encoder_too(recordings: Path, tmp_path: Path) -> None:
     into = tmp_path / "run"
