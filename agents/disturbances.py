@@ -13,10 +13,9 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-from ale_py import ALEInterface
 from torch import Tensor
 
-from fovea.atari.emulator import SCREEN, rom_path
+from fovea.atari.emulator import SCREEN, Emulator, Settings
 from fovea.atari.env import Sensor
 from fovea.command import UserError, nearest
 from fovea.pretrain.augment import Chain, augment, render
@@ -200,7 +199,5 @@ def sensor(asked: Sequence[tuple[Sense, float]], seed: int) -> Sensor:
 
 def suite(game: str) -> list[str]:
     """All that an agent of a game is tried under: SUITE, another mode and another difficulty."""
-    ale = ALEInterface()
-    ale.loadROM(rom_path(game))
-    others = {"mode": ale.getAvailableModes(), "difficulty": ale.getAvailableDifficulties()}
+    others = Emulator(game, Settings(), 0).variants._asdict()
     return [*SUITE, *(f"{name}:{of[1]}" for name, of in others.items() if len(of) > 1)]

@@ -164,6 +164,7 @@ def _evaluate(
         protocol=protocol(agent, task, settings),
         command=command,
         **settings,
+        frame_skip=task.frame_skip,
         seconds=seconds,
         returns=returns,
         lengths=lengths,
@@ -252,22 +253,19 @@ def play_episodes(
     lengths: list[list[int]] = [[] for _ in quota]
     film_to = [] if film_to is None else film_to
     score, screens = 0.0, envs.screens
-    remembers = type(agent).remember is not Agent.remember
     agent.begin_play(len(quota))
+    obs = agent.observe(torch.from_numpy(screens).to(agent.device))
     with bar(title, "steps", None) as shown:
         while any(len(ended) < asked for ended, asked in zip(returns, quota, strict=True)):
-            obs = agent.observe(torch.from_numpy(screens).to(agent.device))
             chosen = agent.act(obs, generator)
             actions = chosen.cpu().numpy()
             if not returns[0] and len(film_to) < film_steps:
                 film_to.append(Moment(screens[0].copy(), score, int(actions[0])))
             step = envs.step(actions)
             score, screens = score + float(step.reward[0]), step.screens
-            if remembers:
-                seen = agent.observe(torch.from_numpy(screens).to(agent.device))
-                came = (torch.from_numpy(of).to(agent.device) for of in (step.reward, step.ended))
-                reward, over = came
-                agent.remember(obs, chosen, reward, seen, over)
+            before, obs = obs, agent.observe(torch.from_numpy(screens).to(agent.device))
+            reward, over = (torch.from_numpy(x).to(agent.device) for x in (step.reward, step.ended))
+            agent.remember(before, chosen, reward, obs, over)
             ended = np.flatnonzero(step.ended)
             for env, total, length in zip(ended, step.returns, step.lengths, strict=True):
                 if len(returns[env]) < quota[env]:
@@ -305,11 +303,11 @@ def protocol(agent: Agent, task: AtariTask, settings: dict) -> str:
 
 
 def _print(found: Evaluation) -> None:
-    returns = np.array(found.returns)
+    returns, frames = np.array(found.returns), found.frame_skip * (found.trained or 0)
     rows = {
         "game": found.game,
         "protocol": found.protocol,
-        "trained for": f"{found.trained:,} agent steps ({4 * found.trained:,} frames)",
+        "trained for": f"{found.trained:,} agent steps ({frames:,} frames)",
         "episodes": f"{len(returns)}, of {np.mean(found.lengths):,.0f} agent steps on average",
         "return": f"{found.mean:.2f} on average, {returns.min():g} to {returns.max():g}",
         "reference": f"{found.random:g} the random agent, {found.human:g} a human tester",

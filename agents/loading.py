@@ -9,13 +9,12 @@ from typing import Any, NamedTuple
 from jsonargparse import ArgumentParser, Namespace
 from torch import Tensor
 
-from fovea.agents.adaptation.base import Adapted
 from fovea.agents.algorithms.base import Agent, check_weights
 from fovea.agents.task import AtariTask
 from fovea.command import UserError
 from fovea.files import write_json
 from fovea.old_names import is_old, read_config, renamed_checkpoint
-from fovea.pretrain.encoders.encoder import Encoder
+from fovea.pretrain.encoders.encoder import Encoder, innermost
 from fovea.pretrain.encoders.folder import describe
 from fovea.pretrain.encoders.pictures import Pictures
 from fovea.pretrain.training.checkpoint import newest, read, verified
@@ -58,14 +57,13 @@ def load_agent(run: str | Path, checkpoint: str | Path | None = None) -> LoadedA
 
 def keep_architecture(agent: Agent, run: Path) -> None:
     """Keep in a run folder what its encoder is built from without the folder it came from."""
-    encoder: Encoder = agent.extractor.encoder
-    second = getattr(encoder, "second", None)
-    while isinstance(encoder, Adapted):
-        encoder = encoder.encoder
-    parts = {"encoder": encoder} | ({"second": second} if isinstance(second, Encoder) else {})
+    encoder = agent.extractor.encoder
+    parts = {"encoder": innermost(encoder)}
+    if isinstance(second := getattr(encoder, "second", None), Encoder):
+        parts["second"] = second
     for name, part in parts.items():
         # An encoder of the user's own may be built otherwise, and timm's pictures are.
-        if part and hasattr(part, "architecture") and not isinstance(part, Pictures):
+        if hasattr(part, "architecture") and not isinstance(part, Pictures):
             write_json(run / ARCHITECTURES[name], describe(part, {}))
 
 

@@ -147,8 +147,12 @@ class AtariTask(lightning.LightningDataModule):
     @property
     def settings(self) -> dict[str, object]:
         """How the game is played, of what recordings say too and decides what is learnt."""
-        return {"sticky": self.env_settings.sticky, "frame_skip": 4, "mode": None,
-                "difficulty": None}  # fmt: skip
+        return {
+            "sticky": self.env_settings.sticky,
+            "frame_skip": self.frame_skip,
+            "mode": self.mode,
+            "difficulty": self.difficulty,
+        }
 
     def make_envs(
         self,

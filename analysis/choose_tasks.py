@@ -103,9 +103,8 @@ def chosen(choose: Choose, matrix: np.ndarray, distance: np.ndarray, budget: int
     """The contexts that a way chooses, when each shows its row of the matrix once trained."""
     rows: dict[int, np.ndarray] = {}
     for _ in range(budget):
-        rows[choose(rows, distance)] = np.empty(0)
-        newest = [*rows][-1]
-        rows[newest] = matrix[newest]
+        new = choose(rows, distance)
+        rows[new] = matrix[new]
     return [*rows]
 
 

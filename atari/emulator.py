@@ -95,6 +95,13 @@ def rom_path(game: str) -> Path:
     return path
 
 
+class Variants(NamedTuple):
+    """Which variants a game has, by ALE's numbers."""
+
+    mode: list[int]
+    difficulty: list[int]
+
+
 class Emulator:
     """One game; what happens in it depends on its arguments and the actions alone.
 
@@ -139,6 +146,11 @@ class Emulator:
     def ram(self) -> np.ndarray:
         """(128,) uint8, the console's memory at the moment of `screen`."""
         return self._ale.getRAM()
+
+    @property
+    def variants(self) -> Variants:
+        """Those of the game."""
+        return Variants(self._ale.getAvailableModes(), self._ale.getAvailableDifficulties())
 
     @property
     def frame(self) -> np.ndarray:
@@ -197,21 +209,19 @@ class Emulator:
 
         Those that they leave open are the first that the game offers.
         """
+        first = {name: of[0] for name, of in self.variants._asdict().items()}
+        asked = {name: getattr(settings, name) for name in first}
         self.settings = replace(
-            settings,
-            mode=self._ale.getAvailableModes()[0] if settings.mode is None else settings.mode,
-            difficulty=self._ale.getAvailableDifficulties()[0]
-            if settings.difficulty is None
-            else settings.difficulty,
+            settings, **first | {name: value for name, value in asked.items() if value is not None}
         )
         self._set_variant()
 
     def _set_variant(self) -> None:
         """Choose mode and difficulty, from the next reset on; a loaded ROM has the defaults."""
-        ale, asked = self._ale, self.settings
+        ale, asked, there = self._ale, self.settings, self.variants
         for name, value, available, choose in (
-            ("mode", asked.mode, ale.getAvailableModes(), ale.setMode),
-            ("difficulty", asked.difficulty, ale.getAvailableDifficulties(), ale.setDifficulty),
+            ("mode", asked.mode, there.mode, ale.setMode),
+            ("difficulty", asked.difficulty, there.difficulty, ale.setDifficulty),
         ):
             if value is None:
                 continue

@@ -12,9 +12,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import yaml
-
-from fovea.command import UserError
 from fovea.foreign import load_yaml, read_text
 from fovea.runs import read_run
 
@@ -117,11 +114,7 @@ def read_config(folder: Path) -> dict[str, Any]:
     Raises UserError where it is no YAML.
     """
     path = folder / "config.yaml"
-    try:
-        config = load_yaml(read_text(path), path)
-    except yaml.YAMLError as fault:
-        reason = " ".join(str(fault).split())
-        raise UserError(f"{path} is damaged ({reason}): delete {folder}") from None
+    config = load_yaml(read_text(path), path)
     return renamed_config(config) if is_old(folder) else config
 
 

@@ -7,9 +7,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any, Self
 
-FRAMES_A_STEP = 4
-"""Frames of a game that an agent's action is held for."""
-
 
 @dataclass
 class Record:
@@ -77,6 +74,7 @@ class Evaluation(Record):
         episodes: how many were asked for.
         envs: environments at once.
         max_frames: after which an episode was cut.
+        frame_skip: frames that an action was held for.
         seed: of the games and the actions.
         video_seconds: of video that were asked for.
         video_why: whether the video was to show what spoke for each action.
@@ -100,6 +98,7 @@ class Evaluation(Record):
     episodes: int | None = None
     envs: int | None = None
     max_frames: int | None = None
+    frame_skip: int = 4
     seed: int | None = None
     video_seconds: int | None = None
     video_why: bool = False
@@ -132,7 +131,7 @@ class Evaluation(Record):
         """How many episodes were cut before half an hour, where those of the references ended."""
         if self.max_frames is None or self.max_frames >= 108_000:
             return 0
-        longest = -(-self.max_frames // FRAMES_A_STEP)
+        longest = -(-self.max_frames // self.frame_skip)
         return sum(length >= longest for length in self.lengths)
 
     @property

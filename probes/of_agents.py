@@ -12,10 +12,10 @@ from fovea.agents.adaptation.prompts import Prompts
 from fovea.agents.algorithms.base import Agent
 from fovea.agents.loading import load_agent
 from fovea.command import UserError
+from fovea.pretrain.encoders import pictures
 from fovea.pretrain.encoders.attribution import vit_in
 from fovea.pretrain.encoders.encoder import Encoder, Features
-from fovea.pretrain.encoders.folder import load_encoder
-from fovea.pretrain.encoders.pictures import TIMM, Pictures, published
+from fovea.pretrain.encoders.pictures import Pictures
 from fovea.pretrain.encoders.vit import ViT
 from fovea.runs import read_run
 
@@ -73,14 +73,12 @@ def load(ref: str | Path, seed: int = 0) -> Encoder:
     and where timm does not give the weights.
     """
     name = str(ref)
-    if name.startswith(TIMM):
-        return published(name.removeprefix(TIMM))
     if name.startswith(HEADS):
         return HeadsOfAgent(load_agent(name.removeprefix(HEADS)).agent)
     record = read_run(name) if Path(name).is_dir() else None
     if record and record.kind == "agent":
         return OfAgent(load_agent(name).agent)
-    return load_encoder(ref, seed)
+    return pictures.load(ref, seed)
 
 
 def vit_of(encoder: Encoder) -> ViT | None:

@@ -12,8 +12,7 @@ from torch.nn.functional import pad
 from fovea.agents.adaptation.base import Frozen
 from fovea.command import UserError
 from fovea.pretrain.encoders.encoder import Encoder, Features, inference
-from fovea.pretrain.encoders.folder import load_encoder
-from fovea.pretrain.encoders.pictures import TIMM, published
+from fovea.pretrain.encoders.pictures import load
 from fovea.seeding import Stream, uniform_by_index
 
 SECOND: dict[str, Callable[[Features], Tensor]] = {
@@ -51,7 +50,7 @@ class Fused(Frozen):
         control: Literal["none", "zeros", "shuffled"] = "none",
     ):
         super().__init__(encoder)
-        self.second = loaded(second) if isinstance(second, str) else second
+        self.second = load(second) if isinstance(second, str) else second
         self.second_features, self.control = second_features, control
         ours, theirs = ((of.stack, tuple(of.screen)) for of in (self.encoder, self.second))
         if ours != theirs:
@@ -98,8 +97,3 @@ class Fused(Frozen):
             self.banked += len(new)
         share = uniform_by_index(sums, Stream.SHUFFLED_FEATURES, 0)
         return self.bank[(share * max(int(self.banked), 1)).long()].to(features.dtype)
-
-
-def loaded(ref: str) -> Encoder:
-    """What `load_encoder` takes, or a model of timm with published weights."""
-    return published(ref.removeprefix(TIMM)) if ref.startswith(TIMM) else load_encoder(ref)

@@ -96,11 +96,6 @@ class ActorCriticAgent(Agent):
     def act(self, obs: Tensor, generator: torch.Generator, step: int | None = None) -> Tensor:
         return self.sample(self.policy_and_value(obs)[0], generator)
 
-    def sample(self, logp: Tensor, generator: torch.Generator) -> Tensor:
-        """Actions (B,) from log-probabilities (B, actions), by the Gumbel-max trick."""
-        uniform = torch.rand(logp.shape, generator=generator).to(logp.device)
-        return (logp - (-uniform.log()).log()).argmax(dim=1)
-
 
 def orthogonal(layer: nn.Linear, gain: float) -> nn.Linear:
     """The layer with orthogonal weights of this gain and no bias."""

@@ -116,10 +116,20 @@ class Agent(lightning.LightningModule, ABC):
             epsilon: of all, or (N,).
             generator: on the CPU; all randomness comes from it.
         """
-        chosen = self.act(obs, generator)
-        at_random = torch.rand(len(obs), generator=generator) < epsilon
-        uniform = torch.randint(self.actions, (len(obs),), generator=generator)
+        return self.explored(self.act(obs, generator), epsilon, generator)
+
+    def explored(
+        self, chosen: Tensor, epsilon: float | Tensor, generator: torch.Generator
+    ) -> Tensor:
+        """(N,) the actions `chosen`, but with chance `epsilon`, of all or (N,), uniform ones."""
+        at_random = torch.rand(len(chosen), generator=generator) < epsilon
+        uniform = torch.randint(self.actions, (len(chosen),), generator=generator)
         return torch.where(at_random.to(chosen.device), uniform.to(chosen.device), chosen)
+
+    def sample(self, logp: Tensor, generator: torch.Generator) -> Tensor:
+        """Actions (B,) from log-probabilities (B, actions), by the Gumbel-max trick."""
+        uniform = torch.rand(logp.shape, generator=generator).to(logp.device)
+        return (logp - (-uniform.log()).log()).argmax(dim=1)
 
     def begin_play(self, envs: int) -> None:
         """Episodes of an evaluation begin in so many environments."""

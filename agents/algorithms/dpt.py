@@ -154,8 +154,7 @@ class DPT(Agent):
         else:
             # What follows in the context of an environment with fewer steps is not looked at.
             logp = self.predict(features, self.steps)[rows, self.lengths]
-        uniform = torch.rand(logp.shape, generator=generator).to(logp.device)
-        return (logp - (-uniform.log()).log()).argmax(dim=1)
+        return self.sample(logp, generator)
 
     def no_steps(self, features: Tensor) -> Tensor:
         """An empty context (B, 0, width)."""

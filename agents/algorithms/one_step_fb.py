@@ -137,9 +137,7 @@ class OneStepFB(Agent):
     @torch.no_grad()
     def act(self, obs: Tensor, generator: torch.Generator, step: int | None = None) -> Tensor:
         best = self.values(self.extractor(obs)).argmax(dim=1)
-        at_random = torch.rand(len(obs), generator=generator) < self.epsilon_evaluation
-        random = torch.randint(self.actions, (len(obs),), generator=generator)
-        return torch.where(at_random.to(best.device), random.to(best.device), best)
+        return self.explored(best, self.epsilon_evaluation, generator)
 
     def action_scores(self, screens: Tensor) -> Tensor:
         with torch.set_grad_enabled(torch.is_grad_enabled() and screens.is_floating_point()):

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 
 import torch
 from torch import Tensor
 from torch.nn.functional import interpolate
 
 from fovea.pretrain.encoders.encoder import Encoder, Features, taking_pixels
+from fovea.pretrain.encoders.folder import load_encoder
 from fovea.pretrain.encoders.timm_model import load_published
 
 TIMM = "timm:"
@@ -78,6 +80,12 @@ class Pictures(Encoder):
     def attention(self, screens: Tensor) -> Tensor:
         with taking_pixels(self.encoder):
             return self.encoder.attention(self.picture(self.scale(screens)))
+
+
+def load(ref: str | Path, seed: int = 0) -> Encoder:
+    """What `load_encoder` takes, or "timm:NAME", a model of timm with published weights."""
+    name = str(ref)
+    return published(name.removeprefix(TIMM)) if name.startswith(TIMM) else load_encoder(ref, seed)
 
 
 def published(name: str) -> Pictures:

@@ -87,3 +87,8 @@ def test_environments_that_die_end_the_run_in_one_line_and_it_goes_on(
         for name in ("dies", "whole")
     )
     assert all(torch.equal(ours[key], theirs[key]) for key in theirs)
+
+
+def test_a_task_says_how_its_game_is_played_in_the_words_of_recordings() -> None:
+    task = AtariTask("pong", 1, total_steps=1, frame_skip=2, mode=1, difficulty=1, sticky=0.5)
+    assert task.settings == {"sticky": 0.5, "frame_skip": 2, "mode": 1, "difficulty": 1}

@@ -58,6 +58,7 @@ def test_parts_of_games_have_no_normalised_score() -> None:
     assert (cut.cut, cut.cut_short) == (2, True)
     assert Evaluation(max_frames=400, lengths=[99, 60]).cut == 0
     assert Evaluation(max_frames=108_000, lengths=[27_000]).cut == 0
+    assert Evaluation(max_frames=400, lengths=[100, 200], frame_skip=2).cut == 1
 
 
 @pytest.mark.slow

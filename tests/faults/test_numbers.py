@@ -7,8 +7,10 @@ from pathlib import Path
 import pytest
 import torch
 
+from fovea.pretrain.encoders.folder import export_encoder
+from fovea.pretrain.encoders.vit import Shape, build
 from fovea.probes.collapse import _spread_of
-from fovea.probes.run import numeric, run
+from fovea.probes.run import run
 from fovea.probes.spread import lidar
 from fovea.results import read_result
 
@@ -24,20 +26,16 @@ def test_constant_features_fill_no_space() -> None:
 
 
 @pytest.mark.slow
-def test_an_encoder_that_breaks_one_probe_leaves_the_others(
-    small_encoder: Path, short: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Fault 21."""
-    from fovea.probes import sparsity
-
-    def unsolvable(*_: object, **__: object) -> None:
-        raise torch.linalg.LinAlgError("the algorithm failed to converge")
-
-    monkeypatch.setattr(sparsity, "probe", unsolvable)
-    lacking = run([f"mine={small_encoder}"], [str(short)], tmp_path, only=["sparsity", "collapse"],
+def test_an_encoder_that_breaks_one_probe_leaves_the_others(short: Path, tmp_path: Path) -> None:
+    """Fault 21: features as large as these have no eigenvalues."""
+    encoder = build(Shape(patch=42))
+    with torch.no_grad():
+        encoder.vit.norm.weight.fill_(1e30)
+    folder = export_encoder(encoder, tmp_path / "encoder", {})
+    lacking = run([f"mine={folder}"], [str(short)], tmp_path, only=["sparsity", "collapse"],
                   samples=60)  # fmt: skip
-    assert any("sparsity of mine" in line for line in lacking)
+    assert any("collapse of mine" in line and "no solution" in line for line in lacking)
     result = read_result(tmp_path / "probes" / "collapse.json")
-    assert "mine" in result.encoders
-    left_out = read_result(tmp_path / "probes" / "sparsity.json").left_out
-    assert left_out["mine"] == numeric(RuntimeError("the algorithm failed to converge"))
+    assert "random" in result.encoders
+    assert "its features have no solution here" in result.left_out["mine"]
+    assert "mine" in read_result(tmp_path / "probes" / "sparsity.json").encoders
