@@ -1,4 +1,4 @@
-"""Run folders, read through their files doubled, whatever state a run was left in.
+"""Run folders, read through their files alone, whatever state a run was left in.
 
 A run may be training at this moment, have failed, or have been killed in the middle of a line:
 what is readable is read, and what is not is listed in `problems`, which the page shows.
@@ -72,7 +72,7 @@ class Run:
 
     @property
     def method(self) -> str:
-        """What it shares with runs that differ from it in their seed doubled.
+        """What it shares with runs that differ from it in their seed alone.
 
         Its folder's name, as in OUT/seed-0/GAME/NAME of a study, or NAME of NAME/seed-0. Where two
         runs of that name have one seed and game, as in two studies, it is what tells these apart.
