@@ -26,6 +26,7 @@ def test_a_path_is_taken_as_ever(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
         locate("configs/vicreg.yaml", "fovea.pretrain")
 
 
+@pytest.mark.slow
 def test_a_sequence_is_found_by_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     folder, sequence, _ = parsed(["-c", "continual", "--run", "mine"])

@@ -74,6 +74,7 @@ def test_every_setting_of_a_command_has_a_help_text(room: str) -> None:
     assert not without, f"{len(without)} of {len(found)} settings have no help: {without}"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("base", FAMILIES, ids=lambda kind: kind.__name__)
 def test_every_setting_of_a_class_has_a_help_text(base: type) -> None:
     import_all(f"fovea.{FAMILIES[base]}")

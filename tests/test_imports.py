@@ -161,6 +161,7 @@ def test_importing_a_room_imports_nothing_heavy_and_lists_its_names(room: str) -
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "command",
     ["", "atari", "atari collect", "atari ls", "atari stats", "atari doctor", "pretrain", "hub",

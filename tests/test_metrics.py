@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
@@ -16,6 +17,7 @@ NAMES = st.text("abc/_, ", min_size=1).filter(lambda name: name == name.strip())
 LOGS = st.lists(st.tuples(st.integers(0, 9), NAMES, st.floats(allow_nan=False)), max_size=20)
 
 
+@pytest.mark.slow
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(LOGS, st.integers(0, 30))
 def test_what_was_logged_is_read_up_to_a_torn_line(tmp_path: Path, log: list, torn: int) -> None:
@@ -75,6 +77,7 @@ def test_the_running_mean_is_of_fewer_values_at_the_start() -> None:
     assert running_mean(np.array([1.0, 3.0, 5.0, 7.0]), 2).tolist() == [1, 2, 4, 6]
 
 
+@pytest.mark.slow
 @given(arrays(float, st.integers(1, 60), elements=st.floats(-100, 100)))
 def test_the_running_mean_is_that_of_the_last_values(values: np.ndarray) -> None:
     plain = [values[max(0, k - 3) : k].mean() for k in range(1, len(values) + 1)]

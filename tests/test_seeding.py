@@ -14,6 +14,7 @@ ROOT = Path(__file__).parent.parent
 SEEDS = range(1000)
 
 
+@pytest.mark.slow
 def test_no_stream_of_a_seed_has_the_key_of_another_stream_or_seed() -> None:
     keys = [key(stream, seed) for stream in Stream for seed in SEEDS]
     assert len(set(keys)) == len(keys)

@@ -148,6 +148,7 @@ def test_a_game_begins_where_the_one_before_ended(played: Path) -> None:
     assert all(torch.equal(one[key], alone[key]) for key in extractor)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("task_aware", "extractor", "heads"), [
     ("none", True, True), ("heads", True, False), ("agent", False, False),
 ])  # fmt: skip

@@ -56,6 +56,7 @@ def test_the_nearest_earlier_run_is_followed_after_a_pretest() -> None:
     assert found.stages.shape == (3, 2)
 
 
+@pytest.mark.slow
 def test_episodes_are_played_in_their_contexts_and_a_saved_state_goes_on() -> None:
     """Episodes of 12 steps; sticky actions of 0.9 are seen in what happens."""
     same = {"seed": 3, "noop_max": 3, "max_frames": 48, "sticky": 0.0}

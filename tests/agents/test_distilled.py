@@ -129,6 +129,7 @@ def test_a_ppo_begins_where_a_policy_was_taught(teacher: Path, tmp_path: Path) -
     assert all(torch.equal(ours[name], theirs[name]) for name in ours)
 
 
+@pytest.mark.slow
 def test_another_game_than_the_teachers_is_refused(teacher: Path) -> None:
     task = AtariTask("breakout", num_envs=2, total_steps=64)
     pupil = Distilled(str(teacher), Frozen("random:patches42"), task.action_count)

@@ -70,6 +70,7 @@ def play(envs: Envs, steps: int) -> list[np.ndarray]:
 QUICK = "blank", "noise", "render"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "name",
     [pytest.param(name, marks=() if name in QUICK else pytest.mark.evidence) for name in SENSED],

@@ -109,6 +109,7 @@ def test_the_context_grows_in_play_forgets_the_oldest_and_ends_with_its_episode(
     assert not ended.any()
 
 
+@pytest.mark.slow
 def test_buttons_are_permuted_otherwise_in_every_episode() -> None:
     """Pressed through the permutation, the game is the one without it."""
     same = {"seed": 3, "noop_max": 3, "max_frames": 48, "sticky": 0.0}

@@ -47,6 +47,7 @@ def vit() -> ViT:
     return build(Shape(patch=28)).eval()
 
 
+@pytest.mark.slow
 def test_heads_are_given_the_selected_features(inner: Encoder) -> None:
     summary, tokens = inner(screens())
     expected = {

@@ -314,6 +314,7 @@ MISTAKES = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mistake", MISTAKES)
 def test_a_mistake_gets_one_line_and_leaves_nothing_behind(
     mistake: str, encoder: Path, tmp_path: Path

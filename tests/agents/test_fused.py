@@ -42,6 +42,7 @@ def test_the_second_stands_behind_the_summary_and_the_tokens() -> None:
         Fused(first, build(Shape(patch=42, stack=3)))
 
 
+@pytest.mark.slow
 def test_controls_have_the_room_of_the_second_and_nothing_of_what_it_says() -> None:
     first, second = build(VIT).eval(), load_encoder(SECOND)
     of_second = second(screens(40)).summary

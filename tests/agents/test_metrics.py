@@ -47,6 +47,7 @@ def test_the_area_is_the_time_weighted_mean_of_the_scores() -> None:
     assert np.isnan(metrics.area(np.array([]), np.array([]), 40))
 
 
+@pytest.mark.slow
 @given(TABLES)
 def test_a_sequence_that_forgets_nothing_ends_where_each_game_ended(table: np.ndarray) -> None:
     kept = np.where(np.arange(len(table))[:, None] >= np.arange(len(table)), table[-1], table)
@@ -56,6 +57,7 @@ def test_a_sequence_that_forgets_nothing_ends_where_each_game_ended(table: np.nd
     )
 
 
+@pytest.mark.slow
 @given(st.lists(st.integers(1, 1000), min_size=1, unique=True), st.data())
 def test_an_area_lies_between_the_lowest_and_the_highest_score(ends: list[int], data) -> None:
     scores = np.array(data.draw(st.lists(SHARES, min_size=len(ends), max_size=len(ends))))

@@ -75,6 +75,7 @@ def stirred(adapted: Adapted) -> Adapted:
     return adapted
 
 
+@pytest.mark.slow
 @each_way
 def test_it_starts_as_its_encoder_under_the_same_names(way: str) -> None:
     make, count, same = WAYS[way]
@@ -104,6 +105,7 @@ def test_what_learns_is_a_function_of_the_seed(way: str) -> None:
     )
 
 
+@pytest.mark.slow
 @each_way
 def test_a_copy_has_modulators_of_its_own(way: str) -> None:
     adapted = WAYS[way][0](build(Shape(patch=28)))
@@ -113,6 +115,7 @@ def test_a_copy_has_modulators_of_its_own(way: str) -> None:
     assert torch.equal(adapted(screens()).summary, before)
 
 
+@pytest.mark.slow
 @each_way
 def test_attention_is_that_of_the_changed_encoder(way: str) -> None:
     adapted = WAYS[way][0](build(Shape(patch=28)).eval())
@@ -152,6 +155,7 @@ def updated(adapted: Adapted, batches: list[Samples]) -> tuple[PPO, set[str]]:
     return agent, {name for name, old in before.items() if not torch.equal(old, after[name])}
 
 
+@pytest.mark.slow
 @each_way
 def test_held_weights_do_not_move_by_a_bit_and_the_rest_do(
     way: str, batches: list[Samples]
@@ -165,6 +169,7 @@ def test_held_weights_do_not_move_by_a_bit_and_the_rest_do(
     assert sum(name.startswith("extractor.encoder.encoder.") for name in held) > 3
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["nature_cnn", "sgi_resnet"])
 def test_of_a_cnn_all_biases_learn_and_neither_weights_nor_statistics_move(
     name: str, batches: list[Samples]

@@ -134,6 +134,7 @@ class Dead(nn.Module):
         return 0 * self.layer(x)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("make", "message"),
     [

@@ -24,6 +24,7 @@ def screens(count: int) -> np.ndarray:
     return np.random.default_rng(0).integers(0, 256, (count, 4, 84, 84)).astype(np.uint8)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("kind", "adapted", "ref", "method"),
     [

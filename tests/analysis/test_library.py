@@ -32,6 +32,7 @@ def test_a_place_without_runs_is_named(tmp_path: Path) -> None:
         analysis.report([tmp_path], tmp_path / "page")
 
 
+@pytest.mark.slow
 def test_what_a_probe_found_is_a_table_with_all_encoders(tmp_path: Path) -> None:
     (run,) = analysis.read_runs([samples.probes(tmp_path / "probes")])
     table = run.probes["collapse"].result.joined()["features"]

@@ -25,6 +25,7 @@ def drawn(tmp_path: Path, *panels: dict) -> str:
     return (tmp_path / "one.svg").read_text()
 
 
+@pytest.mark.slow
 def test_lines_and_bands_of_a_panel_are_drawn_in_their_colours(tmp_path: Path) -> None:
     xs = [0, 1, 2]
     traces = [
@@ -45,6 +46,7 @@ def test_lines_and_bands_of_a_panel_are_drawn_in_their_colours(tmp_path: Path) -
     assert (again, (tmp_path / "one.pdf").read_bytes()) == before
 
 
+@pytest.mark.slow
 def test_bars_are_as_long_as_their_values(tmp_path: Path) -> None:
     looks = Looks(["mine"])
     svg = drawn(tmp_path, panel("R²", [bars("mine", ["a", "b"], [0.25, 0.75], looks)]))

@@ -56,6 +56,7 @@ def test_all_episodes_are_a_table(shown: Path, recordings: Path) -> None:
     assert len(rows) == 1 + len(Frames.load([recordings]).episode.unique())
 
 
+@pytest.mark.slow
 def test_recordings_that_a_run_learned_from_are_found_by_their_hash_alone(
     recordings: Path, tmp_path: Path
 ) -> None:

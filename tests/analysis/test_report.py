@@ -44,6 +44,7 @@ def test_tables_keep_all_rows_in_their_file(quickstart):
     assert len(rows) == 1 + 6 * 3 * (2 + 3 + 4 + 5)
 
 
+@pytest.mark.slow
 def test_names_cannot_become_markup(tmp_path):
     nasty = '<script>alert(1)</script>"><img src=x onerror=alert(2)>'
     samples.pretraining(tmp_path / "a", "a", name=nasty)

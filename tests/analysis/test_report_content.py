@@ -21,6 +21,7 @@ from fovea.tables import Table
 BEFORE_0_2 = Path(__file__).parents[1] / "before_0_2"
 
 
+@pytest.mark.slow
 def test_every_figure_is_one_that_plotly_takes(quickstart):
     _, data, _ = quickstart
     drawn = [f for choices in data["charts"].values() for fs in choices.values() for f in fs]
@@ -29,6 +30,7 @@ def test_every_figure_is_one_that_plotly_takes(quickstart):
         plotly.graph_objects.Figure(figure)
 
 
+@pytest.mark.slow
 def test_the_verdict_holds_the_encoders_against_random_and_raw_pixels(tmp_path):
     samples.run(tmp_path / "p", "probes")
     samples.state(tmp_path / "p", {"good": 0.7, "bad": 0.1, "random": 0.35, "pixels": 0.9})
@@ -247,6 +249,7 @@ def test_a_probe_that_declares_no_figure_is_shown_by_its_tables(tmp_path):
         assert shown in text.text
 
 
+@pytest.mark.slow
 def test_a_probe_brings_its_own_figure_verdict_and_place(tmp_path):
     samples.probes(tmp_path / "p")
     fortune = samples.unknown(
@@ -387,6 +390,7 @@ def test_the_steps_of_curves_are_said_to_be_of_the_optimiser_or_of_the_game(quic
     assert set().union(*titles.values()) == {"environment steps"}
 
 
+@pytest.mark.slow
 def test_a_run_that_failed_is_named_with_its_reason_first(tmp_path):
     samples.quickstart(tmp_path)
     reason = "the features collapsed at step 120: std 0.001"

@@ -70,6 +70,7 @@ def test_any_bytes_in_any_file_of_a_run_are_survived(tmp_path, junk):
     assert all(len(c.steps) == len(c.values) for c in run.metrics.values())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("keep", [0.3, 0.9])
 def test_a_damaged_probe_is_named_and_the_others_are_read(tmp_path, keep):
     folder = samples.probes(tmp_path / "probes")
@@ -83,6 +84,7 @@ def test_a_damaged_probe_is_named_and_the_others_are_read(tmp_path, keep):
     assert "probes/state.json is damaged" in run.problems[0]
 
 
+@pytest.mark.slow
 def test_a_probe_whose_arrays_are_damaged_is_named(tmp_path):
     folder = samples.probes(tmp_path / "probes")
     (folder / "probes" / "attention.npz").write_bytes(b"PK\x03\x04 torn")
@@ -91,6 +93,7 @@ def test_a_probe_whose_arrays_are_damaged_is_named(tmp_path):
     assert "probes/attention.json is damaged" in run.problems[0]
 
 
+@pytest.mark.slow
 def test_tables_of_all_encoders_are_joined_with_the_encoder_first(tmp_path):
     table = only(samples.probes(tmp_path / "p")).probes["sparsity"].result.joined()["blocks"]
     assert table.columns[:5] == ["encoder", "game", "block", "token", "hoyer"]

@@ -231,6 +231,7 @@ def test_the_page_takes_over_what_changed_and_keeps_what_a_reader_did(
     wait(lambda: "The server has stopped" in live.text, browser)
 
 
+@pytest.mark.slow
 def test_the_command_serves_without_torch_and_stops_cleanly(tmp_path: Path) -> None:
     running_agent(tmp_path / "mine")
     code = (

@@ -51,6 +51,7 @@ def test_improvement_counts_pairs_of_runs_inside_each_game_and_ties_half():
     assert statistics.improvement([[3.0]], [[1.0], [2.0], [3.0]]) == pytest.approx(2.5 / 3)
 
 
+@pytest.mark.slow
 @given(scores, scores)
 def test_improvement_of_either_over_the_other_sums_to_one(x, y):
     games = min(x.shape[1], y.shape[1])

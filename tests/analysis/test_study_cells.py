@@ -105,6 +105,7 @@ def test_a_run_that_is_done_is_shown_as_done_whatever_accelerator_was_named(
     assert "Small: 1 done, 0 running, 0 failed, 0 waiting\n" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_a_cell_that_another_process_runs_is_waited_for(tmp_path: Path) -> None:
     folder, outcomes = tmp_path / "one", []
 

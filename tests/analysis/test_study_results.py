@@ -167,6 +167,7 @@ def test_scores_that_no_run_owns_do_not_count(asked: list[str], tmp_path: Path) 
     assert study_results.read(tmp_path / "kept") == before
 
 
+@pytest.mark.slow
 def test_two_studies_write_to_one_folder_in_turn(tmp_path: Path) -> None:
     """Each merges its results into what the other has kept; whoever comes second waits."""
     content = replace(study.read(write(tmp_path, STUDY)), seeds=[*range(8)])
@@ -219,6 +220,7 @@ some = st.dictionaries(
 )
 
 
+@pytest.mark.slow
 @settings(max_examples=25)
 @given(some, some)
 def test_results_are_read_as_they_were_merged(tmp_path_factory, first, second) -> None:

@@ -229,6 +229,7 @@ def test_a_recording_made_in_another_way_is_left_as_it_is(recordings: Path, chan
     assert everything(recordings) == before
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
@@ -263,6 +264,7 @@ def test_a_full_disk_is_said_in_one_line_and_leaves_nothing_partial(tmp_path: Pa
     assert everything(tmp_path) == {}
 
 
+@pytest.mark.slow
 def test_a_folder_that_another_process_records_into_is_refused(tmp_path: Path):
     with exclusive(tmp_path):
         refused = run(command(tmp_path, "pong"))

@@ -63,6 +63,7 @@ def put(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     return install
 
 
+@pytest.mark.slow
 def test_here_everything_that_is_needed_is_found():
     """Every requirement with its version; warnings may stay, about the machine or a browser."""
     done = examine(ROOT)

@@ -54,6 +54,7 @@ def test_screens_and_rewards_are_those_of_the_vector_env(game, settings, steps):
     assert episodes > 0 or game != "breakout"
 
 
+@pytest.mark.slow
 def test_a_mode_and_a_difficulty_are_those_of_ale() -> None:
     played = {}
     for mode, difficulty in ((None, None), (1, None), (None, 1), (1, 1)):
@@ -82,6 +83,7 @@ def test_a_mode_and_a_difficulty_are_those_of_ale() -> None:
 ALL = [pytest.param(game.rom_id, marks=pytest.mark.evidence) for game in GAMES.values()]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("game", ["breakout", "qbert", *ALL])
 def test_a_game_begins_as_a_loaded_one_whoever_played_before(game: str) -> None:
     """In another variant, to the middle of an episode."""

@@ -46,6 +46,7 @@ stacks = st.integers(1, 4)
 offsets_from_now = st.lists(st.integers(-5, 5), min_size=1, max_size=3)
 
 
+@pytest.mark.slow
 @given(lengths_of_episodes, stacks, offsets_from_now, st.data())
 def test_anchors_are_all_screens_whose_windows_lie_in_their_episode(lengths, stack, offsets, data):
     made = frames([lengths])
@@ -80,6 +81,7 @@ def test_windows_show_the_oldest_screen_first_and_end_at_their_offset(
             assert len({int(made.episode[newest - back]) for back in range(stack)}) == 1
 
 
+@pytest.mark.slow
 @given(lengths_of_episodes, st.randoms())
 def test_the_last_screen_of_an_episode_is_known_to_each(lengths, random):
     made = frames([lengths])
@@ -101,6 +103,7 @@ def test_an_episode_that_is_too_short_has_no_anchor():
     assert frames([[3, 4]]).starts(4).tolist() == [6]
 
 
+@pytest.mark.slow
 @given(
     games=st.lists(st.lists(st.integers(1, 5), min_size=3, max_size=9), min_size=1, max_size=3),
     pictures=st.lists(st.integers(0, 60), min_size=1, max_size=90),
@@ -157,6 +160,7 @@ def test_a_game_with_too_few_episodes_to_split_is_named():
         frames([[5, 5, 5], [5, 5]]).split()
 
 
+@pytest.mark.slow
 def test_a_held_out_screen_of_a_real_game_was_never_seen(recordings: Path):
     """Breakout starts every episode alike: those screens are no anchors of later splits."""
     train, valid, test = Frames.load([recordings]).split(seed=1)

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 
 from fovea.atari.interventions import edited, moments
 
 
+@pytest.mark.slow
 def test_a_car_is_where_its_byte_says() -> None:
     play = moments("freeway", 4, 2, seed=1)
     assert play.screens.shape == (4, 2, 84, 84)

@@ -44,6 +44,7 @@ def old(recordings: Path, tmp_path: Path) -> Path:
     return tmp_path / "old"
 
 
+@pytest.mark.slow
 def test_a_folder_is_one_table_and_episodes_of_games_do_not_merge(recordings: Path) -> None:
     for folder, games in ((recordings / "pong", {"pong"}), (recordings, {"breakout", "pong"})):
         table = pyarrow.dataset.dataset(folder).to_table()
@@ -80,6 +81,7 @@ def test_the_numbers_of_games_stay(recordings: Path) -> None:
     )
 
 
+@pytest.mark.slow
 def test_recordings_of_older_formats_are_read_as_before(old: Path, recordings: Path) -> None:
     for game in ("breakout", "pong"):
         assert verify(old / game)[1] == []

@@ -36,6 +36,7 @@ def test_polars_reads_a_pattern_of_files(recordings: Path, frames: Frames) -> No
     assert table.select("game", "episode").n_unique() == table["episode"].n_unique()
 
 
+@pytest.mark.slow
 def test_datasets_shows_exported_screens_as_images(
     recordings: Path, frames: Frames, tmp_path: Path
 ) -> None:

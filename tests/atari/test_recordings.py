@@ -150,6 +150,7 @@ def test_a_whole_recording_is_verified_with_its_counts(recordings: Path):
         assert dataset.rows == sum(len(table["step"]) for table in tables(folder))
 
 
+@pytest.mark.slow
 @settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(place=st.integers(0, 100_000), data=st.data())
 def test_verify_finds_any_flipped_byte(copied: Path, place: int, data):
@@ -220,6 +221,7 @@ def test_verify_names_a_file_that_does_not_belong(copied: Path, name: str):
     assert fault.startswith(f"{path}: _dataset.json does not list it; delete it")
 
 
+@pytest.mark.slow
 def test_the_command_lists_every_damage_and_ends_with_1(copied: Path):
     truncate(copied / "pong" / "shard-00000.parquet")
     (copied / "pong" / "shard-00002.parquet").unlink()

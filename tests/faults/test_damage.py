@@ -28,6 +28,7 @@ def make(what: str, folder: Path, short: Path, small_encoder: Path) -> None:
         samples.pretraining(folder, "run")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("how", storage.HARMS)
 @pytest.mark.parametrize("what", storage.KEPT)
 def test_damage_is_named_or_changes_nothing(

@@ -70,6 +70,7 @@ def tree(folder: Path) -> set[str]:
     return {str(path.relative_to(folder)) for path in folder.rglob("*")}
 
 
+@pytest.mark.slow
 @quick
 @given(data=st.data())
 def test_a_config_of_an_encoder_says_what_it_is_or_is_refused(
@@ -166,6 +167,7 @@ HARMS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("harm", HARMS)
 def test_yaml_that_is_made_to_harm_is_refused_at_once(harm: str, tmp_path: Path, vicreg) -> None:
     text, message = HARMS[harm]

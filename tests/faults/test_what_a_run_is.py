@@ -62,6 +62,7 @@ BREAKS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "setting",
     [
@@ -145,6 +146,7 @@ RANGES = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("case", RANGES)
 def test_numbers_out_of_their_range_are_refused_in_one_line(case: str, dqn, tmp_path: Path) -> None:
     more, message = RANGES[case]
@@ -162,6 +164,7 @@ DATA = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("case", DATA)
 def test_odd_divisions_are_refused_in_one_line(
     case: str, vicreg, short: Path, tmp_path: Path

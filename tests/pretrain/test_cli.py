@@ -80,6 +80,7 @@ def test_callbacks_and_plugins_of_the_user_are_beside_the_runs_own(
     assert newest(tmp_path / "checkpoints").name == "step-000000002.ckpt"
 
 
+@pytest.mark.slow
 def test_a_callback_of_the_user_takes_the_place_of_the_runs_own_of_that_class(
     recordings: Path, tmp_path: Path, capsys: pytest.CaptureFixture
 ) -> None:
@@ -90,6 +91,7 @@ def test_a_callback_of_the_user_takes_the_place_of_the_runs_own_of_that_class(
     assert "collapsed at step 2 " in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_another_way_to_write_checkpoints_is_refused(recordings: Path, tmp_path: Path) -> None:
     with pytest.raises(UserError, match="TorchCheckpointIO would write checkpoints that the run c"):
         fit(arguments(recordings, tmp_path / "mine",

@@ -54,6 +54,7 @@ def test_a_batch_that_ranks_cannot_share_is_refused(recordings: Path) -> None:
         steps(recordings, batch=8, world=3)
 
 
+@pytest.mark.slow
 def test_the_loader_knows_its_length_and_starts_where_it_stopped(recordings: Path) -> None:
     whole = list(steps(recordings))
     rest = list(steps(recordings, seen=4))
@@ -61,11 +62,13 @@ def test_the_loader_knows_its_length_and_starts_where_it_stopped(recordings: Pat
     assert all(equal(a, b) for a, b in zip(whole[4:], rest, strict=True))
 
 
+@pytest.mark.slow
 def test_seeds_order_the_windows_in_other_ways(recordings: Path) -> None:
     first, other = (next(iter(steps(recordings, seed=seed))) for seed in (0, 1))
     assert not equal(first, other)
 
 
+@pytest.mark.slow
 def test_two_ranks_share_the_batch_of_one(recordings: Path) -> None:
     whole = list(steps(recordings, batch=8))
     halves = [list(steps(recordings, batch=8, rank=rank, world=2)) for rank in (0, 1)]
@@ -96,6 +99,7 @@ def test_training_and_held_out_batches_have_places_and_orders_of_their_own(
     assert len({*TRAINING, *HELD_OUT}) == 4
 
 
+@pytest.mark.slow
 def test_only_training_episodes_are_seen(recordings: Path) -> None:
     data = Windows([str(recordings)])
     train = data.frames.episode.unique().tolist()

@@ -58,6 +58,7 @@ def test_loads_bit_equal(encoder: ViT, folder: Path) -> None:
         assert torch.equal(mine, theirs)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("shape", [
     Shape(), Shape(patch=12, stack=1), Shape(patch=8, stack=3, crop=80), Shape(size="vit_tiny"),
     Shape(positions="sincos", patch_gain=4),

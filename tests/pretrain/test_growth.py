@@ -174,6 +174,7 @@ def test_a_teacher_begins_with_the_old_weights_too(finished: Path) -> None:
     assert same(old.state_dict(), model.teacher.state_dict())
 
 
+@pytest.mark.slow
 def test_an_encoder_of_another_shape_is_refused(
     recordings: Path, finished: Path, tmp_path: Path
 ) -> None:

@@ -137,6 +137,7 @@ PASSING = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("fault", PASSING)
 def test_what_passes_is_tried_again(fault: str, hub: Hub, mine: Path) -> None:
     hub.add("me/mine", mine)
@@ -158,6 +159,7 @@ VARIANTS = ("no permission", "no commit", "other bytes")
 EACH = [pytest.param(f, marks=pytest.mark.evidence if f in VARIANTS else ()) for f in LASTING]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("fault", EACH)
 def test_what_lasts_is_named_and_leaves_no_trace(
     fault: str, hub: Hub, mine: Path, tmp_path: Path
@@ -207,6 +209,7 @@ def test_what_the_sums_name_is_looked_at_before_it_is_fetched(hub: Hub, mine: Pa
         assert {ask.split()[1] for ask in hub.asked} == {SUMS}
 
 
+@pytest.mark.slow
 def test_pushed_is_pulled(hub: Hub, mine: Path, tmp_path: Path, capsys) -> None:
     run(["push", str(mine), "hf-hub:me/new"])
     commit = hub.repos["me/new"]["main"]
@@ -219,6 +222,7 @@ def test_pushed_is_pulled(hub: Hub, mine: Path, tmp_path: Path, capsys) -> None:
     assert same(locate("hf-hub:me/new@v2"), mine)
 
 
+@pytest.mark.slow
 def test_who_may_not_push_is_told_how(
     hub: Hub, mine: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

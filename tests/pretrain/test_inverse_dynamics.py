@@ -103,6 +103,7 @@ ADDED = {
 }  # fmt: skip
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ADDED, ids=lambda kind: kind.__name__)
 def test_it_is_added_to_an_objective_by_one_setting(kind: type[TwoViews]) -> None:
     objective, plain = kind(**SETTINGS, **ADDED[kind]), kind(**SETTINGS | {"inverse_weight": 0},

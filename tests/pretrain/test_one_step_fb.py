@@ -46,6 +46,7 @@ def test_the_task_vector_is_where_the_rewards_are() -> None:
     torch.testing.assert_close(sharp, torch.tensor([0.0, 2**0.5]))
 
 
+@pytest.mark.slow
 def test_the_measure_of_a_cycle_is_found() -> None:
     """Of three states in a cycle, the discounted share of time from each on in each is known.
 

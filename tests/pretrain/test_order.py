@@ -84,6 +84,7 @@ def test_the_order_head_cannot_starve_for_scale() -> None:
     torch.testing.assert_close(loud, quiet, rtol=0, atol=0.1)
 
 
+@pytest.mark.slow
 def test_the_papers_slots_and_orders() -> None:
     objective = PaperTOVVICReg(gap=3, encoder=Shape(patch=42), expander=8)
     assert objective.offsets == (0, -3, 3)

@@ -88,6 +88,7 @@ def groups_of(loader: Steps, number: int = 0) -> list[tuple[int, int]]:
     return [(one.begin, one.end) for one in loader.segments(number)]
 
 
+@pytest.mark.slow
 def test_what_fits_is_not_touched(cut: Path) -> None:
     held, turning = windows(cut, None), windows(cut, 100_000)
     assert all(equal(*both) for both in zip(steps(held), steps(turning), strict=True))
@@ -144,6 +145,7 @@ def test_never_more_screens_are_held_than_the_limit(
     assert 0 < len(data.validation.frames) < len(windows(cut, None).validation.frames)
 
 
+@pytest.mark.slow
 def test_going_on_inside_a_group_loads_that_group_and_is_as_if_never_stopped(
     cut: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -175,6 +177,7 @@ def test_a_batch_takes_from_both_groups_that_meet_in_it(cut: Path) -> None:
     assert set(shard[meet % BATCH :]) <= set(second)
 
 
+@pytest.mark.slow
 def test_two_ranks_are_one(cut: Path) -> None:
     alone = steps(windows(cut))
     ranks = [steps(windows(cut), rank, world=2) for rank in (0, 1)]
@@ -184,6 +187,7 @@ def test_two_ranks_are_one(cut: Path) -> None:
             assert equal(alone.draw(step), loader.draw(step), slice(rank, None, 2))
 
 
+@pytest.mark.slow
 def test_places_are_drawn_for_a_slot_whatever_groups_meet(cut: Path) -> None:
     """An objective's own draws in a batch of two groups are those of the same slots in one."""
 
@@ -204,6 +208,7 @@ def test_places_are_drawn_for_a_slot_whatever_groups_meet(cut: Path) -> None:
     assert torch.equal(in_two, loader.objective.drawn)
 
 
+@pytest.mark.slow
 def test_validation_is_a_group_of_the_same_episodes(cut: Path) -> None:
     every, some = (windows(cut, limit).validation.frames for limit in (None, LIMIT))
     place = some.labels["place"]
@@ -212,6 +217,7 @@ def test_validation_is_a_group_of_the_same_episodes(cut: Path) -> None:
     assert torch.equal(every.episode[place], some.episode)
 
 
+@pytest.mark.slow
 def test_a_limit_below_one_shard_is_refused_with_the_one_that_is_enough(
     recordings: Path, tmp_path: Path
 ) -> None:
@@ -281,6 +287,7 @@ def test_a_run_that_goes_on_in_another_group_is_prepared_as_at_the_start(
     assert not torch.isin(going_on.seen[-1], going_on.prepared).any()
 
 
+@pytest.mark.slow
 def test_an_outline_divides_as_its_frames(cut: Path) -> None:
     shards = Shards.find([cut])
     frames, outline = Frames.load([cut]), Frames.outline(shards, int)
@@ -309,6 +316,7 @@ def test_a_group_is_let_go_of_before_the_next_and_kept_while_it_is_asked_for(cut
     assert set(rotation.frames.episode.tolist()) == set(second)
 
 
+@pytest.mark.slow
 @given(
     sizes=st.lists(st.integers(0, 50), min_size=1, max_size=40).filter(any),
     spare=st.integers(0, 100),

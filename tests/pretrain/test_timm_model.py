@@ -40,6 +40,7 @@ def screens(count: int = 2) -> torch.Tensor:
     return torch.randint(0, 256, (count, 4, 84, 84), generator=generator).to(torch.uint8)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", CASES)
 def test_features_are_timms_and_plain_timm_loads_the_folder(name: str, tmp_path: Path) -> None:
     shape, kind, dim, side = MODELS[name]
@@ -117,6 +118,7 @@ def test_batch_statistics_are_used_and_recorded_under_gradients_alone() -> None:
     assert not all(map(torch.equal, held, encoder.buffers()))
 
 
+@pytest.mark.slow
 def test_weights_are_a_function_of_the_seed() -> None:
     one, same, other = (build_encoder(Shape(timm="resnet10t"), seed) for seed in (1, 1, 2))
     assert all(map(torch.equal, one.state_dict().values(), same.state_dict().values()))
@@ -133,6 +135,7 @@ MISTAKES = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mistake", MISTAKES)
 def test_a_mistake_gets_one_line(mistake: str) -> None:
     shape, message = MISTAKES[mistake]

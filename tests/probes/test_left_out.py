@@ -55,6 +55,7 @@ def test_an_encoder_without_attention_has_the_other_probes(
     assert command(folder, ["value"])[0] == 0  # and of what was measured nothing is lacking
 
 
+@pytest.mark.slow
 def test_features_that_are_no_numbers_are_named(
     command: Callable, encoder: ViT, tmp_path: Path, capsys: pytest.CaptureFixture
 ) -> None:
@@ -98,6 +99,7 @@ def test_a_game_without_memory_is_left_out_and_the_other_measured(
     ]
 
 
+@pytest.mark.slow
 def test_features_that_are_all_alike_are_at_chance(drawn: dict[str, list[Drawn]]) -> None:
     """A constant is measured as any other feature: nothing can be read of it."""
     blind = Blind(2, (84, 84))

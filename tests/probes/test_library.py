@@ -18,6 +18,7 @@ from fovea.probes import collapse
 from fovea.probes.features import draw, encode
 
 
+@pytest.mark.slow
 def test_the_tables_of_an_encoder_are_those_of_the_probe(
     encoder: ViT, recordings: Path, frames: Frames, tmp_path: Path
 ) -> None:

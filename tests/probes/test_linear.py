@@ -79,6 +79,7 @@ def separable(count: int, seed: int) -> Fit:
     return Fit(points, torch.tensor([3, 50, 77, 200, 255])[cluster])
 
 
+@pytest.mark.slow
 def test_a_separable_problem_is_solved() -> None:
     head = softmax_head(separable(300, 0), separable(50, 1))
     test = separable(500, 2)
@@ -141,6 +142,7 @@ def test_the_same_seed_gives_the_same_head() -> None:
     assert torch.equal(one.weight, other.weight)
 
 
+@pytest.mark.slow
 def test_heads_that_are_trained_together_are_those_that_are_trained_alone() -> None:
     """They settle after different numbers of epochs, and have other numbers of classes."""
     x, held_out = normal(300, 5), normal(60, 5, seed=1)

@@ -47,6 +47,7 @@ def probed(folder: Path, values: dict[str, dict[str, float]]) -> None:
     result.write(folder / "probes" / "state.json")
 
 
+@pytest.mark.slow
 def test_the_rank_correlation_is_that_of_seeds_means_within_each_game(tmp_path: Path) -> None:
     r2 = {"a": 0.1, "b": 0.2, "c": 0.3, "d": 0.4}
     probed(tmp_path / "probes", {name: {"pong": r2[name], "breakout": -r2[name]} for name in r2})
@@ -65,6 +66,7 @@ def test_the_rank_correlation_is_that_of_seeds_means_within_each_game(tmp_path: 
         predict.best([found])
 
 
+@pytest.mark.slow
 def test_agents_with_other_settings_are_not_compared(tmp_path: Path) -> None:
     probed(tmp_path / "probes", {name: {"pong": k} for k, name in enumerate("abc")})
     for k, name in enumerate("abc"):
@@ -84,6 +86,7 @@ def test_what_is_missing_is_named(tmp_path: Path) -> None:
         predict.correlate([tmp_path])
 
 
+@pytest.mark.slow
 def test_enough_evidence_is_chosen_by() -> None:
     generator = np.random.default_rng(3)
     x = generator.normal(size=(12, 1))
@@ -93,6 +96,7 @@ def test_enough_evidence_is_chosen_by() -> None:
     assert predict.best([predict.Correlation("state", "r2", 12, 1, 0.2, 0.5), good]) == good
 
 
+@pytest.mark.slow
 def test_equal_values_share_their_rank() -> None:
     rho, _ = predict.permuted([np.array([[1, 5], [2, 5], [3, 7]])])
     assert rho == pytest.approx(0.75**0.5)

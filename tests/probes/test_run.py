@@ -219,6 +219,7 @@ def test_a_mistake_is_named_before_anything_is_written(
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.slow
 def test_encoders_of_another_stack_or_size_are_refused(
     folder: Path, recordings: Path, tmp_path: Path
 ) -> None:

@@ -41,6 +41,7 @@ def test_weighted_f1_by_hand() -> None:
 byte_pairs = st.lists(st.tuples(st.integers(0, 255), st.integers(0, 4)), min_size=1, max_size=40)
 
 
+@pytest.mark.slow
 @given(byte_pairs)
 def test_weighted_f1_is_the_plain_definition(pairs: list[tuple[int, int]]) -> None:
     truth = np.array([a % 5 * 60 for a, _ in pairs])
@@ -88,6 +89,7 @@ def test_a_score_is_the_mean_of_categories_of_means() -> None:
     assert mean == ["mean", 3, 0.5, pytest.approx(0.6)]
 
 
+@pytest.mark.slow
 def test_tables_have_a_row_for_all_that_varies(encoder: ViT, seen: dict[str, Splits]) -> None:
     categories, overall, each, *_ = state.probe(encoder, seen, patience=1, draws=1).tables
     for game, splits in seen.items():

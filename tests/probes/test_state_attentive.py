@@ -36,6 +36,7 @@ def scored(test: Fit, predicted: Tensor) -> float:
     return r2(test.labels[:, 0], predicted[:, 0])
 
 
+@pytest.mark.slow
 def test_it_reads_the_token_that_is_marked_which_no_linear_read_out_can(splits: list[Fit]) -> None:
     training, validation, test = splits
     assert scored(test, attentive(training, validation, test.features)) > 0.9
@@ -65,6 +66,7 @@ def test_a_seed_and_a_draw_give_the_same_numbers_again(splits: list[Fit]) -> Non
     assert not torch.equal(attentive(*few[:2], few[2].features, 1, seed=4), first)
 
 
+@pytest.mark.slow
 def test_a_label_that_never_varies_disturbs_no_other(splits: list[Fit]) -> None:
     constant = [
         Fit(of.features, torch.cat([of.labels, torch.full_like(of.labels, 7)], 1)) for of in splits
@@ -74,6 +76,7 @@ def test_a_label_that_never_varies_disturbs_no_other(splits: list[Fit]) -> None:
     assert predicted[:, 1].sub(7).abs().max() < 1e-6
 
 
+@pytest.mark.slow
 def test_its_module_is_the_one_that_agents_learn(splits: list[Fit]) -> None:
     read_out = trained(*splits[:2], seed=0, draw=0)
     assert type(read_out).__name__ == "MultiQueryReadOut"

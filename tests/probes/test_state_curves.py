@@ -92,6 +92,7 @@ def test_components_hold_all_that_tokens_have(encoder: ViT, seen: dict[str, Spli
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("norm", ["none", "standard", "whiten"])
 def test_features_are_normed_as_those_of_agents_to_the_bit(
     norm: FeatureNormKind, encoder: ViT, seen: dict[str, Splits]
@@ -161,6 +162,7 @@ def test_pixels_have_one_read_out_and_a_cnn_one_block(
     assert not by_block
 
 
+@pytest.mark.slow
 def test_pooled_pixels_have_the_components_of_all_games_together(
     drawn: dict[str, list[Drawn]],
 ) -> None:

@@ -46,6 +46,7 @@ def paths(count: int, seed: int, told: bool) -> Moments:
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("told", [True, pytest.param(False, marks=pytest.mark.evidence)])
 def test_the_order_is_known_where_features_tell_place_and_speed(told: bool) -> None:
     splits = [paths(count, seed, told) for seed, count in enumerate((400, 100, 100))]
