@@ -33,18 +33,18 @@ quickstart: .venv/ready
 	@echo; echo "== 2/5  pretrain: encoders from recordings, without rewards"
 	$(FOVEA) pretrain fit -c tov_vicreg --run $(RUN)/tov_vicreg \
 	    --data.recordings '[$(RUN)/recordings]' --trainer.max_steps $(UPDATES)
-	$(FOVEA) pretrain fit -c vicreg --run $(RUN)/vicreg \
+	$(FOVEA) pretrain fit -c recipe --run $(RUN)/recipe \
 	    --data.recordings '[$(RUN)/recordings]' --trainer.max_steps $(UPDATES)
 	@echo; echo "== 3/5  probe: what the encoders see, beside an untrained one and raw pixels"
-	$(FOVEA) probes run --encoder tov_vicreg=$(RUN)/tov_vicreg --encoder vicreg=$(RUN)/vicreg \
+	$(FOVEA) probes run --encoder tov_vicreg=$(RUN)/tov_vicreg --encoder recipe=$(RUN)/recipe \
 	    --recordings $(RUN)/recordings --run $(RUN)/probes --samples $(SAMPLES) \
 	    --probe state --probe attention --probe collapse --probe sparsity --probe action
 	@echo; echo "== 4/5  play: agents on the frozen encoder; so few steps show the way, and no skill"
 	$(FOVEA) agents fit -c dqn_frozen --run $(RUN)/dqn \
-	    --model.encoder.encoder $(RUN)/tov_vicreg --data.total_steps $(DQN_STEPS)
+	    --model.encoder.encoder $(RUN)/recipe --data.total_steps $(DQN_STEPS)
 	$(FOVEA) agents evaluate --run $(RUN)/dqn --episodes $(EPISODES) --video
 	$(FOVEA) agents fit -c ppo_frozen --run $(RUN)/ppo \
-	    --model.encoder.encoder $(RUN)/tov_vicreg --data.total_steps $(PPO_STEPS)
+	    --model.encoder.encoder $(RUN)/recipe --data.total_steps $(PPO_STEPS)
 	$(FOVEA) agents evaluate --run $(RUN)/ppo --episodes $(EPISODES) --video
 	@echo; echo "== 5/5  report"
 	$(FOVEA) analysis report $(RUN) --out $(RUN)/report
