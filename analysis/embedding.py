@@ -15,6 +15,10 @@ from fovea.atari.games import GAMES
 from fovea.atari.ram import variables
 
 NAMES = ("place", "screens", "game", "episode", "step", "reward", "ram")
+PLACES = {  # arrays of places: how their panel is called, and its axes
+    "place": ("", ("first component", "second component")),
+    "umap": (", UMAP", ("", "")),
+}
 SCALE = "Viridis"  # is read by most who do not see all colours, and printed
 Arrays = dict[str, np.ndarray]
 
@@ -30,7 +34,12 @@ def view(page: Page, name: str, arrays: Mapping[str, np.ndarray], encoders: Iter
     figures, known = {}, {}
     for game in games:
         here = first["game"] == game
-        figures[game_name(game)] = [_panel(e, of["place"][here]) for e, of in found.items()]
+        figures[game_name(game)] = [
+            _panel(f"{encoder}{what}", of[places][here], axes)
+            for places, (what, axes) in PLACES.items()
+            for encoder, of in found.items()
+            if places in of
+        ]
         known[game_name(game)] = {
             "labels": {key: finite(column) for key, column in _labels(first, game).items()},
             **grid(page, "map", first["screens"][here]),
@@ -58,21 +67,22 @@ def view(page: Page, name: str, arrays: Mapping[str, np.ndarray], encoders: Iter
 
 
 def _of(arrays: Mapping[str, np.ndarray], encoder: str) -> Arrays:
-    found = {name: arrays[key] for name in NAMES if (key := f"{encoder}/{name}") in arrays}
-    return found if len(found) == len(NAMES) else {}
+    names = {*NAMES, *PLACES}
+    found = {name: arrays[key] for name in names if (key := f"{encoder}/{name}") in arrays}
+    return found if found.keys() >= {*NAMES} else {}
 
 
-def _panel(encoder: str, place: np.ndarray) -> dict:
+def _panel(title: str, place: np.ndarray, axes: tuple[str, str]) -> dict:
     trace = {
         "type": "scatter",
         "mode": "markers",
-        "name": plain(encoder),
+        "name": plain(title),
         "x": finite(place[:, 0]),
         "y": finite(place[:, 1]),
         "marker": {"size": 6, "colorscale": SCALE, "line": {"width": 0}},
         "hovertemplate": "%{x:.3~g}, %{y:.3~g}<extra></extra>",
     }
-    return panel(encoder, [trace], x="first component", y="second component", height=320)
+    return panel(title, [trace], x=axes[0], y=axes[1], height=320)
 
 
 def _labels(of: Arrays, game: str) -> dict[str, np.ndarray]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from importlib.util import find_spec
+
 import torch
 from torch import Tensor
 from torch.nn.functional import avg_pool2d
@@ -17,7 +19,8 @@ ABOUT = (
     "Screens of held-out episodes on the first two principal components of their features (summary "
     "and mean token), each game by itself. Screens that lie close look alike to the encoder along "
     "the directions in which it tells most apart; the table says how much of all variance these "
-    "two hold. Nothing here is a score."
+    "two hold. Where umap-learn is installed, UMAP places them as well, which keeps neighbours "
+    "together and says nothing of distances. Nothing here is a score."
 )
 ORDER = 9
 FIGURES = [EmbeddingMap()]
@@ -28,7 +31,8 @@ SHRINK = 2  # screens are kept at half their size, enough to recognise them
 def probe(encoder: Encoder, games: dict[str, Splits], *, points: int = 300) -> Measured:
     """Two principal components of `points` test stacks a game, evenly spaced in its episodes.
 
-    Arrays, of M points: place (M, 2) float32; screens (M, H / 2, W / 2) uint8, the newest of each
+    Arrays, of M points: place (M, 2) float32, and umap (M, 2) float32 where umap-learn is
+    installed (the extra `umap`); screens (M, H / 2, W / 2) uint8, the newest of each
     stack; game (M,) str; episode, step (M,) int64; reward (M,) float32, of the action taken on that
     screen; ram (M, 128) uint8.
 
@@ -37,8 +41,12 @@ def probe(encoder: Encoder, games: dict[str, Splits], *, points: int = 300) -> M
 
     def mapped(game: str, splits: Splits) -> tuple[Tensor, dict[str, Tensor]]:
         some = evenly_spaced(torch.arange(len(splits.test.at)), points)
-        place, shares = components(splits.test.summary_and_mean, some)
-        return shares, _labels(splits.test, some) | {"place": place.float()}
+        z = splits.test.summary_and_mean
+        place, shares = components(z, some)
+        found = {"place": place.float()}
+        if find_spec("umap"):
+            found["umap"] = neighbours(z[some])
+        return shares, _labels(splits.test, some) | found
 
     found, left_out = of_each(games, "mapping", mapped)
     rows = [
@@ -74,6 +82,18 @@ def components(z: Tensor, some: Tensor) -> tuple[Tensor, Tensor]:
     axes = loadings[:AXES]
     axes = axes * axes.gather(1, axes.abs().argmax(1, keepdim=True)).sign()
     return z[some] @ axes.T, sizes[:AXES].square() / sizes.square().sum()
+
+
+def neighbours(z: Tensor) -> Tensor:
+    """Places (m, AXES) float32 of rows (m, D) that keep neighbours together, the same every time.
+
+    By UMAP (arXiv 1802.03426) with its own defaults, which begins with the principal components.
+    """
+    from umap import UMAP  # an extra, which compiles for seconds when it is first used
+
+    near = min(15, len(z) - 1)
+    by = UMAP(n_components=AXES, n_neighbors=near, init="pca", random_state=0, n_jobs=1)
+    return torch.from_numpy(by.fit_transform(z.float().numpy())).float()
 
 
 def _labels(test: Split, some: Tensor) -> dict[str, Tensor]:

@@ -437,6 +437,8 @@ def embedding(folder: Path, count: int = 30) -> None:
             "reward": np.zeros(len(ram), np.float32),
             "ram": ram,
         }
+        if encoder != "random":  # umap-learn was installed when these were probed
+            arrays["umap"] = rng.normal(0, 1, (len(ram), 2)).astype(np.float32)
         table = Table("axes", "Axes", ["game", "axis", "share"], rows)
         encoders[encoder] = Measured([table], arrays)
     write_probe(folder, "map", map_probe, encoders)

@@ -43,3 +43,16 @@ def test_each_point_has_the_screen_and_labels_of_its_moment(seen: dict[str, Spli
     assert arrays["place"].shape == (12 * len(games), 2)
     shares = [row[2] for row in tables[0].rows if row[0] == games[0]]
     assert 0 <= shares[1] <= shares[0] <= 1
+
+
+@pytest.mark.evidence
+def test_umap_keeps_neighbours_together_and_is_the_same_every_time() -> None:
+    pytest.importorskip("umap", reason="the extra umap is not installed")
+    centres = torch.tensor([[9.0, 0, 0, 0], [0, 9, 0, 0], [0, 0, 9, 0]]).repeat_interleave(20, 0)
+    z = centres + torch.randn(60, 4, generator=torch.Generator().manual_seed(0))
+    place = map_probe.neighbours(z)
+    assert place.shape == (60, 2)
+    assert place.dtype == torch.float32
+    near = torch.cdist(place, place).fill_diagonal_(torch.inf).argmin(1)
+    torch.testing.assert_close(near // 20, torch.arange(60) // 20)
+    torch.testing.assert_close(map_probe.neighbours(z), place, rtol=0, atol=0)
