@@ -20,6 +20,7 @@ import numpy as np
 
 from benchmarks.faults.trials import once
 from fovea.files import write_text
+from fovea.metrics import read_metrics
 
 SMALL_ENCODER = ("--model.init_args.encoder.patch", 42, "--model.init_args.expander", 16)
 SMALL_AGENT = (
@@ -174,12 +175,10 @@ def _files(folder: Path, *patterns: str) -> list[Path]:
 
 
 def _metrics(run: Path) -> Iterator[bytes]:
-    """The rows of metrics.csv as readers take them, without what depends on the machine."""
-    rows = [line.split(",") for line in (run / "metrics.csv").read_text().splitlines()[1:]]
-    last = {(row[0], row[1]): row[2] for row in rows if len(row) == 3}
-    for (step, name), value in sorted(last.items()):
+    """The curves of metrics.csv as readers take them, without what depends on the machine."""
+    for name, curve in sorted(read_metrics(run / "metrics.csv").items()):
         if not name.endswith("_per_second"):
-            yield f"{step},{name},{value}".encode()
+            yield from (name.encode(), curve.steps.tobytes(), curve.values.tobytes())
 
 
 def _leaves(value: object) -> Iterator[bytes]:
