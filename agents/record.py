@@ -22,8 +22,9 @@ from fovea.atari.collect import VERSIONS, rom_md5
 from fovea.atari.emulator import SCREEN, Emulator, Settings
 from fovea.atari.episode import Episode, columns
 from fovea.atari.origin import Origin, Policy, without_implied
+from fovea.atari.parquet import first_episode
 from fovea.atari.recorder import record_shards
-from fovea.atari.recordings import Dataset, first_episode
+from fovea.atari.recordings import Dataset
 from fovea.device import device
 from fovea.pretrain.training.checkpoint import digest
 from fovea.seeding import Stream, keyed

@@ -15,8 +15,9 @@ from fovea.atari.emulator import Emulator, Settings, rom_path
 from fovea.atari.episode import Episode, columns
 from fovea.atari.games import find
 from fovea.atari.origin import IMPLIED, Origin, without_implied
+from fovea.atari.parquet import first_episode
 from fovea.atari.recorder import record_shards
-from fovea.atari.recordings import Dataset, first_episode
+from fovea.atari.recordings import Dataset
 
 SHARD_STEPS = 5000
 VERSIONS = "ale-py", "numpy", "opencv-python-headless"

@@ -25,7 +25,7 @@ import numpy as np
 
 from fovea.atari.emulator import SCREEN
 from fovea.atari.games import find
-from fovea.atari.recordings import SCREEN_BYTES
+from fovea.atari.parquet import SCREEN_BYTES
 from fovea.command import UserError
 
 PADDING = 3

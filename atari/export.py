@@ -12,7 +12,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from fovea.atari.emulator import SCREEN
-from fovea.atari.recordings import Shard, open_dataset, read_dataset
+from fovea.atari.parquet import Shard
+from fovea.atari.recordings import open_dataset, read_dataset
 from fovea.files import replacing
 
 COLUMNS = "action", "reward", "terminal", "truncated", "lives", "step", "ram"

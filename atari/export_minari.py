@@ -12,7 +12,8 @@ import numpy as np
 
 from fovea.atari.emulator import SCREEN
 from fovea.atari.export import episodes
-from fovea.atari.recordings import Shard, open_dataset, read_dataset
+from fovea.atari.parquet import Shard
+from fovea.atari.recordings import open_dataset, read_dataset
 from fovea.command import UserError
 from fovea.files import replacing_folder
 

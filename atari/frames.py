@@ -16,7 +16,7 @@ from torch.nn.functional import pad
 
 from fovea.atari.emulator import SCREEN
 from fovea.atari.games import find
-from fovea.atari.recordings import RAM_BYTES, SCREEN_BYTES
+from fovea.atari.parquet import RAM_BYTES, SCREEN_BYTES
 from fovea.atari.shards import Shards
 from fovea.command import UserError
 

@@ -23,16 +23,15 @@ from fovea.atari.dqn_replay import (
 from fovea.atari.emulator import Emulator, Settings
 from fovea.atari.importing import check_folder, rows_of
 from fovea.atari.origin import Origin, Policy
-from fovea.atari.recordings import (
+from fovea.atari.parquet import (
     SCREEN_BYTES,
-    Dataset,
     first_episode,
     read_shard,
-    seal,
     shard_path,
     shard_paths,
     write_shard,
 )
+from fovea.atari.recordings import Dataset, seal
 from fovea.atari.remote import open_source
 from fovea.command import UserError, terminable
 from fovea.files import exclusive

@@ -17,16 +17,15 @@ from fovea.atari.export_minari import INFOS, ORIGIN, POLICY, SHARD, minari
 from fovea.atari.games import find
 from fovea.atari.importing import check_folder, rows_of
 from fovea.atari.origin import Origin, Policy
-from fovea.atari.recordings import (
+from fovea.atari.parquet import (
     SCREEN_BYTES,
-    Dataset,
     first_episode,
     read_shard,
-    seal,
     shard_path,
     shard_paths,
     write_shard,
 )
+from fovea.atari.recordings import Dataset, seal
 from fovea.command import UserError, terminable
 from fovea.files import exclusive
 from fovea.progress import bar

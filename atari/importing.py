@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from fovea.atari.origin import Origin
-from fovea.atari.recordings import Damaged, check_rows, read_columns, read_shard, shard_paths
+from fovea.atari.parquet import Damaged, check_rows, read_columns, read_shard, shard_paths
 from fovea.command import UserError
 
 

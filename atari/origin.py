@@ -61,7 +61,7 @@ class Origin:
         seed: of the games and the policies.
         versions: of the packages that matter, by name.
         screen: what a screen is, in words.
-        format: which of `recordings.FORMATS` the columns are.
+        format: which of `parquet.FORMATS` the columns are.
         policies: the agents that played; none where a random policy did.
         source: the data set that it was imported from; empty where it was played here.
     """

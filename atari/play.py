@@ -11,8 +11,9 @@ import numpy as np
 
 from fovea.atari.emulator import SCREEN
 from fovea.atari.film import SIDE, coloured, enlarged, side_by_side, titled
+from fovea.atari.parquet import RAM_BYTES
 from fovea.atari.ram import variables
-from fovea.atari.recordings import RAM_BYTES, read_dataset
+from fovea.atari.recordings import read_dataset
 from fovea.atari.shards import Shards
 from fovea.command import UserError
 

@@ -19,9 +19,10 @@ from pathlib import Path
 
 import numpy as np
 
-from fovea.atari import recordings
+from fovea.atari import parquet, recordings
 from fovea.atari.origin import Origin
-from fovea.atari.recordings import Damaged, Dataset
+from fovea.atari.parquet import Damaged
+from fovea.atari.recordings import Dataset
 from fovea.command import ENDING, UserError, terminable
 from fovea.files import exclusive
 from fovea.progress import bar
@@ -104,9 +105,9 @@ def _record(
 
 def _as_begun(made_by: Origin, folder: Path) -> Origin:
     """The origin in the format of the shards that are there, so that new ones fit to them."""
-    for path in recordings.shard_paths(folder):
+    for path in parquet.shard_paths(folder):
         try:
-            return replace(made_by, format=recordings.read_columns(path, []).origin.format)
+            return replace(made_by, format=parquet.read_columns(path, []).origin.format)
         except Damaged:
             continue
     return made_by
@@ -116,11 +117,11 @@ def _missing(made_by: Origin, folder: Path, shards: int) -> list[int]:
     """The shards that are still to be recorded. Prints what is kept and what is damaged."""
     for left in folder.glob(".*.tmp"):  # by a kill while a shard was written
         left.unlink()
-    there, kept, sealed = recordings.shard_paths(folder), [], _sealed(folder)
+    there, kept, sealed = parquet.shard_paths(folder), [], _sealed(folder)
     for path in there:
         try:
-            shard = recordings.read_shard(path)
-            recordings.check_rows(shard)
+            shard = parquet.read_shard(path)
+            parquet.check_rows(shard)
             if sealed.get(path.name, shard.sha256) != shard.sha256:
                 raise Damaged("its SHA-256 is not the one that was recorded")
         except Damaged as damage:
@@ -132,8 +133,8 @@ def _missing(made_by: Origin, folder: Path, shards: int) -> list[int]:
                 f"{path} was recorded with {name} {found}, not {wanted}: "
                 f"give another --out, or {name} {found}"
             )
-        kept.append(recordings.shard_index(path))
-    shards = max([shards, *(recordings.shard_index(path) + 1 for path in there)])
+        kept.append(parquet.shard_index(path))
+    shards = max([shards, *(parquet.shard_index(path) + 1 for path in there)])
     missing = [index for index in range(shards) if index not in kept]
     if kept:
         _say(f"{made_by.game}: {len(kept)} shards are complete, {len(missing)} to record")
@@ -149,7 +150,7 @@ def _sealed(folder: Path) -> dict[str, str]:
 
 
 def _finish(folder: Path) -> Dataset:
-    return recordings.seal(folder, map(recordings.read_shard, recordings.shard_paths(folder)))
+    return recordings.seal(folder, map(parquet.read_shard, parquet.shard_paths(folder)))
 
 
 def _play(
@@ -170,7 +171,7 @@ def _play(
                     made_by, folder, index = pending.pop(future)
                     rows, asked = rows + future.result(), asked + made_by.settings["shard_steps"]
                     shown.set_description(f"{made_by.game} shard {index}", refresh=False)
-                    sealed(recordings.shard_path(folder, index))
+                    sealed(parquet.shard_path(folder, index))
                 # Episodes are played to their end: shards are longer than they were asked to be.
                 expected = total * rows // asked if asked else total
                 shown.total = max(expected, counter.value)
@@ -223,7 +224,7 @@ def _played(steps: int) -> None:
 def _record_shard(play: Play, made_by: Origin, folder: Path, index: int) -> int:
     """Play and write a shard; its rows."""
     rows = play(made_by, index, _played)
-    recordings.write_shard(recordings.shard_path(folder, index), rows, made_by)
+    parquet.write_shard(parquet.shard_path(folder, index), rows, made_by)
     return len(rows["step"])
 
 

@@ -8,7 +8,7 @@ from concurrent.futures import as_completed
 from importlib.metadata import version
 from pathlib import Path
 
-from fovea.atari import recordings
+from fovea.atari import parquet
 from fovea.atari.origin import Origin
 from fovea.atari.recorder import Play, Sealed
 from fovea.cluster import connected
@@ -44,14 +44,14 @@ def play_on_ray(
     with connected(address, workers) as ray, bar("record", "steps", total) as shown:
         task = ray.remote(num_cpus=1, max_retries=RETRIES)(_shard)
         pending = {
-            task.remote(play, made_by, index).future(): (made_by, recordings.shard_path(to, index))
+            task.remote(play, made_by, index).future(): (made_by, parquet.shard_path(to, index))
             for made_by, to, index in missing
         }
         for future in as_completed(pending):
             made_by, path = pending.pop(future)
             write_bytes(path, future.result())
             sealed(path)
-            shown.set_description(f"{made_by.game} shard {recordings.shard_index(path)}", False)
+            shown.set_description(f"{made_by.game} shard {parquet.shard_index(path)}", False)
             shown.update(made_by.settings["shard_steps"])
 
 
@@ -63,4 +63,4 @@ def _shard(play: Play, made_by: Origin, index: int) -> bytes:
                 f"{platform.node()} has {name} {here}, and this machine {wanted}: what it plays "
                 "would be another recording; install the same there"
             )
-    return recordings.encoded(play(made_by, index, lambda steps: None), made_by)
+    return parquet.encoded(play(made_by, index, lambda steps: None), made_by)

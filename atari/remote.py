@@ -17,7 +17,8 @@ from typing import Any
 
 import fsspec
 
-from fovea.atari.recordings import DATASET, SHARD_NAME, open_dataset
+from fovea.atari.parquet import SHARD_NAME
+from fovea.atari.recordings import DATASET, open_dataset
 from fovea.command import UserError
 from fovea.files import exclusive, replacing
 from fovea.progress import bar

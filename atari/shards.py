@@ -13,7 +13,8 @@ import numpy as np
 
 from fovea.atari.games import find
 from fovea.atari.origin import differences
-from fovea.atari.recordings import Dataset, Shard, find_recordings, open_dataset, read_dataset
+from fovea.atari.parquet import Shard
+from fovea.atari.recordings import Dataset, find_recordings, open_dataset, read_dataset
 from fovea.command import UserError
 
 

@@ -10,7 +10,8 @@ from pathlib import Path
 import numpy as np
 
 from fovea.atari.games import GAMES
-from fovea.atari.recordings import Damaged, Dataset, open_dataset, read_columns, read_dataset
+from fovea.atari.parquet import Damaged, read_columns
+from fovea.atari.recordings import Dataset, open_dataset, read_dataset
 from fovea.command import UserError
 
 

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 from fovea.atari.frames import Frames
-from fovea.atari.recordings import SCREEN_BYTES
+from fovea.atari.parquet import SCREEN_BYTES
 from fovea.atari.shards import Shards
 from fovea.command import UserError
 from fovea.progress import bar

@@ -15,7 +15,7 @@ from fovea.agents.experience.replay import Replay, Transitions
 from fovea.agents.experience.returns import to_go
 from fovea.atari.frames import Frames
 from fovea.atari.origin import unlike
-from fovea.atari.recordings import SCREEN_BYTES
+from fovea.atari.parquet import SCREEN_BYTES
 from fovea.atari.shards import Shards
 from fovea.command import UserError
 from fovea.memory import free_memory

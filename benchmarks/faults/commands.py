@@ -206,7 +206,7 @@ def _digest(*parts: bytes) -> str:
 
 
 def sound_recordings(run: Path) -> str:
-    from fovea.atari.recordings import Damaged, check_rows, read_shard
+    from fovea.atari.parquet import Damaged, check_rows, read_shard
 
     for path in _files(run, "shard-*.parquet"):
         try:

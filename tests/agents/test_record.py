@@ -28,7 +28,8 @@ from fovea.agents.task import AtariTask
 from fovea.atari.emulator import Emulator
 from fovea.atari.frames import Frames
 from fovea.atari.origin import differences
-from fovea.atari.recordings import Damaged, check_rows, open_dataset, read_shard, verify
+from fovea.atari.parquet import Damaged, check_rows, read_shard
+from fovea.atari.recordings import open_dataset, verify
 from fovea.atari.stats import tiers
 from fovea.command import UserError
 from fovea.files import sha256

@@ -21,7 +21,8 @@ import pytest
 
 from fovea.atari.collect import collect, origin, record
 from fovea.atari.emulator import Settings
-from fovea.atari.recordings import open_dataset, read_shard
+from fovea.atari.parquet import read_shard
+from fovea.atari.recordings import open_dataset
 from fovea.command import UserError
 from fovea.files import exclusive
 

@@ -13,8 +13,8 @@ import pytest
 from fovea.atari.__main__ import run
 from fovea.atari.film import STEPS_PER_SECOND
 from fovea.atari.frames import LABELS, Frames
+from fovea.atari.parquet import Shard, read_shard, shard_paths
 from fovea.atari.play import find_episode, pictures
-from fovea.atari.recordings import Shard, read_shard, shard_paths
 from fovea.command import UserError
 
 

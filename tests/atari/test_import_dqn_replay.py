@@ -18,7 +18,8 @@ from fovea.atari.__main__ import run
 from fovea.atari.dqn_replay import segments, stretches
 from fovea.atari.frames import Frames
 from fovea.atari.import_dqn_replay import import_dqn_replay
-from fovea.atari.recordings import open_dataset, read_shard, shard_paths, verify
+from fovea.atari.parquet import read_shard, shard_paths
+from fovea.atari.recordings import open_dataset, verify
 from fovea.atari.stats import by_game
 from fovea.command import UserError
 

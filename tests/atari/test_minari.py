@@ -15,7 +15,8 @@ from minari.data_collector.episode_buffer import EpisodeBuffer
 
 from fovea.atari.__main__ import run
 from fovea.atari.import_minari import import_minari, screens
-from fovea.atari.recordings import read_shard, shard_paths, verify
+from fovea.atari.parquet import read_shard, shard_paths
+from fovea.atari.recordings import verify
 from fovea.command import UserError
 
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning:minari")

@@ -16,7 +16,8 @@ import pytest
 from fovea.atari.collect import collect
 from fovea.atari.frames import Frames
 from fovea.atari.games import GAMES
-from fovea.atari.recordings import open_dataset, read_shard, shard_paths, verify, write_shard
+from fovea.atari.parquet import read_shard, shard_paths, write_shard
+from fovea.atari.recordings import open_dataset, verify
 from fovea.files import sha256
 
 

@@ -18,16 +18,8 @@ from hypothesis import strategies as st
 
 from fovea.atari import ram
 from fovea.atari.collect import collect
-from fovea.atari.recordings import (
-    Damaged,
-    find_recordings,
-    open_dataset,
-    read_shard,
-    seal,
-    shard_paths,
-    verify,
-    write_shard,
-)
+from fovea.atari.parquet import Damaged, read_shard, shard_paths, write_shard
+from fovea.atari.recordings import find_recordings, open_dataset, seal, verify
 from fovea.command import UserError
 
 ROOT = Path(__file__).parents[2]

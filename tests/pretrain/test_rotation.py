@@ -17,17 +17,15 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from fovea.atari.frames import Frames
-from fovea.atari.recordings import (
+from fovea.atari.parquet import (
     COLUMNS,
     EPISODES_PER_SHARD,
     SCREEN_BYTES,
-    open_dataset,
-    read_dataset,
     read_shard,
-    seal,
     shard_path,
     write_shard,
 )
+from fovea.atari.recordings import open_dataset, read_dataset, seal
 from fovea.atari.shards import Shards
 from fovea.command import UserError
 from fovea.pretrain.data import Batch, Steps, Windows
