@@ -60,6 +60,10 @@ class Table(Record):
         csv.writer(file, lineterminator="\n").writerows([self.columns, *self.rows])
         return file.getvalue()
 
+    def markdown(self) -> str:
+        """A Markdown table."""
+        return "\n".join(markdown(self.columns, [list(map(shown, row)) for row in self.rows]))
+
     def _repr_html_(self) -> str:
         """What a notebook shows."""
         head = "".join(f"<th>{escape(name)}</th>" for name in self.columns)
@@ -69,9 +73,13 @@ class Table(Record):
         return f"<table>{caption}<tr>{head}</tr>{rows}</table>{note}"
 
 
+def shown(value: Cell) -> str:
+    """A cell as people read it: a number with four digits, and nothing where there is none."""
+    return f"{value:.4g}" if isinstance(value, float) else "" if value is None else str(value)
+
+
 def _cell(value: Cell) -> str:
-    text = f"{value:.4g}" if isinstance(value, float) else "" if value is None else str(value)
-    return f"<td>{escape(text)}</td>"
+    return f"<td>{escape(shown(value))}</td>"
 
 
 def aligned(rows: Sequence[Sequence[str]], right: Iterable[int] = ()) -> list[str]:

@@ -15,15 +15,18 @@ from fovea.command import UserError
 from fovea.pretrain.encoders.encoder import Encoder
 from fovea.probes import state
 from fovea.probes.features import Drawn, NotMeasured, Splits, draw, encode
+from fovea.probes.loggers import show
 from fovea.probes.run import check_finite, check_fit, choose
+from fovea.results import Measured
 
 
 class DuringTraining(Callback):
     """Logs what an encoder knows, every so many steps and at the end, as probe/NAME/MEASURE.
 
-    In the run's metrics.csv and whatever other loggers there are. Weights, random numbers and the
-    loss stay what they are without it, bit for bit; an encoder is in eval mode while it is looked
-    at. On several ranks the first one measures.
+    In the run's metrics.csv and whatever other loggers there are; TensorBoard, W&B and MLflow get
+    the tables of the probes too, and attention over screens as a picture. Weights, random numbers
+    and the loss stay what they are without it, bit for bit; an encoder is in eval mode while it is
+    looked at. On several ranks the first one measures.
 
         fovea pretrain fit -c vicreg --run runs/mine --data.recordings '[runs/recordings]' \\
             --trainer.callbacks+=fovea.probes.DuringTraining \\
@@ -80,27 +83,35 @@ class DuringTraining(Callback):
         if trainer.is_global_zero:
             devices = [module.device] if module.device.type == "cuda" else []
             with torch.random.fork_rng(devices=devices):
-                values = self.measure(module.encoder)
+                values, found = self.measure(module.encoder)
+            step = trainer.global_step - 1  # numbered from 0
             for logger in trainer.loggers:
-                logger.log_metrics(values, step=trainer.global_step - 1)  # numbered from 0
+                logger.log_metrics(values, step=step)
+                for name, measured in found.items():
+                    show(logger, f"probe/{name}", measured, step)
 
-    def measure(self, encoder: Encoder) -> dict[str, float]:
-        """{probe/NAME/MEASURE: its mean over games} of an encoder as it is; NaN where none is."""
+    def measure(self, encoder: Encoder) -> tuple[dict[str, float], dict[str, Measured]]:
+        """What an encoder knows as it is.
+
+        Returns {probe/NAME/MEASURE: its mean over games}, NaN where none is, and by NAME all that
+        the probe measured.
+        """
         games = encode(encoder, self.drawn)
         names = {name: f"probe/{name}/{of.VERDICT.measure}" for name, of in self.chosen.items()}
-        values = dict.fromkeys(names.values(), math.nan)
+        values, found = dict.fromkeys(names.values(), math.nan), {}
         try:
             check_finite(games)
         except NotMeasured:
-            return values
+            return values, found
         for name, of in self.chosen.items():
             with suppress(NotMeasured):
-                values[names[name]] = of.VERDICT.value(of.probe(encoder, games).tables)
+                found[name] = of.probe(encoder, games)
+                values[names[name]] = of.VERDICT.value(found[name].tables)
         if self.memory:
             values["probe/state/r2"] = state.mean(
                 [_memory(game, splits) for game, splits in games.items()]
             )
-        return values
+        return values, found
 
 
 def _memory(game: str, splits: Splits) -> float:

@@ -13,7 +13,7 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 PACKAGE = ("atari", "pretrain", "agents", "probes", "analysis")
-DISTRIBUTIONS = {"cv2": "opencv-python-headless", "yaml": "pyyaml"}
+DISTRIBUTIONS = {"cv2": "opencv-python-headless", "umap": "umap-learn", "yaml": "pyyaml"}
 """Of modules that are not called as what is installed."""
 THROUGH = {"gymnasium": "ale_py/vector_env.py", "torchvision": "timm/data/transforms.py"}
 """Declared for another's sake, which imports it where we use it and does not declare it as we do:
@@ -60,7 +60,7 @@ RUNTIME = declared("options", "install_requires")
 OPTIONAL = set().union(
     *(
         declared("options.extras_require", extra)
-        for extra in ("captum", "figures", "minari", "onnx", "ray", "sb3")
+        for extra in ("captum", "figures", "minari", "onnx", "ray", "sb3", "umap")
     )
 )
 """What single modules of the package import, and say how to install."""

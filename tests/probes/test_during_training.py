@@ -56,8 +56,9 @@ def test_looking_leaves_an_encoder_and_the_random_numbers_as_they_are(
     encoder.train()
     before = {name: of.clone() for name, of in encoder.state_dict().items()}
     state = torch.random.get_rng_state()
-    values = callback.measure(encoder)
+    values, found = callback.measure(encoder)
     assert set(values) == {"probe/state/r2"}
+    assert not found
     assert torch.equal(torch.random.get_rng_state(), state)
     assert all(torch.equal(of, before[name]) for name, of in encoder.state_dict().items())
     assert all(module.training for module in encoder.modules())
