@@ -98,7 +98,8 @@ class DuringTraining(Callback):
         """
         games = encode(encoder, self.drawn)
         names = {name: f"probe/{name}/{of.VERDICT.measure}" for name, of in self.chosen.items()}
-        values, found = dict.fromkeys(names.values(), math.nan), {}
+        values = dict.fromkeys(names.values(), math.nan)
+        found: dict[str, Measured] = {}
         try:
             check_finite(games)
         except NotMeasured:
