@@ -1,3 +1,4 @@
+# make install      .venv with everything, in the pinned versions
 # make quickstart   from the games to a report, on this machine, in some 20 minutes
 # make test         lint, types and the tests
 # make evidence     what the tests leave out: the same for every config, encoder and way to be killed
@@ -25,7 +26,9 @@ EPISODES ?= 5
 EXTRAS := dev,captum,docs,figures,minari,onnx,ray,readers,sb3,tensorboard
 PINNED ?= --constraint constraints.txt
 
-.PHONY: quickstart test coverage fast evidence lint types types-baseline docs notebooks constraints ship release
+.PHONY: install quickstart test coverage fast evidence lint types types-baseline docs notebooks constraints ship release
+
+install: .venv/ready
 
 quickstart: .venv/ready
 	@echo; echo "== 1/5  collect: games into recordings, random policy"

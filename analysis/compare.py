@@ -191,6 +191,7 @@ def _lines(
         )
         for e in encoders
     ]
-    xaxis = {"dtick": 1 if len(places) <= 16 else 4} if numbers else {"type": "category"}
+    few = {"tickvals": places} if len(places) <= 16 else {}
+    xaxis = few if numbers else {"type": "category"}
     yaxis = {"rangemode": "tozero"} if how.low is None else {"range": [how.low, how.high]}
     return panel(how.measures[measure], traces, x=how.along, xaxis=xaxis, yaxis=yaxis)

@@ -249,7 +249,9 @@ COMMANDS = {
     "stats": Command(f"{__name__}:stats", "show how the policies of recordings play"),
     "play": Command(f"{DATA}:play", "write an episode as a film, its memory beside it"),
     "export": Command(f"{DATA}:export", "write recordings as NumPy files, or with images"),
-    "import": Command(f"{DATA}:import_", "make recordings of DQN Replay"),
+    "import": Command(
+        f"{DATA}:import_", "make recordings of DQN Replay, of Minari, or of NumPy files"
+    ),
     "doctor": Command(f"{__name__}:doctor", "check Python, packages, games and this machine"),
 }
 

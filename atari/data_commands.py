@@ -43,6 +43,7 @@ IMPORT = """Import another data set into recordings.
 
   fovea atari import dqn-replay SOURCE --out runs/dqn_replay --games Pong --checkpoints 1 25 50
   fovea atari import minari atari/pong/expert-v0 --out runs/minari
+  fovea atari import npz FOLDER --out runs/mine --games pong
 
 dqn-replay is DQN Replay (Agarwal et al. 2020, arXiv 1907.04543): what DQN agents saw in training.
 SOURCE is a folder or any address that fsspec opens; gs://atari-replay-datasets/dqn/Pong wants the
@@ -58,8 +59,14 @@ lives and no memory of the console, and rewards are clipped to -1, 0 and 1.
 minari is a data set of Minari (pip install 'fovea-rl[minari]'): SOURCE is its folder, or its id,
 which Minari downloads. Observations become grey screens of 84x84: such as are (84, 84) stay as they
 are, of a stack of four the newest is taken, frames of 210x160 are resized, in grey where they are
-RGB. JPEG is decoded. The observation after an episode's last action is left out. --games names the
-game where the data set does not; --runs, --checkpoints and --rows are of DQN Replay.
+RGB. JPEG is decoded. The observation after an episode's last action is left out.
+
+npz is files of your own: SOURCE is a folder with a NumPy file for each episode, as `fovea atari
+export` writes them. Arrays: screen (T, ...) uint8 of a shape as above, action and reward (T,), and
+where there are any terminal and truncated (T,), lives (T,), ram (T, 128), and the words game and
+policy. Without terminal and truncated an episode counts as cut short.
+
+--games names the game where the data does not; --runs, --checkpoints and --rows are of DQN Replay.
 
 Run the same command again to go on after an interruption; only shards that are missing are made."""
 
@@ -118,7 +125,7 @@ def export(arguments: list[str]) -> None:
 
 def import_(arguments: list[str]) -> None:
     asked = parser("fovea atari import", IMPORT)
-    asked.add_argument("kind", choices=("dqn-replay", "minari"), help="the data set")
+    asked.add_argument("kind", choices=("dqn-replay", "minari", "npz"), help="the data set")
     asked.add_argument("source", metavar="SOURCE", help="folder, or address such as gs://...")
     asked.add_argument(
         "--out", required=True, type=Path, help="folder; each game gets a folder in it"
@@ -133,8 +140,8 @@ def import_(arguments: list[str]) -> None:
         "--shard-steps", type=positive, default=5000, help="steps per shard, at least (5000)"
     )
     args = asked.parse_args(arguments)
-    if args.kind == "minari":
-        _import_minari(asked, args)
+    if args.kind != "dqn-replay":
+        _import_one_game(asked, args)
         return
 
     from fovea.atari.import_dqn_replay import import_dqn_replay
@@ -152,14 +159,17 @@ def import_(arguments: list[str]) -> None:
         print(f"{args.out / dataset.origin.game}: {dataset.counts}")
 
 
-def _import_minari(asked: argparse.ArgumentParser, args: argparse.Namespace) -> None:
+def _import_one_game(asked: argparse.ArgumentParser, args: argparse.Namespace) -> None:
+    """What --games names the one game of."""
     if args.runs or args.checkpoints or args.rows:
         asked.error("--runs, --checkpoints and --rows are of DQN Replay: leave them out")
     if args.games and len(args.games) > 1:
-        asked.error(f"--games {' '.join(args.games)}: a data set of Minari is of one game")
+        asked.error(f"--games {' '.join(args.games)}: name the one game of {args.source}")
 
     from fovea.atari.import_minari import import_minari
+    from fovea.atari.import_numpy import import_numpy
 
+    importer = {"minari": import_minari, "npz": import_numpy}[args.kind]
     game = args.games[0] if args.games else None
-    dataset = import_minari(args.source, args.out, game=game, shard_steps=args.shard_steps)
-    print(f"{args.out / dataset.origin.game}: {dataset.counts}")
+    for dataset in importer(args.source, args.out, game=game, shard_steps=args.shard_steps):
+        print(f"{args.out / dataset.origin.game}: {dataset.counts}")

@@ -3,22 +3,20 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import asdict
 from itertools import groupby
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 
-from fovea.atari.emulator import SCREEN, Emulator, Settings
+from fovea.atari.emulator import Emulator, Settings
 from fovea.atari.export_minari import INFOS, ORIGIN, POLICY, SHARD, minari
 from fovea.atari.games import find
-from fovea.atari.importing import check_folder, rows_of
+from fovea.atari.importing import SHARD_STEPS, check_folder, rows_of, screens, whole
 from fovea.atari.origin import Origin, Policy
 from fovea.atari.parquet import (
-    SCREEN_BYTES,
     first_episode,
     read_shard,
     shard_path,
@@ -30,20 +28,17 @@ from fovea.command import UserError, terminable
 from fovea.files import exclusive
 from fovea.progress import bar
 
-SHARD_STEPS = 5000
 ENDS = "terminations", "truncations"
-FRAME = (210, 160)
-"""Height and width of what the console shows."""
 
 
 def import_minari(
     source: str, out: str | Path, *, game: str | None = None, shard_steps: int = SHARD_STEPS
-) -> Dataset:
+) -> list[Dataset]:
     """Import a data set, or go on where that was interrupted; one shard is in memory at a time.
 
     What `export_minari` wrote becomes the recording that it was, to the byte. Of others the last
     observation of an episode is left out, since a recording holds the screens that were acted on.
-    JPEG observations are decoded by Minari; see `SCREENS` for what becomes of their shapes.
+    JPEG observations are decoded by Minari; `importing.SCREENS` says what becomes of their shapes.
 
     Args:
         source: folder of a data set (with `data` in it), or its id, such as atari/pong/expert-v0,
@@ -67,7 +62,7 @@ def import_minari(
                     rows = _rows(data, numbers, origin, first_episode(origin, index))
                     write_shard(path, rows, origin)
                 shown.update(len(numbers))
-        return seal(folder, map(read_shard, shard_paths(folder)))
+        return [seal(folder, map(read_shard, shard_paths(folder)))]
 
 
 def _opened(source: str) -> Any:
@@ -152,12 +147,7 @@ def _rows(data: Any, numbers: list[int], origin: Origin, first: int) -> dict[str
     for place, (number, one) in enumerate(zip(numbers, said, strict=True)):
         (episode,) = data.storage.get_episodes([number])
         steps = len(episode["rewards"])
-        reward = np.asarray(episode["rewards"])
-        if (reward % 1).any():
-            raise UserError(
-                f"episode {number} has rewards that are no whole numbers, as no game's: take a "
-                "data set whose rewards are raw"
-            )
+        reward = whole(np.asarray(episode["rewards"]), f"episode {number}")
         terminal, truncated = (np.array(episode[name], bool) for name in ENDS)
         truncated[-1] |= not terminal[-1]  # where who collected it stopped in the middle
         infos = episode["infos"] or {}
@@ -165,7 +155,7 @@ def _rows(data: Any, numbers: list[int], origin: Origin, first: int) -> dict[str
             {
                 "screen": screens(np.asarray(episode["observations"])[:steps]),
                 "action": np.asarray(episode["actions"]).astype(np.uint8),
-                "reward": reward.astype(np.int32),
+                "reward": reward,
                 "terminal": terminal,
                 "truncated": truncated,
                 "episode": np.full(steps, first + place),
@@ -176,31 +166,3 @@ def _rows(data: Any, numbers: list[int], origin: Origin, first: int) -> dict[str
                for name in INFOS if name in infos}
         )  # fmt: skip
     return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
-
-
-def screens(observations: np.ndarray) -> np.ndarray:
-    """(T, 84 * 84) uint8 of observations (T, ...) uint8, by SCREENS. Raises UserError."""
-    shape = observations.shape[1:]
-    if shape not in SCREENS or observations.dtype != np.uint8:
-        raise UserError(
-            f"observations are {observations.dtype} {shape}: known are uint8 "
-            f"{', '.join(map(str, SCREENS))}"
-        )
-    return np.ascontiguousarray(SCREENS[shape](observations)).reshape(-1, SCREEN_BYTES)
-
-
-def _resized(frames: np.ndarray) -> np.ndarray:
-    """Frames (T, 210, 160) or (T, 210, 160, 3) as grey screens; ALE's grey is nearly that."""
-    grey = (cv2.cvtColor(f, cv2.COLOR_RGB2GRAY) if f.ndim == 3 else f for f in frames)
-    return np.stack([cv2.resize(one, SCREEN, interpolation=cv2.INTER_AREA) for one in grey])
-
-
-SCREENS: dict[tuple[int, ...], Callable[[np.ndarray], np.ndarray]] = {
-    SCREEN: lambda seen: seen,
-    (*SCREEN, 1): lambda seen: seen[..., 0],
-    (1, *SCREEN): lambda seen: seen[:, 0],
-    (4, *SCREEN): lambda seen: seen[:, -1],  # the newest of a stack
-    FRAME: _resized,
-    (*FRAME, 3): _resized,
-}
-"""What makes screens of observations, by their shape."""

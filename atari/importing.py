@@ -1,12 +1,28 @@
-"""What importers of other data sets share: how they go on in a folder where they were stopped."""
+"""What importers of other data share: what becomes a screen, and how they go on when stopped."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
+import cv2
+import numpy as np
+
+from fovea.atari.emulator import SCREEN
 from fovea.atari.origin import Origin
-from fovea.atari.parquet import Damaged, check_rows, read_columns, read_shard, shard_paths
+from fovea.atari.parquet import (
+    SCREEN_BYTES,
+    Damaged,
+    check_rows,
+    read_columns,
+    read_shard,
+    shard_paths,
+)
 from fovea.command import UserError
+
+SHARD_STEPS = 5000
+FRAME = (210, 160)
+"""Height and width of what the console shows."""
 
 
 def check_folder(folder: Path, origin: Origin) -> None:
@@ -33,3 +49,40 @@ def rows_of(path: Path) -> int | None:
     except Damaged:
         return None
     return there.table.num_rows
+
+
+def whole(rewards: np.ndarray, of: str) -> np.ndarray:
+    """Rewards (T,) as int32. Raises UserError, with what they are of, for fractions."""
+    if (rewards % 1).any():
+        raise UserError(
+            f"{of} has rewards that are no whole numbers, as no game's: take what has raw ones"
+        )
+    return rewards.astype(np.int32)
+
+
+def screens(observations: np.ndarray) -> np.ndarray:
+    """(T, 84 * 84) uint8 of observations (T, ...) uint8, by SCREENS. Raises UserError."""
+    shape = observations.shape[1:]
+    if shape not in SCREENS or observations.dtype != np.uint8:
+        raise UserError(
+            f"observations are {observations.dtype} {shape}: known are uint8 "
+            f"{', '.join(map(str, SCREENS))}"
+        )
+    return np.ascontiguousarray(SCREENS[shape](observations)).reshape(-1, SCREEN_BYTES)
+
+
+def _resized(frames: np.ndarray) -> np.ndarray:
+    """Frames (T, 210, 160) or (T, 210, 160, 3) as grey screens; ALE's grey is nearly that."""
+    grey = (cv2.cvtColor(f, cv2.COLOR_RGB2GRAY) if f.ndim == 3 else f for f in frames)
+    return np.stack([cv2.resize(one, SCREEN, interpolation=cv2.INTER_AREA) for one in grey])
+
+
+SCREENS: dict[tuple[int, ...], Callable[[np.ndarray], np.ndarray]] = {
+    SCREEN: lambda seen: seen,
+    (*SCREEN, 1): lambda seen: seen[..., 0],
+    (1, *SCREEN): lambda seen: seen[:, 0],
+    (4, *SCREEN): lambda seen: seen[:, -1],  # the newest of a stack
+    FRAME: _resized,
+    (*FRAME, 3): _resized,
+}
+"""What makes screens of observations, by their shape."""

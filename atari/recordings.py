@@ -100,8 +100,9 @@ def open_dataset(folder: Path) -> Dataset:
         return dataset
     except FileNotFoundError:
         raise UserError(
-            f"{folder} is not finished: run the command that records it (fovea atari collect, "
-            "fovea agents record, or fovea atari import) again to go on where it stopped"
+            f"{folder} has no {DATASET}, so it is not finished: run the command that records it "
+            "(fovea atari collect, fovea agents record, fovea atari import) again to go on where "
+            "it stopped; files of your own come in through fovea atari import npz"
         ) from None
     except (ValueError, KeyError, TypeError, AttributeError):
         raise UserError(

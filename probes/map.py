@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from importlib.util import find_spec
+from contextlib import suppress
 
 import torch
 from torch import Tensor
@@ -44,7 +44,7 @@ def probe(encoder: Encoder, games: dict[str, Splits], *, points: int = 300) -> M
         z = splits.test.summary_and_mean
         place, shares = components(z, some)
         found = {"place": place.float()}
-        if find_spec("umap"):
+        with suppress(ImportError):  # umap-learn is an extra
             found["umap"] = neighbours(z[some])
         return shares, _labels(splits.test, some) | found
 
@@ -88,8 +88,9 @@ def neighbours(z: Tensor) -> Tensor:
     """Places (m, AXES) float32 of rows (m, D) that keep neighbours together, the same every time.
 
     By UMAP (arXiv 1802.03426) with its own defaults, which begins with the principal components.
+    Raises ImportError where umap-learn is not installed.
     """
-    from umap import UMAP  # an extra, which compiles for seconds when it is first used
+    from umap import UMAP  # compiles for seconds when it is first used
 
     near = min(15, len(z) - 1)
     by = UMAP(n_components=AXES, n_neighbors=near, init="pca", random_state=0, n_jobs=1)

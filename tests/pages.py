@@ -17,7 +17,6 @@ ROOT = Path(__file__).parent.parent
 # One process for all commands: what takes longest in each is to import torch.
 COMMANDS = """
 import json, sys
-sys.path.insert(0, "")
 from fovea.__main__ import run
 for words in json.loads(sys.argv[1]):
     sys.argv = words
@@ -72,5 +71,5 @@ def run(folder: Path, *arguments: str, package: Path = ROOT) -> str:
 
 
 def run_commands(folder: Path, commands: Sequence[Sequence[str]], package: Path = ROOT) -> str:
-    """What `fovea` commands print, one after the other."""
-    return run(folder, "-c", COMMANDS, json.dumps(commands), package=package)
+    """What `fovea` commands print, one after the other, as the console script finds modules."""
+    return run(folder, "-P", "-c", COMMANDS, json.dumps(commands), package=package)

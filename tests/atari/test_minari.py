@@ -86,7 +86,7 @@ def test_jpeg_observations_are_decoded_and_cut_into_shards(root: Path, tmp_path:
     name = made((210, 160, 3), [30, 20, 25])
     with pytest.raises(UserError, match="does not name its environment: say --games GAME"):
         import_minari(name, tmp_path / "out")
-    dataset = import_minari(name, tmp_path / "out", game="Breakout", shard_steps=40)
+    (dataset,) = import_minari(name, tmp_path / "out", game="Breakout", shard_steps=40)
     assert (dataset.rows, dataset.episodes, len(dataset.shards)) == (75, 3, 2)
     assert verify(tmp_path / "out" / "breakout")[1] == []
     first, second = map(read_shard, shard_paths(tmp_path / "out" / "breakout"))

@@ -1,0 +1,119 @@
+"""Files of one's own become recordings: an episode each, checked, in the order of their names."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from fovea.atari.__main__ import run
+from fovea.atari.frames import LABELS, Frames
+from fovea.atari.parquet import shard_paths
+from fovea.atari.recordings import open_dataset, verify
+from fovea.command import UserError
+
+RNG = np.random.default_rng(0)
+
+
+def episode(steps: int = 30, **changes: object) -> dict[str, np.ndarray]:
+    arrays = {
+        "screen": RNG.integers(0, 256, (steps, 84, 84), dtype=np.uint8),
+        "action": RNG.integers(0, 6, steps),
+        "reward": RNG.integers(-1, 2, steps).astype(np.float32),
+    }
+    return arrays | changes
+
+
+def written(folder: Path, *episodes: dict[str, np.ndarray]) -> Path:
+    folder.mkdir(parents=True)
+    for number, arrays in enumerate(episodes):
+        np.savez(folder / f"{number}.npz", **arrays)
+    return folder
+
+
+def imported(source: Path, *options: str) -> Path:
+    out = source.with_name("imported")
+    run(["import", "npz", str(source), "--out", str(out), *options])
+    return out
+
+
+@pytest.mark.slow
+def test_what_was_exported_comes_back(recordings: Path, tmp_path: Path) -> None:
+    run(["export", str(recordings), "--out", str(tmp_path / "npz")])
+    out = imported(tmp_path / "npz", "--shard-steps", "900")
+    for game in ("breakout", "pong"):
+        before, after = (Frames.load([folder / game]) for folder in (recordings, out))
+        np.testing.assert_array_equal(after.screens, before.screens)
+        for name in LABELS:
+            np.testing.assert_array_equal(after.labels[name], before.labels[name], err_msg=name)
+        assert len(after.episode.unique()) == len(before.episode.unique())
+        assert not verify(out / game)[1]
+        assert open_dataset(out / game).origin.policy_names == ["random"]
+    assert len(shard_paths(out / "pong")) > 1
+
+
+def test_screens_actions_and_rewards_are_enough(tmp_path: Path) -> None:
+    ten = [episode(steps) for steps in (30, 20, 25, *[20] * 8)]
+    out = imported(written(tmp_path / "mine", *ten), "--games", "Pong", "--shard-steps", "60")
+    frames = Frames.load([out])
+    np.testing.assert_array_equal(frames.screens, np.concatenate([e["screen"] for e in ten]))
+    actions = np.concatenate([e["action"] for e in ten])
+    np.testing.assert_array_equal(frames.labels["action"], actions)
+    ends = np.cumsum([len(e["action"]) for e in ten]) - 1
+    assert frames.labels["truncated"].nonzero().flatten().tolist() == ends.tolist()
+    assert not frames.labels["terminal"].any()
+    assert not frames.labels["ram"].any()
+    assert open_dataset(out / "pong").origin.actions[1] == "FIRE"
+
+
+def test_frames_of_the_console_are_resized_and_all_18_actions_are_known(tmp_path: Path) -> None:
+    frames = RNG.integers(0, 256, (12, 210, 160, 3), dtype=np.uint8)
+    source = written(tmp_path / "mine", episode(12, screen=frames, action=np.full(12, 17)))
+    out = imported(source, "--games", "pong")
+    assert len(open_dataset(out / "pong").origin.actions) == 18
+    assert Frames.load([out]).screens.shape == (12, 84, 84)
+
+
+def test_the_same_command_again_makes_only_what_is_missing(tmp_path: Path) -> None:
+    source = written(tmp_path / "mine", *[episode() for _ in range(4)])
+    out = imported(source, "--games", "pong", "--shard-steps", "30")
+    first, second, *_ = shard_paths(out / "pong")
+    bytes_, kept = second.read_bytes(), first.stat().st_mtime_ns
+    second.unlink()
+    imported(source, "--games", "pong", "--shard-steps", "30")
+    assert second.read_bytes() == bytes_
+    assert first.stat().st_mtime_ns == kept
+    with pytest.raises(UserError, match="give another --out"):
+        imported(source, "--games", "pong", "--shard-steps", "31")
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"screen": np.zeros((30, 80, 80), np.uint8)}, r"observations are uint8 \(80, 80\)"),
+        ({"screen": np.zeros((29, 84, 84), np.uint8)}, "has 29 screens for 30 actions"),
+        ({"action": np.full(30, 18)}, "an action that is not in 0 to 17"),
+        ({"reward": np.full(30, 0.5)}, "rewards that are no whole numbers"),
+        ({"reward": np.zeros(29)}, r"reward is \(29,\), not \(30,\)"),
+        ({"terminal": np.arange(30) == 3}, "goes on after the end of its episode"),
+        ({"ram": np.zeros((30, 127), np.uint8)}, r"ram is \(30, 127\), not \(30, 128\)"),
+        ({"game": np.array("breakot")}, "did you mean breakout"),
+    ],
+)
+def test_a_mistake_is_named(changes: dict, said: str, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=said):
+        imported(written(tmp_path / "mine", episode(**changes)), "--games", "pong")
+
+
+def test_no_files_no_game_and_no_array_are_named(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"no \.npz files"):
+        imported(tmp_path / "none", "--games", "pong")
+    with pytest.raises(UserError, match="say --games GAME"):
+        imported(written(tmp_path / "mine", episode()))
+    (tmp_path / "mine" / "1.npz").write_bytes(b"PK no")
+    with pytest.raises(UserError, match=r"1\.npz is no NumPy file"):
+        imported(tmp_path / "mine", "--games", "pong")
+    np.savez(tmp_path / "mine" / "1.npz", screen=np.zeros(1))
+    with pytest.raises(UserError, match="has no array 'action'"):
+        imported(tmp_path / "mine", "--games", "pong")
