@@ -230,5 +230,7 @@ def test_damage_is_named_with_its_fix(recordings: Path, tmp_path: Path):
         Frames.load([tmp_path])
     assert "\n" not in str(fault.value)
     (folder / "_dataset.json").unlink()
-    with pytest.raises(UserError, match=f"^{folder} has no _dataset.json, so it is not finished: run"):
+    with pytest.raises(
+        UserError, match=f"^{folder} has no _dataset.json, so it is not finished: run"
+    ):
         Frames.load([tmp_path])
