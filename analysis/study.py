@@ -151,7 +151,7 @@ def run(arguments: list[str]) -> None:
             for seed, cells in due.items():
                 if cells:
                     _run_seed(study, args, seed, cells, at)
-    kept, made_by = _keep(study, args.results, {}), study.made_by()
+    kept, made_by = keep_results(study, args.results, {}), study.made_by()
     if others := [key for key, of in kept.items() if made_by.get(key) != of.command]:
         print(f"left out, of other settings than the study's now: {_places(others)}")
     print(f"table: {args.results / 'study.md'}", flush=True)
@@ -209,7 +209,7 @@ def _run_seed(study: Study, args: argparse.Namespace, seed: int, cells: Cells, a
 
     def keep(*folders: Path) -> None:
         keys = [Key.of(folder.relative_to(args.out)) for folder in folders]
-        _keep(study, args.results, study.results(args.out, keys))
+        keep_results(study, args.results, study.results(args.out, keys))
 
     after = study.after(args.out, [folder.name for folder in cells], seed, args.accelerator)
     title, logs = f"seed {seed}", at.logs or args.jobs > 1
@@ -230,7 +230,7 @@ def waves(study: Study, cells: Cells) -> list[Cells]:
     ]
 
 
-def _keep(study: Study, folder: Path, new: Results) -> Results:
+def keep_results(study: Study, folder: Path, new: Results) -> Results:
     """Keep results, make the page of those that the study's settings make, and return all."""
     made_by = study.made_by()
     with exclusive(folder, wait=True):

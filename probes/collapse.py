@@ -183,7 +183,7 @@ def _spread(games: dict[str, Splits]) -> Table:
         [game, place, centred, *scores]
         for place, found in places.items()
         for centred in CENTRED
-        for game, scores in _spread_of(
+        for game, scores in spread_of(
             found, {game: neighbours(games[game].test) for game in found}, centred == "yes"
         )
     ]
@@ -197,7 +197,7 @@ def _spread(games: dict[str, Splits]) -> Table:
     )
 
 
-def _spread_of(
+def spread_of(
     found: dict[str, Tensor], first: dict[str, Tensor], centred: bool
 ) -> Iterator[tuple[str, list[float]]]:
     """(game, each of SPREAD) of each game, and of all together where they are equally wide."""

@@ -45,11 +45,11 @@ def explain(fault: Exception, roots: Iterable[type]) -> UserError | None:
     texts = [" ".join(str(cause).split()) for cause in causes]
     reason = texts[-1]
     if isinstance(causes[-1], KeyError):  # "Group 'encoder' does not accept option 'ptch'"
-        return _unknown("setting", reason.split("'")[-2], _settings(_reached(roots)))
+        return _unknown("setting", reason.split("'")[-2], _settings(reachable(roots)))
     if given := _after("unrecognized arguments: ", reason):  # "--encoder.ptch=3"
         name = given.split()[0].split("=")[0].lstrip("-").rpartition(".")[2]
-        return _unknown("setting", name, _settings(_reached(roots)))
-    classes = [kind.__name__ for kind in _reached(roots)]
+        return _unknown("setting", name, _settings(reachable(roots)))
+    classes = [kind.__name__ for kind in reachable(roots)]
     if name := _after("Expected a dot import path string: ", reason):
         return _unknown("class", name, classes)
     paths = [text.split("'")[1] for text in texts if _after("Problem with given class_path", text)]
@@ -92,7 +92,7 @@ def _settings(kinds: Iterable[type]) -> Iterator[str]:
             yield from inspect.signature(vars(kind)["__init__"]).parameters
 
 
-def _reached(roots: Iterable[type]) -> set[type]:
+def reachable(roots: Iterable[type]) -> set[type]:
     """These classes, their parents and children, and those that settings of theirs can be."""
     reached: set[type] = set()
     waiting = list(roots)

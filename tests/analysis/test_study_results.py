@@ -40,7 +40,7 @@ def asked(tmp_path: Path) -> list[str]:
     content = study.read(tmp_path / "small.yaml")
     for key in list(content.made_by())[:3]:
         agent(tmp_path / "out" / key.place, score=key.seed - 20.0)
-        study._keep(content, tmp_path / "kept", content.results(tmp_path / "out", [key]))
+        study.keep_results(content, tmp_path / "kept", content.results(tmp_path / "out", [key]))
     return command
 
 
@@ -196,7 +196,7 @@ def write(folder: Path, content: dict) -> Path:
 
 def keep_each(content: study.Study, folder: Path, keys: list[Key]) -> None:
     for key in keys:
-        study._keep(content, folder / "kept", content.results(folder / "out", [key]))
+        study.keep_results(content, folder / "kept", content.results(folder / "out", [key]))
 
 
 def test_a_page_of_nothing_is_refused(tmp_path: Path) -> None:

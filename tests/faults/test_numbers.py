@@ -9,7 +9,7 @@ import torch
 
 from fovea.pretrain.encoders.folder import export_encoder
 from fovea.pretrain.encoders.vit import Shape, build
-from fovea.probes.collapse import _spread_of
+from fovea.probes.collapse import spread_of
 from fovea.probes.run import run
 from fovea.probes.spread import lidar
 from fovea.results import read_result
@@ -20,7 +20,7 @@ def test_constant_features_fill_no_space() -> None:
     constant = torch.full((64, 96), 0.3).double()
     assert lidar(constant, views=2) == 1.0
     assert lidar(constant + 1e-9 * torch.randn(64, 96), views=2) == 1.0
-    rows = dict(_spread_of({"pong": torch.full((64, 96), 0.3)}, {"pong": torch.arange(63)}, True))
+    rows = dict(spread_of({"pong": torch.full((64, 96), 0.3)}, {"pong": torch.arange(63)}, True))
     ranks = torch.tensor(rows["pong"][1:6])
     assert not (ranks > 1.001).any()
 

@@ -17,7 +17,7 @@ from fovea.lazy import import_all
 from fovea.pretrain.data import Windows
 from fovea.pretrain.objectives.base import Objective
 from fovea.pretrain.optim import Optimisation, decay
-from fovea.pretrain.training.config_errors import _reached, numeric_settings
+from fovea.pretrain.training.config_errors import numeric_settings
 from fovea.pretrain.training.parser import configs_first
 
 
@@ -130,7 +130,7 @@ def test_every_number_of_every_config_has_its_range() -> None:
     for family in ("pretrain.objectives", "agents.algorithms", "agents.adaptation"):
         import_all(f"fovea.{family}")
     found = {}
-    for kind in _reached((Objective, Windows, Agent, AtariTask, TaskSequence)):
+    for kind in reachable((Objective, Windows, Agent, AtariTask, TaskSequence)):
         if kind.__module__.startswith("fovea."):
             found[kind.__name__] = numeric_settings(kind) - FREE
     assert len(found) > 40
