@@ -67,7 +67,7 @@ def view(page: Page, name: str, arrays: Mapping[str, np.ndarray], encoders: Iter
 
 
 def _of(arrays: Mapping[str, np.ndarray], encoder: str) -> Arrays:
-    names = {*NAMES, *PLACES}
+    names = (*NAMES, *PLACES)
     found = {name: arrays[key] for name in names if (key := f"{encoder}/{name}") in arrays}
     return found if found.keys() >= {*NAMES} else {}
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from dataclasses import asdict
+from functools import partial
 from itertools import groupby
 from pathlib import Path
 from typing import Any
@@ -14,19 +15,11 @@ import numpy as np
 from fovea.atari.emulator import Emulator, Settings
 from fovea.atari.export_minari import INFOS, ORIGIN, POLICY, SHARD, minari
 from fovea.atari.games import find
-from fovea.atari.importing import SHARD_STEPS, check_folder, rows_of, screens, whole
+from fovea.atari.importing import SHARD_STEPS, import_episodes, screens, shards_of, whole
 from fovea.atari.origin import Origin, Policy
-from fovea.atari.parquet import (
-    first_episode,
-    read_shard,
-    shard_path,
-    shard_paths,
-    write_shard,
-)
-from fovea.atari.recordings import Dataset, seal
+from fovea.atari.recordings import Dataset
 from fovea.command import UserError, terminable
 from fovea.files import exclusive
-from fovea.progress import bar
 
 ENDS = "terminations", "truncations"
 
@@ -52,17 +45,16 @@ def import_minari(
     """
     data = _opened(source)
     origin = _origin(data, source, game, shard_steps)
-    folder = Path(out) / origin.game
     with exclusive(out), terminable():
-        check_folder(folder, origin)
-        with bar("import", "episodes", data.total_episodes, delay=2) as shown:
-            for index, numbers in _shards(data, shard_steps):
-                path = shard_path(folder, index)
-                if rows_of(path) is None:
-                    rows = _rows(data, numbers, origin, first_episode(origin, index))
-                    write_shard(path, rows, origin)
-                shown.update(len(numbers))
-        return [seal(folder, map(read_shard, shard_paths(folder)))]
+        return [
+            import_episodes(
+                Path(out) / origin.game,
+                origin,
+                _shards(data, shard_steps),
+                partial(_rows, data, origin.policy_names[0]),
+                data.total_episodes,
+            )
+        ]
 
 
 def _opened(source: str) -> Any:
@@ -129,40 +121,25 @@ def _shards(data: Any, shard_steps: int) -> Iterator[tuple[int, list[int]]]:
         for name, group in groupby(zip(numbers, said, strict=True), lambda one: one[1][SHARD]):
             yield int(name.removeprefix("shard-")), [number for number, _ in group]
         return
-    index, some, steps = 0, [], 0
-    for number, one in zip(numbers, said, strict=True):
-        some.append(number)
-        steps += int(one["total_steps"])
-        if steps >= shard_steps:
-            yield index, some
-            index, some, steps = index + 1, [], 0
-    if some:
-        yield index, some
+    for index, some in enumerate(shards_of([int(one["total_steps"]) for one in said], shard_steps)):
+        yield index, [numbers[place] for place in some]
 
 
-def _rows(data: Any, numbers: list[int], origin: Origin, first: int) -> dict[str, np.ndarray]:
-    """The columns of a recording, of some episodes."""
-    parts: list[dict[str, np.ndarray]] = []
-    said = data.storage.get_episode_metadata(numbers)
-    for place, (number, one) in enumerate(zip(numbers, said, strict=True)):
-        (episode,) = data.storage.get_episodes([number])
-        steps = len(episode["rewards"])
-        reward = whole(np.asarray(episode["rewards"]), f"episode {number}")
-        terminal, truncated = (np.array(episode[name], bool) for name in ENDS)
-        truncated[-1] |= not terminal[-1]  # where who collected it stopped in the middle
-        infos = episode["infos"] or {}
-        parts.append(
-            {
-                "screen": screens(np.asarray(episode["observations"])[:steps]),
-                "action": np.asarray(episode["actions"]).astype(np.uint8),
-                "reward": reward,
-                "terminal": terminal,
-                "truncated": truncated,
-                "episode": np.full(steps, first + place),
-                "step": np.arange(steps, dtype=np.int32),
-                "policy": np.full(steps, one.get(POLICY, origin.policy_names[0]), object),
-            }
-            | {name: np.asarray(infos[name])[:steps].astype(np.uint8)
-               for name in INFOS if name in infos}
-        )  # fmt: skip
-    return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+def _rows(data: Any, policy: str, number: int, episode: int) -> dict[str, np.ndarray]:
+    """The columns of a recording, of an episode; `policy` played where the data does not say."""
+    (found,) = data.storage.get_episodes([number])
+    (said,) = data.storage.get_episode_metadata([number])
+    steps = len(found["rewards"])
+    terminal, truncated = (np.array(found[name], bool) for name in ENDS)
+    truncated[-1] |= not terminal[-1]  # where who collected it stopped in the middle
+    infos = found["infos"] or {}
+    return {
+        "screen": screens(np.asarray(found["observations"])[:steps]),
+        "action": np.asarray(found["actions"]).astype(np.uint8),
+        "reward": whole(np.asarray(found["rewards"]), f"episode {number}"),
+        "terminal": terminal,
+        "truncated": truncated,
+        "episode": np.full(steps, episode),
+        "step": np.arange(steps, dtype=np.int32),
+        "policy": np.full(steps, said.get(POLICY, policy), object),
+    } | {name: np.asarray(infos[name])[:steps].astype(np.uint8) for name in INFOS if name in infos}

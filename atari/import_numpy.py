@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
+from typing import NamedTuple
 from zipfile import BadZipFile
 
 import numpy as np
@@ -12,22 +12,16 @@ from numpy.lib.npyio import NpzFile
 
 from fovea.atari.emulator import Emulator, Settings
 from fovea.atari.games import find
-from fovea.atari.importing import SHARD_STEPS, check_folder, rows_of, screens, whole
+from fovea.atari.importing import SHARD_STEPS, import_episodes, screens, shards_of, whole
 from fovea.atari.origin import Origin, Policy
-from fovea.atari.parquet import (
-    RAM_BYTES,
-    first_episode,
-    read_shard,
-    shard_path,
-    shard_paths,
-    write_shard,
-)
-from fovea.atari.recordings import Dataset, seal
+from fovea.atari.parquet import RAM_BYTES
+from fovea.atari.recordings import Dataset
 from fovea.command import UserError, terminable
 from fovea.files import exclusive
-from fovea.progress import bar
 
 NEEDED = "screen", "action", "reward"
+SHAPES = {"reward": (), "terminal": (), "truncated": (), "lives": (), "ram": (RAM_BYTES,)}
+"""What each step has, beside its screen and action."""
 UNKNOWN = "unknown"
 
 
@@ -50,39 +44,45 @@ def import_numpy(
     Raises UserError where there are no files, for one that is damaged or of other shapes, and for a
     folder with another recording.
     """
-    found: dict[str, list[Path]] = {}
+    found: dict[str, list[File]] = {}
     for path in sorted(Path(source).rglob("*.npz"), key=lambda one: (len(one.name), str(one))):
-        with _opened(path) as file:
-            found.setdefault(_game(file, path, game), []).append(path)
+        file = _looked_at(path, game)
+        found.setdefault(file.game, []).append(file)
     if not found:
         raise UserError(f"no .npz files in {source}: give a folder with one for each episode")
     with exclusive(out), terminable():
-        return [_import(name, paths, Path(source), Path(out), shard_steps)
-                for name, paths in found.items()]  # fmt: skip
+        return [_import(files, Path(source), Path(out), shard_steps) for files in found.values()]
 
 
-def _import(game: str, paths: list[Path], source: Path, out: Path, shard_steps: int) -> Dataset:
-    highest, names, lengths = 0, [], []
-    for path in paths:
-        with _opened(path) as file:
-            highest = max(highest, int(file["action"].max(initial=0)))
-            lengths.append(len(file["action"]))
-            names.append(_word(file, "policy"))
-    origin = _origin(game, highest, list(dict.fromkeys(names)), source, shard_steps)
-    folder = out / game
-    check_folder(folder, origin)
-    with bar("import", "episodes", len(paths), delay=2) as shown:
-        for index, numbers in enumerate(_shards(lengths, shard_steps)):
-            path = shard_path(folder, index)
-            if rows_of(path) is None:
-                first = first_episode(origin, index)
-                parts = [
-                    _rows(paths[n], names[n], first + k, len(origin.actions))
-                    for k, n in enumerate(numbers)
-                ]
-                write_shard(path, _joined(parts), origin)
-            shown.update(len(numbers))
-    return seal(folder, map(read_shard, shard_paths(folder)))
+class File(NamedTuple):
+    """An episode, and what has to be known of all before the first can be written."""
+
+    path: Path
+    game: str
+    policy: str
+    steps: int
+    highest: int
+    """The largest number of an action."""
+
+
+def _looked_at(path: Path, game: str | None) -> File:
+    with _opened(path) as file:
+        words = {name: str(file[name]) for name in ("game", "policy") if name in file}
+        actions = file["action"]
+    if not (name := words.get("game", game)):
+        raise UserError(f"{path} does not name its game: say --games GAME")
+    highest = int(actions.max(initial=0))
+    return File(path, find(name).rom_id, words.get("policy", UNKNOWN), len(actions), highest)
+
+
+def _import(files: list[File], source: Path, out: Path, shard_steps: int) -> Dataset:
+    origin = _origin(files, source, shard_steps)
+
+    def rows(number: int, episode: int) -> dict[str, np.ndarray]:
+        return _rows(files[number], episode, len(origin.actions))
+
+    shards = enumerate(shards_of([file.steps for file in files], shard_steps))
+    return import_episodes(out / origin.game, origin, shards, rows, len(files))
 
 
 def _opened(path: Path) -> NpzFile:
@@ -97,27 +97,17 @@ def _opened(path: Path) -> NpzFile:
     return file
 
 
-def _word(file: NpzFile, name: str) -> str:
-    return str(file[name]) if name in file else UNKNOWN
-
-
-def _game(file: NpzFile, path: Path, game: str | None) -> str:
-    if "game" not in file and not game:
-        raise UserError(f"{path} does not name its game: say --games GAME")
-    return find(str(file["game"]) if "game" in file else str(game)).rom_id
-
-
-def _origin(
-    game: str, highest: int, policies: Sequence[str], source: Path, shard_steps: int
-) -> Origin:
-    settings = Settings()
-    if highest >= len(Emulator(game, settings, 0).actions):
+def _origin(files: list[File], source: Path, shard_steps: int) -> Origin:
+    game, settings = files[0].game, Settings()
+    actions = Emulator(game, settings, 0).actions
+    if max(file.highest for file in files) >= len(actions):
         settings = Settings(full_actions=True)
+        actions = Emulator(game, settings, 0).actions
     return Origin(
         game=game,
         rom_md5=UNKNOWN,
         settings={**asdict(settings), "shard_steps": shard_steps},
-        actions=Emulator(game, settings, 0).actions,
+        actions=actions,
         policy="agents: as the column policy says",
         seed=0,
         versions={},
@@ -127,38 +117,19 @@ def _origin(
                 name=name, agent=UNKNOWN, run=UNKNOWN, checkpoint=UNKNOWN, sha256="", trained=0,
                 epsilon=0.0, protocol=UNKNOWN, settings={},
             )
-            for name in policies
+            for name in dict.fromkeys(file.policy for file in files)
         ],
         source=f"NumPy: {source.resolve().name}",
     )  # fmt: skip
 
 
-def _shards(lengths: Sequence[int], shard_steps: int) -> Iterator[list[int]]:
-    """The numbers of the episodes of each shard."""
-    some: list[int] = []
-    steps = 0
-    for number, length in enumerate(lengths):
-        some.append(number)
-        steps += length
-        if steps >= shard_steps:
-            yield some
-            some, steps = [], 0
-    if some:
-        yield some
-
-
-def _rows(path: Path, policy: str, episode: int, actions: int) -> dict[str, np.ndarray]:
+def _rows(of: File, episode: int, actions: int) -> dict[str, np.ndarray]:
     """The columns of a recording, of one episode. Raises UserError."""
+    path = of.path
     with _opened(path) as file:
         arrays = {name: file[name] for name in file}
     steps = len(arrays["action"])
-    for name, shape in {
-        "reward": (),
-        "terminal": (),
-        "truncated": (),
-        "lives": (),
-        "ram": (RAM_BYTES,),
-    }.items():
+    for name, shape in SHAPES.items():
         if name in arrays and arrays[name].shape != (steps, *shape):
             raise UserError(f"{path}: {name} is {arrays[name].shape}, not {(steps, *shape)}")
     if not steps or len(arrays["screen"]) != steps:
@@ -184,13 +155,5 @@ def _rows(path: Path, policy: str, episode: int, actions: int) -> dict[str, np.n
         "truncated": truncated,
         "episode": np.full(steps, episode),
         "step": np.arange(steps, dtype=np.int32),
-        "policy": np.full(steps, policy, object),
+        "policy": np.full(steps, of.policy, object),
     } | {name: arrays[name].astype(np.uint8) for name in ("lives", "ram") if name in arrays}
-
-
-def _joined(parts: Sequence[dict[str, np.ndarray]]) -> dict[str, np.ndarray]:
-    """The columns one after the other; those that not all have are left out."""
-    common = set.intersection(*(set(part) for part in parts))
-    return {
-        name: np.concatenate([part[name] for part in parts]) for name in parts[0] if name in common
-    }

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 
 import cv2
@@ -14,11 +14,16 @@ from fovea.atari.parquet import (
     SCREEN_BYTES,
     Damaged,
     check_rows,
+    first_episode,
     read_columns,
     read_shard,
+    shard_path,
     shard_paths,
+    write_shard,
 )
+from fovea.atari.recordings import Dataset, seal
 from fovea.command import UserError
+from fovea.progress import bar
 
 SHARD_STEPS = 5000
 FRAME = (210, 160)
@@ -49,6 +54,57 @@ def rows_of(path: Path) -> int | None:
     except Damaged:
         return None
     return there.table.num_rows
+
+
+def shards_of(lengths: Sequence[int], shard_steps: int) -> Iterator[list[int]]:
+    """The numbers of the episodes of each shard, which have so many steps together, at least."""
+    some: list[int] = []
+    steps = 0
+    for number, length in enumerate(lengths):
+        some.append(number)
+        steps += length
+        if steps >= shard_steps:
+            yield some
+            some, steps = [], 0
+    if some:
+        yield some
+
+
+def import_episodes(
+    folder: Path,
+    origin: Origin,
+    shards: Iterable[tuple[int, list[int]]],
+    rows: Callable[[int, int], dict[str, np.ndarray]],
+    episodes: int,
+) -> Dataset:
+    """Write the shards of a game that are missing, one in memory at a time, and list all.
+
+    Args:
+        folder: of the game.
+        origin: of the recording.
+        shards: the index of each and its episodes.
+        rows: the columns of an episode, by its number in the data and in the recording.
+        episodes: of all shards together.
+
+    Raises UserError for shards of another origin.
+    """
+    check_folder(folder, origin)
+    with bar("import", "episodes", episodes, delay=2) as shown:
+        for index, numbers in shards:
+            path = shard_path(folder, index)
+            if rows_of(path) is None:
+                first = first_episode(origin, index)
+                write_shard(
+                    path, _joined([rows(n, first + k) for k, n in enumerate(numbers)]), origin
+                )
+            shown.update(len(numbers))
+    return seal(folder, map(read_shard, shard_paths(folder)))
+
+
+def _joined(parts: Sequence[dict[str, np.ndarray]]) -> dict[str, np.ndarray]:
+    """The columns one after the other; those that not all have are left out."""
+    common = [name for name in parts[0] if all(name in part for part in parts)]
+    return {name: np.concatenate([part[name] for part in parts]) for name in common}
 
 
 def whole(rewards: np.ndarray, of: str) -> np.ndarray:

@@ -23,7 +23,7 @@ from fovea.atari import parquet, recordings
 from fovea.atari.origin import Origin
 from fovea.atari.parquet import Damaged
 from fovea.atari.recordings import Dataset
-from fovea.command import ENDING, UserError, terminable
+from fovea.command import ENDING, UserError, terminable, undisturbed
 from fovea.files import exclusive
 from fovea.progress import bar
 
@@ -164,7 +164,8 @@ def _play(
     rows = asked = 0  # of the shards that are complete
     with bar("record", "steps", total) as shown:
         try:
-            pending = {pool.submit(_record_shard, play, *shard): shard for shard in missing}
+            with undisturbed():
+                pending = {pool.submit(_record_shard, play, *shard): shard for shard in missing}
             while pending:
                 done, _ = wait(pending, timeout=0.5, return_when=FIRST_COMPLETED)
                 for future in done:

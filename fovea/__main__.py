@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from typing import NoReturn
 
@@ -32,8 +31,8 @@ COMMANDS = {
 
 def run(arguments: list[str]) -> int | None:
     """Run `fovea ARGUMENTS`; modules in the current folder can be named in configs."""
-    if "" not in sys.path and os.getcwd() not in sys.path:
-        sys.path.append(os.getcwd())  # last, so that no file there hides a package
+    if "" not in sys.path:
+        sys.path.append("")  # last, so that no file there hides a package
     if arguments == ["--version"]:
         print(f"fovea {__version__}")
         return None

@@ -87,6 +87,34 @@ def terminable() -> Iterator[None]:
             signal.signal(number, before[number])
 
 
+@contextmanager
+def undisturbed() -> Iterator[None]:
+    """Let Ctrl-C and the signals of ENDING wait until the end, as while processes are started.
+
+    What is interrupted there leaves a process that knows half of what it is to do. Those that are
+    started inside are not disturbed either, by the same signals to their whole group. Without
+    effect outside the main thread.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    came: list[int] = []
+    numbers = signal.SIGINT, *ENDING
+    before = {number: signal.getsignal(number) for number in numbers}
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, numbers)  # which started processes inherit
+    for number in numbers:  # which other threads of this process may still be given
+        if before[number] is not signal.SIG_IGN:
+            signal.signal(number, lambda number, _: came.append(number))
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+        for number in numbers:
+            signal.signal(number, before[number])
+        if came:
+            signal.raise_signal(came[0])
+
+
 class Command(NamedTuple):
     """A command, named so that a table of them imports nothing."""
 

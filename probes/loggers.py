@@ -15,16 +15,14 @@ PICTURED = {"screens", "rollout"}
 """The arrays of a probe that are shown as a picture: screens with what is attended to over them."""
 
 
-def show(logger: Logger, name: str, measured: Measured, step: int) -> bool:
-    """Send a probe's tables and pictures as NAME/...; returns whether the logger shows such."""
+def show(logger: Logger, name: str, measured: Measured, step: int) -> None:
+    """Send a probe's tables and pictures as NAME/..., to a logger that shows such."""
     for kind, send in SENDERS.items():
         if isinstance(logger, kind):
             pictures = {}
             if measured.arrays.keys() >= PICTURED:
                 pictures["attention"] = strip(measured.arrays)
             send(logger, name, measured.tables, pictures, step)
-            return True
-    return False
 
 
 def strip(arrays: Mapping[str, np.ndarray]) -> np.ndarray:

@@ -10,9 +10,9 @@ from pages import ROOT, blocks, run, run_commands, smaller
 
 PAGES = sorted((ROOT / "docs" / "tutorials").glob("*.md"))
 SMALLER = {
-    "--steps": "900",
+    "--steps": "2000",
     "--trainer.max_steps": "2",
-    "--samples": "120",
+    "--samples": "1500",  # so that rewards are among those of every split
     "--episodes": "1",
     "--data.total_steps": "240",
     "--model.init_args.optimisation.warmup": "1",

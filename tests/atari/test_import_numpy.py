@@ -7,11 +7,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from fovea.__main__ import run as fovea
 from fovea.atari.__main__ import run
 from fovea.atari.frames import LABELS, Frames
 from fovea.atari.parquet import shard_paths
 from fovea.atari.recordings import open_dataset, verify
 from fovea.command import UserError
+from pages import ROOT, blocks
 
 RNG = np.random.default_rng(0)
 
@@ -65,6 +67,17 @@ def test_screens_actions_and_rewards_are_enough(tmp_path: Path) -> None:
     assert not frames.labels["terminal"].any()
     assert not frames.labels["ram"].any()
     assert open_dataset(out / "pong").origin.actions[1] == "FIRE"
+
+
+def test_the_pages_files_are_imported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    page = ROOT / "docs" / "recordings.md"
+    (made,) = (block.text for block in blocks(page, "python") if '"mine/' in block.text)
+    command = "fovea atari import npz mine --out recordings --games pong"
+    assert f"    {command}\n" in page.read_text(encoding="utf-8")
+    monkeypatch.chdir(tmp_path)
+    exec(made, {})
+    assert not fovea(command.split()[1:])
+    assert open_dataset(tmp_path / "recordings" / "pong").counts.startswith("800 steps in 4 ep")
 
 
 def test_frames_of_the_console_are_resized_and_all_18_actions_are_known(tmp_path: Path) -> None:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import os
 import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
-from fovea.command import Terminated
+from fovea.command import Terminated, terminable, undisturbed
 from fovea.pretrain.training.checkpoint import newest
 from fovea.runs import read_run
 
@@ -38,3 +41,23 @@ def test_a_signal_ends_the_step_and_the_run_goes_on_from_it(
     assert vicreg(short, tmp_path / "whole").state == "done"
     ours, theirs = (tmp_path / name / "encoder" / "model.safetensors" for name in ("run", "whole"))
     assert ours.read_bytes() == theirs.read_bytes()
+
+
+HANDLED = signal.SIGINT, signal.SIGTERM, signal.SIGHUP
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_waits_until_processes_are_started(number: int) -> None:
+    before = [signal.getsignal(one) for one in HANDLED]
+    started = []
+
+    def start() -> None:
+        with terminable(), undisturbed():
+            os.kill(os.getpid(), number)
+            started.append(subprocess.Popen([sys.executable, "-c", "import time; time.sleep(1)"]))
+            started[0].send_signal(number)  # as Ctrl-C does, to the whole group
+
+    with pytest.raises(KeyboardInterrupt if number == signal.SIGINT else Terminated):
+        start()
+    assert started[0].wait() == 0
+    assert [signal.getsignal(one) for one in HANDLED] == before
