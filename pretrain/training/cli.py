@@ -18,7 +18,6 @@ from lightning.pytorch.cli import LightningCLI
 from lightning.pytorch.loggers import Logger
 from lightning.pytorch.utilities import rank_zero_only
 from lightning.pytorch.utilities.exceptions import SIGTERMException
-from torch.optim.lr_scheduler import LambdaLR
 
 from fovea.command import Terminated, UserError
 from fovea.files import exclusive, write_text
@@ -38,6 +37,7 @@ from fovea.pretrain.training.logger import RunLogger
 from fovea.pretrain.training.monitor import Collapsed
 from fovea.pretrain.training.parser import FitParser, NamedConfig, configs_first
 from fovea.pretrain.training.refused import check_seed, check_trainer
+from fovea.pretrain.training.schedule import RateOfSchedule
 from fovea.pretrain.training.stopping import Stopping, stopped_early
 from fovea.runs import RunWriter, read_run
 from fovea.schema import RunRecord
@@ -371,22 +371,6 @@ class FitCLI(LightningCLI):
             self.trainer.save_checkpoint(folder / f"{NAME.format(step=step)}.ckpt")
         if self.first:
             remove_older(folder)
-
-
-class RateOfSchedule(Callback):
-    """Begins with the learning rate of the schedule as it is now.
-
-    A checkpoint holds the rate of its own schedule, which may have had another length.
-    """
-
-    def on_train_start(self, trainer, module) -> None:
-        for config in trainer.lr_scheduler_configs:
-            schedule = config.scheduler
-            if isinstance(schedule, LambdaLR):
-                shares = [share(schedule.last_epoch) for share in schedule.lr_lambdas]
-                groups = schedule.optimizer.param_groups
-                for group, base, share in zip(groups, schedule.base_lrs, shares, strict=True):
-                    group["lr"] = base * share
 
 
 def _listed(asked: object) -> list:
