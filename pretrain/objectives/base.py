@@ -70,11 +70,14 @@ class Objective(lightning.LightningModule):
         progress: the share of the run's steps that are over, for schedules.
         schedule_steps: steps that schedules are stretched over, where it is not the whole run;
             after them their last values hold.
+        may_collapse: whether features that become one point are a result, as of a control, and no
+            fault that ends the run.
     """
 
     offsets: tuple[int, ...] = (0,)
     labels: tuple[str, ...] = ()
     schedule_steps: int | None = None
+    may_collapse: bool = False
 
     def __init__(
         self,

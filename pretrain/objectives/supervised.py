@@ -39,7 +39,7 @@ class Supervised(Objective):
         loss: regression: squared error of the bytes, standardised per game over the training
             screens; classification: cross-entropy of the 256 values of each.
         random: each screen gets the memory of another training screen of its game, chosen by the
-            seed and always the same.
+            seed and always the same. Features that collapse then are a result and end no run.
         encoder: shape of the encoder that is pretrained.
         optimisation: optimiser and learning rate.
         compiled: compile the encoder and its teachers with torch.compile.
@@ -57,6 +57,7 @@ class Supervised(Objective):
     ):
         super().__init__(encoder, optimisation, compiled, seed)
         self.classifies, self.random = loss == "classification", random
+        self.may_collapse = random
         self.labels = ("ram", "game", "place") if random else ("ram", "game")
 
     def prepare(self, frames: Frames) -> None:

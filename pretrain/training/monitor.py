@@ -65,6 +65,8 @@ class FiniteMonitor(Callback):
 class CollapseMonitor(FiniteMonitor):
     """Watches that an objective's features differ too.
 
+    Those of an objective that may collapse are only remarked in run.json.
+
     Args:
         run: whose record gets remarks; None for none.
         every: steps between two looks.
@@ -88,9 +90,15 @@ class CollapseMonitor(FiniteMonitor):
         super().look(trainer, module, outputs)
         spread = module.notes.get(FEATURE_STD)
         self.low = self.low + 1 if spread is not None and spread < self.least else 0
-        if self.low >= self.patience:
+        if self.low < self.patience:
+            return
+        said = (
+            f"the features have collapsed at step {trainer.global_step} "
+            f"(feature_std {spread:.1e}, the least is {self.least:.0e})"
+        )
+        if not module.may_collapse:
             raise Collapsed(
-                f"the features have collapsed at step {trainer.global_step} "
-                f"(feature_std {spread:.1e}, the least is {self.least:.0e}): lower the learning "
-                "rate, or raise what holds the features apart"
+                f"{said}: lower the learning rate, or raise what holds the features apart"
             )
+        if self.run and not self.run.record.remarks:
+            self.run.remark(f"{said}: nothing holds those of this control apart")

@@ -20,6 +20,8 @@ from fovea.pretrain.objectives.supervised import (
     r2,
     regression_loss,
 )
+from fovea.pretrain.training.fit import fit
+from fovea.runs import read_run
 from fovea.seeding import Draws, Stream
 
 DRAWS = Draws(Stream.VIEWS, 0, 0, 4, "cpu")
@@ -120,3 +122,16 @@ def test_a_game_without_a_table_is_refused(frames: Frames) -> None:
     unknown = replace(frames.of("pong"), games=("gopher",), data={"gopher": ""})
     with pytest.raises(UserError, match="no table names the memory of gopher"):
         prepared(unknown)
+
+
+@pytest.mark.slow
+def test_the_control_may_collapse(recordings: Path, tmp_path: Path) -> None:
+    """Labels that mean nothing hold no features apart: that is what they are to show."""
+    fit(["-c", "random_labels", "--data.recordings", f"[{recordings}]", "--data.batch_size", "8",
+         "--run", str(tmp_path), "--model.encoder.patch", "42", "--trainer.max_steps", "100",
+         "--model.optimisation.lr", "0.01", "--model.optimisation.weight_decay", "30"])  # fmt: skip
+    record = read_run(tmp_path)
+    assert record.state == "done"
+    assert [said.partition(" at step ")[0] for said in record.remarks] == [
+        "the features have collapsed"
+    ]
