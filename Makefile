@@ -57,7 +57,8 @@ test: lint types
 
 # UMAP compiles for a minute, and W&B and MLflow are large: too much for the other tests.
 evidence: .venv/ready
-	.venv/bin/pip install --quiet $(PINNED) --editable '.[loggers,umap]'
+	.venv/bin/pip install --quiet $(PINNED) --editable '.[loggers,umap,ocatari]'
+	.venv/bin/pip install --quiet --no-deps ocatari
 	.venv/bin/python -m pytest --numprocesses 2 --dist worksteal -m evidence
 
 # Which lines the tests run, of the package and its rooms: they cost half as much again.

@@ -1,4 +1,6 @@
-"""Where objects are on the screen, from the console's memory, for a few games.
+"""Where objects are on the screen, from the console's memory, for some games.
+
+Games of the table need nothing; others follow OCAtari's rules where it is installed (`ocatari`).
 
 A box's left and top are an offset from a byte of the memory (or a number, where the object never
 moves that way). The table was measured on frames of ale-py 0.12.1: the first column and row in the
@@ -17,6 +19,7 @@ import numpy as np
 
 from fovea.atari.emulator import SCREEN
 from fovea.atari.games import find
+from fovea.atari.ocatari import boxes_by_rules, has_rules
 
 FRAME = (210, 160)  # height, width of what the console shows
 
@@ -59,16 +62,6 @@ class ObjectBox(NamedTuple):
         shown &= (left >= 0) & (found[:, 2] <= FRAME[1])
         return np.where(shown[:, None], found, -1)
 
-    def covers(self, ram: np.ndarray) -> np.ndarray:
-        """(N, 84, 84) bool: which pixels of an agent's screen show a part of its box."""
-        covered = np.zeros((len(ram), *SCREEN), bool)
-        across, down = SCREEN[1] / FRAME[1], SCREEN[0] / FRAME[0]
-        for mask, (left, top, right, bottom) in zip(covered, self.boxes(ram), strict=True):
-            if left >= 0:
-                rows = slice(int(top * down), int(np.ceil(bottom * down)))
-                mask[rows, int(left * across) : int(np.ceil(right * across))] = True
-        return covered
-
 
 @cache
 def _table() -> dict[str, list[ObjectBox]]:
@@ -83,19 +76,34 @@ def _table() -> dict[str, list[ObjectBox]]:
     return table
 
 
-def objects(game: str) -> list[ObjectBox]:
-    """The objects of a game whose boxes are known; none for most games."""
-    return list(_table().get(find(game).rom_id, []))
+def boxes(game: str, ram: np.ndarray) -> dict[str, np.ndarray]:
+    """{object: (N, K, 4) int64 left, top, right, bottom}, pixels of FRAME; -1 where none is shown.
 
-
-def on_objects(game: str, ram: np.ndarray) -> np.ndarray:
-    """(N, 84, 84) bool: which pixels of an agent's screen show a part of an object's box.
+    At most K of a kind are on a screen at once. Empty where no object's place is known.
 
     Args:
         game: see `games.find`.
         ram: (N, 128) uint8 at the moments of the screens.
     """
-    covered = np.zeros((len(ram), *SCREEN), bool)
-    for one in objects(game):
-        covered |= one.covers(ram)
-    return covered
+    known = find(game)
+    if has_rules(known.rom_id):
+        return boxes_by_rules(known.rom_id, known.name, ram)
+    return {one.name: one.boxes(ram)[:, None] for one in _table().get(known.rom_id, [])}
+
+
+def covered(of: np.ndarray) -> np.ndarray:
+    """(N, 84, 84) bool: which pixels of an agent's screen show a part of boxes (N, K, 4)."""
+    shown = np.zeros((len(of), *SCREEN), bool)
+    scale = np.array([SCREEN[1] / FRAME[1], SCREEN[0] / FRAME[0]])
+    first = np.floor(np.maximum(of[..., :2], 0) * scale).astype(int)
+    last = np.ceil(of[..., 2:] * scale).astype(int)
+    for index, place in np.argwhere(of[..., 2:].min(-1) > 0):
+        (left, top), (right, bottom) = first[index, place], last[index, place]
+        shown[index, top:bottom, left:right] = True
+    return shown
+
+
+def on_objects(game: str, ram: np.ndarray) -> np.ndarray:
+    """(N, 84, 84) bool: which pixels of an agent's screen show a part of any object's box."""
+    every = list(boxes(game, ram).values())
+    return covered(np.concatenate(every or [np.empty((len(ram), 0, 4), int)], axis=1))

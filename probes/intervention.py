@@ -13,7 +13,7 @@ from torch import Tensor
 
 from fovea.agents.why import advantage
 from fovea.atari.interventions import Edited, Moments, edited, moments
-from fovea.atari.objects import objects
+from fovea.atari.objects import boxes, covered
 from fovea.atari.ram import Variable, varied
 from fovea.figures import Comparison
 from fovea.pretrain.encoders.encoder import Encoder, inference
@@ -175,19 +175,20 @@ def read(splits: Splits, known: list[Variable], features: Tensor) -> Tensor:
 
 def pasted(eyes: Eyes, game: str, test: Split, edits: int) -> list[list]:
     """[object, "pasted", *NUMBERS] of each object whose place is known, painted over."""
-    if not objects(game):
-        return []
-    encoder, rows = eyes.encoder, []
     at = evenly_spaced(test.at, edits)
-    before = stacks(encoder, test.frames, at)
-    background = median(encoder, test)
-    memory = [test.frames.labels["ram"][at - age].numpy() for age in range(encoder.stack)]
-    for one in objects(game):
-        covered = np.stack([one.covers(ram) for ram in reversed(memory)], axis=1)
-        gone = torch.where(torch.from_numpy(covered).to(before.device), background, before)
+    ages = torch.arange(eyes.encoder.stack).flip(0)  # oldest first, as in a stack
+    memory = test.frames.labels["ram"][at[:, None] - ages]
+    places = boxes(game, memory.flatten(0, 1).numpy())
+    if not places:
+        return []
+    before, background = stacks(eyes.encoder, test.frames, at), median(eyes.encoder, test)
+    rows = []
+    for name, place in places.items():
+        there = torch.from_numpy(covered(place)).unflatten(0, memory.shape[:2])
+        gone = torch.where(there.to(before.device), background, before)
         shown = (gone != before).flatten(1).any(1)
         numbers = eyes.row(before[shown], gone[shown], math.nan)
-        rows.append([f"{one.name} removed", "pasted", float(shown.double().mean()), *numbers])
+        rows.append([f"{name} removed", "pasted", float(shown.double().mean()), *numbers])
     return rows
 
 
