@@ -38,6 +38,15 @@ def test_every_study_names_configs_that_exist(path: Path) -> None:
     assert {name for pair in asked.differences for name in pair} <= set(asked.runs)
 
 
+def test_studies_that_share_a_folder_share_the_runs_of_one_name() -> None:
+    """Else each would take what the other made to be due, and make it anew."""
+    returns, read_outs = (study.read(ROOT / "analysis" / "studies" / f"{name}.yaml").made_by()
+                          for name in ("returns", "read_outs"))  # fmt: skip
+    shared = returns.keys() & read_outs.keys()
+    assert {key.run for key in shared} == {"cnn", "untrained", "recipe", "recipe_last_block"}
+    assert all(returns[key] == read_outs[key] for key in shared)
+
+
 @pytest.mark.evidence
 @pytest.mark.slow
 def test_a_study_from_games_to_table_and_again(
