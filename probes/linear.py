@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 from torch.nn.functional import binary_cross_entropy_with_logits
+
+from fovea.threads import one_thread
 
 VALUES = 256  # of a byte
 RIDGES = tuple(10 ** (power / 2) for power in range(-14, 5))  # beside a mean variance of 1
@@ -39,7 +40,9 @@ class Axes(NamedTuple):
         mean, scale = x.mean(0), x.std(0, unbiased=False)
         scale = torch.where(scale > 1e-9, scale, torch.inf)
         x = (x - mean) / scale
-        variances, directions = torch.linalg.eigh(x.T @ x / len(x))
+        products = x.T @ x / len(x)
+        with one_thread():
+            variances, directions = torch.linalg.eigh(products)
         return Axes(mean, scale, directions, variances.clamp(min=0))
 
     @staticmethod
@@ -56,7 +59,9 @@ class Axes(NamedTuple):
         scale = torch.where(scale > 1e-9, scale, torch.inf)
         x = x / scale
         few = len(x) < x.shape[1]
-        variances, axes = torch.linalg.eigh((x @ x.T if few else x.T @ x) / len(x))
+        products = (x @ x.T if few else x.T @ x) / len(x)
+        with one_thread():
+            variances, axes = torch.linalg.eigh(products)
         varies = variances > 1e-10 * variances[-1:]
         variances, axes = variances[varies], axes[:, varies]
         directions = x.T @ axes / (len(x) * variances).sqrt() if few else axes
@@ -108,6 +113,7 @@ def linear(training: Fit, validation: Fit, features: Tensor, _draw: int = 0) -> 
     return ridge(axes, training, validation, features, PENALTIES)
 
 
+@one_thread()
 def logistic(
     axes: Axes,
     training: Fit,
@@ -147,18 +153,3 @@ def logistic(
         if loss < lowest:
             kept, lowest = weights, loss
     return asked @ kept
-
-
-@contextmanager
-def one_thread() -> Iterator[None]:
-    """On the CPU, torch works in one thread inside the block.
-
-    A step of a head is too small to share: beside another busy process two threads on two cores
-    wait spinning for each other, and 23 heads took over a minute where one thread took 10 s.
-    """
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(threads)

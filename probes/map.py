@@ -13,6 +13,7 @@ from fovea.pretrain.encoders.encoder import Encoder
 from fovea.probes.features import NotMeasured, Split, Splits, evenly_spaced, of_each
 from fovea.results import Measured
 from fovea.tables import Table
+from fovea.threads import one_thread
 
 TITLE = "Map of the features"
 ABOUT = (
@@ -76,7 +77,8 @@ def components(z: Tensor, some: Tensor) -> tuple[Tensor, Tensor]:
     mirrored by chance.
     """
     z = z.double() - z.double().mean(0)
-    _, sizes, loadings = torch.linalg.svd(z, full_matrices=False)
+    with one_thread():
+        _, sizes, loadings = torch.linalg.svd(z, full_matrices=False)
     if len(sizes) < AXES or not sizes[0] > 0:
         raise NotMeasured("its features do not differ")
     axes = loadings[:AXES]

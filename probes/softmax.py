@@ -18,8 +18,9 @@ import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
-from fovea.probes.linear import Fit, one_thread
+from fovea.probes.linear import Fit
 from fovea.seeding import Stream, keyed
+from fovea.threads import one_thread
 
 SETTLED = 0.01  # nats; where classes are separable the loss falls for ever, the predictions settle
 SHARED = 200_000  # weights of all heads, above which a step is shared among threads

@@ -12,6 +12,8 @@ import torch
 from torch import Tensor
 from torch.nn.functional import normalize
 
+from fovea.threads import one_thread
+
 COMPARED = 2048  # features at most, of which all pairs are looked at
 FIRST = 10  # eigenvalue at which the slope of alpha-ReQ begins
 LEAST = 5  # eigenvalues for a slope
@@ -19,7 +21,8 @@ LEAST = 5  # eigenvalues for a slope
 
 def rankme(z: Tensor, eps: float = 1e-7) -> float:
     """Effective rank of the features (n, D), not centred (Garrido et al. 2023, equation 1)."""
-    singular = torch.linalg.svdvals(z.double())
+    with one_thread():
+        singular = torch.linalg.svdvals(z.double())
     share = singular / singular.sum() + eps
     return float(torch.exp(-(share * share.log()).sum()))
 
@@ -39,9 +42,10 @@ def lidar(z: Tensor, views: int, delta: float = 1e-4, eps: float = 1e-8) -> floa
         return 1.0
     inside = (groups - means[:, None]).flatten(0, 1)
     within = inside.T @ inside / (len(means) * (views - 1))
-    values, axes = torch.linalg.eigh(within)
-    whiten = axes / (values + delta).sqrt()
-    spectrum = torch.linalg.eigvalsh(whiten.T @ means.T.cov() @ whiten).clamp(min=0) + eps
+    with one_thread():
+        values, axes = torch.linalg.eigh(within)
+        whiten = axes / (values + delta).sqrt()
+        spectrum = torch.linalg.eigvalsh(whiten.T @ means.T.cov() @ whiten).clamp(min=0) + eps
     share = spectrum / spectrum.sum()
     return float(torch.exp(-(share * share.log()).sum()))
 
@@ -57,7 +61,8 @@ def effective_rank(z: Tensor) -> float:
 
     NaN where all features are zero.
     """
-    singular = torch.linalg.svdvals(z.double())
+    with one_thread():
+        singular = torch.linalg.svdvals(z.double())
     share = singular / singular.sum()
     return float(torch.special.entr(share).sum().exp())
 
@@ -69,7 +74,8 @@ def alpha_req(z: Tensor) -> float:
     less) to number D / 2. About 1 is what they find good; far above 1 few directions hold all,
     below 1 there is much noise. NaN where fewer than LEAST of these vary.
     """
-    values = torch.linalg.svdvals(z.double() - z.double().mean(0)).square()
+    with one_thread():
+        values = torch.linalg.svdvals(z.double() - z.double().mean(0)).square()
     first, last = min(FIRST, math.ceil(z.shape[1] / 10)), z.shape[1] // 2
     place = torch.arange(1, len(values) + 1, dtype=torch.float64)
     asked = (place >= first) & (place <= last) & (values > 1e-12 * values.max()).cpu()

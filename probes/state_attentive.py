@@ -20,8 +20,9 @@ from torch.nn.functional import mse_loss
 from fovea.pretrain.encoders.encoder import inference
 from fovea.pretrain.encoders.feature_norm import whitening
 from fovea.pretrain.encoders.read_out import LEARNT, ReadOut
-from fovea.probes.linear import Fit, linear, one_thread
+from fovea.probes.linear import Fit, linear
 from fovea.seeding import Stream, seeded
+from fovea.threads import one_thread
 
 HOW = ReadOut(kind="attention")  # 8 queries of 16 numbers, as agents have it
 STEPS = 300

@@ -15,8 +15,9 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
 from fovea.pretrain.terms.order import ORDERS
-from fovea.probes.linear import Axes, one_thread
+from fovea.probes.linear import Axes
 from fovea.seeding import Stream, keyed, seeded
+from fovea.threads import one_thread
 
 KEPT = 64  # axes
 HIDDEN = 256

@@ -7,6 +7,8 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
+from fovea.threads import one_thread
+
 FeatureNormKind = Literal["none", "standard", "whiten"]
 
 MIN_STD = 0.1  # as a share of the mean std: features that hardly vary are not blown up
@@ -73,6 +75,8 @@ def whitening(centred: Tensor) -> Tensor:
     Along each their variance is 1, or less where it is below MIN_VARIANCE of the mean variance.
     """
     x = centred.double()
-    variances, directions = torch.linalg.eigh(x.T @ x / len(x))
+    products = x.T @ x / len(x)
+    with one_thread():
+        variances, directions = torch.linalg.eigh(products)
     least = max(MIN_VARIANCE * float(variances.mean()), 1e-12)
     return (directions / variances.clamp(min=least).sqrt()).to(centred.dtype)
