@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor
+from torch.nn.functional import pad
 
 from fovea.cka import cka, gram
 from fovea.figures import Similarity
@@ -28,7 +29,9 @@ FIGURES = [Similarity(places=list(PLACES))]
 def probe(encoder: Encoder, games: dict[str, Splits], *, screens_compared: int = 200) -> Measured:
     """CKA of all pairs of blocks, on `screens_compared` test stacks a game.
 
-    Arrays "PLACE/GAME" (blocks, n, D) float32: the features that encoders are compared by.
+    Arrays "PLACE/GAME" (blocks, n, D) float32: the features that encoders are compared by. Of an
+    encoder with a read-out that is wider than a token, D is its width, and what the blocks before
+    have less is zero, which changes no CKA.
     """
     of_game = again(encoder, games)
     rows, arrays = [], {}
@@ -54,8 +57,14 @@ def of_blocks(encoder: Encoder, screens: Tensor) -> dict[str, Tensor]:
     with inference(encoder):
         for some in screens.split(BATCH):
             every = list(block_features(encoder, some))
-            summaries = torch.stack([of.summary.float() for of in every])
+            summaries = side_by_side([of.summary.float() for of in every])
             batches.append((summaries, torch.stack([of.tokens.float().mean(1) for of in every])))
     summaries, means = (torch.cat(of, dim=1) for of in zip(*batches, strict=True))
     found = dict(zip(PLACES, (summaries, means), strict=True))
     return {place: z for place, z in found.items() if z.shape[2] and z.isfinite().all()}
+
+
+def side_by_side(features: list[Tensor]) -> Tensor:
+    """(blocks, n, D) of features (n, <= D) of each block, with zeros after narrower ones."""
+    width = max(z.shape[1] for z in features)
+    return torch.stack([pad(z, (0, width - z.shape[1])) for z in features])
