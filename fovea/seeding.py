@@ -87,6 +87,8 @@ class Stream(IntEnum):
     CURRICULUM = auto()
     ARMS = auto()
     PERMUTED_ACTIONS = auto()
+    # Pretraining on several ranks
+    SHARES = auto()
 
 
 def key(stream: Stream, *numbers: int) -> int:

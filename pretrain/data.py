@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import lightning
@@ -12,19 +12,8 @@ from torch import Tensor
 
 from fovea.atari.frames import Frames, check_fractions
 from fovea.command import UserError
+from fovea.pretrain.order import HELD_OUT, TRAINING, Order, Streams
 from fovea.pretrain.rotation import InMemory, Rotation, split_in_memory
-from fovea.seeding import Draws, Stream, keyed
-
-
-class Streams(NamedTuple):
-    """What the seed is used for in a sequence of batches."""
-
-    order: Stream
-    places: Stream
-
-
-TRAINING = Streams(Stream.ORDER, Stream.PLACES)
-HELD_OUT = Streams(Stream.HELD_OUT_ORDER, Stream.HELD_OUT_PLACES)
 
 
 class Batch(NamedTuple):
@@ -50,9 +39,13 @@ class Windows(lightning.LightningDataModule):
         fractions: shares of the episodes for training, validation and test. Validation is only
             used for `held_out/...` in the log; test is left to the probes.
         held_out: batches of the validation episodes that the held-out numbers are a mean of.
-        memory: GiB of screens that are in memory at once; all, where it is left out. Where training
+        memory: GiB of screens that are in memory at once, those of all shares together; all, where
+            it is left out. Where training
             and validation have more, groups of whole shards that fit are read one after another
             (see `pretrain.rotation`).
+        shares: parts that whole shards are dealt to. Each batch takes equally many samples of each,
+            and a rank holds only the frames of its own; what is drawn depends on their number and
+            not on that of ranks, of which it is a multiple. 1: every rank holds all frames.
         strict: refuse recordings of a game that were played with different settings.
         seed: of the order of windows, and of the division into training, validation and test.
     """
@@ -64,32 +57,43 @@ class Windows(lightning.LightningDataModule):
         fractions: tuple[float, float, float] = (0.7, 0.1, 0.2),
         held_out: PositiveInt = 16,
         memory: PositiveFloat | None = None,
+        shares: PositiveInt = 1,
         strict: bool = False,
         seed: NonNegativeInt = 0,
     ):
         super().__init__()
         check_fractions(fractions)
         self.recordings, self.batch_size, self.seed = recordings, batch_size, seed
-        self.training: InMemory | Rotation
-        self.validation: InMemory | Rotation
-        if memory is None:
+        self.training: Sequence[InMemory | Rotation]
+        self.validation: Sequence[InMemory | Rotation]
+        if memory is None and shares == 1:
             training, validation, _ = Frames.load(recordings, strict=strict).split(fractions, seed)
-            self.training, self.validation = InMemory(training), InMemory(validation)
+            self.training, self.validation = [InMemory(training)], [InMemory(validation)]
         else:
             self.training, self.validation = split_in_memory(
-                recordings, fractions, memory, seed, strict
+                recordings, fractions, memory, seed, strict, shares
             )
         self.held_out = held_out
         self.first_batch = 0
 
     @property
     def frames(self) -> Frames:
-        """The training frames that are in memory now."""
-        return self.training.frames
+        """The training frames of the first share that are in memory now, or are loaded for this."""
+        return self.training[0].frames
+
+    @property
+    def games(self) -> tuple[str, ...]:
+        """The rom ids of all games."""
+        return self.training[0].outline.games
+
+    @property
+    def data(self) -> dict[str, str]:
+        """The SHA-256 of each game's recordings, see `Frames`."""
+        return self.training[0].outline.data
 
     def setup(self, stage: str) -> None:
         self.first_batch = 0  # of a resumed run, the checkpoint's: it is loaded after this
-        for source in (self.training, self.validation):
+        for source in (*self.training, *self.validation):
             source.to(self.trainer.strategy.root_device)
 
     def train_dataloader(self) -> Steps:
@@ -112,28 +116,14 @@ class Windows(lightning.LightningDataModule):
         self.first_batch = state["seen"]
 
 
-class Segment(NamedTuple):
-    """The windows of one group of shards, in the endless shuffled sequence of all windows."""
-
-    epoch: int
-    """Which pass over all windows."""
-    index: int  # type: ignore[assignment]  # and not the method of tuples
-    """Which group of the pass."""
-    group: list[int]
-    begin: int
-    """The position of its first window in the sequence."""
-    end: int
-    """The position after its last window."""
-
-
 class Steps:
     """A sized loader of the batches `first` to `last`, a function of the seed, step and slot.
 
     Where `last` is None it yields one pass over all windows, that which `first` belongs to, and the
     next when it is asked again: as many batches as fit into a pass.
 
-    A batch is a piece of an endless sequence of windows: epoch after epoch, each a pass over all of
-    them; in an epoch group after group, and the windows of a group shuffled.
+    A batch takes equally many samples of the `Order` of each share. Where there is one share, ranks
+    take turns in it; else each rank has shares of its own, and frees what it holds of others.
 
     What it relies on in Lightning, and tests/pretrain/test_library.py holds:
 
@@ -149,34 +139,53 @@ class Steps:
     def __init__(
         self,
         data: Windows,
-        source: InMemory | Rotation,
+        sources: Sequence[InMemory | Rotation],
         streams: Streams,
         first: int,
         last: int | None,
     ):
         trainer = data.trainer
-        self.objective, self.source = trainer.lightning_module, source
-        self.seed, self.streams = data.seed, streams
         self.rank, self.world = trainer.global_rank, trainer.world_size
-        self.batch_size, self.first = data.batch_size, first
-        self.counts = source.count_windows(self.objective.encoder.stack, self.objective.offsets)
-        self.windows_per_epoch = int(self.counts.sum())
-        self._segments: tuple[int, list[Segment]] = -1, []
-        self._shuffled: tuple[tuple[int, int], Tensor] = (-1, 0), torch.empty(0)
-        if self.batch_size % self.world:
-            raise UserError(
-                f"a batch of {self.batch_size} samples cannot be divided evenly among {self.world} "
-                f"ranks: take a multiple of {self.world} for --data.batch_size"
-            )
-        if not self.windows_per_epoch:
-            raise UserError(
-                f"no window of {self.objective.encoder.stack} screens at offsets "
-                f"{self.objective.offsets} fits into an episode of "
-                f"{', '.join(data.recordings)}: record more, or take nearer offsets"
-            )
-
+        self.batch_size, self.first, self.streams = data.batch_size, first, streams
+        self.orders = [
+            Order(trainer.lightning_module, source, streams, data.seed, share)
+            for share, source in enumerate(sources)
+        ]
+        self.windows_per_epoch = sum(order.windows_per_epoch for order in self.orders)
+        self.check(data.recordings)
+        self.mine = range(self.rank, len(sources), self.world)
+        for share, source in enumerate(sources):
+            if share not in self.mine and len(sources) > 1:
+                source.release()
         self.one_pass = last is None
         self.last = max(1, self.windows_per_epoch // self.batch_size) if last is None else last
+
+    def check(self, recordings: list[str]) -> None:
+        """Raise UserError where batches or shares cannot be divided, or there are no windows."""
+        shares, world, size = len(self.orders), self.world, self.batch_size
+        if size % world:
+            raise UserError(
+                f"a batch of {size} samples cannot be divided evenly among {world} "
+                f"ranks: take a multiple of {world} for --data.batch_size"
+            )
+        if shares > 1 and shares % world:
+            raise UserError(
+                f"{shares} shares cannot be divided evenly among {world} ranks: take a multiple of "
+                f"{world} for --data.shares, or 1, with which each rank holds all frames"
+            )
+        if size % shares:
+            raise UserError(
+                f"a batch of {size} samples cannot be divided evenly among {shares} "
+                f"shares: take a multiple of {shares} for --data.batch_size"
+            )
+        if not all(order.windows_per_epoch for order in self.orders):
+            objective = self.orders[0].objective
+            raise UserError(
+                f"no window of {objective.encoder.stack} screens at offsets "
+                f"{objective.offsets} fits into an episode of "
+                f"{', '.join(recordings)}{' in each share' if shares > 1 else ''}: record more, or "
+                f"take nearer offsets{' or fewer --data.shares' if shares > 1 else ''}"
+            )
 
     def __len__(self) -> int:
         return self.last
@@ -192,10 +201,16 @@ class Steps:
 
     def draw(self, step: int) -> Batch:
         """The part of batch `step` that is this rank's."""
-        size = self.batch_size
-        slots = torch.arange(step * size + self.rank, (step + 1) * size, self.world)
-        parts = [self._part(step, slots, segment) for segment in self._segments_of(slots)]
-        columns = {name: _concatenated([part[name] for part in parts]) for name in parts[0]}
+        shares = len(self.orders)
+        size = self.batch_size // shares
+        first, end = step * size, (step + 1) * size
+        if shares == 1:
+            slots = torch.arange(first + self.rank, end, self.world)
+            columns = self.orders[0].samples(step, slots, self.rank, self.world)
+        else:
+            slots = torch.arange(first, end)
+            parts = [self.orders[share].samples(step, slots, share, shares) for share in self.mine]
+            columns = {name: _in_turn([part[name] for part in parts]) for name in parts[0]}
         return Batch(
             windows=columns.pop("windows"),
             episode=columns.pop("episode"),
@@ -205,54 +220,7 @@ class Steps:
             world=self.world,
         )
 
-    def segments(self, epoch: int) -> list[Segment]:
-        """The segments of an epoch; the last ones computed are kept."""
-        if self._segments[0] != epoch:
-            segments, end = [], epoch * self.windows_per_epoch
-            for index, group in enumerate(self.source.groups(epoch)):
-                begin, end = end, end + int(self.counts[group].sum())
-                segments.append(Segment(epoch, index, group, begin, end))
-            self._segments = epoch, [one for one in segments if one.begin < one.end]
-        return self._segments[1]
 
-    def _segments_of(self, slots: Tensor) -> Iterator[Segment]:
-        """The segments that the slots (ascending) belong to, in order."""
-        first, last = int(slots[0]), int(slots[-1])
-        for epoch in range(first // self.windows_per_epoch, last // self.windows_per_epoch + 1):
-            for segment in self.segments(epoch):
-                if segment.begin <= last and first < segment.end:
-                    yield segment
-
-    def _part(self, step: int, slots: Tensor, segment: Segment) -> dict[str, Tensor]:
-        """Windows, episodes and labels of the slots that belong to `segment`."""
-        frames = self.source.load(segment.group)
-        anchors = self._anchors(segment, frames)
-        # Slots of other segments get some anchor of this one, so that every slot meets the same
-        # draws wherever segments meet.
-        at = anchors[(slots - segment.begin).clamp(0, len(anchors) - 1).to(anchors.device)]
-        ranks = self.rank, self.world
-        draws = Draws(self.streams.places, self.seed, step, len(at), at.device, *ranks)
-        bounds = torch.tensor([segment.begin, segment.end])
-        mine = slice(*torch.searchsorted(slots, bounds).tolist())
-        places = self.objective.places(at, frames, draws)[mine]
-        windows = frames.windows(places.flatten(), self.objective.encoder.stack)
-        labels = frames.labels | {"game": frames.game}
-        return {
-            "windows": windows.view(*places.shape, *windows.shape[2:]),
-            "episode": frames.episode[at[mine]],
-        } | {name: labels[name][places] for name in self.objective.labels}
-
-    def _anchors(self, segment: Segment, frames: Frames) -> Tensor:
-        """The anchors of a segment's windows, shuffled; the last ones drawn are kept."""
-        key = segment.epoch, segment.index
-        if self._shuffled[0] != key:
-            starts = frames.starts(self.objective.encoder.stack, self.objective.offsets)
-            # The first group of an epoch is shuffled like all windows where they are one group.
-            generator = keyed("cpu", self.streams.order, self.seed, *key)
-            order = torch.randperm(len(starts), generator=generator)
-            self._shuffled = key, starts[order.to(starts.device)]
-        return self._shuffled[1]
-
-
-def _concatenated(parts: list[Tensor]) -> Tensor:
-    return parts[0] if len(parts) == 1 else torch.cat(parts)
+def _in_turn(parts: list[Tensor]) -> Tensor:
+    """The first sample of each part, then the second of each, and so on."""
+    return parts[0] if len(parts) == 1 else torch.stack(parts, dim=1).flatten(0, 1)

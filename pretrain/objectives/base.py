@@ -97,7 +97,8 @@ class Objective(lightning.LightningModule):
         """Compute what the objective needs to know of the training frames as a whole.
 
         Called once for a data module, before weights are restored: keep the results in buffers.
-        Where not all frames are in memory at once, these are the first group, and may lack games.
+        Where not all frames are in memory at once, these are the first group of the first share,
+        and may lack games.
         """
 
     def places(self, at: Tensor, frames: Frames, draws: Draws) -> Tensor:
@@ -164,7 +165,8 @@ class Objective(lightning.LightningModule):
         if not isinstance(data, Windows):
             self._check_needs_windows_alone()
         elif data is not self.prepared_for:
-            self.prepare(data.frames)
+            if type(self).prepare is not Objective.prepare:
+                self.prepare(data.frames)
             self.prepared_for = data
         if self.compiled:
             self.compile_encoders()

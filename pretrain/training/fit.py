@@ -35,11 +35,11 @@ class PretrainCLI(FitCLI):
         super().__init__(Objective, Windows, args, self.description)
 
     def title(self) -> str:
-        return f"{type(self.model).__name__} on {', '.join(self.datamodule.frames.games)}"
+        return f"{type(self.model).__name__} on {', '.join(self.datamodule.games)}"
 
     def facts(self) -> dict:
         return {
-            "data": self.datamodule.frames.data,
+            "data": self.datamodule.data,
             "batch": self.per_step,
             "steps": self.trainer.max_steps,
         }
@@ -55,7 +55,7 @@ class PretrainCLI(FitCLI):
     def moved(self, record: RunRecord) -> dict[str, str]:
         if not record.data:
             return {}
-        return {"data.recordings": other_data(record.data, self.datamodule.frames.data)}
+        return {"data.recordings": other_data(record.data, self.datamodule.data)}
 
     def conclude(self) -> None:
         """Export the encoder."""
@@ -66,8 +66,8 @@ class PretrainCLI(FitCLI):
         """How the encoder came to be, for its folder and its card."""
         facts = {
             "method": type(self.model).__name__,
-            "games": list(self.datamodule.frames.games),
-            "data_sha256": self.datamodule.frames.data,
+            "games": list(self.datamodule.games),
+            "data_sha256": self.datamodule.data,
             "steps": self.trainer.global_step,
             "samples": self.datamodule.seen * self.datamodule.batch_size,
             "seed": self.config.seed_everything,

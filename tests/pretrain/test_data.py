@@ -9,8 +9,9 @@ import pytest
 import torch
 
 from fovea.command import UserError
-from fovea.pretrain.data import HELD_OUT, TRAINING, Batch, Steps, Windows
+from fovea.pretrain.data import Batch, Steps, Windows
 from fovea.pretrain.objectives.base import Objective
+from fovea.pretrain.order import HELD_OUT, TRAINING
 from fovea.seeding import Stream, keyed
 
 
@@ -41,7 +42,7 @@ def test_a_batch_holds_windows_at_the_offsets(recordings: Path) -> None:
 
 def test_labels_are_those_of_the_newest_screens(recordings: Path) -> None:
     loader = steps(recordings, offsets=(0, 1), labels=("place", "step", "ram", "game"))
-    batch, frames = next(iter(loader)), loader.source.frames
+    batch, frames = next(iter(loader)), loader.orders[0].source.frames
     place = batch.labels["place"]
     assert torch.equal(frames.screens[place], batch.windows[:, :, -1])
     assert torch.equal(batch.labels["step"][:, 1], batch.labels["step"][:, 0] + 1)
@@ -79,7 +80,7 @@ def test_two_ranks_share_the_batch_of_one(recordings: Path) -> None:
 
 def test_every_window_comes_once_before_any_comes_again(recordings: Path) -> None:
     loader = steps(recordings, batch=64, labels=("place",))
-    starts = loader.source.frames.starts(4)
+    starts = loader.orders[0].source.frames.starts(4)
     count = len(starts)
     drawn = [loader.draw(step).labels["place"][:, 0] for step in range(2 * count // 64 + 1)]
     places = torch.cat(drawn)
@@ -93,7 +94,7 @@ def test_training_and_held_out_batches_have_places_and_orders_of_their_own(
     recordings: Path,
 ) -> None:
     loader = steps(recordings, batch=64, labels=("place",))
-    starts = loader.source.frames.starts(4)
+    starts = loader.orders[0].source.frames.starts(4)
     order = torch.randperm(len(starts), generator=keyed("cpu", Stream.ORDER, 0, 0, 0))
     assert torch.equal(loader.draw(3).labels["place"][:, 0], starts[order[3 * 64 : 4 * 64]])
     assert len({*TRAINING, *HELD_OUT}) == 4

@@ -110,15 +110,17 @@ def test_two_ranks_have_the_step_of_one(config: Path, data: Windows, steps: Path
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("shares", [1, pytest.param(2, marks=pytest.mark.evidence)])
 def test_a_run_of_two_ranks_is_that_of_one_and_goes_on_as_one(
-    recordings: Path, tmp_path: Path, capsys: pytest.CaptureFixture
+    cut: Path, shares: int, tmp_path: Path, capsys: pytest.CaptureFixture
 ) -> None:
     """The command is run as it stands: it starts its second rank itself."""
 
     def arguments(run: str, *more: str) -> list[str]:
         # LARS, since Adam makes whole steps of gradients that are nothing but rounding.
         return ["-c", str(ROOT / "pretrain" / "configs" / "vicreg.yaml"),
-                "--data.recordings", f"[{recordings}]", "--data.batch_size", "8",
+                "--data.recordings", f"[{cut}]", "--data.batch_size", "8",
+                "--data.fractions", "[0.4, 0.4, 0.2]", "--data.shares", str(shares),
                 "--run", str(tmp_path / run), "--trainer.accelerator", "cpu",
                 "--trainer.max_steps", "4", "--checkpoint_every", "2",
                 "--trainer.log_every_n_steps", "1", "--model.init_args.encoder.patch", "42",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import re
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -18,45 +19,20 @@ from torch import Tensor
 
 from fovea.atari.frames import Frames
 from fovea.atari.parquet import (
-    COLUMNS,
-    EPISODES_PER_SHARD,
     SCREEN_BYTES,
-    read_shard,
-    shard_path,
-    write_shard,
 )
-from fovea.atari.recordings import open_dataset, read_dataset, seal
 from fovea.atari.shards import Shards
 from fovea.command import UserError
 from fovea.pretrain.data import Batch, Steps, Windows
 from fovea.pretrain.encoders.vit import Shape
 from fovea.pretrain.objectives.base import Objective
-from fovea.pretrain.rotation import Rotation, balanced_groups
+from fovea.pretrain.rotation import InMemory, Rotation, balanced_groups
 from fovea.pretrain.training.fit import fit
 
 GIB = SCREEN_BYTES / 2**30
 LIMIT = 2400  # screens; the training and validation episodes have about twice as many
 BATCH = 48
 FULL = ("place", "game", "action", "step", "ram")
-
-
-@pytest.fixture(scope="module")
-def cut(recordings: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The same recordings with a shard for each episode."""
-    out = tmp_path_factory.mktemp("cut")
-    for game in ("breakout", "pong"):
-        shards = []
-        for shard in read_dataset(recordings / game, open_dataset(recordings / game)):
-            columns = {name: shard.column(name) for name in COLUMNS.names}
-            for episode in np.unique(columns["episode"]):
-                rows = columns["episode"] == episode
-                mine = {name: column[rows] for name, column in columns.items()}
-                mine["episode"][:] = len(shards) * EPISODES_PER_SHARD
-                path = shard_path(out / game, len(shards))
-                write_shard(path, mine, shard.origin)
-                shards.append(read_shard(path))
-        seal(out / game, shards)
-    return out
 
 
 def windows(folder: Path, limit: int | None = LIMIT, **settings) -> Windows:
@@ -83,15 +59,15 @@ def equal(one: Batch, other: Batch, rows: slice = slice(None)) -> bool:
 
 def groups_of(loader: Steps, number: int = 0) -> list[tuple[int, int]]:
     """Where in the sequence each group of a pass begins and ends."""
-    return [(one.begin, one.end) for one in loader.segments(number)]
+    return [(one.begin, one.end) for one in loader.orders[0].segments(number)]
 
 
 @pytest.mark.slow
 def test_what_fits_is_not_touched(cut: Path) -> None:
     held, turning = windows(cut, None), windows(cut, 100_000)
     assert all(equal(*both) for both in zip(steps(held), steps(turning), strict=True))
-    assert torch.equal(held.validation.frames.screens, turning.validation.frames.screens)
-    assert torch.equal(held.validation.frames.anchor, turning.validation.frames.anchor)
+    assert torch.equal(held.validation[0].frames.screens, turning.validation[0].frames.screens)
+    assert torch.equal(held.validation[0].frames.anchor, turning.validation[0].frames.anchor)
 
 
 @pytest.mark.slow
@@ -140,7 +116,7 @@ def test_never_more_screens_are_held_than_the_limit(
     for step in range(2 * loader.windows_per_epoch // BATCH):
         loader.draw(step)
     assert 0.7 * LIMIT < max(most) <= LIMIT
-    assert 0 < len(data.validation.frames) < len(windows(cut, None).validation.frames)
+    assert 0 < len(data.validation[0].frames) < len(windows(cut, None).validation[0].frames)
 
 
 @pytest.mark.slow
@@ -168,9 +144,12 @@ def test_a_batch_takes_from_both_groups_that_meet_in_it(cut: Path) -> None:
     loader = steps(windows(cut))
     (_, meet), (_, _), *_ = groups_of(loader)
     assert meet % BATCH
-    first, second, *_ = loader.source.groups(0)
+    first, second, *_ = loader.orders[0].source.groups(0)
     batch = loader.draw(meet // BATCH)
-    shard = np.searchsorted(loader.source.bounds, batch.labels["place"][:, 1], side="right") - 1
+    shard = (
+        np.searchsorted(loader.orders[0].source.bounds, batch.labels["place"][:, 1], side="right")
+        - 1
+    )
     assert set(shard[: meet % BATCH]) <= set(first)
     assert set(shard[meet % BATCH :]) <= set(second)
 
@@ -195,20 +174,97 @@ def test_places_are_drawn_for_a_slot_whatever_groups_meet(cut: Path) -> None:
             return at[:, None]
 
     loader = steps(windows(cut))
-    loader.objective = Drawn(encoder=Shape(patch=42))
-    loader.objective.labels = ("place",)
+    (order,) = loader.orders
+    order.objective = Drawn(encoder=Shape(patch=42))
+    order.objective.labels = ("place",)
     step = groups_of(loader)[0][1] // BATCH
     loader.draw(step)
-    in_two = loader.objective.drawn
+    in_two = order.objective.drawn
     whole = steps(windows(cut, None))
-    whole.objective = loader.objective
+    whole.orders[0].objective = order.objective
     whole.draw(step)
-    assert torch.equal(in_two, loader.objective.drawn)
+    assert torch.equal(in_two, order.objective.drawn)
+
+
+def shared(folder: Path, shares: int = 1, limit: int | None = None) -> Windows:
+    """As many episodes for validation as for training, each a shard."""
+    fractions = 0.4, 0.4, 0.2
+    return windows(folder, limit, shares=shares, fractions=fractions)
+
+
+def places(sources: Sequence[InMemory | Rotation]) -> list[set[int]]:
+    """Which of all frames each share has in memory."""
+    return [set(one.loaded.labels["place"].tolist()) if one.loaded else set() for one in sources]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("shares", "limit"), [(4, None), (2, 4000)], ids=["all in memory", "in groups"]
+)
+def test_what_is_drawn_of_shares_does_not_depend_on_the_number_of_ranks(
+    cut: Path, shares: int, limit: int | None
+) -> None:
+    alone = steps(shared(cut, shares, limit))
+    assert max(len(order.segments(0)) for order in alone.orders) == (2 if limit else 1)
+    for world in {2, shares}:
+        for rank in range(world):
+            loader = steps(shared(cut, shares, limit), rank, world)
+            for step in (0, 1, 40):
+                assert equal(alone.draw(step), loader.draw(step), slice(rank, None, world))
+
+
+@pytest.mark.slow
+def test_a_rank_holds_the_frames_of_its_own_shares_alone(cut: Path) -> None:
+    every = shared(cut)
+    held = []
+    for rank in (0, 1):
+        data = shared(cut, 2)
+        assert len(data.frames) > 0  # which a rank may have looked at before
+        loader, held_out = steps(data, rank, 2), data.val_dataloader()
+        for _ in range(5):
+            loader.draw(0), held_out.draw(0)
+        for sources in (data.training, data.validation):
+            assert [bool(one) for one in places(sources)] == [rank == 0, rank == 1]
+        held.append(places(data.training)[rank])
+    assert held[0] | held[1] == set(range(len(every.frames)))
+    assert not held[0] & held[1]
+    assert 0.35 < len(held[0]) / len(every.frames) < 0.65
+
+
+@pytest.mark.slow
+def test_a_batch_takes_as_many_of_each_share_and_a_pass_each_window_once(cut: Path) -> None:
+    data = shared(cut, 2)
+    loader = steps(data)
+    whole, of_share = shared(cut).frames, [set(), set()]
+    starts = set(whole.starts(4, (-2, 0, 3)).tolist())
+    assert loader.windows_per_epoch == len(starts)
+    sizes = [order.windows_per_epoch for order in loader.orders]
+    for step in range(max(sizes) // (BATCH // 2) + 1):
+        batch = loader.draw(step)
+        now = batch.labels["place"][:, 1]
+        assert torch.equal(batch.windows[:, 1], whole.windows(now, 4)[:, 0])
+        for share, seen in enumerate(of_share):
+            seen |= set(now[share::2].tolist())
+    assert of_share[0] | of_share[1] == starts
+    assert not of_share[0] & of_share[1]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("shares", "world", "message"), [
+    (3, 2, "3 shares cannot be divided evenly among 2 ranks: take a multiple of 2"),
+    (5, 1, "a batch of 48 samples cannot be divided evenly among 5 shares"),
+    (48, 1, r"lie in \d+ shards, too few for 48 shares"),
+])  # fmt: skip
+def test_shares_that_cannot_be_are_refused(
+    cut: Path, shares: int, world: int, message: str
+) -> None:
+    with pytest.raises(UserError, match=message):
+        steps(shared(cut, shares), 0, world)
 
 
 @pytest.mark.slow
 def test_validation_is_a_group_of_the_same_episodes(cut: Path) -> None:
-    every, some = (windows(cut, limit).validation.frames for limit in (None, LIMIT))
+    every, some = (windows(cut, limit).validation[0].frames for limit in (None, LIMIT))
     place = some.labels["place"]
     assert torch.equal(every.screens[place], some.screens)
     assert torch.equal(every.anchor[place], some.anchor)
