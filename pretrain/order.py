@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import torch
 from torch import Tensor
@@ -11,9 +11,6 @@ from torch import Tensor
 from fovea.atari.frames import Frames
 from fovea.pretrain.rotation import InMemory, Rotation
 from fovea.seeding import Draws, Stream, keyed
-
-if TYPE_CHECKING:
-    from fovea.pretrain.objectives.base import Objective
 
 
 class Streams(NamedTuple):
@@ -25,6 +22,18 @@ class Streams(NamedTuple):
 
 TRAINING = Streams(Stream.ORDER, Stream.PLACES)
 HELD_OUT = Streams(Stream.HELD_OUT_ORDER, Stream.HELD_OUT_PLACES)
+
+
+class Sampled(Protocol):
+    """What an `Objective` says of its samples."""
+
+    encoder: Any
+    offsets: tuple[int, ...]
+    labels: tuple[str, ...]
+
+    def places(self, at: Tensor, frames: Frames, draws: Draws) -> Tensor:
+        """(B, K) int64: the newest screens of the windows of the anchors `at` (B,)."""
+        ...
 
 
 class Segment(NamedTuple):
@@ -54,7 +63,7 @@ class Order:
 
     def __init__(
         self,
-        objective: Objective,
+        objective: Sampled,
         source: InMemory | Rotation,
         streams: Streams,
         seed: int,

@@ -20,6 +20,9 @@ THROUGH = {"gymnasium": "ale_py/vector_env.py", "torchvision": "timm/data/transf
 gymnasium by an extra of ale-py that brings a second OpenCV, torchvision without its pairing with
 torch, which `fovea atari doctor` checks."""
 
+UNDECLARED = {"ocatari"}
+"""Installed with --no-deps: its own list of packages holds NumPy back (`atari/ocatari.py`)."""
+
 
 def normal(name: str) -> str:
     return re.sub(r"[-_.]+", "-", name).lower()
@@ -44,7 +47,8 @@ def imported(paths: list[Path]) -> set[str]:
             elif isinstance(node, ast.Call) and ast.unparse(node.func) == "resources.files":
                 modules.add(node.args[0].value)
     tops = {module.split(".")[0] for module in modules} - set(sys.stdlib_module_names)
-    return {normal(DISTRIBUTIONS.get(top, top)) for top in tops if not is_ours(top)}
+    names = {normal(DISTRIBUTIONS.get(top, top)) for top in tops if not is_ours(top)}
+    return names - UNDECLARED
 
 
 def is_ours(module: str) -> bool:

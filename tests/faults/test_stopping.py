@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -46,8 +47,16 @@ def test_a_signal_ends_the_step_and_the_run_goes_on_from_it(
 HANDLED = signal.SIGINT, signal.SIGTERM, signal.SIGHUP
 
 
+@pytest.fixture
+def as_by_default() -> Iterator[None]:
+    """SIGINT interrupts, which a shell makes ignored in what it starts in the background."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_a_signal_waits_until_processes_are_started(number: int) -> None:
+def test_a_signal_waits_until_processes_are_started(number: int, as_by_default: None) -> None:
     before = [signal.getsignal(one) for one in HANDLED]
     started = []
 
