@@ -11,7 +11,7 @@
     probes.attribute(agent.acting_encoder, agent.action_scores, screens, actions)   # (N, h, w)
 
 What a probe of your own is written with is here too: it gets the `Splits` of each game, and returns
-what it `Measured` as `Table`s (docs/extending.md).
+what was `Measured`, as a list of `Table` (docs/extending.md).
 
 Nothing is imported before it is asked for.
 """
