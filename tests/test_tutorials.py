@@ -35,7 +35,7 @@ def shortened(words: list[str]) -> list[str]:
 
 @pytest.mark.evidence
 @pytest.mark.slow
-@pytest.mark.timeout(900)
+@pytest.mark.timeout(1800)  # some minutes, where nothing else runs
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
 def test_the_page_runs_as_it_stands(page: Path, tmp_path: Path) -> None:
     for block in blocks(page, "python", "yaml", "sh"):
