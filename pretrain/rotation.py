@@ -163,15 +163,12 @@ def _share(
     if limit is None:
         return (Rotation(shards, training, None, seed, mine[0]),
                 Rotation(shards, validation, None, seed, mine[1]))  # fmt: skip
-    sizes = [np.diff(bounds_of(shards, outline)) for outline in outlines]
-    all_of, largest = zip(
-        *((int(of[m].sum()), int(of[m].max())) for of, m in zip(sizes, mine, strict=True)),
-        strict=True,
-    )
-    part = limit * all_of[1] // sum(all_of)
-    room = min(max(part, largest[1]), limit - largest[0])
+    of_training, of_validation = (np.diff(bounds_of(shards, outline)) for outline in outlines)
+    trained, held = of_training[mine[0]], of_validation[mine[1]]
+    part = limit * int(held.sum()) // int(trained.sum() + held.sum())
+    room = min(max(part, int(held.max())), limit - int(trained.max()))
     held_out = Rotation(shards, validation, room, seed, mine[1]).groups(0)[0]
-    left = limit - int(sizes[1][held_out].sum())
+    left = limit - int(of_validation[held_out].sum())
     return (Rotation(shards, training, left, seed, mine[0]),
             Rotation(shards, validation, room, seed, held_out))  # fmt: skip
 
