@@ -153,9 +153,9 @@ class Steps:
         ]
         self.windows_per_epoch = sum(order.windows_per_epoch for order in self.orders)
         self.check(data.recordings)
-        self.mine = range(self.rank, len(sources), self.world)
+        self.mine = range(self.rank, len(sources), self.world) if len(sources) > 1 else [0]
         for share, source in enumerate(sources):
-            if share not in self.mine and len(sources) > 1:
+            if share not in self.mine:
                 source.release()
         self.one_pass = last is None
         self.last = max(1, self.windows_per_epoch // self.batch_size) if last is None else last

@@ -144,9 +144,8 @@ def split_in_memory(
     limit = None if memory is None else int(memory * 2**30) // SCREEN_BYTES // shares
     if memory is not None:
         check_limit(shards, training, validation, memory, shares)
-    each = zip(
-        dealt(shards, training, shares, seed), dealt(shards, validation, shares, seed), strict=True
-    )
+    named = {"training": training, "validation": validation}
+    each = zip(*(dealt(shards, of, shares, seed, name) for name, of in named.items()), strict=True)
     found = [_share(shards, (training, validation), mine, limit, seed) for mine in each]
     return [one for one, _ in found], [one for _, one in found]
 
@@ -188,7 +187,7 @@ def check_limit(
         )
 
 
-def dealt(shards: Shards, outline: Frames, shares: int, seed: int) -> list[list[int]]:
+def dealt(shards: Shards, outline: Frames, shares: int, seed: int, name: str) -> list[list[int]]:
     """The shards of each share, ascending: about as many frames each, of every game.
 
     One share has all shards. Raises UserError where a share would get no frames.
@@ -201,8 +200,8 @@ def dealt(shards: Shards, outline: Frames, shares: int, seed: int) -> list[list[
     found = divided(sizes[some], shards.game[some], shares, rng)
     if len(found) < shares:
         raise UserError(
-            f"the frames for training, or those for validation, lie in {len(some)} shards, too few "
-            f"for {shares} shares: take fewer --data.shares, or record with fewer --shard-steps"
+            f"the frames for {name} lie in {len(some)} shards, too few for {shares} shares: "
+            "take fewer --data.shares, or record with fewer --shard-steps"
         )
     return [some[mine].tolist() for mine in found]
 

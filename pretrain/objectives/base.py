@@ -165,7 +165,7 @@ class Objective(lightning.LightningModule):
         if not isinstance(data, Windows):
             self._check_needs_windows_alone()
         elif data is not self.prepared_for:
-            if type(self).prepare is not Objective.prepare:
+            if type(self).prepare is not Objective.prepare:  # or frames were loaded for nothing
                 self.prepare(data.frames)
             self.prepared_for = data
         if self.compiled:

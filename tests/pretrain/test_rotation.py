@@ -222,7 +222,8 @@ def test_a_rank_holds_the_frames_of_its_own_shares_alone(cut: Path) -> None:
         assert len(data.frames) > 0  # which a rank may have looked at before
         loader, held_out = steps(data, rank, 2), data.val_dataloader()
         for _ in range(5):
-            loader.draw(0), held_out.draw(0)
+            loader.draw(0)
+            held_out.draw(0)
         for sources in (data.training, data.validation):
             assert [bool(one) for one in places(sources)] == [rank == 0, rank == 1]
         held.append(places(data.training)[rank])
@@ -253,7 +254,7 @@ def test_a_batch_takes_as_many_of_each_share_and_a_pass_each_window_once(cut: Pa
 @pytest.mark.parametrize(("shares", "world", "message"), [
     (3, 2, "3 shares cannot be divided evenly among 2 ranks: take a multiple of 2"),
     (5, 1, "a batch of 48 samples cannot be divided evenly among 5 shares"),
-    (48, 1, r"lie in \d+ shards, too few for 48 shares"),
+    (48, 1, r"for training lie in \d+ shards, too few for 48 shares"),
 ])  # fmt: skip
 def test_shares_that_cannot_be_are_refused(
     cut: Path, shares: int, world: int, message: str
