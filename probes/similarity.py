@@ -9,7 +9,16 @@ from torch.nn.functional import pad
 from fovea.cka import cka, gram
 from fovea.figures import Similarity
 from fovea.pretrain.encoders.encoder import Encoder, inference
-from fovea.probes.features import BATCH, Splits, again, evenly_spaced, stacks, with_progress
+from fovea.probes.features import (
+    BATCH,
+    NotMeasured,
+    Splits,
+    again,
+    evenly_spaced,
+    stacks,
+    with_progress,
+)
+from fovea.probes.references import Blind
 from fovea.probes.state_read_outs import block_features
 from fovea.results import Measured
 from fovea.tables import Table
@@ -32,7 +41,11 @@ def probe(encoder: Encoder, games: dict[str, Splits], *, screens_compared: int =
     Arrays "PLACE/GAME" (blocks, n, D) float32: the features that encoders are compared by. Of an
     encoder with a read-out that is wider than a token, D is its width, and what the blocks before
     have less is zero, which changes no CKA.
+
+    Raises NotMeasured for the reference that sees nothing.
     """
+    if isinstance(encoder, Blind):
+        raise NotMeasured("its features are the same on all screens")
     of_game = again(encoder, games)
     rows, arrays = [], {}
     for game in with_progress(games, "comparing blocks"):

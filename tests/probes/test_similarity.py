@@ -11,8 +11,8 @@ from fovea.analysis.page import Page
 from fovea.figures import Similarity
 from fovea.pretrain.encoders.vit import ViT
 from fovea.probes import similarity
-from fovea.probes.features import Drawn, Splits, encode
-from fovea.probes.references import Pixels
+from fovea.probes.features import Drawn, NotMeasured, Splits, encode
+from fovea.probes.references import Blind, Pixels
 
 
 def test_blocks_are_compared_and_their_features_kept(
@@ -44,3 +44,8 @@ def test_blocks_are_compared_and_their_features_kept(
     assert table[1].startswith("mine,pixels,Breakout,summary,")
     assert "most alike are mine and pixels (CKA" in text
     assert "Pong, summary" in page.charts["s"]
+
+
+def test_what_sees_nothing_is_like_nothing(seen: dict[str, Splits]) -> None:
+    with pytest.raises(NotMeasured):
+        similarity.probe(Blind(2, (84, 84)), seen)
