@@ -234,18 +234,18 @@ def sound_run(run: Path) -> str:
 VICREG = (
     *("pretrain", "fit", "-c", "vicreg", "--run", "{run}", *SMALL_ENCODER),
     *("--data.recordings", "[{out}/whole/collect]", "--data.batch_size", 8),
-    *("--trainer.max_steps", 80, "--checkpoint_every", 7),
+    *("--trainer.max_steps", 40, "--checkpoint_every", 4),
 )
 ENCODER = ("--model.init_args.encoder.init_args.encoder", "{out}/whole/pretrain")
 DQN = (
     *("agents", "fit", "-c", "dqn", "--run", "{run}", *ENCODER, *SMALL_AGENT),
     *("--model.init_args.batch_size", 8, "--model.init_args.buffer_size", 400),
     *("--model.init_args.learning_starts", 64, "--model.init_args.train_freq", 2),
-    *("--data.total_steps", 500, "--checkpoint_every", 23),
+    *("--data.total_steps", 300, "--checkpoint_every", 13),
 )
 PPO = (
     *("agents", "fit", "-c", "ppo_frozen", "--run", "{run}", *ENCODER, *SMALL_AGENT),
-    *("--model.init_args.num_steps", 16, "--data.total_steps", 640, "--checkpoint_every", 7),
+    *("--model.init_args.num_steps", 16, "--data.total_steps", 384, "--checkpoint_every", 4),
 )
 COMMANDS = {
     "collect": Command(
@@ -255,7 +255,7 @@ COMMANDS = {
     ),
     "pretrain": Command(VICREG, of_encoder, sound_run, ("collect",)),
     "pretrain accumulating": Command(
-        (*VICREG, "--trainer.accumulate_grad_batches", 2, "--trainer.max_steps", 40),
+        (*VICREG, "--trainer.accumulate_grad_batches", 2, "--trainer.max_steps", 20),
         of_encoder, sound_run, ("collect",),
     ),
     "pretrain in turns": Command(
@@ -265,7 +265,8 @@ COMMANDS = {
     "ppo": Command(PPO, of_agent, sound_run, ("pretrain",)),
     "record": Command(
         ("agents", "record", "--run", "{out}/whole/dqn", "--epsilons", 0.5, "--out", "{run}",
-         "--steps", 1200, "--shard-steps", 400, "--envs", 2, "--max-frames", 400),
+         "--steps", 800, "--shard-steps", 200, "--envs", 2, "--max-frames", 400,
+         "--workers", 1),
         of_recordings, sound_recordings, ("dqn",),
     ),
     "continual": Command(
@@ -288,7 +289,7 @@ CONFIGS = {
     "continual.yaml": """\
 seed_everything: 0
 games: [pong, breakout]
-steps_per_game: 200
+steps_per_game: 120
 episodes: 2
 evaluation_envs: 2
 reference: null
@@ -306,14 +307,14 @@ agent:
     train_freq: 2
 task: {num_envs: 2, full_actions: true, max_frames: 60}
 trainer: {log_every_n_steps: 10}
-checkpoint_every: 23
+checkpoint_every: 11
 """,
     "study.yaml": """\
 kind: encoders
 title: Small
-games: [breakout, pong]
-steps: 1500
-samples: 240
+games: [pong]
+steps: 1000
+samples: 160
 batch: 8
 stacks: 200
 seeds: [0]
