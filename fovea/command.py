@@ -18,6 +18,14 @@ from typing import NamedTuple, NoReturn
 ACCELERATORS = ("auto", "cpu", "gpu", "cuda")
 """Choices of --accelerator, in Lightning's words; `fovea.device.device` makes a device of each."""
 
+SPINS = "1000"
+"""How often a thread of torch looks for work before it sleeps, for GOMP_SPINCOUNT.
+
+Some microseconds; by itself GNU OpenMP takes 300,000 where there are cores for all threads. Beside
+any other busy program there are not: a thread then waits in vain on the core that the one it waits
+for needs, and a step of pretraining takes 5 to 20 times as long (`python -m benchmarks.beside`).
+It is read when torch is imported, which is after `main` has begun.
+"""
 
 REFUSED = {
     errno.EACCES: "you may not read or write it: give another path, or change its permissions",
@@ -207,6 +215,7 @@ def main(command: Callable[[], int | None]) -> NoReturn:
     from fovea.foreign import shown, shown_streams  # which needs this module
 
     in_utf8()
+    os.environ.setdefault("GOMP_SPINCOUNT", SPINS)
     # What torch and Lightning define when they are imported stays. To look for garbage in it every
     # 700 objects, as Python does, is a sixth of the time in which a command starts.
     gc.set_threshold(50_000)
