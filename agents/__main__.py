@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from pathlib import Path
 
@@ -78,11 +77,6 @@ on --workers.
 
 def run(arguments: list[str]) -> int | None:
     """Run `fovea agents ARGUMENTS`."""
-    # Between small steps torch's threads spin, by default for so long that next to another busy
-    # process an agent runs at a sixth of its speed. Without spinning it loses a third of its speed
-    # on an idle machine; with this number nothing there, and a third next to three busy processes
-    # on two cores. It must be set before torch is imported.
-    os.environ.setdefault("GOMP_SPINCOUNT", "10000")
     keep_freed()
     return dispatch("fovea agents", ABOUT, COMMANDS, arguments)
 

@@ -18,13 +18,14 @@ from typing import NamedTuple, NoReturn
 ACCELERATORS = ("auto", "cpu", "gpu", "cuda")
 """Choices of --accelerator, in Lightning's words; `fovea.device.device` makes a device of each."""
 
-SPINS = "1000"
+SPINS = "10000"
 """How often a thread of torch looks for work before it sleeps, for GOMP_SPINCOUNT.
 
-Some microseconds; by itself GNU OpenMP takes 300,000 where there are cores for all threads. Beside
-any other busy program there are not: a thread then waits in vain on the core that the one it waits
-for needs, and a step of pretraining takes 5 to 20 times as long (`python -m benchmarks.beside`).
-It is read when torch is imported, which is after `main` has begun.
+GNU OpenMP takes 300,000 by itself where there is a core for each thread. Beside another busy
+program there is not: a thread then waits in vain on the core that the one it waits for needs, and
+steps take several times as long (`python -m benchmarks.beside`). Without spinning agents lose a
+third of their speed on an idle machine, and with this number nothing. It is read when torch is
+imported, which is after `main` has begun.
 """
 
 REFUSED = {
