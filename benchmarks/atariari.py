@@ -21,6 +21,7 @@ import argparse
 import csv
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
@@ -121,8 +122,8 @@ class Scores(NamedTuple):
 
 def plain_heads(
     x: Sequence[Tensor], labels: Sequence[Tensor], lengths: Tensor, seed: int
-) -> nn.Linear:
-    """A 256-way softmax of each variable, trained as in the paper, each as it would be alone.
+) -> nn.ModuleList:
+    """A 256-way softmax of each variable, trained as in the paper.
 
     Args:
         x: numbers (n, 256) of training and validation.
@@ -130,42 +131,52 @@ def plain_heads(
         lengths: (E,) of the training episodes, of which each is seen as often as any other.
         seed: of the weights and the order.
 
-    Returns the logits (V * 256,) of all variables, by the weights that training stopped with.
+    Returns V heads, with the weights that training stopped with.
     """
     torch.manual_seed(seed)
-    count = labels[0].shape[1]
-    heads = nn.Linear(x[0].shape[1], count * BYTES)
-    optimiser = torch.optim.Adam(heads.parameters(), lr=RATE, eps=EPSILON)
+    heads = nn.ModuleList(nn.Linear(x[0].shape[1], BYTES) for _ in labels[0].T)
+    every = [Learning.of(head) for head in heads]
     begins = lengths.cumsum(0) - lengths
-    share, best = torch.ones(count), torch.zeros(count)  # of the rate; accuracy
-    since, slowed = torch.zeros(2, count, dtype=torch.int64)  # epochs
     for _ in tqdm(range(EPOCHS), desc="plain heads", unit=" epochs"):
-        of = share.repeat_interleave(BYTES)
+        going = [number for number, one in enumerate(every) if one.since < STOP]
+        if not going:
+            break
         for drawn in torch.randint(len(lengths), (len(x[0]),)).split(BATCH):
             some = begins[drawn] + (torch.rand(len(drawn)) * lengths[drawn]).long()
-            before = [weight.detach().clone() for weight in heads.parameters()]
-            logits = heads(x[0][some]).view(-1, BYTES)
-            optimiser.zero_grad()
-            # A mean for each variable, and their sum: each learns as it would alone.
-            (cross_entropy(logits, labels[0][some].flatten()) * count).backward()
-            optimiser.step()
-            with torch.no_grad():  # a rate for each variable
-                for weight, old in zip(heads.parameters(), before, strict=True):
-                    weight.copy_(old.lerp(weight, of.view(-1, *[1] * (weight.ndim - 1))))
+            features, truth = x[0][some], labels[0][some]
+            for number in going:
+                loss = cross_entropy(heads[number](features), truth[:, number])
+                every[number].adam.zero_grad()
+                loss.backward()
+                every[number].adam.step()
         with torch.inference_mode():
-            said = heads(x[1]).unflatten(1, (-1, BYTES)).argmax(-1)
-            accuracy = (said == labels[1]).float().mean(0)
-        better = accuracy > best
-        best = torch.maximum(best, accuracy)
-        since = torch.where(better, 0, since + 1)
-        slowed = torch.where(better, 0, slowed + 1)
-        lower = (share * SLOWER).clamp(min=LOWEST / RATE)
-        share = torch.where((slowed > PATIENCE) & (share > 0), lower, share)
-        slowed = torch.where(slowed > PATIENCE, 0, slowed)
-        share = torch.where(since >= STOP, 0.0, share)
-        if not share.any():
-            break
+            for number in going:
+                said = heads[number](x[1]).argmax(1)
+                every[number].look(float((said == labels[1][:, number]).float().mean()))
     return heads
+
+
+@dataclass
+class Learning:
+    """How a head learns, and for how long it has not become better."""
+
+    adam: torch.optim.Adam
+    slower: torch.optim.lr_scheduler.ReduceLROnPlateau
+    best: float = -1.0
+    """Accuracy on validation."""
+    since: int = 0
+    """Epochs since then."""
+
+    @classmethod
+    def of(cls, head: nn.Linear) -> Learning:
+        adam = torch.optim.Adam(head.parameters(), lr=RATE, eps=EPSILON, fused=True)
+        plateau = torch.optim.lr_scheduler.ReduceLROnPlateau
+        return cls(adam, plateau(adam, "max", SLOWER, PATIENCE, min_lr=LOWEST))
+
+    def look(self, accuracy: float) -> None:
+        self.since = 0 if accuracy > self.best else self.since + 1
+        self.best = max(self.best, accuracy)
+        self.slower.step(accuracy)
 
 
 def measure(game: str, seed: int, steps: int) -> Scores:
@@ -194,7 +205,7 @@ def measure(game: str, seed: int, steps: int) -> Scores:
     lengths = torch.tensor([len(rams[k]) for k in parts[0]])
     plain = plain_heads(x[:2], y[:2], lengths, seed)
     with torch.inference_mode():
-        likeliest = plain(x[2]).unflatten(1, (-1, BYTES)).argmax(-1)
+        likeliest = torch.stack([head(x[2]).argmax(1) for head in plain], 1)
     answers = {
         "majority": y[0].mode(0).values.expand_as(y[2]),
         "plain": likeliest,

@@ -33,7 +33,10 @@ def rate(folder: Path, steps: int, spins: str, busy: int) -> float:
     with ExitStack() as stack:
         run = Path(stack.enter_context(tempfile.TemporaryDirectory())) / "run"
         for _ in range(busy):
-            other = subprocess.Popen([sys.executable, "-c", "while True: pass"])
+            # In a session of its own, as of another terminal: kernels share cores among sessions.
+            other = subprocess.Popen(
+                [sys.executable, "-c", "while True: pass"], start_new_session=True
+            )
             stack.callback(other.wait)
             stack.callback(other.kill)
         ended = subprocess.run(
