@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shlex
 from collections.abc import Iterator
 from functools import lru_cache
@@ -20,6 +21,7 @@ from fovea.metrics import NOTHING, SAMPLES_PER_SECOND, STEPS_PER_SECOND
 
 KNOTS = 40  # of a run's clock
 SETTINGS = 2000  # of a run that are shown
+HASH = re.compile("[0-9a-f]{64}")  # of which run.json has all digits
 
 
 def table(runs: list[Run]) -> dict[str, object]:
@@ -46,7 +48,7 @@ def _facts(run: Run) -> dict[str, object]:
     shown = {
         "Folder": str(run.folder),
         "Command": _text(record.command),
-        "Commit": _text(record.commit),
+        "Commit": _commit(record.commit),
         "Seed": _text(record.seed),
         "Time": duration(seconds(run)),
         "Started": _text(record.started),
@@ -54,7 +56,7 @@ def _facts(run: Run) -> dict[str, object]:
         "Begun from": _text(record.init_from),
         "Asked for": _asked(record.history),
         "Versions": _pairs(record.versions),
-        "Data": _pairs(record.data),
+        "Data": HASH.sub(lambda found: found[0][:12], _pairs(record.data)),
         "Reason": _text(record.reason),
         "Problems": "; ".join(run.problems),
     }
@@ -92,9 +94,21 @@ def again(run: Run) -> str:
             words[k + 1] = f"{words[k + 1].rstrip('/')}-again"
         elif word.startswith("--run="):
             words[k] = f"{word.rstrip('/')}-again"
-    commit = _text(run.record.commit).removesuffix("-dirty")
+    commit, _ = _checked_out(run.record.commit)
     checkout = f"git checkout {shlex.quote(commit)} && " if commit and words else ""
     return checkout + shlex.join(words)
+
+
+def _checked_out(commit: object) -> tuple[str, bool]:
+    """The digits of a commit, and whether the code had changes besides."""
+    text = _text(commit)
+    digits = text.removesuffix("+").removesuffix("-dirty")  # which runs of version 0.1 have
+    return digits, digits != text
+
+
+def _commit(commit: object) -> str:
+    digits, changed = _checked_out(commit)
+    return f"{digits}, and changes that were not committed" if changed else digits
 
 
 def seconds(run: Run) -> float:

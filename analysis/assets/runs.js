@@ -46,7 +46,7 @@ function find(root) {
     row.hidden = !found.has(Number(row.dataset.run));
   }
   root.querySelector(".finder output").value =
-    found.size === count ? `${count} runs` : `${found.size} of ${count} runs`;
+    (found.size === count ? "" : `${found.size} of `) + (count === 1 ? "1 run" : `${count} runs`);
   group(root, [...found]);
   dispatchEvent(new Event("fovea:found"));
 }

@@ -355,6 +355,18 @@ def test_a_run_can_be_made_again_in_one_command_and_differs_from_others_by_its_s
     assert setting("config.yaml", "c") == "cannot be read"
 
 
+@pytest.mark.parametrize("kept", ["abc123+", "abc123-dirty"])
+def test_changes_beside_a_commit_are_said_and_no_part_of_its_name(tmp_path, kept):
+    samples.pretraining(tmp_path / "r", "r")
+    record = json.loads((tmp_path / "r" / "run.json").read_text())
+    record |= {"commit": kept, "command": "fovea pretrain fit --run r"}
+    (tmp_path / "r" / "run.json").write_text(json.dumps(record))
+    _, data = samples.page(tmp_path, tmp_path / "out")
+    [run] = data["runs"]["list"]
+    assert run["again"] == "git checkout abc123 && fovea pretrain fit --run r-again"
+    assert run["facts"]["Commit"] == "abc123, and changes that were not committed"
+
+
 def test_seconds_are_summed_from_the_speed_that_was_logged(tmp_path):
     logged = [(100, {"steps_per_second": 10.0}), (300, {"steps_per_second": 20.0})]
     samples.run(tmp_path / "r", "agent", logged)
