@@ -32,7 +32,7 @@ from fovea.probes.linear import RIDGES, Axes, Fit, ridge
 from fovea.probes.softmax import softmax_head
 
 
-def one_at_a_time(splits: Splits, asked: list, patience: int = 10) -> list[tuple[float, float]]:
+def one_at_a_time(splits: Splits, asked: list) -> list[tuple[float, float]]:
     """R2 and weighted F1 of each variable, whose axes, ridge and head are its own."""
     scores = []
     for variable in asked:
@@ -40,16 +40,16 @@ def one_at_a_time(splits: Splits, asked: list, patience: int = 10) -> list[tuple
         y = [split.ram[:, variable.byte] for split in splits]
         axes = Axes.of(x[0])
         fits = [Fit(axes.whiten(a), b) for a, b in zip(x, y, strict=True)]
-        head = softmax_head(*fits[:2], patience=patience)
+        head = softmax_head(*fits[:2])
         read = ridge(axes, Fit(x[0], y[0][:, None]), Fit(x[1], y[1][:, None]), x[2])[:, 0]
         predicted = head.predict(fits[2].features)
         scores.append((state.r2(y[2], read), state.weighted_f1(y[2], predicted)))
     return scores
 
 
-def together(splits: Splits, asked: list, patience: int = 10) -> list[tuple[float, float]]:
+def together(splits: Splits, asked: list) -> list[tuple[float, float]]:
     """The same, as the probe does it."""
-    return [score[:2] for score in state.measure(splits, asked, patience, 0)]
+    return [score[:2] for score in state.measure(splits, asked)]
 
 
 def scikit_learn(splits: Splits, asked: list) -> list[tuple[float, float]]:

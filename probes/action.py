@@ -11,7 +11,7 @@ from fovea.figures import Comparison, Verdict
 from fovea.pretrain.encoders.encoder import Encoder
 from fovea.probes.features import NotMeasured, Split, Splits, episodes, of_each
 from fovea.probes.linear import Axes, Fit
-from fovea.probes.softmax import softmax_head
+from fovea.probes.softmax import RATE, softmax_head
 from fovea.probes.state import weighted_f1
 from fovea.results import Measured
 from fovea.tables import Table
@@ -42,21 +42,29 @@ VERDICT = Verdict(
 
 
 def probe(
-    encoder: Encoder, games: dict[str, Splits], *, patience: int = 10, seed: int = 0
+    encoder: Encoder,
+    games: dict[str, Splits],
+    *,
+    patience: int = 10,
+    rate: float = RATE,
+    seed: int = 0,
 ) -> Measured:
     """Weighted and macro F1 and accuracy of the action at the newest and at the oldest screen.
 
     Linear softmaxes in the principal axes of standardised features, trained to convergence and
-    chosen by validation episodes (see `linear`), which stop after `patience` epochs without
-    progress; `seed` is that of their batches. Zhang et al. (2022, arXiv 2208.12345) have a focal
-    loss and a fixed number of epochs; the authors of TOV-VICReg have a fixed learning rate for
-    features of any scale. So the numbers are not to be compared with theirs.
+    chosen by validation episodes (see `softmax`), which learn at `rate` and stop after `patience`
+    epochs without progress; `seed` is that of their batches. Zhang et al. (2022, arXiv 2208.12345)
+    have a focal loss and a fixed number of epochs; the authors of TOV-VICReg have a fixed learning
+    rate for features of any scale. So the numbers are not to be compared with theirs.
     """
     asked = screens(encoder.stack)
     found, left_out = of_each(
         games,
         "reading actions",
-        lambda _, of: {name: measure(of, back, patience, seed) for name, back in asked.items()},
+        lambda _, of: {
+            name: measure(of, back, patience=patience, rate=rate, seed=seed)
+            for name, back in asked.items()
+        },
     )
     every = [(game, name, of) for game, by in found.items() for name, of in by.items()]
     table = Table(
@@ -76,7 +84,7 @@ def screens(stack: int) -> dict[str, int]:
 
 
 def measure(
-    splits: Splits, back: int, patience: int, seed: int
+    splits: Splits, back: int, *, patience: int = 10, rate: float = RATE, seed: int = 0
 ) -> tuple[tuple[float, float, float], np.ndarray]:
     """Weighted F1, macro F1 and accuracy of the action `back` steps before the newest screen.
 
@@ -92,7 +100,7 @@ def measure(
     axes = Axes.of(features[0])
     if axes.variances.any():
         fits = [Fit(axes.whiten(x), y) for x, y in zip(features, truth, strict=True)]
-        head = softmax_head(fits[0], fits[1], patience=patience, seed=seed)
+        head = softmax_head(fits[0], fits[1], patience=patience, rate=rate, seed=seed)
         predicted = head.predict(fits[2].features)
     else:  # where actions are about as frequent, a head stops before it knows the most frequent
         predicted = torch.full_like(truth[2], int(truth[0].bincount().argmax()))

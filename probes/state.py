@@ -18,7 +18,7 @@ from fovea.pretrain.encoders.encoder import Encoder
 from fovea.pretrain.encoders.feature_norm import FeatureNormKind
 from fovea.probes.features import NotMeasured, Split, Splits, of_each
 from fovea.probes.linear import VALUES, Axes, Fit, ridge
-from fovea.probes.softmax import softmax_heads
+from fovea.probes.softmax import RATE, softmax_heads
 from fovea.probes.state_curves import BLOCK_LABELS, curves
 from fovea.probes.state_read_outs import KEPT, LINEAR, READ_OUTS
 from fovea.probes.state_variables import VariableRows, variable_rows, variables_by
@@ -112,6 +112,7 @@ def probe(
     *,
     norm: FeatureNormKind = "standard",
     patience: int = 10,
+    rate: float = RATE,
     draws: int = 5,
     seed: int = 0,
 ) -> Measured:
@@ -128,6 +129,7 @@ def probe(
         norm: how features are normalised where R2 is by number of labels, as the agents' setting
             `features.norm` has it; elsewhere they are always standardised.
         patience: epochs without progress after which softmax heads stop.
+        rate: at which they learn.
         draws: how often few labels are drawn.
         seed: of these draws, the heads' batches and the attentive read-out.
 
@@ -138,7 +140,7 @@ def probe(
 
     def of_game(game: str, splits: Splits) -> GameState:
         asked = scored_variables(game, splits)
-        scores = measure(splits, asked, patience, seed)
+        scores = measure(splits, asked, patience=patience, rate=rate, seed=seed)
         of_bytes = [variable.byte for variable in asked]
         score = partial(game_score, splits.test, asked)
         rows, by_block, told = curves(
@@ -189,7 +191,7 @@ def scored_variables(game: str, splits: Splits) -> list[Variable]:
 
 
 def measure(
-    splits: Splits, asked: list[Variable], patience: int, seed: int
+    splits: Splits, asked: list[Variable], *, patience: int = 10, rate: float = RATE, seed: int = 0
 ) -> list[tuple[float, float, float]]:
     """R2, weighted F1 and accuracy of each variable on the test split; R2 of a constant is NaN.
 
@@ -201,7 +203,7 @@ def measure(
     axes = Axes.of(raw[0])
     white = [axes.whiten(features) for features in raw]
     fits = Fit(white[0], truth[0]), Fit(white[1], truth[1])
-    heads = softmax_heads(*fits, patience=patience, seed=seed)
+    heads = softmax_heads(*fits, patience=patience, rate=rate, seed=seed)
     predictions = [head.predict(white[2]) for head in heads]
     read = regressed(splits, asked, axes)
     return [

@@ -36,8 +36,8 @@ def test_what_features_tell_is_read_at_its_screen_alone(seen: dict[str, Splits])
     for split in seen["pong"]:
         done = torch.nn.functional.one_hot(action.actions(split, 1), 6).float()
         splits.append(split._replace(summary=done, mean_token=done[:, :0]))
-    assert action.measure(Splits(*splits), 1, 10, 0)[0] == (1, 1, 1)
-    assert max(action.measure(Splits(*splits), 0, 10, 0)[0]) < 0.5
+    assert action.measure(Splits(*splits), 1)[0] == (1, 1, 1)
+    assert max(action.measure(Splits(*splits), 0)[0]) < 0.5
 
 
 def test_a_random_policy_is_foretold_by_nothing_and_majority_is_the_commonest(

@@ -69,7 +69,7 @@ def test_what_is_in_the_features_is_read_and_what_is_not_is_not(seen: dict[str, 
         labels = split.frames.labels | {"ram": memory}
         frames = replace(split.frames, labels=labels)
         splits.append(split._replace(frames=frames, summary=bits, mean_token=bits[:, :0]))
-    (r2, f1, accuracy), (no_r2, no_f1, _) = state.measure(Splits(*splits), [told, hidden], 10, 0)
+    (r2, f1, accuracy), (no_r2, no_f1, _) = state.measure(Splits(*splits), [told, hidden])
     assert (r2, f1, accuracy) == (pytest.approx(1, abs=1e-3), 1, 1)
     assert no_r2 < 0.1
     assert no_f1 < 0.5
