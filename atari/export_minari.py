@@ -109,4 +109,7 @@ def _add(storage: Any, shard: Shard) -> Iterator[int]:
 def _is_of(folder: Path, sha256: str) -> bool:
     """Whether a data set is there, whole, and of this recording."""
     path = folder / "data" / "metadata.json"
-    return path.exists() and json.loads(path.read_text()).get(RECORDING) == sha256
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))[RECORDING] == sha256
+    except (OSError, ValueError, KeyError, TypeError):  # absent, another's, or damaged
+        return False

@@ -76,7 +76,14 @@ def _origin(data: Any, source: str, game: str | None, shard_steps: int) -> Origi
     """Where the recording comes from."""
     metadata = data.storage.metadata
     if ORIGIN in metadata:
-        return Origin.of(json.loads(metadata[ORIGIN]))
+        try:
+            return Origin.of(json.loads(metadata[ORIGIN]))
+        except UserError:
+            raise
+        except (TypeError, KeyError, AttributeError, ValueError, RecursionError):
+            raise UserError(
+                f"{source} has a damaged {ORIGIN!r} in its metadata: export it again"
+            ) from None
     spec = data.env_spec
     if not (game or spec):
         raise UserError(f"{source} does not name its environment: say --games GAME")

@@ -216,7 +216,7 @@ def _shard(path: Path, source: object, sha256: str, names: list[str] | None = No
             if names is None and claimed > free_memory():
                 raise Damaged(f"it claims to hold {claimed:,} bytes, more than memory does")
             table = file.read(names)
-    except (pa.ArrowException, OSError, MemoryError) as fault:
+    except (pa.ArrowException, OSError, MemoryError, UnicodeDecodeError) as fault:
         raise Damaged(f"it cannot be read ({str(fault).splitlines()[0]})") from None
     try:
         made_by = json.loads(table.schema.metadata[KEY])
@@ -226,7 +226,9 @@ def _shard(path: Path, source: object, sha256: str, names: list[str] | None = No
                 f"formats {', '.join(map(str, FORMATS))}: use the version that wrote it"
             )
         return Shard(path, table, Origin.of(made_by), sha256)
-    except (TypeError, KeyError, AttributeError, json.JSONDecodeError):
+    except UserError:
+        raise
+    except (TypeError, KeyError, AttributeError, ValueError, RecursionError):
         raise Damaged("its metadata does not say where it comes from") from None
 
 

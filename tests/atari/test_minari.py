@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import cv2
@@ -57,6 +58,22 @@ def test_a_recording_comes_back_to_the_byte(
     (tmp_path / "again" / "breakout" / "shard-00001.parquet").unlink()
     import_minari(str(root / "fovea" / "breakout-v0"), tmp_path / "again")
     assert contents(tmp_path / "again" / "breakout") == contents(recordings / "breakout")
+
+
+def test_a_damaged_origin_is_named_and_a_torn_data_set_written_again(
+    recordings: Path, tmp_path: Path
+):
+    root = tmp_path / "minari"
+    export = ["export", str(recordings / "breakout"), "--out", str(root), "--to", "minari"]
+    run(export)
+    path = root / "fovea" / "breakout-v0" / "data" / "metadata.json"
+    whole = path.read_text()
+    path.write_text(json.dumps(json.loads(whole) | {"fovea_origin": "{"}))
+    with pytest.raises(UserError, match="damaged 'fovea_origin' in its metadata: export it again"):
+        import_minari(str(root / "fovea" / "breakout-v0"), tmp_path / "again")
+    path.write_text(whole[:-20])
+    run(export)
+    assert path.read_text() == whole
 
 
 def made(shape: tuple[int, ...], lengths: list[int], actions: int = 4, **options) -> str:

@@ -170,6 +170,22 @@ def test_page_checksums_find_a_flipped_byte_without_the_list_of_shards(copied: P
     assert read_shard(path).episodes == 4
 
 
+@settings(
+    max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(
+    st.binary(max_size=40)
+    | st.sampled_from([b"\xf3{}", b"[" * 100_000, b'{"format": []}', b'{"format": 2}', b"null"])
+)
+def test_metadata_that_is_no_origin_is_named_as_damage(copied: Path, metadata: bytes):
+    """A single flipped bit of it may make bytes that are no UTF-8."""
+    path = copied / "pong" / "shard-00000.parquet"
+    table = pq.read_table(path).slice(0, 1)
+    pq.write_table(table.replace_schema_metadata({"recording": metadata}), path)
+    with pytest.raises(Damaged, match="its metadata does not say where it comes from"):
+        read_shard(path)
+
+
 def truncate(path: Path) -> None:
     path.write_bytes(path.read_bytes()[:-100])
 
