@@ -17,7 +17,7 @@ from fovea.checkout import commit
 from fovea.files import write_text
 from fovea.progress import bar
 
-COLUMNS = "fault", "trial", "seconds", "lost"
+COLUMNS = "fault", "trial", "seconds", "commit", "lost"
 RESULT = "fault", "trials", "of", "losses", "minutes", "commit", "promise"
 
 
@@ -64,7 +64,8 @@ def run(faults: Sequence[Fault], out: Path, results: Path, share: float = 1.0) -
             began = time.monotonic()
             lost = apart(fault.trial, out, number)
             seconds = time.monotonic() - began
-            _append(out / "trials.csv", [fault.name, number, f"{seconds:.2f}", lost])
+            row = [fault.name, number, f"{seconds:.2f}", commit() or "", lost]
+            _append(out / "trials.csv", row)
             if lost:
                 shown.write(f"{fault.name} {number}: {lost}", file=sys.stderr)
             shown.update()
@@ -73,14 +74,17 @@ def run(faults: Sequence[Fault], out: Path, results: Path, share: float = 1.0) -
     return write_results(faults, out, results)
 
 
-def read(out: Path) -> dict[tuple[str, int], tuple[float, str]]:
-    """{(fault, trial): (seconds, what was lost)} of trials.csv."""
+def read(out: Path) -> dict[tuple[str, int], tuple[float, str, str]]:
+    """{(fault, trial): (seconds, commit, what was lost)} of trials.csv."""
     path = out / "trials.csv"
     if not path.exists():
         return {}
     with open(path, encoding="utf-8", newline="") as file:
         rows = [row for row in csv.DictReader(file) if row["lost"] is not None]
-    return {(row["fault"], int(row["trial"])): (float(row["seconds"]), row["lost"]) for row in rows}
+    return {
+        (row["fault"], int(row["trial"])): (float(row["seconds"]), row["commit"], row["lost"])
+        for row in rows
+    }
 
 
 def write_results(faults: Sequence[Fault], out: Path, results: Path) -> int:
@@ -93,12 +97,12 @@ def write_results(faults: Sequence[Fault], out: Path, results: Path) -> int:
     for fault in faults:
         mine = [of for (name, _), of in done.items() if name == fault.name]
         if mine:
-            lost = sum(bool(what) for _, what in mine)
+            lost = sum(bool(what) for *_, what in mine)
             losses += lost
             rows[fault.name] = {
                 "fault": fault.name, "trials": len(mine), "of": fault.count, "losses": lost,
-                "minutes": f"{sum(seconds for seconds, _ in mine) / 60:.1f}",
-                "commit": commit() or "", "promise": fault.promise,
+                "minutes": f"{sum(seconds for seconds, *_ in mine) / 60:.1f}",
+                "commit": mine[-1][1], "promise": fault.promise,
             }  # fmt: skip
     lines = [",".join(RESULT)]
     lines += [_line([str(row[name]) for name in RESULT]) for row in rows.values()]
