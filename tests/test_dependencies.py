@@ -13,7 +13,12 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 PACKAGE = ("atari", "pretrain", "agents", "probes", "analysis")
-DISTRIBUTIONS = {"cv2": "opencv-python-headless", "umap": "umap-learn", "yaml": "pyyaml"}
+DISTRIBUTIONS = {
+    "cv2": "opencv-python-headless",
+    "sklearn": "scikit-learn",
+    "umap": "umap-learn",
+    "yaml": "pyyaml",
+}
 """Of modules that are not called as what is installed."""
 THROUGH = {"gymnasium": "ale_py/vector_env.py", "torchvision": "timm/data/transforms.py"}
 """Declared for another's sake, which imports it where we use it and does not declare it as we do:
