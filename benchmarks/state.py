@@ -7,8 +7,8 @@ patches are large, since features are all that counts here) and times the probe'
 and its 256-way softmax heads: those of all variables together, as the probe trains them, and one
 variable at a time; and, where it is installed (extra `bench`), scikit-learn's Ridge
 and LogisticRegression. Prints seconds and the scores, which are to agree: R2 to rounding with
-scikit-learn's, F1 about, since its regression goes to the optimum of a penalised loss where ours
-stops early.
+scikit-learn's, F1 about, since its regression is penalised, where ours stops when validation
+no longer improves.
 """
 
 from __future__ import annotations
