@@ -28,6 +28,11 @@ HANDED_ON = {
     "analysis/study_cells.py": "the command that failed, and where its last line is",
 }
 """Files that pass on a message which is made elsewhere."""
+TRANSFORMS = {
+    *("join", "strip", "with_suffix", "stem", "splitlines", "partition", "__name__", "__class__"),
+    *("len", "list", "map", "max", "min", "repr", "sorted", "str", "tuple", "type"),
+}
+"""What code does to a value before it shows it, which is no name of the value."""
 
 
 class Mistake(NamedTuple):
@@ -68,7 +73,7 @@ def _is_mistake(node: ast.AST) -> bool:
 def _mistake(name: str, line: int, message: ast.expr) -> Mistake:
     text = "".join(_pieces(message))
     if not isinstance(message, ast.Constant | ast.JoinedStr) and name in HANDED_ON:
-        return Mistake(name, line, f"{{{text}}}", HANDED_ON[name])
+        return Mistake(name, line, "{message}", HANDED_ON[name])
     at = max(text.rfind(": "), text.rfind("; "))
     if at >= 0 and text[at + 2 :].strip():
         return Mistake(name, line, text[:at], text[at + 2 :])
@@ -85,12 +90,20 @@ def _pieces(message: ast.expr) -> Iterator[str]:
         for part in message.values:
             yield from _pieces(part)
     elif isinstance(message, ast.FormattedValue):
-        names = [part.id for part in ast.walk(message.value) if isinstance(part, ast.Name)]
-        attributes = [p.attr for p in ast.walk(message.value) if isinstance(p, ast.Attribute)]
-        hidden = [name for name in names if name in CALLS]
-        yield "" if hidden else f"{{{(attributes or names or ['...'])[0]}}}"
+        names = {part.id for part in ast.walk(message.value) if isinstance(part, ast.Name)}
+        yield "" if names & CALLS.keys() else f"{{{_value(message.value)}}}"
     else:
         yield ast.unparse(message)
+
+
+def _value(value: ast.expr) -> str:
+    """What a value in a message is, by the names that the code has for it."""
+    if isinstance(value, ast.Call) and isinstance(value.func, ast.Name) and value.func.id == "len":
+        return f"number of {_value(value.args[0])}"
+    names = [part.id for part in ast.walk(value) if isinstance(part, ast.Name)]
+    attributes = [part.attr for part in ast.walk(value) if isinstance(part, ast.Attribute)]
+    telling = [name for name in (*attributes, *names) if name not in TRANSFORMS]
+    return telling[0].strip("_") if telling else "..."
 
 
 def page() -> str:
