@@ -10,7 +10,6 @@ rate of each, in samples a second, and its ratio to OpenMP's own in the median o
 from __future__ import annotations
 
 import argparse
-import os
 import subprocess
 import sys
 import tempfile
@@ -19,8 +18,9 @@ from pathlib import Path
 
 import numpy as np
 
+from benchmarks.fitting import begin, end
 from fovea import command
-from fovea.command import SPINS, UserError
+from fovea.command import SPINS
 from fovea.metrics import read_metrics
 from fovea.tables import markdown
 
@@ -39,19 +39,13 @@ def rate(folder: Path, steps: int, spins: str, busy: int) -> float:
             )
             stack.callback(other.wait)
             stack.callback(other.kill)
-        ended = subprocess.run(
-            [
-                *(sys.executable, "-m", "fovea", "pretrain", "fit", "-c", "vicreg"),
-                *("--run", str(run), "--data.recordings", f"[{folder.absolute()}]"),
-                *("--trainer.accelerator", "cpu", "--trainer.max_steps", str(steps)),
-                *("--trainer.log_every_n_steps", "5"),
-            ],
-            env=os.environ | {"GOMP_SPINCOUNT": spins},
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-        )
-        if ended.returncode:
-            raise UserError(f"a run on {folder} ended with {ended.returncode}: try it by hand")
+        settings = {
+            "data.recordings": f"[{folder.absolute()}]",
+            "trainer.accelerator": "cpu",
+            "trainer.max_steps": steps,
+            "trainer.log_every_n_steps": 5,
+        }
+        end(begin("pretrain", "vicreg", run, settings, environment={"GOMP_SPINCOUNT": spins}))
         rates = read_metrics(run / "metrics.csv")["samples_per_second"].values
     return float(np.median(rates))
 

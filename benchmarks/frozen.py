@@ -21,7 +21,8 @@ from statistics import median
 import numpy as np
 from tqdm import tqdm
 
-from benchmarks.playing import ROOT, fit_rate, sb3_rate
+from benchmarks.fitting import ROOT
+from benchmarks.playing import fit_rate, sb3_rate
 from benchmarks.turns import alone, machine
 from fovea import command
 from fovea.files import write_text

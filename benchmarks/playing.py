@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-import itertools
-import subprocess
-import sys
 import tempfile
 import time
 from pathlib import Path
 
 import numpy as np
 
+from benchmarks.fitting import ROOT, begin, end
 from fovea.command import UserError
 from fovea.metrics import NOTHING, STEPS_PER_SECOND, read_metrics
-
-ROOT = Path(__file__).parents[1]
 
 
 def fit_rate(config: str, settings: dict[str, object], seconds: float, at: Path = ROOT) -> float:
@@ -29,11 +25,9 @@ def fit_rate(config: str, settings: dict[str, object], seconds: float, at: Path 
     Raises UserError where they are too few.
     """
     with tempfile.TemporaryDirectory() as folder:
-        words = [sys.executable, "-m", "fovea", "agents", "fit", "--run", f"{folder}/run",
-                 "-c", config]  # fmt: skip
-        words += itertools.chain(*((f"--{name}", str(value)) for name, value in settings.items()))
-        subprocess.run(words, cwd=at, check=True, capture_output=True)
-        rates = read_metrics(Path(folder) / "run" / "metrics.csv").get(STEPS_PER_SECOND, NOTHING)
+        run = Path(folder) / "run"
+        end(begin("agents", config, run, settings, at=at))
+        rates = read_metrics(run / "metrics.csv").get(STEPS_PER_SECOND, NOTHING)
     if len(rates.steps) < 2:
         raise UserError(f"{seconds:g} seconds hold no two logged rates: give more --seconds")
     steps = np.diff(rates.steps)

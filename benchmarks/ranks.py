@@ -10,38 +10,33 @@ from __future__ import annotations
 
 import argparse
 import re
-import subprocess
-import sys
 import tempfile
 import time
 from pathlib import Path
 
+from benchmarks.fitting import begin, end
 from fovea import command
-from fovea.command import UserError
 from fovea.tables import markdown
 
-COMMAND = (
-    *("-m", "fovea", "pretrain", "fit", "-c", "vicreg", "--trainer.strategy", "ddp"),
-    *("--trainer.accelerator", "cpu", "--trainer.max_steps", "30", "--data.batch_size", "16"),
-    *("--model.init_args.encoder.patch", "42"),
-)
+SETTINGS = {
+    "trainer.strategy": "ddp",
+    "trainer.accelerator": "cpu",
+    "trainer.max_steps": 30,
+    "data.batch_size": 16,
+    "model.init_args.encoder.patch": 42,
+}
 
 
-def most_memory(run: Path, words: list[str]) -> list[float]:
+def most_memory(run: Path, settings: dict[str, object]) -> list[float]:
     """The most GiB of each process of a run, the largest first."""
     most: dict[str, int] = {}
-    process = subprocess.Popen(
-        [sys.executable, *COMMAND, "--run", str(run), *words],
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
+    process = begin("pretrain", "vicreg", run, SETTINGS | settings)
     while process.poll() is None:
         for pid in _processes(str(run)):
             found = re.search(r"RssAnon:\s+(\d+)", _read(Path("/proc", pid, "status")))
             most[pid] = max(most.get(pid, 0), int(found[1]) if found else 0)
         time.sleep(0.5)
-    if process.returncode:
-        raise UserError(f"{' '.join(words)} ended with {process.returncode}: try it by hand")
+    end(process)
     return sorted((kilobytes / 2**20 for kilobytes in most.values()), reverse=True)
 
 
@@ -61,20 +56,23 @@ def _read(path: Path) -> str:
 def main() -> None:
     about = __doc__.split("\n")[0]
     parser = argparse.ArgumentParser("python -m benchmarks.ranks", description=about)
-    parser.add_argument("recordings", metavar="FOLDER")
+    parser.add_argument("recordings", type=Path, metavar="FOLDER")
     parser.add_argument("--ranks", type=int, default=2, help="(2)")
     parser.add_argument("--memory", type=float, default=0.7, help="GiB of --data.memory (0.7)")
     args = parser.parse_args()
-    shared = ["--data.recordings", f"[{args.recordings}]", "--trainer.devices", str(args.ranks)]
-    ways = {
-        "all in memory": [],
-        f"--data.shares {args.ranks}": ["--data.shares", str(args.ranks)],
-        f"--data.memory {args.memory}": ["--data.memory", str(args.memory)],
+    shared = {
+        "data.recordings": f"[{args.recordings.absolute()}]",
+        "trainer.devices": args.ranks,
+    }
+    ways: dict[str, dict[str, object]] = {
+        "all in memory": {},
+        f"--data.shares {args.ranks}": {"data.shares": args.ranks},
+        f"--data.memory {args.memory}": {"data.memory": args.memory},
     }
     rows = []
     with tempfile.TemporaryDirectory() as folder:
         for number, (name, more) in enumerate(ways.items()):
-            found = most_memory(Path(folder) / str(number), shared + more)
+            found = most_memory(Path(folder) / str(number), shared | more)
             rows.append([name, ", ".join(f"{gib:.2f}" for gib in found[: args.ranks])])
     print(*markdown(["", "GiB of each rank, the most first"], rows), sep="\n")
 
