@@ -26,7 +26,7 @@ EPISODES ?= 5
 EXTRAS := dev,captum,docs,figures,minari,onnx,ray,readers,sb3,tensorboard
 PINNED ?= --constraint constraints.txt
 
-.PHONY: install quickstart test coverage fast evidence lint types types-baseline docs notebooks constraints ship release
+.PHONY: install quickstart test coverage fast evidence lint types docs notebooks constraints ship release
 
 install: .venv/ready
 
@@ -75,11 +75,7 @@ lint: .venv/ready
 	.venv/bin/ruff format --check .
 
 types: .venv/ready
-	.venv/bin/python tests/mypy_ratchet.py
-
-# What there is now becomes what may be: after mending some, or after a move.
-types-baseline: .venv/ready
-	.venv/bin/python tests/mypy_ratchet.py --write
+	.venv/bin/mypy
 
 .venv/ready: setup.cfg constraints.txt
 	$(PYTHON) -m venv .venv

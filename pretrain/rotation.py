@@ -224,10 +224,8 @@ def balanced_groups(
     As few groups as possible, see `divided`.
     """
     order = _order(game, rng)
-    for number in count(1):
-        groups = _cut(sizes, order, number)
-        if max(sizes[group].sum() for group in groups) <= limit:
-            return groups
+    every = (_cut(sizes, order, number) for number in count(1))
+    return next(g for g in every if max(sizes[group].sum() for group in g) <= limit)
 
 
 def divided(

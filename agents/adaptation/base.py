@@ -43,6 +43,7 @@ class Adapted(Encoder):
         inner = self.encoder
         self.dim, self.grid = inner.dim, inner.grid
         self.stack, self.screen, self.depth = inner.stack, inner.screen, inner.depth
+        self.margin, self.input_size = inner.margin, inner.input_size
 
     def forward(self, screens: Tensor, blocks: Sequence[int] = ()) -> Features:
         return self.encoder(screens, blocks) if blocks else self.encoder(screens)
@@ -91,14 +92,6 @@ class Adapted(Encoder):
     @property
     def summary_dim(self) -> int:
         return self.encoder.summary_dim
-
-    @property
-    def margin(self) -> tuple[int, int]:
-        return self.encoder.margin
-
-    @property
-    def input_size(self) -> tuple[int, int]:
-        return self.encoder.input_size
 
 
 class Frozen(Adapted):

@@ -64,8 +64,6 @@ class EWC(FineTuned):
 
     def _buffers_by_weight(self) -> tuple[list[Tensor], list[Tensor]]:
         """Fisher information and anchors in the order of the encoder's parameters."""
-        count = len(list(self.encoder.parameters()))
-        return tuple(
-            [self.get_buffer(f"{kind}_{number}") for number in range(count)]
-            for kind in ("fisher", "anchor")
-        )
+        numbers = range(len(list(self.encoder.parameters())))
+        fishers = [self.get_buffer(f"fisher_{number}") for number in numbers]
+        return fishers, [self.get_buffer(f"anchor_{number}") for number in numbers]

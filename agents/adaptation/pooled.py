@@ -111,6 +111,7 @@ class Pooled(Modulated):
         return torch.cat([features, self.picked[:, :1].to(features.dtype)], dim=1)
 
     def penalties(self) -> dict[str, Tensor]:
+        assert self.to_learn, "penalties are of a batch that was encoded with gradients"
         queries, picked = self.to_learn
         self.to_learn = None
         self.shares = self.pool.count(picked)

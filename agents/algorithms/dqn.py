@@ -272,7 +272,8 @@ class DQN(QAgent):
             divergence = divergence * (taken > (logp.exp() * value).sum(dim=1))
         return {"consistency": self.consistency_coef * divergence.mean()}
 
-    def feed_back(self, experience: OffPolicy) -> None:
+    def feed_back(self, experience: OffPolicy) -> None:  # type: ignore[override]
+        # What its own `make_experience` gave.
         if self.per_alpha:
             experience.update_priorities(self.td_errors)
 

@@ -51,10 +51,12 @@ def train(
 
     What only resuming needs, such as the replay, is deleted once the game has ended.
     """
-    if not ended(folder):
+    end = ended(folder)
+    if not end:
         _learn(settings, folder, begin, norm_tasks)
         gc.collect()  # the next game's replay may not fit beside this one's
-    end = ended(folder)
+        end = ended(folder)
+        assert end, f"{folder} has learned, and kept no checkpoint of its end"
     remove_older(end.parent, keep=1)
     run = RunWriter(folder, "agent", "")
     if run.record.state != "done":

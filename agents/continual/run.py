@@ -54,7 +54,8 @@ def continual(args: list[str]) -> None:
                 run.update(state="failed", reason=f"{type(fault).__name__}: {fault}".strip(": "))
                 raise
             run.update(state="done")
-        _print(run.record.continual)
+        if run.record.continual:
+            _print(run.record.continual)
         print(f"tables: {folder} (next: fovea analysis report {folder} --out {folder}-report)")
 
 
@@ -112,16 +113,16 @@ def _play(run: RunWriter, sequence: TaskSequence) -> None:
             f"{run.folder.name}: {name} in {games[place]}, game {place + 1} of {len(games)}, "
             f"method {number // len(games) + 1} of {len(methods)}{about}"
         )
-        ends = [ended(folder) for folder in folders]
-        learned += ends[place] is None
+        ends = [end for folder in folders if (end := ended(folder))]
+        learned += len(ends) == place
         task_aware = methods[name].task_aware
         begin = partial(go_on, task_aware=task_aware, ends=ends[:place])
         # One agent for all games starts with the feature norm of all: by that of the first alone
         # the features of the others would lie far off.
         norm_tasks = list(sequence.tasks.values()) if task_aware == "none" else []
-        ends[place] = train(
-            sequence.settings(name, games[place]), folders[place], begin, norm_tasks
-        )
+        ends[place:] = [
+            train(sequence.settings(name, games[place]), folders[place], begin, norm_tasks)
+        ]
         scores[name].play(place, ends)
         run.update(
             step=(number + 1) * sequence.steps_per_game,
@@ -141,7 +142,7 @@ def _print(found: ContinualRecord) -> None:
     reference = found.reference or "the human tester"
     print(f"scores: 0 is the random agent, 1 is {reference}; of each game after the last one")
     for game, low, high in zip(found.games, found.low, found.high, strict=True):
-        if high <= low:
+        if high is not None and high <= low:
             print(
                 f"{game} is left out: {reference} scores {high:g}, no more than the random {low:g}"
             )

@@ -108,7 +108,7 @@ class TaskSequence:
             raise UserError(f"games {', '.join(names) or '[]'}: name at least one, each once")
         if not self.methods:
             raise UserError("methods {}: name at least one")
-        reference = self.methods.get(self.reference)
+        reference = self.methods.get(self.reference or "")
         if self.reference and (not reference or reference.task_aware != "agent"):
             raise UserError(
                 f"reference {self.reference} is no method that learns each game alone: name one "

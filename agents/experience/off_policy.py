@@ -101,8 +101,9 @@ class OffPolicy(Experience):
         n_step, gamma = self.horizon(update, updates)
         if self.priorities:
             beta = annealed(self.per_beta, update, updates)
-            *self.sampled, weight = self.priorities.sample(self.batch_size, beta, generator)
-            transitions = self.replay.transitions(*self.sampled, n_step, gamma)
+            row, env, weight = self.priorities.sample(self.batch_size, beta, generator)
+            self.sampled = row, env
+            transitions = self.replay.transitions(row, env, n_step, gamma)
             transitions = transitions._replace(weight=weight)
         else:
             transitions = self.replay.sample(self.batch_size, n_step, gamma, generator)
@@ -121,7 +122,7 @@ class OffPolicy(Experience):
 
     def set_priorities(self) -> None:
         """Make the errors that were given last the priorities of their transitions."""
-        if self.priorities and self.td_errors is not None:
+        if self.priorities and self.sampled and self.td_errors is not None:
             self.priorities.update(*self.sampled, self.td_errors.cpu())
             self.td_errors = None
 

@@ -72,7 +72,7 @@ class Priorities:
         self.sums[self._places(row.numpy(), env.numpy())] = priority
         self.largest = max(self.largest, float(priority.max()))
 
-    def _places(self, row: np.ndarray, env: np.ndarray) -> np.ndarray:
+    def _places(self, row: int | np.ndarray, env: np.ndarray) -> np.ndarray:
         return row % self.replay.length * self.replay.envs + env
 
     def state_dict(self) -> dict:

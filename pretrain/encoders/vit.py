@@ -234,7 +234,8 @@ def build(shape: Shape, seed: int = 0) -> ViT:
         vit.patch_embed.proj.weight.mul_(shape.patch_gain)
         if shape.positions == "sincos":
             first = 0 if vit.no_embed_class else vit.num_prefix_tokens
-            vit.pos_embed.zero_()[:, first:] = sincos(*encoder.grid, encoder.dim)
+            rows, columns = vit.patch_embed.grid_size
+            vit.pos_embed.zero_()[:, first:] = sincos(rows, columns, encoder.dim)
     return encoder
 
 

@@ -65,7 +65,9 @@ class ATC(TwoViews):
         self.teacher = make_teacher(self.encoder)
         self.teacher_compressor = make_teacher(self.compressor)
 
-    def views(self, windows: Tensor, draws: Draws, game: Tensor) -> tuple[Tensor, ...]:
+    def views(  # type: ignore[override]  # it needs the game
+        self, windows: Tensor, draws: Draws, game: Tensor
+    ) -> tuple[Tensor, ...]:
         """Two (B, stack, H, W) uint8 views, now and later, and the game (B,) int64."""
         return *super().views(windows, draws), game[:, 0]
 

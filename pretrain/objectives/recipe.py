@@ -90,7 +90,7 @@ class Recipe(SPR):
         target = self.components_task.target(windows[:, 0], game[:, 0])
         return target, *super().views(windows, draws, action, game)
 
-    def losses(
+    def losses(  # type: ignore[override]  # it has views of its own
         self, target: Tensor, action: Tensor, game: Tensor, now: Tensor, *later: Tensor
     ) -> dict[str, Tensor]:
         # The window that the actions led to is encoded with gradients too.

@@ -104,7 +104,9 @@ class TOVVICReg(VICReg):
             *self.added_views(windows[:, 3:], game, action),
         )
 
-    def losses(self, first, second, three, order, moved, game=None, *inverse) -> dict[str, Tensor]:
+    def losses(  # type: ignore[override]  # it has views of its own
+        self, first, second, three, order, moved, game=None, *inverse
+    ) -> dict[str, Tensor]:
         first, second, *three = self.encode(first, second, *three.unbind(1))
         states = [self.state(window) for window in three]
         loss, accuracy = self.task(states, *self.gather(order, moved))

@@ -76,7 +76,9 @@ class PaperTOVVICReg(VICReg):
         order = self.shown[draws.integers(len(ORDERS))]
         return *super().views(windows[:, :1], draws), before, after, order
 
-    def losses(self, first, second, before, after, order) -> dict[str, Tensor]:
+    def losses(  # type: ignore[override]  # it has views of its own
+        self, first, second, before, after, order
+    ) -> dict[str, Tensor]:
         first, second, before, after = self.encode(first, second, before, after)
         (order,) = self.gather(order)
         slots = torch.stack([view.summary for view in (first, before, after)], 1)

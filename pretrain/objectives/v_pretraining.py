@@ -125,7 +125,7 @@ class VPretraining(VICReg):
         generator = keyed("cpu", Stream.ARMS, self.seed, self.global_step)
         return int(torch.multinomial(self.chances.cpu(), 1, generator=generator))
 
-    def views(
+    def views(  # type: ignore[override]  # it needs all labels
         self, windows: Tensor, draws: Draws, game: Tensor, action: Tensor, reward: Tensor
     ) -> tuple:
         """Screens (B, stack, H, W) uint8 as they are; game and label (B,); the drawn arm.
@@ -143,7 +143,7 @@ class VPretraining(VICReg):
         label = reward[:, 0].sign().long() + 1 if self.feedback == "reward" else action[:, 0]
         return screens, game[:, 0], label, drawn, pairs
 
-    def losses(
+    def losses(  # type: ignore[override]  # it has views of its own
         self,
         screens: Tensor,
         game: Tensor,

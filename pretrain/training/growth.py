@@ -139,7 +139,7 @@ def effect(
 
 def _same(key: str, before: object, now: object) -> bool:
     """Whether a setting is as it was; a class is also where it has another path."""
-    if key.endswith("class_path") and before and now:
+    if key.endswith("class_path") and isinstance(before, str) and isinstance(now, str):
         return imported(before) is imported(now)
     return before == now
 

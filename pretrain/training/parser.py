@@ -6,6 +6,7 @@ import inspect
 from collections.abc import Sequence
 from itertools import islice
 from pydoc import locate as imported
+from typing import cast
 
 from jsonargparse import ActionConfigFile, Namespace
 from lightning.pytorch.cli import LightningArgumentParser
@@ -75,8 +76,8 @@ class FitParser(LightningArgumentParser):
         loggers = namespace.get("trainer.logger")
         for logger in loggers if isinstance(loggers, list) else [loggers]:
             if isinstance(logger, Namespace):
-                settings = inspect.signature(imported(logger.class_path)).parameters
-                save_dir = settings.get("save_dir")
+                made_by = cast(type, imported(logger.class_path))
+                save_dir = inspect.signature(made_by).parameters.get("save_dir")
                 needed = save_dir and save_dir.default is inspect.Parameter.empty
                 if needed and logger.get("init_args.save_dir") is None:
                     logger["init_args.save_dir"] = namespace.get("run")
