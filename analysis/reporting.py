@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 from fovea import command
 from fovea.analysis.study_kinds import TAKE_OFF
 from fovea.command import UserError
+from fovea.files import replacing_folder
 
 if TYPE_CHECKING:
     from fovea.analysis.page import Page
@@ -174,13 +175,10 @@ def assets(live: bool = False) -> dict[str, bytes]:
 
 
 def write(out: Path, page: Page, text: str) -> None:
-    """Write the folder beside its place, then let it take the place of an older one."""
-    out = out.resolve()
-    beside = out.with_name(f".{out.name}.{os.getpid()}.tmp")
-    old = out.with_name(f".{out.name}.{os.getpid()}.old")
-    try:
+    """Write the folder, whole, in the place of an older one."""
+    with replacing_folder(out.resolve()) as beside:
         for part in sorted(PARTS - {"index.html"}):
-            (beside / part).mkdir(parents=True)
+            (beside / part).mkdir()
         (beside / "index.html").write_text(text, encoding="utf-8")
         for path, made in {**script(page), **assets()}.items():
             (beside / path).write_bytes(made)
@@ -189,9 +187,3 @@ def write(out: Path, page: Page, text: str) -> None:
                 shutil.copyfile(content, beside / path)
             else:
                 (beside / path).write_bytes(content)
-        if out.exists():
-            out.rename(old)
-        beside.rename(out)
-    finally:
-        shutil.rmtree(beside, ignore_errors=True)
-        shutil.rmtree(old, ignore_errors=True)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import ctypes
 import fcntl
+import glob
 import hashlib
 import json
 import os
@@ -12,6 +14,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from fovea.command import UserError
+
+AT_FDCWD, RENAME_EXCHANGE = -100, 2  # of Linux's renameat2
 
 
 @contextmanager
@@ -42,22 +46,41 @@ def replacing(path: str | Path) -> Iterator[Path]:
 def replacing_folder(folder: str | Path) -> Iterator[Path]:
     """Yield an empty folder beside `folder`; on success it takes `folder`'s place, whole.
 
-    On an exception it is removed and `folder` is left as it was.
+    On an exception it is removed and `folder` is left as it was. What a process that was killed has
+    left of this is removed too.
     """
     folder = Path(folder)
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    for left in folder.parent.glob(f".{glob.escape(folder.name)}.*.tmp"):
+        if left.is_dir() and not _is_running(left.name.split(".")[-2]):
+            shutil.rmtree(left, ignore_errors=True)
     building = folder.with_name(f".{folder.name}.{os.getpid()}.tmp")
-    older = building.with_suffix(".old")
-    shutil.rmtree(building, ignore_errors=True)
-    building.mkdir(parents=True)
+    building.mkdir()
     try:
         yield building
         if folder.exists():
-            os.replace(folder, older)
-        os.replace(building, folder)
+            _exchange(building, folder)
+        else:
+            os.replace(building, folder)
         sync_folder(folder.parent)
     finally:
         shutil.rmtree(building, ignore_errors=True)
-        shutil.rmtree(older, ignore_errors=True)
+
+
+def _is_running(pid: str) -> bool:
+    """Whether a process of this machine has this number, other than this one."""
+    return pid != str(os.getpid()) and Path("/proc", pid).exists()
+
+
+def _exchange(one: Path, other: Path) -> None:
+    """Let two folders of a file system take each other's place, in one step where it can do so."""
+    rename = getattr(ctypes.CDLL(None, use_errno=True), "renameat2", None)
+    if rename and not rename(AT_FDCWD, bytes(one), AT_FDCWD, bytes(other), RENAME_EXCHANGE):
+        return
+    beside = one.with_suffix(".old")
+    os.replace(other, beside)
+    os.replace(one, other)
+    os.replace(beside, one)
 
 
 def sync_folder(folder: Path) -> None:

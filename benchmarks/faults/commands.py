@@ -170,6 +170,11 @@ def of_study(run: Path) -> str:
     return _digest(*(line.encode() for line in sorted(lines) if "per_second" not in line))
 
 
+def of_page(run: Path) -> str:
+    paths = [path for path in _files(run, "*") if path.is_file()]
+    return _digest(*(path.read_bytes() for path in paths))
+
+
 def _files(folder: Path, *patterns: str) -> list[Path]:
     return sorted(path for pattern in patterns for path in folder.rglob(pattern))
 
@@ -231,6 +236,13 @@ def sound_run(run: Path) -> str:
     return ""
 
 
+def sound_page(run: Path) -> str:
+    """A page is there whole or not at all."""
+    if run.exists() and not (run / "index.html").read_text().rstrip().endswith("</html>"):
+        return "the page ends in the middle"
+    return ""
+
+
 VICREG = (
     *("pretrain", "fit", "-c", "vicreg", "--run", "{run}", *SMALL_ENCODER),
     *("--data.recordings", "[{out}/whole/collect]", "--data.batch_size", 8),
@@ -278,6 +290,10 @@ COMMANDS = {
          "{out}/whole/collect", "--run", "{run}", "--samples", 300, "--probe", "collapse",
          "--probe", "sparsity", "--probe", "action", "--probe", "attention"),
         of_probes, sound_run, ("pretrain",),
+    ),
+    "report": Command(
+        ("analysis", "report", "{out}/whole/pretrain", "{out}/whole/probes", "--out", "{run}"),
+        of_page, sound_page, ("pretrain", "probes"),
     ),
     "study": Command(
         ("analysis", "study", "{out}/study.yaml", "--out", "{run}"), of_study, sound_run
