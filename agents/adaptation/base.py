@@ -43,7 +43,6 @@ class Adapted(Encoder):
         inner = self.encoder
         self.dim, self.grid = inner.dim, inner.grid
         self.stack, self.screen, self.depth = inner.stack, inner.screen, inner.depth
-        self.margin, self.input_size = inner.margin, inner.input_size
 
     def forward(self, screens: Tensor, blocks: Sequence[int] = ()) -> Features:
         return self.encoder(screens, blocks) if blocks else self.encoder(screens)
@@ -88,6 +87,15 @@ class Adapted(Encoder):
 
     def on_task_start(self) -> None:
         """The next game of a sequence begins."""
+
+    # Read when they are asked for: an encoder of one's own that is never filmed needs neither.
+    @property
+    def margin(self) -> tuple[int, int]:  # type: ignore[override]
+        return self.encoder.margin
+
+    @property
+    def input_size(self) -> tuple[int, int]:  # type: ignore[override]
+        return self.encoder.input_size
 
     @property
     def summary_dim(self) -> int:

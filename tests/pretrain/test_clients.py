@@ -188,7 +188,7 @@ def test_float_pixels_have_gradients(folder: Path) -> None:
     pixels = (images / 255).requires_grad_()
     found = encoder.encode_pixels(pixels)
     assert torch.equal(found.summary, encoder(images).summary)
-    found.summary.sum().backward()
+    found.summary[:, 0].sum().backward()  # all of a layer norm add up to a constant
     assert (pixels.grad != 0).any()
     with pytest.raises(UserError, match=r"float pixels in .0, 1. go to encode_pixels"):
         encoder(pixels)
