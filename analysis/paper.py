@@ -140,7 +140,7 @@ def _axis(axes: Axes, which: str, axis: dict, limit: Callable) -> None:
     if "range" in axis and None not in axis["range"]:
         limit(*axis["range"])
     if "tickvals" in axis:
-        texts = [_text(text) for text in axis["ticktext"]]
+        texts = [_text(str(text)) for text in axis.get("ticktext", axis["tickvals"])]
         getattr(axes, f"set_{which}ticks")(axis["tickvals"], texts)
 
 

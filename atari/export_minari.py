@@ -49,6 +49,7 @@ def export_minari(folder: Path, out: Path) -> Iterator[int]:
 
     dataset = open_dataset(folder)
     name = f"{dataset.origin.game.replace('_', '-')}-v0"
+    out = out.resolve()  # Minari takes a relative path for one below its own folder
     to = out / "fovea" / name
     if _is_of(to, dataset.sha256):
         yield dataset.rows

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 from dataclasses import asdict
 from functools import partial
@@ -22,6 +23,7 @@ from fovea.command import UserError, terminable
 from fovea.files import exclusive
 
 ENDS = "terminations", "truncations"
+ID = re.compile(r"([\w-]+/)*[\w-]+-v\d+")
 
 
 def import_minari(
@@ -60,6 +62,11 @@ def import_minari(
 def _opened(source: str) -> Any:
     """The data set. Raises UserError."""
     library = minari()
+    if not Path(source).exists() and not ID.fullmatch(source):
+        raise UserError(
+            f"there is no folder {source}: give one with `data` in it, or an id of Minari such as "
+            "atari/pong/expert-v0"
+        )
     try:
         if Path(source).exists():
             return library.MinariDataset(Path(source) / "data")

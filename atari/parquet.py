@@ -185,7 +185,10 @@ def _array(values: np.ndarray | str | None, kind: pa.DataType, rows: int) -> pa.
 def read_shard(path: Path) -> Shard:
     """Read a shard with its page checksums. Raises Damaged, or UserError for another format."""
     try:
-        content = path.read_bytes()
+        # Not bytes of Python's: a thread of Arrow that lets go of them last, while Python ends,
+        # would end the process with SIGABRT.
+        with pa.OSFile(str(path)) as file:
+            content = file.read_buffer()
     except FileNotFoundError:
         raise Damaged("it is missing") from None
     shard = _shard(path, pa.BufferReader(content), hashlib.sha256(content).hexdigest())

@@ -8,7 +8,6 @@ from pathlib import Path
 
 import pytest
 
-import report_samples as samples
 from fovea.analysis import report
 from fovea.analysis.figures import PALETTE, Looks, band, bars, line, panel
 from fovea.analysis.page import Page
@@ -57,16 +56,21 @@ def test_bars_are_as_long_as_their_values(tmp_path: Path) -> None:
     assert lengths[1] / lengths[0] == pytest.approx(3, rel=0.01)
 
 
+def test_an_axis_with_places_and_no_words_is_labelled_by_its_places(tmp_path: Path) -> None:
+    """As of blocks, and of numbers of labels."""
+    traces = [line("mine", [1, 2, 4], [0.1, 0.2, 0.3], PALETTE[0])]
+    svg = drawn(tmp_path, panel("R²", traces, x="block", xaxis={"tickvals": [1, 2, 4]}))
+    assert all(f"<!-- {place} -->" in svg for place in (1, 2, 4))
+
+
 @pytest.mark.evidence
 @pytest.mark.slow
-def test_the_command_writes_every_chart_but_films_and_maps(tmp_path: Path) -> None:
-    for seed in range(3):
-        samples.agent(tmp_path / "runs" / "dqn" / f"seed-{seed}", "dqn", seed=seed)
-    samples.embedding(samples.run(tmp_path / "runs" / "probes", "probes"))
-    report([tmp_path / "runs"], tmp_path / "page", figures=tmp_path / "paper")
-    names = {path.name for path in (tmp_path / "paper").iterdir()}
-    stems = {"returns", "aggregates", "evaluations", "agents-learning"}
-    assert names == {f"{stem}.{kind}" for stem in stems for kind in ("svg", "pdf")}
+def test_the_command_writes_every_chart_but_films_and_maps(quickstart, tmp_path: Path) -> None:
+    _, data, page = quickstart
+    figures = tmp_path / "figures"
+    report([page.parent], tmp_path / "page", figures=figures)
+    choices = sum(len(of) for name, of in data["charts"].items() if not name.startswith("map"))
+    assert len(list(figures.glob("*.svg"))) == len(list(figures.glob("*.pdf"))) == choices
 
 
 def test_without_matplotlib_one_line_says_what_to_install(tmp_path: Path, monkeypatch) -> None:

@@ -35,9 +35,14 @@ def contents(folder: Path) -> dict[str, bytes]:
 
 
 def test_a_recording_comes_back_to_the_byte(
-    recordings: Path, root: Path, tmp_path: Path, capsys: pytest.CaptureFixture
+    recordings: Path,
+    root: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture,
 ) -> None:
-    run(["export", str(recordings / "breakout"), "--out", str(root), "--to", "minari"])
+    monkeypatch.chdir(tmp_path)
+    run(["export", str(recordings / "breakout"), "--out", root.name, "--to", "minari"])
     data = minari.load_dataset("fovea/breakout-v0")
     shard = read_shard(recordings / "breakout" / "shard-00000.parquet")
     episode = data[0]
@@ -121,8 +126,11 @@ def test_a_data_set_of_another_game_is_refused(root: Path, tmp_path: Path) -> No
     name = made((84, 84, 1), [3], actions=7, jpeg_encoding=False)
     with pytest.raises(UserError, match="has 7 actions, and breakout 4 or 18: is it of this game"):
         import_minari(name, tmp_path / "out", game="breakout")
-    with pytest.raises(UserError, match="nothing is no data set of Minari that can be opened"):
-        import_minari(str(tmp_path / "nothing"), tmp_path / "out")
+    (tmp_path / "damaged").mkdir()
+    with pytest.raises(UserError, match="damaged is no data set of Minari that can be opened"):
+        import_minari(str(tmp_path / "damaged"), tmp_path / "out")
+    with pytest.raises(UserError, match=r"there is no folder .*nothing-v0: give one with"):
+        import_minari(str(tmp_path / "nothing-v0"), tmp_path / "out")  # nor looked for elsewhere
     assert not (tmp_path / "out").exists()
 
 

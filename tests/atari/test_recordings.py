@@ -230,6 +230,16 @@ def test_verify_names_a_file_that_does_not_belong(copied: Path, name: str):
 
 
 @pytest.mark.slow
+@pytest.mark.evidence
+@pytest.mark.slow
+def test_a_process_may_end_as_soon_as_it_has_read(recordings: Path):
+    """Arrow's threads may hold what was read for a moment longer than Python lives."""
+    path = recordings / "pong" / "shard-00000.parquet"
+    ends = f"from fovea.atari.parquet import read_shard, Path; read_shard(Path({str(path)!r}))"
+    for _ in range(40):
+        assert subprocess.run([sys.executable, "-c", ends], check=False).returncode == 0
+
+
 def test_the_command_lists_every_damage_and_ends_with_1(copied: Path):
     truncate(copied / "pong" / "shard-00000.parquet")
     (copied / "pong" / "shard-00002.parquet").unlink()
