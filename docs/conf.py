@@ -23,6 +23,7 @@ exclude_patterns = ["notebooks/runs", "build"]
 html_theme = "furo"
 html_title = "Fovea"
 html_static_path = ["static"]
+html_css_files = ["custom.css"]
 html_logo = "static/logo.svg"
 
 # Docstrings name code between single backticks.
@@ -35,8 +36,7 @@ napoleon_use_ivar = True
 
 myst_heading_anchors = 3
 myst_enable_extensions = ["deflist"]
-# Pages are read in the repository too, where links go to files of it.
-suppress_warnings = ["myst.xref_missing"]
+smartquotes = False  # they make one dash of the two before an option
 
 
 def examples_as_code(app, what, name, obj, options, lines: list[str]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from typing import NoReturn
 
@@ -31,8 +32,9 @@ COMMANDS = {
 
 def run(arguments: list[str]) -> int | None:
     """Run `fovea ARGUMENTS`; modules in the current folder can be named in configs."""
-    if "" not in sys.path:
-        sys.path.append("")  # last, so that no file there hides a package
+    here = os.getcwd()  # not "", which changes where a config is read, below its folder
+    if here not in sys.path:
+        sys.path.append(here)  # last, so that no file there hides a package
     if arguments == ["--version"]:
         print(f"fovea {__version__}")
         return None

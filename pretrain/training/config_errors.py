@@ -54,6 +54,12 @@ def explain(fault: Exception, roots: Iterable[type]) -> UserError | None:
         return _unknown("class", name, classes)
     paths = [text.split("'")[1] for text in texts if _after("Problem with given class_path", text)]
     if paths and isinstance(causes[-1], ImportError | AttributeError):
+        missing = getattr(causes[-1], "name", None)  # the module that an import did not find
+        if missing and not f"{paths[-1]}.".startswith(f"{missing}."):
+            return UserError(
+                f"class_path {paths[-1]} cannot be imported, since there is no module {missing!r}: "
+                "install it, or mend the import"
+            )
         return _unknown("class", paths[-1], classes)
     keys = [text.split('"')[1] for text in texts if _after('Parser key "', text)]
     plain = reason.replace("a <class '", "").replace("'>", "").replace("typing.", "")

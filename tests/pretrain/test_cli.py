@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from importlib.util import find_spec
@@ -18,6 +19,7 @@ from fovea.pretrain.training.checkpoint import newest
 from fovea.pretrain.training.fit import fit
 from fovea.runs import read_run
 
+ROOT = Path(__file__).parents[2]
 SMALL = ["--model.encoder.patch", "42", "--model.expander", "16", "--data.batch_size", "8"]
 
 
@@ -185,6 +187,42 @@ def test_a_mistake_is_named_with_what_is_near(
     with pytest.raises(UserError, match=message) as refused:
         fit(arguments(recordings, tmp_path / "mine", *asked))
     assert "\n" not in str(refused.value)
+
+
+MINE = """
+from fovea.pretrain import VICReg
+
+class Mine(VICReg):
+    \"""VICReg once more.\"""
+"""
+
+
+@pytest.mark.slow
+def test_a_class_of_the_current_folder_is_found_by_every_command(
+    recordings: Path, tmp_path: Path
+) -> None:
+    """Wherever its config lies: a config is read with its own folder as the current one."""
+    (tmp_path / "my_objective.py").write_text(MINE)
+    (tmp_path / "configs").mkdir()
+    text = locate("vicreg", "fovea.pretrain").read_text()
+    text = text.replace("fovea.pretrain.VICReg", "my_objective.Mine")
+    (tmp_path / "configs" / "mine.yaml").write_text(text)
+    fovea = [sys.executable, "-P", "-c", "from fovea.__main__ import main; main()", "pretrain"]
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    words = arguments(recordings, tmp_path / "run")
+    words[1] = "configs/mine.yaml"
+    for command_of in (["fit", *words], ["validate", "--run", "run"]):
+        subprocess.run([*fovea, *command_of], cwd=tmp_path, env=environment, check=True)
+
+
+def test_a_module_that_a_class_of_ones_own_lacks_is_named(
+    recordings: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "needs_another.py").write_text("import no_such_module\n" + MINE)
+    monkeypatch.syspath_prepend(tmp_path)
+    asked = ["--model", "needs_another.Mine"]
+    with pytest.raises(UserError, match=r"there is no module 'no_such_module': install it, or"):
+        fit(arguments(recordings, tmp_path / "mine", *asked))
 
 
 @pytest.mark.skipif(bool(find_spec("wandb")), reason="wandb is installed")

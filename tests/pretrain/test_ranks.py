@@ -24,7 +24,10 @@ from fovea.pretrain.training.fit import fit
 from fovea.runs import read_run
 
 ROOT = Path(__file__).parents[2]
-CONFIGS = sorted((ROOT / "pretrain" / "configs").glob("*.yaml"))
+ALONE = "v_pretraining"  # refuses several ranks
+CONFIGS = [
+    path for path in sorted((ROOT / "pretrain" / "configs").glob("*.yaml")) if path.stem != ALONE
+]
 Named = dict[str, Tensor]
 
 

@@ -22,10 +22,10 @@ def made(**settings: object) -> VPretraining:
     return VPretraining(**{"arms": ARMS, "encoder": Shape(patch=42), "expander": 8} | settings)
 
 
-def batch(objective: VPretraining, seed: int = 0) -> tuple:
+def batch(objective: VPretraining, seed: int = 0, world: int = 1) -> tuple:
     generator = torch.Generator().manual_seed(seed)
     windows = torch.randint(0, 256, (8, 1, 4, 84, 84), generator=generator).byte()
-    draws = Draws(Stream.VIEWS, 0, 0, 8, "cpu")
+    draws = Draws(Stream.VIEWS, 0, 0, 8, "cpu", world=world)
     action = torch.randint(0, 4, (8, 1), generator=generator)
     reward = torch.tensor([0.0, 4, -1, 0, 1, 0, 0, -3])[:, None]
     return objective.views(windows, draws, GAME[:, None], action, reward)
@@ -102,3 +102,8 @@ def test_arms_with_other_settings_and_a_single_one_are_refused() -> None:
         made(arms=[{}])
     with pytest.raises(UserError, match="did you mean 'shift'"):
         made(arms=[{"augment_first": [{"name": "shfit"}]}, {}])
+
+
+def test_several_ranks_are_refused() -> None:
+    with pytest.raises(UserError, match=r"values arms on one device: set trainer.devices to 1"):
+        batch(made(), world=2)
