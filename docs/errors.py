@@ -6,6 +6,7 @@ A message is one line, the value and what is wrong with it, then ": " or "; " an
 from __future__ import annotations
 
 import ast
+import re
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
@@ -22,12 +23,14 @@ CALLS = {
 }
 """Parts of a message that are a fix, by the name that the code has for them."""
 HANDED_ON = {
-    "fovea/weights.py": "the message of whoever compares weights, all of which are listed here",
-    "pretrain/training/config_errors.py": "what the parser of configs says, with the setting",
-    "probes/run.py": "the message of the first game, which is listed here",
-    "analysis/study_cells.py": "the command that failed, and where its last line is",
+    "fovea/weights.py": ("weights that are not those of the encoder", "of whoever compares them"),
+    "pretrain/training/config_errors.py": ("a setting that the parser refuses", "what it expects"),
+    "probes/run.py": ("what is wrong with the first game", "one of the others here"),
+    "analysis/study_cells.py": ("the command that failed", "where its last line is"),
 }
-"""Files that pass on a message which is made elsewhere."""
+"""Files that pass on a message which is made elsewhere: in words, what it is of and its fix."""
+NO_END = re.compile(r"(\bKEY|\.NAME|\w*_\w*|\bcrop|\bdisturb|\bheads|\[\w+ *)$")
+"""What stands before a colon that does not end what is wrong: a key, or code."""
 TRANSFORMS = {
     *("join", "strip", "with_suffix", "stem", "splitlines", "partition", "__name__", "__class__"),
     *("len", "list", "map", "max", "min", "repr", "sorted", "str", "tuple", "type"),
@@ -73,10 +76,11 @@ def _is_mistake(node: ast.AST) -> bool:
 def _mistake(name: str, line: int, message: ast.expr) -> Mistake:
     text = "".join(_pieces(message))
     if not isinstance(message, ast.Constant | ast.JoinedStr) and name in HANDED_ON:
-        return Mistake(name, line, "{message}", HANDED_ON[name])
-    at = max(text.rfind(": "), text.rfind("; "))
-    if at >= 0 and text[at + 2 :].strip():
-        return Mistake(name, line, text[:at], text[at + 2 :])
+        return Mistake(name, line, *HANDED_ON[name])
+    ends = [sign.start() for sign in re.finditer("[:;] ", text)]
+    ends = [at for at in ends if not NO_END.search(text[:at]) and text[at + 2 :].strip()]
+    if ends:
+        return Mistake(name, line, text[: ends[-1]], text[ends[-1] + 2 :])
     calls = {part.id for part in ast.walk(message) if isinstance(part, ast.Name)}
     fixes = [fix for call, fix in CALLS.items() if call in calls]
     return Mistake(name, line, text, fixes[0] if fixes else "")

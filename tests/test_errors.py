@@ -25,6 +25,9 @@ def test_every_mistake_has_its_fix_and_stands_in_the_table_of_the_site() -> None
     assert len(found) > 200
     assert not [one for one in found if not one.fix]
     assert not [one for one in found if "\n" in one.what + one.fix]
+    braces = {word for one in found for word in re.findall(r"\{([^{}]*)\}", one.what + one.fix)}
+    assert not [word for word in braces if not re.fullmatch(r"|\.\.\.|(number of )?\w+", word)]
+    assert not braces & errors.TRANSFORMS  # names of values, not of what code does to them
     page = errors.page()
     assert page.count("\n| ") >= len(found)
     assert {one.file.split("/")[0] for one in found} == set(errors.ROOMS)
