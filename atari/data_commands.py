@@ -110,17 +110,18 @@ def export(arguments: list[str]) -> None:
     args = asked.parse_args(arguments)
 
     from fovea.atari.export import export_images, export_numpy
-    from fovea.atari.export_minari import export_minari
+    from fovea.atari.export_minari import export_minari, minari_folder
     from fovea.atari.recordings import find_recordings, open_dataset
 
     writers = {"npz": export_numpy, "images": export_images, "minari": export_minari}
+    place = minari_folder if args.to == "minari" else Path.joinpath
     found = [(folder, open_dataset(folder)) for folder in find_recordings(args.folders)]
     with bar("export", "steps", sum(dataset.rows for _, dataset in found), delay=2) as shown:
         for folder, _ in found:
             for steps in writers[args.to](folder, args.out):
                 shown.update(steps)
     for folder, dataset in found:
-        print(f"{folder} to {args.out / dataset.origin.game}: {dataset.counts}")
+        print(f"{folder} to {place(args.out, dataset.origin.game)}: {dataset.counts}")
 
 
 def import_(arguments: list[str]) -> None:

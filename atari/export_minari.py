@@ -48,9 +48,8 @@ def export_minari(folder: Path, out: Path) -> Iterator[int]:
     from minari.dataset.minari_storage import MinariStorage
 
     dataset = open_dataset(folder)
-    name = f"{dataset.origin.game.replace('_', '-')}-v0"
     out = out.resolve()  # Minari takes a relative path for one below its own folder
-    to = out / "fovea" / name
+    to = minari_folder(out, dataset.origin.game)
     if _is_of(to, dataset.sha256):
         yield dataset.rows
         return
@@ -68,7 +67,7 @@ def export_minari(folder: Path, out: Path) -> Iterator[int]:
             yield from _add(storage, shard)
         storage.update_metadata(
             {
-                "dataset_id": f"fovea/{name}",
+                "dataset_id": f"fovea/{to.name}",
                 "minari_version": minari().__version__,
                 "algorithm_name": dataset.origin.policy,
                 "description": f"{dataset.counts} of {dataset.origin.game}, recorded by Fovea. "
@@ -77,6 +76,11 @@ def export_minari(folder: Path, out: Path) -> Iterator[int]:
                 RECORDING: dataset.sha256,
             }
         )
+
+
+def minari_folder(out: Path, game: str) -> Path:
+    """Where the data set of a game lies below a folder of Minari's."""
+    return out / "fovea" / f"{game.replace('_', '-')}-v0"
 
 
 def _add(storage: Any, shard: Shard) -> Iterator[int]:

@@ -31,8 +31,8 @@ def import_numpy(
     """Import files, or go on where that was interrupted; one shard is in memory at a time.
 
     Args:
-        source: folder whose .npz files, in folders below it too, are an episode each, in the order
-            of their names. Arrays: screen (T, 84, 84) uint8 or another shape of
+        source: a .npz file of an episode, or a folder with one for each, in folders below it too, in
+            the order of their names. Arrays: screen (T, 84, 84) uint8 or another shape of
             `importing.SCREENS`, action and reward (T,), where there are any terminal and truncated
             (T,) bool, lives (T,) uint8 and ram (T, 128) uint8, and the words game and policy.
             Without terminal and truncated an episode counts as cut short. `action` counts in the
@@ -45,7 +45,8 @@ def import_numpy(
     folder with another recording.
     """
     found: dict[str, list[File]] = {}
-    for path in sorted(Path(source).rglob("*.npz"), key=lambda one: (len(one.name), str(one))):
+    paths = [Path(source)] if Path(source).is_file() else Path(source).rglob("*.npz")
+    for path in sorted(paths, key=lambda one: (len(one.name), str(one))):
         file = _looked_at(path, game)
         found.setdefault(file.game, []).append(file)
     if not found:

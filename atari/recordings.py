@@ -28,6 +28,11 @@ DATASET = "_dataset.json"
 OLD_DATASET = "dataset.json"  # its name in formats 1 and 2
 
 
+def many(count: int, thing: str) -> str:
+    """1 shard, 3 shards."""
+    return f"{count} {thing}{'' if count == 1 else 's'}"
+
+
 @dataclass(frozen=True)
 class Dataset:
     """What _dataset.json holds: where a game's recording comes from, and its shards in order."""
@@ -46,7 +51,8 @@ class Dataset:
     @property
     def counts(self) -> str:
         """How much there is, in words."""
-        return f"{self.rows} steps in {self.episodes} episodes, {len(self.shards)} shards"
+        episodes, shards = many(self.episodes, "episode"), many(len(self.shards), "shard")
+        return f"{self.rows} steps in {episodes}, {shards}"
 
     @property
     def sha256(self) -> str:

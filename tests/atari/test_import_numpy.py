@@ -40,6 +40,12 @@ def imported(source: Path, *options: str) -> Path:
     return out
 
 
+def test_a_single_file_is_a_recording_of_one_episode(tmp_path: Path) -> None:
+    folder = written(tmp_path / "mine", episode(30), episode(20))
+    out = imported(folder / "1.npz", "--games", "pong")
+    assert len(Frames.load([out / "pong"]).screens) == 20
+
+
 @pytest.mark.slow
 def test_what_was_exported_comes_back(recordings: Path, tmp_path: Path) -> None:
     run(["export", str(recordings), "--out", str(tmp_path / "npz")])
