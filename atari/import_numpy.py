@@ -31,8 +31,8 @@ def import_numpy(
     """Import files, or go on where that was interrupted; one shard is in memory at a time.
 
     Args:
-        source: a .npz file of an episode, or a folder with one for each, in folders below it too, in
-            the order of their names. Arrays: screen (T, 84, 84) uint8 or another shape of
+        source: a .npz file of an episode, or a folder with one for each, in folders below it too,
+            in the order of their names. Arrays: screen (T, 84, 84) uint8 or another shape of
             `importing.SCREENS`, action and reward (T,), where there are any terminal and truncated
             (T,) bool, lives (T,) uint8 and ram (T, 128) uint8, and the words game and policy.
             Without terminal and truncated an episode counts as cut short. `action` counts in the
