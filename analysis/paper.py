@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import html
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -54,12 +55,8 @@ def write(page: Page, folder: Path) -> list[Path]:
 
     Raises UserError where matplotlib is not installed.
     """
-    try:
-        from matplotlib import rc_context
-        from matplotlib.backends.backend_svg import FigureCanvasSVG
-        from matplotlib.figure import Figure
-    except ImportError:
-        raise UserError("--figures needs matplotlib: pip install 'fovea-rl[figures]'") from None
+    if not installed():
+        raise UserError("--figures needs matplotlib: pip install 'fovea-rl[figures]'")
     folder.mkdir(parents=True, exist_ok=True)
     drawn = [
         (f"{name}-{slug(choice)}" if choice else name, panels)
@@ -68,25 +65,42 @@ def write(page: Page, folder: Path) -> list[Path]:
         for choice, panels in choices.items()
     ]
     written: list[Path] = []
-    with rc_context(STYLE), bar("figures", "figures", len(drawn), delay=2) as progress:
+    with bar("figures", "figures", len(drawn), delay=2) as progress:
         for stem, panels in drawn:
-            rows, across = -(-len(panels) // ACROSS), min(len(panels), ACROSS)
-            figure = Figure(figsize=(WIDE * across, HIGH * rows + 0.4), layout="constrained")
-            FigureCanvasSVG(figure)
-            every = figure.subplots(rows, across, squeeze=False).ravel()
-            for axes, panel in zip(every, panels, strict=False):
-                _panel(axes, panel)
-            for axes in every[len(panels) :]:
-                axes.set_axis_off()
-            _legend(figure, every)
-            figure.draw_without_rendering()
-            figure.set_layout_engine("none")  # it is laid out, once for all formats
-            for kind, date in FORMATS.items():
-                path = folder / f"{stem}.{kind}"
-                with replacing(path) as temporary:
-                    figure.savefig(temporary, format=kind, metadata={date: None})
-                written.append(path)
+            written += draw(panels, folder / stem)
             progress.update()
+    return written
+
+
+def installed() -> bool:
+    """Whether matplotlib is there, which draws."""
+    return bool(find_spec("matplotlib"))
+
+
+def draw(panels: list[dict], stem: Path, kinds: Sequence[str] = tuple(FORMATS)) -> list[Path]:
+    """Draw panels side by side, as files STEM.svg and STEM.pdf, or of some of these kinds."""
+    from matplotlib import rc_context
+    from matplotlib.backends.backend_svg import FigureCanvasSVG
+    from matplotlib.figure import Figure
+
+    written = []
+    with rc_context(STYLE):
+        rows, across = -(-len(panels) // ACROSS), min(len(panels), ACROSS)
+        figure = Figure(figsize=(WIDE * across, HIGH * rows + 0.4), layout="constrained")
+        FigureCanvasSVG(figure)
+        every = figure.subplots(rows, across, squeeze=False).ravel()
+        for axes, panel in zip(every, panels, strict=False):
+            _panel(axes, panel)
+        for axes in every[len(panels) :]:
+            axes.set_axis_off()
+        _legend(figure, every)
+        figure.draw_without_rendering()
+        figure.set_layout_engine("none")  # it is laid out, once for all formats
+        for kind in kinds:
+            path = stem.with_name(f"{stem.name}.{kind}")
+            with replacing(path) as temporary:
+                figure.savefig(temporary, format=kind, metadata={FORMATS[kind]: None})
+            written.append(path)
     return written
 
 
@@ -96,7 +110,7 @@ def _legend(figure: Any, every: np.ndarray) -> None:
         for handle, label in zip(*axes.get_legend_handles_labels(), strict=True):
             shown.setdefault(label, handle)
     if shown:
-        columns = min(len(shown), 4)
+        columns = min(len(shown), 4, 2 * round(figure.get_figwidth() / WIDE))
         figure.legend(shown.values(), shown.keys(), loc="outside lower center", ncols=columns)
 
 

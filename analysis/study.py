@@ -236,9 +236,22 @@ def keep_results(study: Study, folder: Path, new: Results) -> Results:
     with exclusive(folder, wait=True):
         kept = study_results.merge(folder, new)
         own = {key: of for key, of in kept.items() if made_by.get(key) == of.command}
+        picture = _picture(study.panels(own), folder)
         for name, text in study.files(own).items():
-            write_text(folder / name, text)
+            title, rest = text.split("\n", 1)
+            write_text(folder / name, f"{title}\n{picture}{rest}")
     return kept
+
+
+def _picture(panels: list[dict], folder: Path) -> str:
+    """Draw the figure of a page where matplotlib is installed; the lines that show it."""
+    from fovea.analysis import paper
+
+    if not panels or not paper.installed():
+        return ""
+    (path,) = paper.draw(panels, folder / "study", ["svg"])
+    titles = "; ".join(panel["layout"]["title"]["text"] for panel in panels)
+    return f"\n![{titles}]({path.name})\n"
 
 
 def _places(keys: Iterable[Key]) -> str:

@@ -88,6 +88,10 @@ class Study:
         """{name: text} of the page that compares results, made of these alone."""
         raise NotImplementedError
 
+    def panels(self, results: Results) -> list[dict]:
+        """The figure of that page, see `figures.panel`."""
+        raise NotImplementedError
+
     def made_by(self) -> dict[Key, str]:
         """By run, the commands that make its result: where they are others, it is due."""
         found = {}
@@ -200,6 +204,11 @@ class EncoderStudy(Study):
         )
         return {"study.md": scores.markdown(self.title)}
 
+    def panels(self, results):
+        from fovea.analysis.study_figures import of_encoders
+
+        return of_encoders(results, list(self.runs))
+
 
 @dataclass(frozen=True)
 class AgentStudy(Study):
@@ -256,6 +265,11 @@ class AgentStudy(Study):
             results, list(self.runs), self.games, self.seeds, self.differences, self.take_off
         )
         return {"study.md": scores.markdown(self.title)}
+
+    def panels(self, results):
+        from fovea.analysis.study_figures import of_agents
+
+        return of_agents(results, list(self.runs), self.games)
 
 
 def _without(options: Sequence[str], command: Command) -> list[str]:

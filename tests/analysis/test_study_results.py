@@ -72,7 +72,7 @@ def started(
 def test_what_is_kept_is_text_for_people_and_git(asked: list[str], tmp_path: Path) -> None:
     kept = tmp_path / "kept"
     assert {path.name for path in kept.iterdir()} == {
-        "runs.csv", "scores.csv", "curves.csv", "study.md", ".lock"
+        "runs.csv", "scores.csv", "curves.csv", "study.md", "study.svg", ".lock"
     }  # fmt: skip
     assert (kept / "runs.csv").read_text() == (
         "run,seed,game,commit,seconds,command\n"

@@ -1,0 +1,132 @@
+"""No page names a command, an option, a config, a test or a file that is not there.
+
+Which of the commands are run as they stand: tests/test_readme.py, test_extending.py and
+test_tutorials.py.
+"""
+
+from __future__ import annotations
+
+import io
+import re
+import shlex
+from collections.abc import Iterator
+from contextlib import redirect_stderr, redirect_stdout, suppress
+from functools import cache
+from importlib.util import find_spec
+from pathlib import Path
+
+import pytest
+
+from fovea.__main__ import run
+from fovea.configs import shipped
+from pages import ROOT
+
+PAGES = [
+    *sorted(ROOT.glob("*.md")),
+    *sorted(
+        path
+        for path in (ROOT / "docs").rglob("*.md")
+        if not {"reference", "build"} & set(path.relative_to(ROOT).parts)
+    ),
+]
+FOLDERS = "docs|fovea|pretrain|agents|probes|atari|analysis|tests|benchmarks"
+STANDS_FOR = {
+    "KIND": "tokens",
+    "ENCODER": "random:vit_micro",
+    "RUN": "runs/mine",
+    "NAME": "runs/mine",
+}
+
+
+def commands(page: Path) -> Iterator[list[str]]:
+    """The words of every command of a page, in a block, an indented line or between backticks."""
+    lines = re.sub(r"\\\n\s*", "", page.read_text(encoding="utf-8")).splitlines()
+    fence = None
+    for line in lines:
+        if mark := re.match(r"\s*```(\w*)", line):
+            fence = mark[1] if fence is None else None
+        elif fence == "sh" or (fence is None and line.startswith("    ")):
+            yield from _words(line)
+        elif fence is None:
+            for quoted in re.findall(r"`((?:fovea|python -m) [^`]+)`", line):
+                yield from _words(quoted)
+
+
+def _words(line: str) -> Iterator[list[str]]:
+    line = re.split(r"\s+#|&|\s>|\s<|\s\.\.\.|\|", line)[0]
+    with suppress(ValueError):  # prose with an apostrophe
+        words = shlex.split(line)
+        if words and words[0] == "fovea" and len(words) > 2:
+            yield words[1:]
+        elif words[:2] == ["python", "-m"] and len(words) > 2:
+            yield words
+
+
+@cache
+def helped(*words: str) -> str:
+    """What --help of a command says."""
+    said = io.StringIO()
+    with redirect_stdout(said), redirect_stderr(said), suppress(SystemExit):
+        run([*words, "--help"])
+    return said.getvalue()
+
+
+def of_fovea(page: Path) -> list[list[str]]:
+    known = "atari", "pretrain", "hub", "probes", "agents", "analysis"
+    return [words for words in commands(page) if words[0] in known and words[1].islower()]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_commands_options_configs_and_studies_of_a_page_exist(page: Path) -> None:
+    wrong = []
+    for room, command, *words in of_fovea(page):
+        text = helped(room, command)
+        if not text:
+            wrong.append(f"{room} {command}")
+        for word in words:
+            option = word.partition("=")[0].rstrip("+")
+            dotted = re.match(r"--(model|data|trainer)\.", option)
+            said = re.search(rf"(?<![\w.-]){re.escape(option)}(?![\w.-])", text)
+            if re.match(r"--?[a-z]", option) and not dotted and not said:
+                wrong.append(f"{room} {command} {option}")
+        name = words[words.index("-c") + 1] if "-c" in words else ""
+        if name and not name.endswith(".yaml") and name not in shipped(f"fovea.{room}"):
+            wrong.append(f"{room} {command} -c {name}")
+        if command == "study" and words and not words[0].startswith("-"):
+            name = words[0]
+            shipped_study = ROOT / "analysis" / "studies" / f"{name}.yaml"
+            if name.islower() and not name.endswith(".yaml") and not shipped_study.exists():
+                wrong.append(f"{room} study {name}")
+    assert not wrong
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_the_settings_of_every_fit_of_a_page_are_taken(
+    page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for room, command, *words in of_fovea(page):
+        own = any(word.endswith(".yaml") or "slowness" in word.lower() for word in words)
+        if command != "fit" or "-c" not in words or own:  # a file that the page makes
+            continue
+        words = [STANDS_FOR.get(word, word) for word in words if word != "SETTINGS"]
+        said = io.StringIO()
+        with redirect_stdout(said), pytest.raises(SystemExit) as ended:
+            run([room, "fit", *words, "--print_config"])
+        assert not ended.value.code, shlex.join(words)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_modules_files_and_tests_that_a_page_names_exist(page: Path) -> None:
+    named = [words[2] for words in commands(page) if words[0] == "python"]
+    wrong = [module for module in named if module.islower() and not find_spec(module)]
+    every = "".join(path.read_text(encoding="utf-8") for path in ROOT.glob("tests/**/*.py"))
+    words = set(re.findall(r"`([^`\s]+)`", page.read_text(encoding="utf-8")))
+    tests = {word for word in words if re.fullmatch(r"test_\w+", word)}
+    wrong += [word for word in tests if f"def {word}" not in every and f"{word}.py" not in every]
+    file = re.compile(rf"({FOLDERS})/[a-z0-9_./]+\.\w+")
+    files = {word for word in words if file.fullmatch(word)}
+    wrong += [word for word in files if not any((at / word).exists() for at in (page.parent, ROOT))]
+    assert not wrong
