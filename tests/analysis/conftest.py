@@ -36,8 +36,9 @@ FLAGS = (
 
 @pytest.fixture(scope="session")
 def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[webdriver.Chrome]:
-    """Headless Chromium, which keeps what it logged and asked for."""
-    browser, driver = shutil.which("chromium"), shutil.which("chromedriver")
+    """Headless Chromium, or Chrome, which keeps what it logged and asked for."""
+    found = (shutil.which(name) for name in ("chromium", "google-chrome"))
+    browser, driver = next(filter(None, found), None), shutil.which("chromedriver")
     if not (browser and driver):
         if os.environ.get("CI"):
             pytest.fail("no chromium and chromedriver, which CI must have")

@@ -10,11 +10,13 @@ import sys
 from pathlib import Path
 
 import pytest
+from selenium.webdriver.common.by import By
 
 import report_samples as samples
 from fovea.analysis import curves, report
 from fovea.analysis.page import SCRIPTS
 from fovea.command import UserError
+from in_browser import middle, wait
 
 
 def test_everything_the_page_refers_to_lies_in_its_folder(quickstart):
@@ -74,7 +76,8 @@ def test_a_run_without_a_readable_record_is_named(tmp_path):
 
 
 @pytest.mark.evidence
-def test_many_runs_make_a_page_of_bounded_size_in_which_all_can_be_found(tmp_path):
+@pytest.mark.browser
+def test_many_runs_make_a_page_of_bounded_size_in_which_all_can_be_found(tmp_path, browser):
     logged = [(step, {"loss": 2.0 + step % 7}) for step in range(60)]
     first = samples.run(tmp_path / "r000", "pretrain", logged)
     for k in range(1, 1000):
@@ -91,6 +94,15 @@ def test_many_runs_make_a_page_of_bounded_size_in_which_all_can_be_found(tmp_pat
     assert len((tmp_path / "out" / "data" / "runs.csv").read_text().splitlines()) == 1001
     size = sum(path.stat().st_size for path in (tmp_path / "out").rglob("*") if path.is_file())
     assert size < 15e6
+    browser.get("about:blank")
+    browser.get_log("browser")
+    browser.get((tmp_path / "out" / "index.html").as_uri())
+    group = browser.find_element(By.CSS_SELECTOR, "#pretraining .charts")
+    middle(browser, group)
+    wait(lambda: group.get_attribute("data-drawn"), browser)
+    rows = browser.find_elements(By.CSS_SELECTOR, "#runs tr[data-run]")
+    assert len(rows) == 1000
+    assert browser.get_log("browser") == []
 
 
 def test_running_it_again_replaces_the_page_and_leaves_nothing_else(tmp_path):
