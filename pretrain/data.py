@@ -13,7 +13,7 @@ from torch import Tensor
 from fovea.atari.frames import Frames, check_fractions
 from fovea.command import UserError
 from fovea.pretrain.order import HELD_OUT, TRAINING, Order, Streams
-from fovea.pretrain.rotation import InMemory, Rotation, split_in_memory
+from fovea.pretrain.rotation import Rotation, split_in_memory
 
 
 class Batch(NamedTuple):
@@ -64,15 +64,9 @@ class Windows(lightning.LightningDataModule):
         super().__init__()
         check_fractions(fractions)
         self.recordings, self.batch_size, self.seed = recordings, batch_size, seed
-        self.training: Sequence[InMemory | Rotation]
-        self.validation: Sequence[InMemory | Rotation]
-        if memory is None and shares == 1:
-            training, validation, _ = Frames.load(recordings, strict=strict).split(fractions, seed)
-            self.training, self.validation = [InMemory(training)], [InMemory(validation)]
-        else:
-            self.training, self.validation = split_in_memory(
-                recordings, fractions, memory, seed, strict, shares
-            )
+        self.training, self.validation = split_in_memory(
+            recordings, fractions, memory, seed, strict, shares
+        )
         self.held_out = held_out
         self.first_batch = 0
 
@@ -139,7 +133,7 @@ class Steps:
     def __init__(
         self,
         data: Windows,
-        sources: Sequence[InMemory | Rotation],
+        sources: Sequence[Rotation],
         streams: Streams,
         first: int,
         last: int | None,

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from fovea.atari.frames import Frames
-from fovea.pretrain.rotation import InMemory, Rotation
+from fovea.pretrain.rotation import Rotation
 from fovea.seeding import Draws, Stream, keyed
 
 
@@ -64,7 +64,7 @@ class Order:
     def __init__(
         self,
         objective: Sampled,
-        source: InMemory | Rotation,
+        source: Rotation,
         streams: Streams,
         seed: int,
         share: int = 0,

@@ -1,4 +1,4 @@
-"""Frames that are all in memory, or one group of whole shards after another."""
+"""Frames that take turns in memory, in groups of whole shards; one group where all fit."""
 
 from __future__ import annotations
 
@@ -16,37 +16,6 @@ from fovea.atari.shards import Shards
 from fovea.command import UserError
 from fovea.progress import bar
 from fovea.seeding import Stream
-
-
-class InMemory:
-    """Frames that are all in memory: one group, the same in every epoch.
-
-    Attributes:
-        frames: with one more label, "place": (N,) int64, counted from 0.
-    """
-
-    def __init__(self, frames: Frames):
-        self.frames = replace(frames, labels={"place": torch.arange(len(frames))} | frames.labels)
-
-    @property
-    def outline(self) -> Frames:
-        """All frames that are used."""
-        return self.frames
-
-    def to(self, device: torch.device | str) -> None:
-        self.frames = self.frames.to(device)
-
-    def groups(self, epoch: int) -> list[list[int]]:
-        return [[0]]
-
-    def count_windows(self, stack: int, offsets: Sequence[int]) -> np.ndarray:
-        return np.array([len(self.frames.starts(stack, offsets))])
-
-    def load(self, group: list[int]) -> Frames:
-        return self.frames
-
-    def release(self) -> None:
-        """They stay, as there is no other place to read them from."""
 
 
 class Rotation:

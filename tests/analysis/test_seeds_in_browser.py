@@ -1,4 +1,4 @@
-"""Several seeds of two methods, read by keyboard: bands, profiles, films, and data to carry away."""
+"""Seeds of two methods, read by keyboard: bands, profiles, films, and data to carry away."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Rotation gives the frames that InMemory does, in another order and with less memory."""
+"""All frames come, of all recordings at once or in groups that fit into memory."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from fovea.command import UserError
 from fovea.pretrain.data import Batch, Steps, Windows
 from fovea.pretrain.encoders.vit import Shape
 from fovea.pretrain.objectives.base import Objective
-from fovea.pretrain.rotation import InMemory, Rotation, balanced_groups
+from fovea.pretrain.rotation import Rotation, balanced_groups
 from fovea.pretrain.training.fit import fit
 
 GIB = SCREEN_BYTES / 2**30
@@ -68,6 +68,19 @@ def test_what_fits_is_not_touched(cut: Path) -> None:
     assert all(equal(*both) for both in zip(steps(held), steps(turning), strict=True))
     assert torch.equal(held.validation[0].frames.screens, turning.validation[0].frames.screens)
     assert torch.equal(held.validation[0].frames.anchor, turning.validation[0].frames.anchor)
+
+
+@pytest.mark.slow
+def test_the_frames_are_those_of_a_split_of_all(cut: Path) -> None:
+    data = windows(cut, None)
+    training, validation, _ = Frames.load([cut]).split()
+    for frames, source in ((training, data.training[0]), (validation, data.validation[0])):
+        assert torch.equal(source.frames.screens, frames.screens)
+        assert torch.equal(source.frames.anchor, frames.anchor)
+        assert torch.equal(source.frames.episode, frames.episode)
+        assert torch.equal(source.frames.labels["place"], torch.arange(len(frames)))
+        for name, label in frames.labels.items():
+            assert torch.equal(source.frames.labels[name], label)
 
 
 @pytest.mark.slow
@@ -192,7 +205,7 @@ def shared(folder: Path, shares: int = 1, limit: int | None = None) -> Windows:
     return windows(folder, limit, shares=shares, fractions=fractions)
 
 
-def places(sources: Sequence[InMemory | Rotation]) -> list[set[int]]:
+def places(sources: Sequence[Rotation]) -> list[set[int]]:
     """Which of all frames each share has in memory."""
     return [set(one.loaded.labels["place"].tolist()) if one.loaded else set() for one in sources]
 
