@@ -1,10 +1,10 @@
-"""A callback that sends its own process a signal."""
+"""Callbacks that end a run: by a signal to its own process, and as if it were lost."""
 
 from __future__ import annotations
 
 import os
 
-from lightning import Callback
+from lightning import Callback, Trainer
 
 
 class Signalled(Callback):
@@ -22,3 +22,14 @@ class Signalled(Callback):
         if trainer.global_step == 2:
             for _ in range(self.times):
                 os.kill(os.getpid(), self.number)
+
+
+class Lost(Callback):
+    """Loses the run at a hook after some step, as a kill would."""
+
+    def __init__(self, moment: str, step: int):
+        def lose(trainer: Trainer, *_: object) -> None:
+            if trainer.global_step == step:
+                raise RuntimeError("lost")
+
+        setattr(self, moment, lose)

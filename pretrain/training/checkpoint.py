@@ -100,9 +100,30 @@ def newest(folder: str | Path) -> Path | None:
     return None
 
 
+class AfterValidation(ModelCheckpoint):
+    """Saves a step that ends with a validation after that, and others as Lightning does.
+
+    Lightning saves before it validates. A run that was killed between both went on without that
+    step's held-out numbers: going on from a checkpoint, Lightning takes them for done.
+    """
+
+    waits = False
+
+    def on_train_batch_end(self, trainer, pl_module, *args) -> None:
+        loop = trainer.fit_loop
+        self.waits = loop.epoch_loop._should_check_val_fx(loop._data_fetcher)
+        if not self.waits:
+            super().on_train_batch_end(trainer, pl_module, *args)
+
+    def on_validation_end(self, trainer, pl_module) -> None:
+        if self.waits:
+            self.waits = False
+            super().on_train_batch_end(trainer, pl_module, None, None, 0)
+
+
 def keep_newest(folder: str | Path, every: int) -> ModelCheckpoint:
     """A callback that saves every `every` steps into `folder` and keeps the newest."""
-    return ModelCheckpoint(
+    return AfterValidation(
         dirpath=folder,
         filename=NAME,
         auto_insert_metric_name=False,

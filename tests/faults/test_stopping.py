@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from fovea.command import Terminated, terminable, undisturbed
+from fovea.metrics import read_metrics
 from fovea.pretrain.training.checkpoint import newest
 from fovea.runs import read_run
 
@@ -40,6 +41,29 @@ def test_a_signal_ends_the_step_and_the_run_goes_on_from_it(
     assert (kept and kept.name) == (step and f"step-{step:09d}.ckpt")
     assert vicreg(short, run).state == "done"
     assert vicreg(short, tmp_path / "whole").state == "done"
+    ours, theirs = (tmp_path / name / "encoder" / "model.safetensors" for name in ("run", "whole"))
+    assert ours.read_bytes() == theirs.read_bytes()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("moment", ["on_validation_start", "on_validation_end"])
+@pytest.mark.parametrize(("step", "interval"), [(2, 2), (4, 1.0)])
+def test_a_run_that_is_lost_beside_its_validation_keeps_the_held_out_numbers(
+    moment: str, step: int, interval: float, vicreg, short: Path, tmp_path: Path
+) -> None:
+    """Of the middle and of the end of a run, whose checkpoints are of the same steps."""
+    often = ("--trainer.val_check_interval", interval, "--checkpoint_every", "2")
+    me = f"{{class_path: signalled.Lost, init_args: {{moment: {moment}, step: {step}}}}}"
+    with pytest.raises(RuntimeError, match="lost"):
+        vicreg(short, tmp_path / "run", *often, "--trainer.callbacks", f"[{me}]")
+    for name in ("run", "whole"):
+        assert vicreg(short, tmp_path / name, *often).state == "done"
+    ours, theirs = (read_metrics(tmp_path / name / "metrics.csv") for name in ("run", "whole"))
+    for name, curve in theirs.items():
+        if not name.endswith("per_second"):
+            assert ours[name].steps.tolist() == curve.steps.tolist(), name
+            assert ours[name].values.tolist() == curve.values.tolist(), name
+    assert len(theirs["held_out/loss"].steps) == 4 / step
     ours, theirs = (tmp_path / name / "encoder" / "model.safetensors" for name in ("run", "whole"))
     assert ours.read_bytes() == theirs.read_bytes()
 
