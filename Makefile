@@ -23,7 +23,7 @@ PPO_STEPS ?= 8192
 EPISODES ?= 5
 
 # What tests and docs need beside the package, and in which versions.
-EXTRAS := dev,captum,docs,figures,minari,onnx,ray,readers,sb3,tensorboard
+EXTRAS := dev,captum,docs,figures,minari,onnx,ray,readers,sb3,tensorboard,transformers
 PINNED ?= --constraint constraints.txt
 
 .PHONY: install quickstart test coverage fast evidence lint types docs notebooks constraints ship release

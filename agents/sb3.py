@@ -1,10 +1,10 @@
 """Encoders in stable-baselines3 (extra `sb3`): a features extractor for DQN, PPO and their kin.
 
-    from stable_baselines3 import DQN
+    from stable_baselines3 import PPO
     from fovea.agents import ReadOut
     from fovea.agents.sb3 import policy_kwargs
 
-    model = DQN("CnnPolicy", envs, policy_kwargs=policy_kwargs("runs/mine", ReadOut("tokens")))
+    model = PPO("CnnPolicy", envs, policy_kwargs=policy_kwargs("runs/mine", ReadOut("tokens")))
 
 `envs` shows uint8 stacks of the encoder's size, as `make_atari_env` and `VecFrameStack` do. What
 stable-baselines3 does to a features extractor by itself, and what is done about it here:

@@ -37,8 +37,8 @@ In stable-baselines3, frozen or learning (`pip install 'fovea-rl[sb3]'`):
 
 ```python
 from fovea.agents.sb3 import policy_kwargs
-from stable_baselines3 import DQN
-model = DQN("CnnPolicy", envs, policy_kwargs=policy_kwargs("{ref}"))
+from stable_baselines3 import PPO
+model = PPO("CnnPolicy", envs, policy_kwargs=policy_kwargs("{ref}"))
 ```
 
 `fovea hub export {ref} --onnx encoder.onnx` makes it an ONNX file. Weights are fp32 under

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import re
+from importlib.util import find_spec
 from pathlib import Path
 
+import ale_py
+import gymnasium
 import pytest
 import torch
 from safetensors.torch import load_file
@@ -98,12 +101,14 @@ def test_an_encoder_comes_with_fovea(capsys: pytest.CaptureFixture) -> None:
 def test_python_on_the_card_runs_as_it_stands_there(
     ref: str, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys
 ) -> None:
-    """With Fovea and with plain timm; other programs have tests of their own."""
+    """With Fovea, plain timm, transformers and stable-baselines3."""
     monkeypatch.chdir(folder.parent)
     if ref == SHIPPED:
         run(["pull", SHIPPED, "--out", "vit_micro"])
     run(["card", SHIPPED if ref == SHIPPED else "encoder"])
-    mine, plain, *_ = re.findall(r"```python\n(.*?)```", capsys.readouterr().out, re.DOTALL)
+    mine, plain, others, agent = re.findall(
+        r"```python\n(.*?)```", capsys.readouterr().out, re.DOTALL
+    )
     screens = torch.randint(0, 256, (2, 4, 84, 84)).to(torch.uint8)
     found = {"screens": screens}
     with torch.no_grad():
@@ -112,6 +117,19 @@ def test_python_on_the_card_runs_as_it_stands_there(
         model = found["model"].eval()
         assert torch.equal(model.forward_features(screens / 255)[:, 1:], found["tokens"])
     assert found["features"].shape == (2, 96)
+    if find_spec("transformers"):
+        before = found["features"]
+        with torch.no_grad():
+            exec(others, found)
+        torch.testing.assert_close(found["features"], before)
+    if find_spec("stable_baselines3"):
+        from stable_baselines3.common.env_util import make_atari_env
+        from stable_baselines3.common.vec_env import VecFrameStack
+
+        gymnasium.register_envs(ale_py)
+        envs = VecFrameStack(make_atari_env("PongNoFrameskip-v4", n_envs=1, seed=0), n_stack=4)
+        exec(agent, found | {"envs": envs})
+        envs.close()
 
 
 def test_what_is_damaged_hides_nothing_else(folder: Path, capsys: pytest.CaptureFixture) -> None:
