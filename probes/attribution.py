@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import get_args
+from typing import NamedTuple, get_args
 
 import torch
 import torch.nn.functional as F
@@ -24,7 +24,7 @@ from fovea.probes.features import (
     stacks,
     with_progress,
 )
-from fovea.probes.of_agents import agent_of
+from fovea.probes.of_agents import agent_of, eyes_of
 from fovea.probes.places import cells, mean, moving_pixels, object_pixels, share_and_area
 from fovea.probes.references import Blind, Pixels
 from fovea.results import Measured
@@ -61,11 +61,12 @@ FIGURES = [
     AttentionMaps(
         title="Where the numbers come from",
         about="Maps of every method over the newest screen, each scaled from nothing to its own "
-        "strongest place.",
+        "strongest place; of an agent also what speaks for each of its actions.",
     ),
 ]
 RANDOM = "random"
 METHODS = (*get_args(Method), RANDOM)
+QUICK: tuple[Method, ...] = ("relevance", "grad_cam")
 SHARES = 8  # steps from no pixel to all
 PICTURED = 12  # cells along each side of the maps that are kept
 
@@ -80,9 +81,9 @@ def probe(
 ) -> Measured:
     """Maps of `explained` test stacks a game by each method that applies, and how true they are.
 
-    Arrays: screens (M, H, W) uint8, what the encoder sees of the newest of each stack; maps
-    (methods, 1, M, 12, 12) float32; labels (methods,) str; game (M,) str; of `pictures` stacks a
-    game.
+    Arrays: screens (M, H, W) uint8, what the encoder sees of the newest of each stack; maps (L, 1,
+    M, 12, 12) float32; labels (L,) str, of the methods and, of an agent, its actions; game (M,)
+    str; of `pictures` stacks a game.
 
     Raises NotMeasured for references, and where no method applies.
     """
@@ -93,8 +94,9 @@ def probe(
     with inference(encoder):
         for game in with_progress(games, "explaining"):
             found = of_game(encoder, game, games[game].test, explained, seed)
-            rows += [[game, method, *numbers] for method, (numbers, _) in found.items()]
-            kept.append((game, *pictured(encoder, games[game].test, explained, pictures, found)))
+            rows += [[game, method, *numbers] for method, numbers in found.numbers.items()]
+            every = list(found.maps.values())
+            kept.append((game, *pictured(encoder, games[game].test, explained, pictures, every)))
     names, screens, maps = zip(*kept, strict=True)
     table = Table(
         name="methods",
@@ -105,20 +107,26 @@ def probe(
         note="Stacks without an object that is known, or without motion, are left out of these "
         "shares.",
     )  # fmt: skip
-    labels = [str(row[1]).replace("_", " ") for row in rows if row[0] == names[0]]
     arrays = {
         "screens": torch.cat(screens).numpy(),
         "maps": torch.cat(maps, dim=1)[:, None].numpy(),
-        "labels": labels,
+        "labels": list(found.maps),
         "game": [name for name, of in zip(names, screens, strict=True) for _ in of],
     }
     return Measured([table], arrays)
 
 
-def of_game(
-    encoder: Encoder, game: str, split: Split, count: int, seed: int
-) -> dict[str, tuple[list[float], Tensor]]:
-    """By method: the numbers of a row of the table, and the maps (n, h, w)."""
+class Explained(NamedTuple):
+    """What the screens of a game gave."""
+
+    numbers: dict[str, list[float]]
+    """By method, those of a row of the table."""
+    maps: dict[str, Tensor]
+    """(n, h, w) by method; then, of an agent, what speaks for each action, by what is quickest."""
+
+
+def of_game(encoder: Encoder, game: str, split: Split, count: int, seed: int) -> Explained:
+    """The methods that apply, on `count` stacks. Raises NotMeasured where none does."""
     at = evenly_spaced(split.at, count)
     seen = stacks(encoder, split.frames, at)
     background = median(encoder, split)
@@ -128,7 +136,7 @@ def of_game(
     target = scores.argmax(1).cpu()
     motion = moving_pixels(encoder, seen).cpu()
     there = object_pixels(encoder, game, split, at)
-    found, reasons = {}, []
+    found, reasons = Explained({}, {}), []
     for method in METHODS:
         try:
             if method == RANDOM:
@@ -146,9 +154,16 @@ def of_game(
             share, area = share_and_area(shares, cells(pixels, *maps.shape[1:]))
             numbers += [mean(share), mean(area)]
         numbers += faithful(encoder, answer, seen, background, maps)
-        found[method] = numbers, maps
-    if set(found) == {RANDOM}:
+        found.numbers[method], found.maps[method.replace("_", " ")] = numbers, maps
+    if set(found.numbers) == {RANDOM}:
         raise NotMeasured("; ".join(dict.fromkeys(reasons)))
+    quick = next((method for method in QUICK if method in found.numbers), None)
+    if quick and (eyes := eyes_of(encoder)):
+        for number, name in enumerate(eyes.action_names):
+            chosen = torch.full_like(target, number)
+            with torch.enable_grad():
+                maps = attribute(encoder, outputs, seen, chosen, quick, background)
+            found.maps[f"{quick.replace('_', ' ')} of {name}"] = maps
     return found
 
 
@@ -242,13 +257,13 @@ def pictured(
     split: Split,
     explained: int,
     count: int,
-    found: dict[str, tuple[list[float], Tensor]],
+    found: list[Tensor],
 ) -> tuple[Tensor, Tensor]:
-    """Screens (M, H, W) as seen, and maps (methods, M, 12, 12)."""
+    """Screens (M, H, W) as seen, and maps (L, M, 12, 12) of maps (n, h, w)."""
     at = evenly_spaced(split.at, explained)
     some = evenly_spaced(torch.arange(len(at)), count)
     (top, left), (height, width) = encoder.margin, encoder.input_size
     newest = split.frames.screens[at[some], top : top + height, left : left + width]
     sides = (PICTURED, PICTURED)
-    maps = [F.interpolate(of[some][:, None], sides)[:, 0] for _, of in found.values()]
+    maps = [F.interpolate(of[some][:, None], sides)[:, 0] for of in found]
     return newest, torch.stack(maps)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from torch import Tensor
@@ -28,11 +29,13 @@ class OfAgent(Adapted):
 
     Attributes:
         agent: whose it is.
+        action_names: of the agent's actions; their numbers where none are given.
     """
 
-    def __init__(self, agent: Agent):
+    def __init__(self, agent: Agent, action_names: Sequence[str] = ()):
         super().__init__(agent.acting_encoder)
         self.agent = agent
+        self.action_names = list(action_names) or list(map(str, range(agent.actions)))
         self.architecture = f"{type(agent).__name__} with {type(self.encoder).__name__}"
         self.model_args: dict = {}
 
@@ -77,7 +80,8 @@ def load(ref: str | Path, seed: int = 0) -> Encoder:
         return HeadsOfAgent(load_agent(name.removeprefix(HEADS)).agent)
     record = read_run(name) if Path(name).is_dir() else None
     if record and record.kind == "agent":
-        return OfAgent(load_agent(name).agent)
+        loaded = load_agent(name)
+        return OfAgent(loaded.agent, loaded.task.envs.action_meanings)
     return pictures.load(ref, seed)
 
 
@@ -96,7 +100,12 @@ def blocks_of(encoder: Encoder) -> ViT | None:
     return None if by_passes else vit_of(encoder)
 
 
+def eyes_of(encoder: Encoder) -> OfAgent | None:
+    """An encoder, or what it is built around, as that of an agent; None for any other."""
+    return next((part for part in encoder.modules() if isinstance(part, OfAgent)), None)
+
+
 def agent_of(encoder: Encoder) -> Agent | None:
     """The agent whose encoder it is; None for any other."""
-    found = next((part for part in encoder.modules() if isinstance(part, OfAgent)), None)
+    found = eyes_of(encoder)
     return found.agent if found else None

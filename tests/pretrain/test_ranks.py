@@ -84,11 +84,15 @@ def work(rank: int, recordings: Path, out: Path, port: int) -> None:
 def steps(recordings: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with the first step of every config, by two ranks that DDP holds together."""
     out = tmp_path_factory.mktemp("ranks")
+    torch.multiprocessing.spawn(work, (recordings, out, free_port()), nprocs=2)
+    return out
+
+
+def free_port() -> int:
+    """One of this machine that nothing listens on."""
     with socket.socket() as free:
         free.bind(("localhost", 0))
-        port = free.getsockname()[1]
-    torch.multiprocessing.spawn(work, (recordings, out, port), nprocs=2)
-    return out
+        return free.getsockname()[1]
 
 
 @pytest.fixture(scope="module")
@@ -155,3 +159,31 @@ def test_a_run_of_two_ranks_is_that_of_one_and_goes_on_as_one(
     fit(arguments("two", "--trainer.devices", "1"))
     assert "going on from step-000000002.ckpt" in capsys.readouterr().out
     torch.testing.assert_close(weights("two"), one, rtol=0, atol=1e-4)
+
+
+@pytest.mark.slow
+def test_two_nodes_that_torchrun_starts_are_one_run(cut: Path, tmp_path: Path) -> None:
+    """Each `torchrun` is a node of its own, on loopback."""
+    asked = ["pretrain", "fit", "-c", "vicreg", "--data.recordings", f"[{cut}]",
+             "--data.batch_size", "8", "--data.fractions", "[0.4, 0.4, 0.2]",
+             "--trainer.accelerator", "cpu", "--trainer.max_steps", "2",
+             "--model.init_args.encoder.patch", "42", "--model.init_args.expander", "16",
+             "--model.init_args.optimisation", "{name: lars, lr: 0.01, warmup: 1}"]  # fmt: skip
+    nodes = ["--trainer.num_nodes", "2", "--trainer.devices", "1", "--trainer.strategy", "ddp"]
+    port = str(free_port())
+    started = [
+        subprocess.Popen(
+            [sys.executable, "-m", "torch.distributed.run", "--nnodes", "2", "--node-rank", rank,
+             "--nproc-per-node", "1", "--master-addr", "127.0.0.1", "--master-port", port,
+             "-m", "--", "fovea", *asked, "--run", str(tmp_path / "two"), *nodes],
+            cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+        )
+        for rank in ("0", "1")
+    ]  # fmt: skip
+    said = [process.communicate()[0] for process in started]
+    assert [process.returncode for process in started] == [0, 0], said
+    fit([*asked[2:], "--run", str(tmp_path / "one"), "--trainer.devices", "1"])
+    one, two = (
+        load_file(tmp_path / name / "encoder" / "model.safetensors") for name in ("one", "two")
+    )
+    torch.testing.assert_close(two, one, rtol=0, atol=1e-4)

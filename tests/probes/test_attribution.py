@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from fovea.agents import DQN, FineTuned, ReadOut
+from fovea.agents import DQN, FineTuned, Frozen, ReadOut
 from fovea.atari.frames import Frames
 from fovea.pretrain.encoders.build import untrained
 from fovea.pretrain.encoders.vit import Shape, ViT, build
@@ -66,6 +66,21 @@ def test_every_method_that_applies_is_told(encoder: ViT, seen: dict[str, Splits]
     assert all(np.isfinite(row["on_motion"]) for row in rows)
     with pytest.raises(NotMeasured, match="reference without places"):
         attribution.probe(Pixels(2, (84, 84)), seen)
+
+
+def test_of_an_agent_each_action_has_its_map_and_the_best_ones_is_that_of_the_method(
+    encoder: ViT, seen: dict[str, Splits]
+) -> None:
+    agent = DQN(Frozen(encoder), 3, hidden=8, features=ReadOut("tokens", norm="none")).eval()
+    eyes = OfAgent(agent, ["NOOP", "UP", "DOWN"])
+    found = attribution.probe(eyes, {"pong": seen["pong"]}, pictures=3, explained=3)
+    maps = dict(zip(found.arrays["labels"], found.arrays["maps"][:, 0], strict=True))
+    of_action = np.stack([maps[f"relevance of {name}"] for name in eyes.action_names])
+    assert list(maps)[-3:] == ["relevance of NOOP", "relevance of UP", "relevance of DOWN"]
+    assert not np.allclose(of_action[0], of_action[1])
+    same = [[np.allclose(one, own) for one, own in zip(each, maps["relevance"], strict=True)]
+            for each in of_action]  # fmt: skip
+    assert np.any(same, axis=0).all()
 
 
 @pytest.mark.evidence
