@@ -22,11 +22,21 @@ ROOMS = {
     "analysis": "runs, statistics and the report",
 }
 
+BLOCKS = (
+    "fovea.atari.frames.Frames",
+    "fovea.seeding.Draws",
+    "fovea.seeding.Stream",
+    "fovea.agents.adaptation.base.Held",
+    "fovea.agents.sb3.policy_kwargs",
+)
+"""What parts of one's own are built on, beside the public names of the rooms."""
+
 
 def everything(folder: Path) -> None:
     """Write the pages into `folder`; one that has not changed keeps its time."""
     pages = {"commands": commands(), "configs": configs(), "errors": errors.page()}
     pages |= {f"api_{room}": api(room, title) for room, title in ROOMS.items()}
+    pages["api_blocks"] = blocks()
     for name, text in pages.items():
         path = folder / f"{name}.md"
         if not path.exists() or path.read_text(encoding="utf-8") != text:
@@ -70,7 +80,24 @@ def api(room: str, title: str) -> str:
     package = importlib.import_module(f"fovea.{room}")
     parts = [f"# fovea.{room}: {title}\n\n```{{eval-rst}}\n.. automodule:: fovea.{room}\n```\n"]
     for name, module in public(Path(str(package.__file__))).items():
-        kind = "autoclass" if isinstance(getattr(package, name), type) else "autofunction"
-        members = "\n   :members:" if kind == "autoclass" else ""
-        parts.append(f"## {name}\n\n```{{eval-rst}}\n.. {kind}:: {module}.{name}{members}\n```\n")
+        parts.append(_described(f"{module}.{name}", getattr(package, name)))
     return "\n".join(parts)
+
+
+def blocks() -> str:
+    """BLOCKS, from their docstrings."""
+    parts = [
+        "# What parts of your own are built on\n\n[Add your own](../extending.md) uses them.\n"
+    ]
+    for path in BLOCKS:
+        module, _, name = path.rpartition(".")
+        parts.append(_described(path, getattr(importlib.import_module(module), name)))
+    return "\n".join(parts)
+
+
+def _described(path: str, what: object) -> str:
+    """The section of a class or function at a dotted path."""
+    kind = "autoclass" if isinstance(what, type) else "autofunction"
+    members = "\n   :members:" if kind == "autoclass" else ""
+    name = path.rpartition(".")[2]
+    return f"## {name}\n\n```{{eval-rst}}\n.. {kind}:: {path}{members}\n```\n"

@@ -165,12 +165,12 @@ class Draws:
         self.stream, self.seed, self.episode = stream, seed, episode
 
     def uniform(self, low: float, high: float, *shape: int) -> Tensor:
-        """(batch, *shape) float, uniform in [low, high)."""
+        """`(batch, *shape)` float, uniform in [low, high)."""
         full = self._empty(shape).uniform_(low, high, generator=self.generator)
         return full[self.rank :: self.world]
 
     def normal(self, *shape: int) -> Tensor:
-        """(batch, *shape) float, standard normal."""
+        """`(batch, *shape)` float, standard normal."""
         return self._empty(shape).normal_(generator=self.generator)[self.rank :: self.world]
 
     def common_normal(self, *shape: int) -> Tensor:
@@ -178,7 +178,7 @@ class Draws:
         return torch.empty(shape, device=self.device).normal_(generator=self.generator)
 
     def integers(self, count: int, *shape: int) -> Tensor:
-        """(batch, *shape) int64, uniform in 0 .. count - 1."""
+        """`(batch, *shape)` int64, uniform in 0 .. count - 1."""
         full = self._empty(shape).to(torch.int64).random_(0, count, generator=self.generator)
         return full[self.rank :: self.world]
 
@@ -187,7 +187,7 @@ class Draws:
         return self.uniform(0, 1) < p
 
     def by_episode(self, low: float, high: float, *shape: int, key: int = 0) -> Tensor:
-        """(batch, *shape) float, uniform in [low, high): a function of (seed, episode, key) alone.
+        """`(batch, *shape)` float, uniform in [low, high), of (seed, episode, key) alone.
 
         Whenever and on whichever rank an episode is met, its numbers are the same. So are those of
         two calls: what is to be independent comes from one call, or has keys of its own.

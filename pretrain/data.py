@@ -24,8 +24,11 @@ class Batch(NamedTuple):
     labels: dict[str, Tensor]
     """Those that the objective asks for, (B, K, ...), of the newest screen of each window."""
     step: int
+    """Its number, counted from 0."""
     rank: int
+    """Whose part of the batch it is."""
     world: int
+    """Of how many ranks."""
     episode: Tensor
     """(B,) int64, the episode of each sample's anchor, by its number in all the data."""
 

@@ -38,8 +38,10 @@ class Block(NamedTuple):
 
     @property
     def commands(self) -> list[list[str]]:
-        """The words of each line of a block of commands, without comments."""
-        lines = [line.split("  #")[0].strip() for line in self.text.splitlines()]
+        """The words of each command of a block, which may go on after a backslash."""
+        joined = re.sub(r"\\\n\s*", "", self.text)
+        lines = [line.split("  #")[0].strip() for line in joined.splitlines()]
+        lines = [line for line in lines if not line.startswith("#")]
         return [shlex.split(line) for line in lines if line]
 
 
