@@ -6,7 +6,7 @@
 # make coverage     the tests, with the share of lines that they run
 # make docs         the site, into docs/build; a warning is an error
 # make notebooks    docs/notebooks, run from end to end
-# make release      wheel and source distribution, checked, with their hashes
+# make release      wheel, source distribution and the encoder that ships, with their hashes
 # All set up .venv from constraints.txt where it is missing.
 
 PYTHON ?= python3
@@ -109,7 +109,8 @@ ship: .venv/ready
 	rm -rf $(SHIPPED)
 	$(FOVEA) hub push $(ENCODER) $(SHIPPED)
 
-# Wheel and source distribution of what is committed, checked, with their hashes: dist/.
+# Wheel, source distribution and the encoder that ships, of what is committed, checked, with their
+# hashes: dist/.
 release: .venv/ready
 	@test -z "$$(git status --porcelain)" || { echo "commit or remove what git status shows, then run it again"; exit 1; }
 	@.venv/bin/python -c 'from pathlib import Path; from fovea import __version__ as v; \
@@ -119,4 +120,5 @@ release: .venv/ready
 	rm -rf dist build
 	.venv/bin/python -m build --outdir dist
 	.venv/bin/twine check --strict dist/*
+	git archive --format tar.gz --prefix vit_micro/ --output dist/vit_micro.tar.gz HEAD:$(SHIPPED)
 	cd dist && sha256sum * > SHA256SUMS && cat SHA256SUMS
