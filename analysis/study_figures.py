@@ -17,7 +17,7 @@ READ_OUTS = {"cls_and_mean": "summary and mean token", "tokens": "all tokens"}
 
 def of_agents(results: Results, names: Sequence[str], games: Sequence[str]) -> list[dict]:
     """A panel a game: a thin line a seed, and a thick one for their mean where they are several."""
-    looks, panels = Looks(names), []
+    looks, panels = _looks(results, names), []
     for game in games:
         traces = []
         for name in names:
@@ -38,13 +38,19 @@ def of_agents(results: Results, names: Sequence[str], games: Sequence[str]) -> l
     return panels
 
 
+def _looks(results: Results, names: Sequence[str]) -> Looks:
+    """Of those that have results, so that few of them are alike."""
+    there = {key.run for key in results}
+    return Looks(name for name in names if name in there)
+
+
 def _thousands(steps: Iterable[int]) -> list[float]:
     return [step / 1000 for step in steps]
 
 
 def of_encoders(results: Results, names: Sequence[str]) -> list[dict]:
     """R2 of the state by number of labelled screens, mean over games and seeds, by read-out."""
-    looks, panels = Looks(names), []
+    looks, panels = _looks(results, names), []
     every = [*names, *(name for name in REFERENCES if name != "majority")]
     for read_out, words in READ_OUTS.items():
         traces = []
