@@ -210,7 +210,8 @@ def _measure(
                 result.add(name, weights, found, getattr(encoder, "takes", ""))
             except (NotMeasured, *NUMERIC) as fault:
                 why = str(fault) if isinstance(fault, NotMeasured) else numeric(fault)
-                _say(f"{probe} of {name}: left out, {why}")
+                if name not in REFERENCES:  # that pixels have no attention is no news
+                    _say(f"{probe} of {name}: left out, {why}")
                 result.leave_out(name, weights, why)
         progress.update()
         record.update(step=progress.n)

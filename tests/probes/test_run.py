@@ -59,8 +59,8 @@ def test_every_probe_of_every_encoder_is_stored_and_then_skipped(
     measure(folder, recordings, into, only=PROBES)
     printed = capsys.readouterr()
     assert "finished before" not in printed.err
-    # The encoder lacks nothing; that references have no attention is left out without a word more.
-    assert "left out" not in printed.out
+    # The encoder lacks nothing; that references have no attention is left out without a word.
+    assert "left out" not in printed.out + printed.err
     assert re.search(r"state r2 +-?\d\.\d{3}", printed.out)
     found, sample = stored(into), report_samples.probes(tmp_path / "sample")
     assert sorted(found) == PROBES
