@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import io
+import tracemalloc
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -196,6 +197,23 @@ def test_from_an_address_of_fsspec_each_checkpoint_is_a_policy(
     frames = Frames.load([tmp_path])
     assert not frames.labels["ram"].any()
     assert len(frames.starts(4)) > 0
+
+
+@pytest.mark.slow
+def test_a_file_of_twice_the_size_takes_no_more_memory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    most = {}
+    for capacity in (60, 3000, 6000):  # the first imports what is needed
+        monkeypatch.setattr(f"{__name__}.CAPACITY", capacity)
+        source = tmp_path / str(capacity) / "Pong" / "1" / "replay_logs"
+        write(source, played(0, fills=1, last=False).files)
+        tracemalloc.start()
+        import_dqn_replay(str(source), tmp_path / f"{capacity}", shard_steps=500, longest=LONGEST)
+        most[capacity] = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        assert len(shard_paths(tmp_path / f"{capacity}" / "pong")) >= capacity // 1000
+    assert most[6000] < 1.1 * most[3000]
 
 
 @pytest.mark.slow
