@@ -199,7 +199,9 @@ def test_an_old_dqn_evaluates_as_it_did(old: Path) -> None:
     assert (checkpoint.name, played) == (EXPECTED["dqn"]["checkpoint"], EXPECTED["dqn"]["played"])
     outputs = agent.head(agent.extractor(agent.extractor.observe(SCREENS)))
     values = agent.value_head.value(agent.by_action(outputs))
-    assert values[0].tolist() == pytest.approx(EXPECTED["dqn"]["values"], abs=1e-5)
+    # Its features are standardised, of which rounding is 200 times as large a part: on a CPU with
+    # AVX-512 values are off by 5e-5 of those that AVX2 gives.
+    assert values[0].tolist() == pytest.approx(EXPECTED["dqn"]["values"], abs=2e-4)
 
 
 @torch.no_grad()
