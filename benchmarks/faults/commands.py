@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import resource
 import shutil
 import signal
@@ -171,8 +172,10 @@ def of_study(run: Path) -> str:
 
 
 def of_page(run: Path) -> str:
+    """Of a page, which says in its footer at which minute it was made."""
     paths = [path for path in _files(run, "*") if path.is_file()]
-    return _digest(*(path.read_bytes() for path in paths))
+    made = re.compile(rb"Made by Fovea on [\d: -]+")
+    return _digest(*(made.sub(b"", path.read_bytes()) for path in paths))
 
 
 def _files(folder: Path, *patterns: str) -> list[Path]:
