@@ -52,6 +52,9 @@ class Stopping(Callback):
             return
         if self.folder:
             trainer.save_checkpoint(self.folder / f"{NAME.format(step=trainer.global_step)}.ckpt")
+        # Lightning logs a step after its callbacks: its numbers would be lost, since the run goes
+        # on with the step after.
+        trainer._logger_connector.update_train_step_metrics()
         self._stop()
 
     def on_train_end(self, trainer: Trainer, module: LightningModule) -> None:
