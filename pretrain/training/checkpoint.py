@@ -14,6 +14,7 @@ from typing import Any
 
 import torch
 from lightning.fabric.plugins.io import TorchCheckpointIO
+from lightning.pytorch import Trainer
 from lightning.pytorch.callbacks import ModelCheckpoint
 
 from fovea.command import UserError
@@ -110,8 +111,7 @@ class AfterValidation(ModelCheckpoint):
     waits = False
 
     def on_train_batch_end(self, trainer, pl_module, *args) -> None:
-        loop = trainer.fit_loop
-        self.waits = loop.epoch_loop._should_check_val_fx(loop._data_fetcher)
+        self.waits = is_validated(trainer)
         if not self.waits:
             super().on_train_batch_end(trainer, pl_module, *args)
 
@@ -119,6 +119,12 @@ class AfterValidation(ModelCheckpoint):
         if self.waits:
             self.waits = False
             super().on_train_batch_end(trainer, pl_module, None, None, 0)
+
+
+def is_validated(trainer: Trainer) -> bool:
+    """Whether the step that is ending ends with a validation, which Lightning has yet to begin."""
+    loop = trainer.fit_loop
+    return loop.epoch_loop._should_check_val_fx(loop._data_fetcher)
 
 
 def keep_newest(folder: str | Path, every: int) -> ModelCheckpoint:

@@ -11,7 +11,7 @@ from lightning import Callback, LightningModule, Trainer
 from lightning.pytorch.callbacks import Timer
 
 from fovea.command import ENDING, Terminated
-from fovea.pretrain.training.checkpoint import NAME
+from fovea.pretrain.training.checkpoint import NAME, is_validated
 
 PATIENCE = 3.0
 """Seconds in which a step may end, and be saved, after a signal; then the run stops where it is."""
@@ -50,11 +50,19 @@ class Stopping(Callback):
     def on_train_batch_end(self, trainer, module, outputs, batch, batch_idx) -> None:
         if self.asked is None or trainer.global_step == self.step:  # in the middle of a step
             return
+        if not is_validated(trainer):
+            # Lightning logs a step after its callbacks: its numbers would be lost, since the run
+            # goes on with the step after.
+            trainer._logger_connector.update_train_step_metrics()
+            self._save_and_stop(trainer)
+
+    def on_validation_end(self, trainer: Trainer, module: LightningModule) -> None:
+        if self.asked is not None and not trainer.sanity_checking:
+            self._save_and_stop(trainer)
+
+    def _save_and_stop(self, trainer: Trainer) -> NoReturn:
         if self.folder:
             trainer.save_checkpoint(self.folder / f"{NAME.format(step=trainer.global_step)}.ckpt")
-        # Lightning logs a step after its callbacks: its numbers would be lost, since the run goes
-        # on with the step after.
-        trainer._logger_connector.update_train_step_metrics()
         self._stop()
 
     def on_train_end(self, trainer: Trainer, module: LightningModule) -> None:

@@ -229,7 +229,6 @@ def test_verify_names_a_file_that_does_not_belong(copied: Path, name: str):
     assert fault.startswith(f"{path}: _dataset.json does not list it; delete it")
 
 
-@pytest.mark.slow
 @pytest.mark.evidence
 @pytest.mark.slow
 def test_a_process_may_end_as_soon_as_it_has_read(recordings: Path):
@@ -240,6 +239,7 @@ def test_a_process_may_end_as_soon_as_it_has_read(recordings: Path):
         assert subprocess.run([sys.executable, "-c", ends], check=False).returncode == 0
 
 
+@pytest.mark.slow
 def test_the_command_lists_every_damage_and_ends_with_1(copied: Path):
     truncate(copied / "pong" / "shard-00000.parquet")
     (copied / "pong" / "shard-00002.parquet").unlink()

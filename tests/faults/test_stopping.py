@@ -27,13 +27,21 @@ from fovea.runs import read_run
         pytest.param(signal.SIGINT, 2, None, KeyboardInterrupt, marks=pytest.mark.evidence),
     ],
 )
+@pytest.mark.parametrize("interval", [3, 1.0])  # whether that step ends with a validation
 def test_a_signal_ends_the_step_and_the_run_goes_on_from_it(
-    number: int, times: int, step: int | None, raised: type, vicreg, short: Path, tmp_path: Path
+    number: int,
+    times: int,
+    step: int | None,
+    raised: type,
+    interval: float,
+    vicreg,
+    short: Path,
+    tmp_path: Path,
 ) -> None:
     before = {one: signal.getsignal(one) for one in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
     run = tmp_path / "run"
     me = f"{{class_path: signalled.Signalled, init_args: {{number: {number:d}, times: {times}}}}}"
-    often = ("--trainer.log_every_n_steps", 1)
+    often = ("--trainer.log_every_n_steps", 1, "--trainer.val_check_interval", interval)
     with pytest.raises(raised):
         vicreg(short, run, *often, "--trainer.callbacks", f"[{me}]")
     assert {one: signal.getsignal(one) for one in before} == before
