@@ -16,5 +16,12 @@ def middle(browser, element):
     browser.execute_script(f"arguments[0].scrollIntoView({how})", element)
 
 
+def drawn(browser, group):
+    """A group of figures, brought near the screen and drawn as what is chosen now asks for."""
+    middle(browser, group)
+    wait(lambda: group.get_attribute("data-drawn"), browser)
+    return group
+
+
 def text_of(elements):
     return [element.get_attribute("textContent") for element in elements]

@@ -11,7 +11,7 @@ from selenium.webdriver.support.ui import Select
 
 import report_samples as samples
 from fovea.analysis import report
-from in_browser import middle, text_of, wait
+from in_browser import drawn, middle, text_of, wait
 
 pytestmark = pytest.mark.browser
 
@@ -32,9 +32,7 @@ def page(tmp_path_factory, browser):
     browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
     browser.get(report([folder], folder / "report")[0].as_uri())
     for part in ("pretraining", "probe-state", "probe-map"):
-        group = browser.find_element(By.CSS_SELECTOR, f"#{part} .charts")
-        middle(browser, group)
-        wait(lambda group=group: group.get_attribute("data-drawn"), browser)
+        drawn(browser, browser.find_element(By.CSS_SELECTOR, f"#{part} .charts"))
     return browser
 
 
@@ -43,7 +41,7 @@ def test_a_search_chooses_rows_and_lines_and_a_filter_both_once_more(page):
     assert (
         section.find_element(By.CSS_SELECTOR, ".finder output").get_attribute("value") == "6 runs"
     )
-    middle(page, page.find_element(By.CSS_SELECTOR, "#pretraining .chart"))
+    drawn(page, page.find_element(By.CSS_SELECTOR, "#pretraining .charts"))
     loss = "return document.querySelector('#pretraining .chart').data.map((t) => t.name).join()"
     before = page.execute_script(loss)
     find(page, "tov_vicreg seed=0")
@@ -89,7 +87,7 @@ def test_a_run_shows_its_command_and_two_runs_what_sets_them_apart(page):
 
 
 def test_curves_can_be_smoothed_and_drawn_over_samples_and_seconds(page):
-    group = page.find_element(By.CSS_SELECTOR, "#pretraining .charts")
+    group = drawn(page, page.find_element(By.CSS_SELECTOR, "#pretraining .charts"))
     data = "return arguments[0].querySelector('.chart').data[0]"
     before = page.execute_script(data, group)
     Select(group.find_element(By.CSS_SELECTOR, ".axis")).select_by_value("samples")
@@ -102,9 +100,9 @@ def test_curves_can_be_smoothed_and_drawn_over_samples_and_seconds(page):
     slide(page, group.find_element(By.CSS_SELECTOR, ".smoothing"), 0.9)
     smooth = page.execute_script(data, group)["y"]
     mean, weight = 0.0, 0.0
-    for value, drawn in zip(before["y"], smooth, strict=True):
+    for value, shown in zip(before["y"], smooth, strict=True):
         mean, weight = 0.9 * mean + 0.1 * value, 0.9 * weight + 0.1
-        assert drawn == pytest.approx(mean / weight)
+        assert shown == pytest.approx(mean / weight)
     slide(page, group.find_element(By.CSS_SELECTOR, ".smoothing"), 0)
     Select(group.find_element(By.CSS_SELECTOR, ".axis")).select_by_index(0)
     assert page.execute_script(data, group)["y"] == before["y"]
@@ -116,7 +114,7 @@ def slide(page, slider, value):
 
 
 def test_a_name_of_the_legend_hides_and_shows_by_keyboard(page):
-    group = page.find_element(By.CSS_SELECTOR, "#probe-state .charts")
+    group = drawn(page, page.find_element(By.CSS_SELECTOR, "#probe-state .charts"))
     names = "return arguments[0].querySelector('.chart').data.map((t) => t.name)"
     key = group.find_element(By.CSS_SELECTOR, ".key")
     middle(page, key)
@@ -130,22 +128,20 @@ def test_a_name_of_the_legend_hides_and_shows_by_keyboard(page):
 
 
 def test_what_a_figure_draws_is_there_as_text_and_as_a_file(page):
-    group = page.find_element(By.CSS_SELECTOR, "#pretraining .charts")
+    group = drawn(page, page.find_element(By.CSS_SELECTOR, "#pretraining .charts"))
     page.execute_script("arguments[0].querySelector('.data details').open = true", group)
     cells = wait(lambda: group.find_elements(By.CSS_SELECTOR, ".text tbody tr"), page)
     assert cells[0].get_attribute("textContent").startswith("loss")
     made = page.execute_script("return csv([COLUMNS, ...rowsOf(arguments[0])])", group)
     rows = list(csv.DictReader(io.StringIO(made)))
-    drawn = page.execute_script("return arguments[0].querySelector('.chart').data[0]", group)
-    own = [r for r in rows if (r["figure"], r["name"]) == ("loss", drawn["name"])]
-    assert [float(row["y"]) for row in own] == drawn["y"]
+    shown = page.execute_script("return arguments[0].querySelector('.chart').data[0]", group)
+    own = [r for r in rows if (r["figure"], r["name"]) == ("loss", shown["name"])]
+    assert [float(row["y"]) for row in own] == shown["y"]
 
 
 def test_a_map_is_coloured_by_what_is_chosen_and_shows_the_screen_that_is_pointed_at(page):
     root = page.find_element(By.CSS_SELECTOR, ".map-of-features")
-    group = root.find_element(By.CLASS_NAME, "charts")
-    middle(page, group)
-    wait(lambda: group.get_attribute("data-drawn"), page)
+    group = drawn(page, root.find_element(By.CLASS_NAME, "charts"))
     colours = "return arguments[0].querySelector('.chart').data[0].marker.color"
     label = Select(root.find_element(By.CSS_SELECTOR, ".label"))
     assert label.options[0].text == "time in the episode"

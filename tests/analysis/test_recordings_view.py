@@ -17,7 +17,7 @@ from fovea.analysis import report
 from fovea.analysis.recordings import SCREENS
 from fovea.atari.frames import Frames
 from fovea.command import UserError
-from in_browser import wait
+from in_browser import drawn, wait
 
 
 def data_of(out: Path) -> dict:
@@ -96,9 +96,8 @@ def test_a_folder_without_recordings_is_refused(tmp_path: Path) -> None:
 def test_the_slider_and_the_episode_change_the_screen_and_the_cursor(shown: Path, browser) -> None:
     browser.get((shown / "index.html").as_uri())
     root = browser.find_element(By.CSS_SELECTOR, ".recording")
-    browser.execute_script("arguments[0].scrollIntoView({behavior: 'instant'})", root)
     group, picture = (root.find_element(By.CSS_SELECTOR, of) for of in (".charts", ".picture"))
-    wait(lambda: group.get_attribute("data-drawn"), browser)
+    drawn(browser, group)
     cursor = "return arguments[0].querySelector('.chart').layout.shapes[0].x0"
     place = "return arguments[0].style.backgroundPosition + arguments[0].style.backgroundImage"
     before = browser.execute_script(place, picture)

@@ -16,7 +16,7 @@ import report_samples as samples
 from fovea.analysis import curves, report
 from fovea.analysis.page import SCRIPTS
 from fovea.command import UserError
-from in_browser import middle, wait
+from in_browser import drawn
 
 
 def test_everything_the_page_refers_to_lies_in_its_folder(quickstart):
@@ -97,9 +97,7 @@ def test_many_runs_make_a_page_of_bounded_size_in_which_all_can_be_found(tmp_pat
     browser.get("about:blank")
     browser.get_log("browser")
     browser.get((tmp_path / "out" / "index.html").as_uri())
-    group = browser.find_element(By.CSS_SELECTOR, "#pretraining .charts")
-    middle(browser, group)
-    wait(lambda: group.get_attribute("data-drawn"), browser)
+    drawn(browser, browser.find_element(By.CSS_SELECTOR, "#pretraining .charts"))
     rows = browser.find_elements(By.CSS_SELECTOR, "#runs tr[data-run]")
     assert len(rows) == 1000
     assert browser.get_log("browser") == []

@@ -15,7 +15,7 @@ import report_samples as samples
 from fovea.analysis import report
 from fovea.probes import action, attention, attribution, collapse, intervention, sparsity, state
 from fovea.probes import map as map_probe
-from in_browser import middle, text_of, wait
+from in_browser import drawn, middle, text_of, wait
 
 pytestmark = pytest.mark.browser
 
@@ -44,9 +44,8 @@ def page(request, browser, out):
         browser.get_log(kind)  # what the browser did before is not the page's
     browser.get(out.as_uri())
     for group in browser.find_elements(By.CSS_SELECTOR, ".charts, .attention, video"):
-        middle(browser, group)
-        if "charts" in group.get_attribute("class"):
-            wait(lambda group=group: group.get_attribute("data-drawn"), browser)
+        charts = "charts" in group.get_attribute("class")
+        drawn(browser, group) if charts else middle(browser, group)
     return browser
 
 
@@ -120,7 +119,7 @@ def test_all_maps_of_one_encoder_can_be_seen_at_once(page):
 
 
 def test_a_game_can_be_chosen(page):
-    group = page.find_element(By.CSS_SELECTOR, "#probe-state .charts")
+    group = drawn(page, page.find_element(By.CSS_SELECTOR, "#probe-state .charts"))
     bars = "return arguments[0].querySelector('.chart').data.at(-1).x.join()"
     before = page.execute_script(bars, group)
     Select(group.find_element(By.CSS_SELECTOR, ".choice")).select_by_value("Freeway")

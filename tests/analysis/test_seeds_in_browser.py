@@ -15,7 +15,7 @@ from selenium.webdriver.remote.webelement import WebElement
 import report_samples as samples
 from fovea import metrics
 from fovea.analysis import report
-from in_browser import middle, text_of, wait
+from in_browser import drawn, middle, text_of, wait
 
 pytestmark = pytest.mark.browser
 
@@ -44,22 +44,20 @@ def page(tmp_path_factory: pytest.TempPathFactory, browser: Chrome) -> Iterator[
 
 def groups(page: Chrome, within: str = "main") -> list[WebElement]:
     """All groups of figures of a part of the page, drawn."""
-    found = page.find_elements(By.CSS_SELECTOR, f"{within} .charts")
-    for group in found:
-        middle(page, group)
-        wait(lambda group=group: group.get_attribute("data-drawn"), page)
-    return found
+    return [
+        drawn(page, group) for group in page.find_elements(By.CSS_SELECTOR, f"{within} .charts")
+    ]
 
 
 def test_seeds_have_thin_lines_a_band_and_figures_over_all(page: Chrome) -> None:
     groups(page, "#agents")
     role = """return [...document.querySelectorAll('#agents .chart')].flatMap((chart) =>
         chart.data.map((t) => [t.meta?.of, t.meta?.role, Boolean(t.fill)]))"""
-    drawn = [tuple(one) for one in page.execute_script(role)]
+    traces = [tuple(one) for one in page.execute_script(role)]
     for method in ("eyes", "cnn"):
-        assert drawn.count((method, "seed", False)) >= 3
-        assert (method, "mean", False) in drawn
-        assert (method, "mean", True) in drawn  # its band
+        assert traces.count((method, "seed", False)) >= 3
+        assert (method, "mean", False) in traces
+        assert (method, "mean", True) in traces  # its band
     titles = text_of(page.find_elements(By.CSS_SELECTOR, "#agents .gtitle"))
     for named in ("IQM", "Sample efficiency", "Performance profile"):
         assert any(named in title for title in titles), titles
@@ -76,9 +74,9 @@ def test_collapse_is_drawn_over_training(page: Chrome) -> None:
 def test_every_figure_has_its_data_as_text_and_as_a_file(page: Chrome, tmp_path: Path) -> None:
     where = {"behavior": "allow", "downloadPath": str(tmp_path)}
     page.execute_cdp_cmd("Browser.setDownloadBehavior", where)
-    drawn = groups(page)
-    assert len(drawn) > 8
-    for number, group in enumerate(drawn):
+    figures = groups(page)
+    assert len(figures) > 8
+    for number, group in enumerate(figures):
         script = "arguments[0].querySelector('.data details').open = true"
         page.execute_script(script, group)
         cells = wait(lambda group=group: group.find_elements(By.CSS_SELECTOR, ".text td"), page)

@@ -22,7 +22,7 @@ from fovea.analysis.runs import read_runs
 from fovea.analysis.serve import Site, serve
 from fovea.analysis.server import Server
 from fovea.command import UserError
-from in_browser import wait
+from in_browser import drawn, wait
 
 
 class Served:
@@ -205,8 +205,7 @@ def test_the_page_takes_over_what_changed_and_keeps_what_a_reader_did(
     assert "1 min 0 s left" in browser.find_element(By.CLASS_NAME, "now").text
 
     group = browser.find_element(By.CSS_SELECTOR, "#agents-learning .charts, #agents .charts")
-    browser.execute_script("arguments[0].scrollIntoView()", group)
-    wait(lambda: group.get_attribute("data-drawn"), browser)
+    drawn(browser, group)
     Select(group.find_element(By.CSS_SELECTOR, ".lines")).select_by_value("seed")
     search = browser.find_element(By.CSS_SELECTOR, "#runs .search")
     search.send_keys("mine")
