@@ -15,10 +15,14 @@ from fovea.atari.games import GAMES
 from fovea.atari.ram import variables
 
 NAMES = ("place", "screens", "game", "episode", "step", "reward", "ram")
-PLACES = {  # arrays of places: how their panel is called, and its axes
-    "place": ("", ("first component", "second component")),
+COMPONENTS = ("first component", "second component")
+PLACES = {  # arrays of places within a game: how their panel is called, and its axes
+    "place": ("", COMPONENTS),
     "umap": (", UMAP", ("", "")),
 }
+TOGETHER = "together"  # the places of all games on the same axes
+ALL_GAMES = "all games"
+MOST = 600  # points of all games together
 SCALE = "Viridis"  # is read by most who do not see all colours, and printed
 Arrays = dict[str, np.ndarray]
 
@@ -44,6 +48,17 @@ def view(page: Page, name: str, arrays: Mapping[str, np.ndarray], encoders: Iter
             "labels": {key: finite(column) for key, column in _labels(first, game).items()},
             **grid(page, "map", first["screens"][here]),
         }
+    if TOGETHER in first:
+        some = np.unique(np.linspace(0, len(first["game"]) - 1, MOST).round().astype(int))
+        figures[ALL_GAMES] = [
+            _panel(encoder, of[TOGETHER][some], COMPONENTS)
+            for encoder, of in found.items()
+            if TOGETHER in of
+        ]
+        known[ALL_GAMES] = {
+            "labels": {"game": [game_name(game) for game in first["game"][some]]},
+            **grid(page, "map", first["screens"][some]),
+        }
     page.pictures[name] = known
     columns, rows = _rows(found, games)
     return tag(
@@ -67,7 +82,7 @@ def view(page: Page, name: str, arrays: Mapping[str, np.ndarray], encoders: Iter
 
 
 def _of(arrays: Mapping[str, np.ndarray], encoder: str) -> Arrays:
-    names = (*NAMES, *PLACES)
+    names = (*NAMES, *PLACES, TOGETHER)
     found = {name: arrays[key] for name in names if (key := f"{encoder}/{name}") in arrays}
     return found if found.keys() >= {*NAMES} else {}
 

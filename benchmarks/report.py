@@ -45,23 +45,34 @@ def run(folder: Path, method: int, seed: int, points: int) -> None:
     (folder / "config.yaml").write_text(f"model:\n  lr: {1e-4 * (1 + method)}\nseed: {seed}\n")
 
 
+def runs(place: Path, count: int, points: int) -> None:
+    """Write `count` run folders below `place`."""
+    for k in range(count):
+        method, seed = divmod(k, SEEDS)
+        game = GAMES[method % 2]
+        run(place / f"seed-{seed}" / game / f"method-{method}", method, seed, points)
+
+
+def size(page: Path) -> float:
+    """Of all files of a page, in MB."""
+    return sum(path.stat().st_size for path in page.rglob("*") if path.is_file()) / 1e6
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--runs", type=int, default=200)
     parser.add_argument("--points", type=int, default=10_000)
     args = parser.parse_args()
-    with tempfile.TemporaryDirectory() as place:
-        for k in range(args.runs):
-            method, seed = divmod(k, SEEDS)
-            game = GAMES[method % 2]
-            run(Path(place, f"seed-{seed}", game, f"method-{method}"), method, seed, args.points)
+    with tempfile.TemporaryDirectory() as folder:
+        place, page = Path(folder, "runs"), Path(folder, "page")
+        runs(place, args.runs, args.points)
         began, worked = time.monotonic(), time.process_time()
-        report([place], Path(place, "page"))
+        report([place], page)
         seconds, work = time.monotonic() - began, time.process_time() - worked
-        files = [path for path in Path(place, "page").rglob("*") if path.is_file()]
-        size = sum(path.stat().st_size for path in files) / 1e6
-    print(f"{args.runs} runs of {args.points:,} points: {seconds:.1f} s, {work:.1f} s of a core")
-    print(f"page: {size:.1f} MB")
+        print(
+            f"{args.runs} runs of {args.points:,} points: {seconds:.1f} s, {work:.1f} s of a core"
+        )
+        print(f"page: {size(page):.1f} MB")
 
 
 if __name__ == "__main__":

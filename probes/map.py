@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from contextlib import suppress
+from itertools import accumulate
 
 import torch
 from torch import Tensor
@@ -10,6 +12,7 @@ from torch.nn.functional import avg_pool2d
 
 from fovea.figures import EmbeddingMap
 from fovea.pretrain.encoders.encoder import Encoder
+from fovea.probes.collapse import POOLED
 from fovea.probes.features import NotMeasured, Split, Splits, evenly_spaced, of_each
 from fovea.results import Measured
 from fovea.tables import Table
@@ -18,10 +21,11 @@ from fovea.threads import one_thread
 TITLE = "Map of the features"
 ABOUT = (
     "Screens of held-out episodes on the first two principal components of their features (summary "
-    "and mean token), each game by itself. Screens that lie close look alike to the encoder along "
-    "the directions in which it tells most apart; the table says how much of all variance these "
-    "two hold. Where umap-learn is installed, UMAP places them as well, which keeps neighbours "
-    "together and says nothing of distances. Nothing here is a score."
+    "and mean token), each game by itself and all games together. Screens that lie close look "
+    "alike to the encoder along the directions in which it tells most apart; the table says how "
+    "much of all variance these two hold. Where umap-learn is installed, UMAP places the screens "
+    "of a game as well, which keeps neighbours together and says nothing of distances. Nothing "
+    "here is a score."
 )
 ORDER = 9
 FIGURES = [EmbeddingMap()]
@@ -32,7 +36,8 @@ SHRINK = 2  # screens are kept at half their size, enough to recognise them
 def probe(encoder: Encoder, games: dict[str, Splits], *, points: int = 300) -> Measured:
     """Two principal components of `points` test stacks a game, evenly spaced in its episodes.
 
-    Arrays, of M points: place (M, 2) float32, and umap (M, 2) float32 where umap-learn is
+    Arrays, of M points: place (M, 2) float32, of a game's own components; together (M, 2) float32,
+    of those of all games, where there are several; umap (M, 2) float32 where umap-learn is
     installed (the extra `umap`); screens (M, H / 2, W / 2) uint8, the newest of each
     stack; game (M,) str; episode, step (M,) int64; reward (M,) float32, of the action taken on that
     screen; ram (M, 128) uint8.
@@ -56,6 +61,10 @@ def probe(encoder: Encoder, games: dict[str, Splits], *, points: int = 300) -> M
         for axis, share in enumerate(shares)
     ]
     parts = [part for _, part in found.values()]
+    if len(found) > 1:
+        places, shares = together([games[game] for game in found], points)
+        rows += [[POOLED, axis + 1, float(share)] for axis, share in enumerate(shares)]
+        parts = [part | {"together": place} for part, place in zip(parts, places, strict=True)]
     table = Table(
         name="axes",
         title="Share of the variance that an axis of the map holds",
@@ -84,6 +93,20 @@ def components(z: Tensor, some: Tensor) -> tuple[Tensor, Tensor]:
     axes = loadings[:AXES]
     axes = axes * axes.gather(1, axes.abs().argmax(1, keepdim=True)).sign()
     return z[some] @ axes.T, sizes[:AXES].square() / sizes.square().sum()
+
+
+def together(games: Sequence[Splits], points: int) -> tuple[list[Tensor], Tensor]:
+    """As `components`, of the test stacks of all games: (points, AXES) float32 of each, and shares.
+
+    A game counts for as much as it has test stacks.
+    """
+    counts = [len(splits.test.at) for splits in games]
+    some = [evenly_spaced(torch.arange(count), points) for count in counts]
+    first = [0, *accumulate(counts)]
+    at = torch.cat([chosen + before for chosen, before in zip(some, first, strict=False)])
+    z = torch.cat([splits.test.summary_and_mean for splits in games])
+    place, shares = components(z, at)
+    return list(place.float().split([len(chosen) for chosen in some])), shares
 
 
 def neighbours(z: Tensor) -> Tensor:

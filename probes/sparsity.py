@@ -10,7 +10,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from fovea.figures import Comparison
+from fovea.figures import Comparison, Verdict
 from fovea.pretrain.encoders.encoder import Encoder, inference
 from fovea.pretrain.encoders.vit import ViT
 from fovea.probes.features import (
@@ -58,6 +58,12 @@ FIGURES = [
     )
     for token, title in (("patches", "Patch tokens"), ("cls", "CLS token"))
 ]
+VERDICT = Verdict(
+    table="blocks",
+    measure="hoyer",
+    where={"token": "patches"},
+    sentence="Hoyer sparsity of the patch tokens, mean of blocks (more is no better by itself)",
+)
 NEAR = 0.1  # of the token's root mean square; a Gaussian has 0.08 of its numbers below it
 TAU = 0.025  # Sokar et al. 2023
 ALL = "all"

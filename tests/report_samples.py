@@ -430,6 +430,7 @@ def embedding(folder: Path, count: int = 30) -> None:
         rows = [[game, axis, 0.5 / axis] for game in GAMES for axis in (1, 2)]
         arrays = {
             "place": rng.normal(0, 1, (len(ram), 2)).astype(np.float32),
+            "together": rng.normal(0, 1, (len(ram), 2)).astype(np.float32),
             "screens": np.concatenate([screens(count)[:, ::2, ::2]] * len(GAMES)),
             "game": [game for game in GAMES for _ in range(count)],
             "episode": np.arange(len(ram)) // 10,

@@ -6,9 +6,8 @@ import os
 import signal
 import subprocess
 import sys
-import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 import pytest
@@ -17,12 +16,12 @@ import yaml
 ray = pytest.importorskip("ray", reason="pip install 'fovea-rl[ray]'")
 from ray.cluster_utils import Cluster  # noqa: E402
 
-from fovea.analysis.study_cells import Command, lock_of, run_cells  # noqa: E402
+from fovea.analysis import study_results  # noqa: E402
+from fovea.analysis.study_cells import Command, log_of, run_cells  # noqa: E402
 from fovea.analysis.study_ray import Tasks  # noqa: E402
 from fovea.atari.collect import collect  # noqa: E402
 from fovea.cluster import LOCAL, connected  # noqa: E402
 from fovea.command import UserError  # noqa: E402
-from fovea.files import in_use  # noqa: E402
 
 pytestmark = [pytest.mark.evidence, pytest.mark.timeout(900)]
 ROOT = Path(__file__).parents[1]
@@ -60,6 +59,23 @@ def playing(cluster: Cluster) -> list[int]:
     return found
 
 
+def small_study(folder: Path, runs: Iterable[str] = ("one",), **changes: object) -> Path:
+    """The file of a study of VICReg under some names, for 8 samples but where it says otherwise."""
+    content = {
+        "kind": "encoders", "title": "Small", "games": ["breakout"], "steps": 1200, "samples": 8,
+        "batch": 8, "stacks": 9, "seeds": [0], "differences": [],
+        "runs": {name: {"config": "vicreg"} for name in runs},
+    }  # fmt: skip
+    path = folder / "small.yaml"
+    path.write_text(yaml.safe_dump(content | changes))
+    return path
+
+
+def study(*words: object) -> subprocess.Popen[str]:
+    command = [sys.executable, "-m", "fovea", "analysis", "study", *map(str, words)]
+    return subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, text=True)
+
+
 def everything(folder: Path) -> dict[str, bytes]:
     paths = (path for path in folder.rglob("*") if path.is_file() and path.name != ".lock")
     return {str(path.relative_to(folder)): path.read_bytes() for path in paths}
@@ -81,32 +97,31 @@ def test_a_worker_that_is_killed_costs_its_shard_which_is_played_again_to_the_sa
     assert everything(tmp_path / "ray") == everything(tmp_path / "here")
 
 
-def test_the_cells_of_a_node_that_is_killed_run_again_on_another(
-    cluster: Cluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_a_study_whose_node_is_killed_ends_with_every_cell_once(
+    cluster: Cluster, tmp_path: Path
 ) -> None:
-    monkeypatch.chdir(ROOT)
-    cells: dict[Path, list[Command]] = {
-        tmp_path / name: [["atari", "collect", "breakout", "--out", tmp_path / name, *SETTINGS,
-                           "--workers", "1"]]
-        for name in ("one", "two", "three")
-    }  # fmt: skip
-    ended: list[Path] = []
-
-    def kill() -> None:
-        until(lambda: sum(in_use(lock_of(each)) for each in cells) == 2)  # each node runs one
-        cluster.remove_node(next(iter(cluster.worker_nodes)), allow_graceful=False)
-
-    with connected(cluster.address) as module, Tasks(module, 1, "cpu") as tasks:
-        killer = threading.Thread(target=kill)
-        killer.start()
-        run_cells(cells, tasks, "seed 0", True, ended.append)
-        killer.join()
-    assert sorted(ended) == sorted(cells)
-    first, *others = (everything(folder) for folder in cells)
-    assert first
-    assert all(one == first for one in others)
-    for folder in cells:  # what the dead node had begun ended before it was taken up again
-        assert "is in use by process" not in folder.with_name(f"{folder.name}.log").read_text()
+    """And with the numbers of a study on one machine: what was begun goes on elsewhere."""
+    path = small_study(tmp_path, steps=1200, samples=1600, runs=["one", "two"])
+    on_ray, here = tmp_path / "ray", tmp_path / "here"
+    cells = [on_ray / "seed-0" / name for name in ("one", "two")]
+    run = study(path, "--out", on_ray, "--ray", cluster.address)
+    until(lambda: run.poll() is not None or all((one / "metrics.csv").exists() for one in cells))
+    cluster.remove_node(next(iter(cluster.worker_nodes)), allow_graceful=False)
+    _, said = run.communicate()
+    assert run.returncode == 0, said
+    logs = [log_of(folder).read_text() for folder in cells]
+    assert any("goes on" in log or log.count("seeds from") > 1 for log in logs), logs
+    for log in logs:  # what the dead node had begun ended before it was taken up again
+        assert "is in use by process" not in log
+    alone = study(path, "--out", here, "--jobs", "2")
+    _, said = alone.communicate()
+    assert alone.returncode == 0, said
+    scores = [
+        {key: result.scores for key, result in study_results.read(out).items()}
+        for out in (on_ray, here)
+    ]
+    assert {key.run for key in scores[1]} >= {"one", "two"}
+    assert scores[0] == scores[1]
 
 
 def test_a_ray_of_ones_own_says_what_failed_in_one_line(tmp_path: Path) -> None:
@@ -126,17 +141,8 @@ def test_a_cluster_that_does_not_answer_is_said() -> None:
 
 
 def test_a_study_on_ray_that_is_stopped_leaves_no_process(tmp_path: Path) -> None:
-    content = {
-        "kind": "encoders", "title": "Small", "games": ["breakout"], "steps": 10**6, "samples": 8,
-        "batch": 8, "stacks": 9, "seeds": [0], "differences": [],
-        "runs": {"one": {"config": "vicreg"}},
-    }  # fmt: skip
-    (tmp_path / "small.yaml").write_text(yaml.safe_dump(content))
     out = tmp_path / "out"
-    command = [sys.executable, "-m", "fovea", "analysis", "study", str(tmp_path / "small.yaml")]
-    run = subprocess.Popen(
-        [*command, "--out", str(out), "--ray"], cwd=ROOT, stderr=subprocess.PIPE, text=True
-    )
+    run = study(small_study(tmp_path, steps=10**6), "--out", out, "--ray")
     until(lambda: run.poll() is not None or (out / "recordings" / ".lock").exists())
     run.terminate()
     _, said = run.communicate()

@@ -157,8 +157,11 @@ function mapOfFeatures(root) {
   }
 
   group.paint = (trace) => {
-    const color = known[game()].labels[label.value];
-    const bar = { title: { text: label.value, side: "right" }, thickness: 8, outlinewidth: 0 };
+    const values = known[game()].labels[label.value];
+    const names = [...new Set(values)].filter((value) => typeof value === "string");
+    const color = names.length ? values.map((value) => names.indexOf(value)) : values;
+    const ticks = names.length ? { tickvals: names.map((_, place) => place), ticktext: names } : {};
+    const bar = { title: { text: label.value, side: "right" }, thickness: 8, outlinewidth: 0, ...ticks };
     return { ...trace, marker: { ...trace.marker, color, showscale: true, colorbar: bar } };
   };
   group.after = () => {

@@ -166,5 +166,12 @@ def test_a_map_is_coloured_by_what_is_chosen_and_shows_the_screen_that_is_pointe
     rings = """return [...arguments[0].querySelectorAll('.chart')].map(
         (chart) => chart.data[0].x.indexOf(chart.data[1].x[0]))"""
     assert page.execute_script(rings, group) == [shown] * 5  # of which two are by UMAP
-    Select(group.find_element(By.CSS_SELECTOR, ".choice")).select_by_visible_text("Freeway")
+    game = Select(group.find_element(By.CSS_SELECTOR, ".choice"))
+    game.select_by_visible_text("Freeway")
     assert "ball x" not in [option.text for option in label.options]
+    game.select_by_visible_text("all games")
+    assert label.first_selected_option.text == "game"
+    assert set(page.execute_script(colours, group)) == {0, 1, 2}
+    bar = "return arguments[0].querySelector('.chart').data[0].marker.colorbar.ticktext"
+    assert page.execute_script(bar, group) == ["Pong", "Breakout", "Freeway"]
+    assert "of 90: game " in root.find_element(By.TAG_NAME, "output").text

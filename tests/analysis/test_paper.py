@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from fovea.analysis import report
+from fovea.analysis import reporting
 from fovea.analysis.figures import PALETTE, Looks, band, bars, line, panel
 from fovea.analysis.page import Page
 from fovea.command import UserError
@@ -68,7 +68,8 @@ def test_an_axis_with_places_and_no_words_is_labelled_by_its_places(tmp_path: Pa
 def test_the_command_writes_every_chart_but_films_and_maps(quickstart, tmp_path: Path) -> None:
     _, data, page = quickstart
     figures = tmp_path / "figures"
-    report([page.parent], tmp_path / "page", figures=figures)
+    words = [page.parent, "--out", tmp_path / "page", "--figures", figures]
+    reporting.run([str(word) for word in words])
     choices = sum(len(of) for name, of in data["charts"].items() if not name.startswith("map"))
     assert len(list(figures.glob("*.svg"))) == len(list(figures.glob("*.pdf"))) == choices
 

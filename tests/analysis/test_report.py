@@ -13,6 +13,7 @@ import pytest
 from selenium.webdriver.common.by import By
 
 import report_samples as samples
+from benchmarks import report as benchmark
 from fovea.analysis import curves, report
 from fovea.analysis.page import SCRIPTS
 from fovea.command import UserError
@@ -100,6 +101,23 @@ def test_many_runs_make_a_page_of_bounded_size_in_which_all_can_be_found(tmp_pat
     drawn(browser, browser.find_element(By.CSS_SELECTOR, "#pretraining .charts"))
     rows = browser.find_elements(By.CSS_SELECTOR, "#runs tr[data-run]")
     assert len(rows) == 1000
+    assert browser.get_log("browser") == []
+
+
+@pytest.mark.evidence
+@pytest.mark.browser
+def test_two_hundred_runs_of_ten_thousand_points_stay_below_15_mb_and_are_drawn(tmp_path, browser):
+    """How long it takes: python -m benchmarks.report."""
+    benchmark.runs(tmp_path / "runs", 200, 10_000)
+    index, _ = report([tmp_path / "runs"], tmp_path / "page")
+    assert benchmark.size(tmp_path / "page") < 15
+    browser.get("about:blank")
+    browser.get_log("browser")
+    browser.get(index.as_uri())
+    lines = "return arguments[0].querySelector('.chart').data.length"
+    for group in browser.find_elements(By.CSS_SELECTOR, ".charts"):
+        assert browser.execute_script(lines, drawn(browser, group)) > 0
+    assert len(browser.find_elements(By.CSS_SELECTOR, "#runs tr[data-run]")) == 200
     assert browser.get_log("browser") == []
 
 

@@ -28,9 +28,10 @@ def page(tmp_path_factory: pytest.TempPathFactory, browser: Chrome) -> Iterator[
         samples.agent(folder / f"seed-{seed}" / "pong" / "eyes", "eyes", seed=seed, gain=4)
         samples.agent(folder / f"seed-{seed}" / "pong" / "cnn", "cnn", seed=seed + 3)
     logged = [
-        (step, {metrics.LOSS: 2 - step / 500, "probe/collapse/rankme": 2 + step / 100})
+        (step, {metrics.LOSS: 2 - step / 500, "probe/collapse/rankme": 2 + step / 100,
+                "probe/sparsity/hoyer": step / 1000})
         for step in range(100, 501, 100)
-    ]
+    ]  # fmt: skip
     samples.run(folder / "recipe", "pretrain", logged)
     samples.probes(folder / "probes")
     size = {"width": 1200, "height": 900, "deviceScaleFactor": 1, "mobile": False}
@@ -65,10 +66,11 @@ def test_seeds_have_thin_lines_a_band_and_figures_over_all(page: Chrome) -> None
     assert "robability of improvement" in said
 
 
-def test_collapse_is_drawn_over_training(page: Chrome) -> None:
+def test_collapse_and_sparsity_are_drawn_over_training(page: Chrome) -> None:
     groups(page, "#pretraining")
     titles = text_of(page.find_elements(By.CSS_SELECTOR, "#pretraining .gtitle"))
-    assert any("rankme" in title.lower() for title in titles), titles
+    for measure in ("rankme", "hoyer"):
+        assert any(measure in title.lower() for title in titles), titles
 
 
 def test_every_figure_has_its_data_as_text_and_as_a_file(page: Chrome, tmp_path: Path) -> None:

@@ -29,10 +29,12 @@ def test_pandas_reads_a_game_and_all_games(recordings: Path, frames: Frames) -> 
     assert np.array_equal(screens, frames.screens)
 
 
-def test_polars_reads_a_pattern_of_files(recordings: Path, frames: Frames) -> None:
+def test_polars_reads_a_pattern_of_files_and_a_folder(recordings: Path, frames: Frames) -> None:
     polars = pytest.importorskip("polars")
     table = polars.read_parquet(recordings / "*" / "*.parquet")
     assert len(table) == len(frames)
+    folder = polars.scan_parquet(recordings, hidden_file_prefix=["_", "."])
+    assert folder.collect().equals(table)
     assert table.select("game", "episode").n_unique() == table["episode"].n_unique()
 
 

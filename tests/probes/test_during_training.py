@@ -32,7 +32,7 @@ def test_a_run_is_the_same_with_and_without(recordings: Path, tmp_path: Path) ->
          "--trainer.callbacks+=fovea.probes.DuringTraining",
          f"--trainer.callbacks.recordings=[{recordings}]",
          "--trainer.callbacks.every=2", "--trainer.callbacks.samples=60",
-         "--trainer.callbacks.probes=[collapse, value]"])  # fmt: skip
+         "--trainer.callbacks.probes=[collapse, sparsity, value]"])  # fmt: skip
     assert weights(plain) == weights(watched)
     before, after = (read_metrics(folder / "metrics.csv") for folder in (plain, watched))
     timed = {name for name in before if "per_second" in name}
@@ -40,7 +40,8 @@ def test_a_run_is_the_same_with_and_without(recordings: Path, tmp_path: Path) ->
         assert before[name].steps.tolist() == after[name].steps.tolist()
         assert before[name].values.tolist() == after[name].values.tolist(), name
     new = set(after) - set(before)
-    assert new == {"probe/collapse/rankme", "probe/value/r2", "probe/state/r2"}
+    looked = {"probe/collapse/rankme", "probe/sparsity/hoyer", "probe/value/r2", "probe/state/r2"}
+    assert new == looked
     for name in new:  # after steps 2 and 3, numbered from 0
         assert after[name].steps.tolist() == [1, 2]
         assert all(map(math.isfinite, after[name].values))

@@ -45,6 +45,19 @@ def test_each_point_has_the_screen_and_labels_of_its_moment(seen: dict[str, Spli
     assert 0 <= shares[1] <= shares[0] <= 1
 
 
+def test_all_games_have_a_map_of_their_own_on_common_axes(seen: dict[str, Splits]) -> None:
+    tables, arrays, _ = map_probe.probe(None, seen, points=12)
+    z = torch.cat([splits.test.summary_and_mean for splits in seen.values()])
+    every = [torch.linspace(0, len(splits.test.at) - 1, 12).long() for splits in seen.values()]
+    first = [0, *(len(splits.test.at) for splits in seen.values())][: len(seen)]
+    at = torch.cat([some + sum(first[: k + 1]) for k, some in enumerate(every)])
+    place, shares = map_probe.components(z, at)
+    np.testing.assert_array_equal(arrays["together"], place.float())
+    assert [row[2] for row in tables[0].rows if row[0] == "all games"] == shares.tolist()
+    _, alone, _ = map_probe.probe(None, dict([next(iter(seen.items()))]), points=12)
+    assert "together" not in alone
+
+
 @pytest.mark.evidence
 def test_umap_keeps_neighbours_together_and_is_the_same_every_time() -> None:
     pytest.importorskip("umap", reason="the extra umap is not installed")
