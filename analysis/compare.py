@@ -10,7 +10,7 @@ from fovea.analysis.figures import Looks, bars, line, panel, plain
 from fovea.analysis.html import Html, amount, details, join, tag
 from fovea.analysis.page import Page
 from fovea.atari.games import GAMES
-from fovea.figures import Comparison
+from fovea.figures import Comparison, parts
 from fovea.tables import Table
 
 ALL = "All, mean"
@@ -55,11 +55,6 @@ def means(table: Table, measure: str, *columns: str) -> dict[tuple, float]:
     }
 
 
-def parts(measure: str) -> list[str]:
-    """The one or two columns of a measure: "a" or "a / b"."""
-    return measure.split(" / ")
-
-
 def quotient(a: float | None, b: float | None) -> float | None:
     """a / b; None where that is no number."""
     return a / b if a is not None and b else None
@@ -67,9 +62,7 @@ def quotient(a: float | None, b: float | None) -> float | None:
 
 def fits(table: Table, how: Comparison) -> bool:
     """Whether the table has all columns that the comparison names."""
-    columns = {column for measure in how.measures for column in parts(measure)}
-    named = {how.along, how.choice, *columns, *how.where, *how.spreads.values()}
-    return named <= set(table.columns)
+    return how.columns <= set(table.columns)
 
 
 def asked(table: Table, how: Comparison) -> Table:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from itertools import pairwise
 from pathlib import Path
@@ -17,6 +17,7 @@ from torch.nn.functional import pad
 from fovea.atari.emulator import SCREEN
 from fovea.atari.games import find
 from fovea.atari.parquet import RAM_BYTES, SCREEN_BYTES
+from fovea.atari.recordings import many
 from fovea.atari.shards import Shards
 from fovea.command import UserError
 
@@ -45,6 +46,7 @@ class Frames:
         games: rom ids.
         anchor: (N,) bool, the screens that windows may be placed at (see `split`).
         data: SHA-256 of each game's recording; those of several are joined with "+".
+        absent: for each game the labels that some of its recordings lack, where they are zero.
     """
 
     screens: Tensor
@@ -54,6 +56,7 @@ class Frames:
     games: tuple[str, ...]
     anchor: Tensor
     data: dict[str, str]
+    absent: dict[str, set[str]] = field(default_factory=dict)
 
     @staticmethod
     def load(
@@ -78,10 +81,12 @@ class Frames:
             name: torch.empty((len(rows), RAM_BYTES) if name == "ram" else len(rows), dtype=dtype)
             for name, dtype in LABELS.items()
         }
+        absent: dict[str, set[str]] = {name: set() for name in shards.games}
         for part in shards.read(rows):
             # mode="clip" lets NumPy write into place; by default it makes a copy first.
             into = screens.numpy()[part.into].reshape(-1, SCREEN_BYTES)
             np.take(part.shard.column("screen"), part.rows, 0, out=into, mode="clip")
+            absent[shards.games[part.game]] |= {name for name in LABELS if part.shard.lacks(name)}
             for name, label in labels.items():
                 column = part.shard.column(name)[part.rows]
                 label.numpy()[part.into] = part.action[column] if name == "action" else column
@@ -89,7 +94,7 @@ class Frames:
             episode.numpy()[part.into] = part.episode + place[part.rows]
             game[part.into] = int(part.game)
         anchor = torch.ones(len(rows), dtype=torch.bool)
-        return Frames(screens, episode, game, labels, shards.games, anchor, shards.data)
+        return Frames(screens, episode, game, labels, shards.games, anchor, shards.data, absent)
 
     @staticmethod
     def outline(shards: Shards, looked: Callable[[int], object]) -> Frames:
@@ -99,14 +104,17 @@ class Frames:
         the memory. One shard is held at a time; `looked` is called with the number of its screens.
         """
         seen = []
+        absent: dict[str, set[str]] = {name: set() for name in shards.games}
         for begin, end in pairwise(shards.begins):
             frames = Frames.read(shards, np.arange(begin, end))
             hashes = _hashes(frames.screens).view(torch.uint8).view(-1, 1, 8)
             seen.append((hashes, frames.episode, frames.game, frames.anchor))
+            for name, lacking in frames.absent.items():
+                absent[name] |= lacking
             looked(len(frames))
         screens, episode, game, anchor = map(torch.cat, zip(*seen, strict=True))
         labels = {"row": torch.arange(len(screens))}
-        return Frames(screens, episode, game, labels, shards.games, anchor, shards.data)
+        return Frames(screens, episode, game, labels, shards.games, anchor, shards.data, absent)
 
     def __len__(self) -> int:
         return len(self.screens)
@@ -171,8 +179,8 @@ class Frames:
             episodes = self.episode[mine].unique_consecutive()
             if len(episodes) < len(fractions):
                 raise UserError(
-                    f"{name} has {len(episodes)} episodes, too few for {len(fractions)} splits: "
-                    "collect more of it with a larger --steps"
+                    f"{name} has {many(len(episodes), 'episode')}, too few for {len(fractions)} "
+                    f"splits: record or import {len(fractions)} or more"
                 )
             rng = np.random.default_rng([seed, zlib.crc32(name.encode())])
             of_episode = rng.permutation(_shares(len(episodes), fractions))

@@ -79,13 +79,17 @@ class Shard:
         What an imported data set lacks, lives and ram, is zero.
         """
         values = self.table.column(name).combine_chunks()
-        if values.null_count:
+        if self.lacks(name):
             return np.zeros((len(values), RAM_BYTES) if name == "ram" else len(values), np.uint8)
         if not pa.types.is_fixed_size_binary(values.type):
             return values.to_numpy(zero_copy_only=False)
         width = values.type.byte_width
         flat = np.frombuffer(values.buffers()[1], np.uint8)
         return flat[values.offset * width :][: len(values) * width].reshape(-1, width)
+
+    def lacks(self, name: str) -> bool:
+        """Whether the data set that was imported had no such column."""
+        return self.table.column(name).null_count > 0
 
     @property
     def episodes(self) -> int:

@@ -50,6 +50,12 @@ class Comparison(Record):
     low: float | None = None
     high: float | None = None
 
+    @property
+    def columns(self) -> set[str]:
+        """Those of the table that it takes."""
+        measured = {column for measure in self.measures for column in parts(measure)}
+        return {self.along, self.choice, *measured, *self.where, *self.spreads.values()}
+
 
 @dataclass(kw_only=True)
 class AttentionMaps(Record):
@@ -103,6 +109,11 @@ class Gains(Record):
     title: str = ""
     kind: str = "gains"
 
+    @property
+    def columns(self) -> set[str]:
+        """Those of the table that it takes."""
+        return {"game", self.measure, self.row, *self.across}
+
 
 @dataclass(kw_only=True)
 class Similarity(Record):
@@ -149,6 +160,11 @@ class Verdict(Record):
     where: dict[str, str] = field(default_factory=dict)
     references: list[str] = field(default_factory=lambda: ["random"])
 
+    @property
+    def columns(self) -> set[str]:
+        """Those of the table that it takes."""
+        return {self.measure, *self.where} | ({self.over} if self.over else set())
+
     def value(self, tables: Iterable[Table]) -> float:
         """What it is about, of the tables of one encoder; NaN where there is no number."""
         for table in tables:
@@ -162,6 +178,11 @@ class Verdict(Record):
                 over = _mean(row.get(self.over) for row in asked) if self.over else 1.0
                 return mean / over if over else math.nan
         return math.nan
+
+
+def parts(measure: str) -> list[str]:
+    """The one or two columns of a measure of `Comparison`: "a" or "a / b"."""
+    return measure.split(" / ")
 
 
 def _mean(cells: Iterable[Cell]) -> float:

@@ -89,6 +89,19 @@ class RunWriter:
             print(f"{self.folder}: {what}", file=sys.stderr, flush=True)
             self.update(remarks=[*self.record.remarks, what])
 
+    def take_back(self) -> bool:
+        """Remove the record and config of a run that was refused before it had done anything.
+
+        Returns whether it had not: what was logged, or kept as a checkpoint, stays. So the command
+        can be given again with other settings.
+        """
+        kept = (self.folder / name for name in ("metrics.csv", "checkpoints"))
+        if not self.writes or any(path.exists() for path in kept):
+            return False
+        for name in ("config.yaml", "run.json"):
+            (self.folder / name).unlink(missing_ok=True)
+        return True
+
     def log(self, step: int, metrics: Mapping[str, float]) -> None:
         """Append rows to metrics.csv, one a metric, as one write; a torn last line is ended."""
         if not self.writes:

@@ -88,6 +88,11 @@ class Windows(lightning.LightningDataModule):
         """The SHA-256 of each game's recordings, see `Frames`."""
         return self.training[0].outline.data
 
+    @property
+    def absent(self) -> dict[str, set[str]]:
+        """For each game the labels that its recordings lack, see `Frames`."""
+        return self.training[0].outline.absent
+
     def setup(self, stage: str) -> None:
         self.first_batch = 0  # of a resumed run, the checkpoint's: it is loaded after this
         for source in (*self.training, *self.validation):

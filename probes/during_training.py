@@ -14,6 +14,7 @@ from fovea.atari.frames import Frames
 from fovea.command import UserError
 from fovea.pretrain.encoders.encoder import Encoder
 from fovea.probes import state
+from fovea.probes.declared import check_found
 from fovea.probes.features import Drawn, NotMeasured, Splits, draw, encode
 from fovea.probes.loggers import show
 from fovea.probes.run import check_finite, check_fit, choose
@@ -106,7 +107,7 @@ class DuringTraining(Callback):
             return values, found
         for name, of in self.chosen.items():
             with suppress(NotMeasured):
-                found[name] = of.probe(encoder, games)
+                found[name] = check_found(of, of.probe(encoder, games))
                 values[names[name]] = of.VERDICT.value(found[name].tables)
         if self.memory:
             values["probe/state/r2"] = state.mean(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import importlib.util
 import pkgutil
 import re
 import sys
@@ -24,6 +25,7 @@ from fovea.pretrain.encoders.encoder import Encoder
 from fovea.pretrain.encoders.feature_norm import FeatureNormKind
 from fovea.pretrain.encoders.fingerprint import fingerprint
 from fovea.probes import summary
+from fovea.probes.declared import check_file, check_found
 from fovea.probes.feature_cache import cached
 from fovea.probes.features import Drawn, NotMeasured, Splits, draw, encode
 from fovea.probes.of_agents import load
@@ -43,20 +45,36 @@ UNBLOCKED = ("pixels", "pixels_pooled", "majority")
 def all_probes() -> dict[str, ModuleType]:
     """The probes by name: every module of this room that has a function `probe`.
 
-    Raises UserError for a file that cannot be imported.
+    Raises UserError for a file that cannot be imported, or has no title.
     """
     names = [module.name for module in pkgutil.iter_modules(probes.__path__)]
-    modules = {name: _import(name) for name in names if name != "__main__"}
-    return {name: module for name, module in modules.items() if hasattr(module, "probe")}
+    modules = {name: _import(f"fovea.probes.{name}") for name in names if name != "__main__"}
+    found = {name: module for name, module in modules.items() if hasattr(module, "probe")}
+    for module in found.values():
+        check_file(module)
+    return found
 
 
 def _import(name: str) -> ModuleType:
     try:
-        return importlib.import_module(f"fovea.probes.{name}")
+        return importlib.import_module(name)
     except Exception as fault:  # whatever somebody's new file does wrong
         raise UserError(
-            f"probes/{name}.py cannot be imported: {type(fault).__name__}: {fault}"
+            f"the probe {name} cannot be imported: {type(fault).__name__}: {fault}"
         ) from fault
+
+
+def _of_ones_own(name: str) -> ModuleType | None:
+    """A module that Python finds, as in the current folder, and that is a probe."""
+    try:
+        there = importlib.util.find_spec(name)
+    except (ImportError, ValueError):
+        there = None
+    module = _import(name) if there else None
+    if module is None or not hasattr(module, "probe"):
+        return None
+    check_file(module)
+    return module
 
 
 def run(
@@ -177,7 +195,7 @@ def measure(
         )
         check_finite(games)
         own = keywords(module, {"seed": seed} | settings)
-        found = module.probe(measured, games, **own)
+        found = check_found(module, module.probe(measured, games, **own))
     except (NotMeasured, *NUMERIC) as fault:
         why = str(fault) if isinstance(fault, NotMeasured) else numeric(fault)
         raise UserError(f"the probe {probe} does not apply to this encoder: {why}") from None
@@ -206,7 +224,8 @@ def _measure(
             games = games or cached(encoder, drawn, cache)
             try:
                 check_finite(games)
-                found = chosen[probe].probe(encoder, games, **result.keywords)
+                of = chosen[probe]
+                found = check_found(of, of.probe(encoder, games, **result.keywords))
                 result.add(name, weights, found, getattr(encoder, "takes", ""))
             except (NotMeasured, *NUMERIC) as fault:
                 why = str(fault) if isinstance(fault, NotMeasured) else numeric(fault)
@@ -249,12 +268,22 @@ def _draw(
 
 
 def choose(only: Sequence[str] | None) -> dict[str, ModuleType]:
-    """The probes of these names, or all. Raises UserError for an unknown one."""
+    """The probes of these names, or all of this room.
+
+    A name that is none of them may be a module of one's own, which lies where Python looks. Raises
+    UserError for an unknown one.
+    """
     known = all_probes()
+    own: dict[str, ModuleType] = {}
     for name in only or ():
         if name not in known:
-            raise UserError(f"unknown probe {name!r}{nearest(name, known)}")
-    return {name: module for name, module in known.items() if not only or name in only}
+            if not (module := _of_ones_own(name)):
+                raise UserError(
+                    f"unknown probe {name!r}{nearest(name, known)}; one of your own is NAME.py in "
+                    "the current folder"
+                )
+            own[name] = module
+    return {name: module for name, module in (known | own).items() if not only or name in only}
 
 
 def _load(encoders: list[str], seed: int) -> dict[str, Encoder]:

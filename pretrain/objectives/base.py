@@ -38,8 +38,8 @@ import torch
 from jsonargparse.typing import NonNegativeInt
 from torch import Tensor
 
-from fovea.atari.frames import Frames
-from fovea.command import UserError
+from fovea.atari.frames import LABELS, Frames
+from fovea.command import UserError, nearest
 from fovea.metrics import FEATURE_STD, LOSS, held_out
 from fovea.pretrain.data import Batch, Windows
 from fovea.pretrain.encoders.build import build_encoder
@@ -50,6 +50,9 @@ from fovea.pretrain.terms.all_gather import all_gather
 from fovea.pretrain.terms.cls_and_mean import cls_and_mean
 from fovea.pretrain.terms.feature_std import feature_std
 from fovea.seeding import Draws, Stream
+
+BY_PLACE = ("game", "place")
+"""Labels that are no columns of a recording, see `Objective.labels`."""
 
 
 class Objective(lightning.LightningModule):
@@ -165,11 +168,25 @@ class Objective(lightning.LightningModule):
         if not isinstance(data, Windows):
             self._check_needs_windows_alone()
         elif data is not self.prepared_for:
+            self._check_labels(data)
             if type(self).prepare is not Objective.prepare:  # or frames were loaded for nothing
                 self.prepare(data.frames)
             self.prepared_for = data
         if self.compiled:
             self.compile_encoders()
+
+    def _check_labels(self, data: Windows) -> None:
+        """Raise UserError for a label that nobody knows, or that a game's recordings lack."""
+        mine = type(self).__name__
+        for label in self.labels:
+            if label not in (known := (*LABELS, *BY_PLACE)):
+                raise UserError(f"{mine}.labels: {label!r}{nearest(label, known, 1)}")
+            for game, lacking in data.absent.items():
+                if label in lacking:
+                    raise UserError(
+                        f"{mine} needs the label {label}, and recordings of {game} among "
+                        f"{', '.join(data.recordings)} were imported without: leave them out"
+                    )
 
     def _check_needs_windows_alone(self) -> None:
         """Raise UserError where a loader of the user's lacks what this objective needs."""
@@ -205,7 +222,12 @@ class Objective(lightning.LightningModule):
         batch = self._batch(batch, self.trainer.global_step)
         self.progress = self.share(self.trainer.global_step)
         losses = self.losses(*self.views_of(batch, Stream.VIEWS))
-        loss = torch.stack(list(losses.values())).sum()
+        loss = self._sum(losses)
+        if not loss.requires_grad:
+            raise UserError(
+                f"{type(self).__name__}.losses gave nothing that depends on the weights: take out "
+                "what detaches it, such as detach() and no_grad()"
+            )
         # Lightning takes hundreds of Python calls for a number, and would drop most of them.
         if (self.trainer.global_step + 1) % self.trainer.log_every_n_steps == 0:
             named = {f"loss/{name}": value for name, value in losses.items()}
@@ -215,12 +237,23 @@ class Objective(lightning.LightningModule):
     def validation_step(self, batch: Batch | Tensor, batch_idx: int) -> None:
         batch = self._batch(batch, batch_idx)
         losses = self.losses(*self.views_of(batch, Stream.HELD_OUT_VIEWS))
-        numbers = {LOSS: torch.stack(list(losses.values())).sum()} | self.notes
+        numbers = {LOSS: self._sum(losses)} | self.notes
         numbers |= {f"loss/{name}": value for name, value in losses.items()}
         self.log_dict(
             {held_out(name): value for name, value in numbers.items()},
             batch_size=len(batch.windows),
         )
+
+    def _sum(self, losses: object) -> Tensor:
+        """Of named losses. Raises UserError where they are none."""
+        named = losses if isinstance(losses, dict) else {}
+        if not named or any(_kind(loss) != "Tensor ()" for loss in named.values()):
+            gave = {name: _kind(loss) for name, loss in named.items()} or _kind(losses)
+            raise UserError(
+                f"{type(self).__name__}.losses gave {gave}: return tensors of one number by name, "
+                "such as dict(slowness=loss.mean())"
+            )
+        return torch.stack(list(named.values())).sum()
 
     def _batch(self, batch: Any, step: int) -> Batch:
         """What a loader gave as a `Batch`. Raises UserError where it is none and no windows."""
@@ -251,7 +284,13 @@ class Objective(lightning.LightningModule):
         draws = Draws(stream, self.seed, batch.step, size, device, *ranks, batch.episode)
         # Views are rounded to 8 bits: computing them in bf16 would round twice.
         with torch.autocast(device.type, enabled=False):
-            return self.views(batch.windows, draws, **batch.labels)
+            views = self.views(batch.windows, draws, **batch.labels)
+        if not isinstance(views, tuple | list):
+            raise UserError(
+                f"{type(self).__name__}.views gave {type(views).__name__}: return a tuple of what "
+                "losses takes, (views,) where that is one thing"
+            )
+        return tuple(views)
 
     def optimizer_step(self, epoch, batch_idx, optimizer, optimizer_closure=None) -> None:
         decay(optimizer, self.optimisation, self.share(self.trainer.global_step))
@@ -296,3 +335,9 @@ class Objective(lightning.LightningModule):
         if how.last_weight_decay is not None:
             values["weight decay"] = cosine(how.weight_decay, how.last_weight_decay, over)
         return values
+
+
+def _kind(value: object) -> str:
+    """What a value is, for a message: float, or Tensor (8, 96)."""
+    shape = f" {tuple(value.shape)}" if isinstance(value, Tensor) else ""
+    return f"{type(value).__name__}{shape}"

@@ -338,7 +338,9 @@ class FitCLI(LightningCLI):
                 fault = Terminated()
             elif isinstance(fault, SystemExit):  # what Lightning makes of an interrupt
                 fault = KeyboardInterrupt()
-            self.run.update(state="failed", reason=f"{type(fault).__name__}: {fault}".strip(": "))
+            if not (isinstance(fault, UserError) and self.run.take_back()):
+                reason = f"{type(fault).__name__}: {fault}".strip(": ")
+                self.run.update(state="failed", reason=reason)
             if isinstance(fault, UserError | KeyboardInterrupt | Terminated) and not self.first:
                 sys.exit(2)  # the first rank says what it was
             raise fault

@@ -6,6 +6,7 @@ import inspect
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from dataclasses import is_dataclass
+from types import ModuleType
 from typing import get_args, get_type_hints
 
 from jsonargparse import ArgumentError
@@ -53,14 +54,8 @@ def explain(fault: Exception, roots: Iterable[type]) -> UserError | None:
     if name := _after("Expected a dot import path string: ", reason):
         return _unknown("class", name, classes)
     paths = [text.split("'")[1] for text in texts if _after("Problem with given class_path", text)]
-    if paths and isinstance(causes[-1], ImportError | AttributeError):
-        missing = getattr(causes[-1], "name", None)  # the module that an import did not find
-        if missing and not f"{paths[-1]}.".startswith(f"{missing}."):
-            return UserError(
-                f"class_path {paths[-1]} cannot be imported, since there is no module {missing!r}: "
-                "install it, or mend the import"
-            )
-        return _unknown("class", paths[-1], classes)
+    if paths and (mistake := _not_imported(paths[-1], causes[-1], classes)):
+        return mistake
     keys = [text.split('"')[1] for text in texts if _after('Parser key "', text)]
     plain = reason.replace("a <class '", "").replace("'>", "").replace("typing.", "")
     for said, meant in PLAINER.items():
@@ -68,18 +63,50 @@ def explain(fault: Exception, roots: Iterable[type]) -> UserError | None:
     return UserError(f"setting {keys[-1]}: {plain}" if keys else texts[0])
 
 
+def _not_imported(path: str, cause: BaseException, classes: list[str]) -> UserError | None:
+    """Why a class could not be imported; None where that is not what went wrong.
+
+    Args:
+        path: of the class, `module.Name`.
+        cause: what was raised.
+        classes: names of the classes that a config can name.
+    """
+    module, _, name = path.rpartition(".")
+    if isinstance(cause, AttributeError) and isinstance(cause.obj, ModuleType):
+        there = {key for key, value in vars(cause.obj).items() if isinstance(value, type)}
+        return UserError(f"{module} has no class {name!r}{nearest(name, {*there, *classes}, 3)}")
+    if not isinstance(cause, ImportError):
+        return None
+    missing = cause.name
+    if missing and not f"{path}.".startswith(f"{missing}."):
+        return UserError(
+            f"class_path {path} cannot be imported, since there is no module {missing!r}: "
+            "install it, or mend the import"
+        )
+    first = path.partition(".")[0]
+    return _unknown(
+        "class",
+        path,
+        classes,
+        f": there is no module {missing or module!r} in this folder or on PYTHONPATH; run the "
+        f"command where {first}.py lies, or name its folder in PYTHONPATH",
+    )
+
+
 def _after(beginning: str, text: str) -> str:
     """What follows a beginning; empty where `text` begins otherwise."""
     return text.removeprefix(beginning) if text.startswith(beginning) else ""
 
 
-def _unknown(what: str, name: str, known: Iterable[str]) -> UserError:
+def _unknown(
+    what: str, name: str, known: Iterable[str], otherwise: str = ": see --help"
+) -> UserError:
     many, known = (3 if what == "class" else 1), set(known)
     if name in known:
         return UserError(
             f"{what} {name!r} does not belong there: --print_config shows where it stands"
         )
-    near = nearest(name.rpartition(".")[2], known, many, otherwise=": see --help")
+    near = nearest(name.rpartition(".")[2], known, many, otherwise=otherwise)
     return UserError(f"unknown {what} {name!r}{near}")
 
 

@@ -171,6 +171,9 @@ def test_a_class_is_found_by_its_short_name(recordings: Path, tmp_path: Path) ->
 @pytest.mark.parametrize(("asked", "message"), [
     (["--model", "VICRegg"], r"unknown class 'VICRegg': did you mean 'VICReg'"),
     (["--model", "pretrain.vicreg.VICReg"], r"unknown class 'pretrain.vicreg.VICReg': did you"),
+    (["--model", "fovea.pretrain.VICRegg"], r"fovea.pretrain has no class 'VICRegg': did you mean"),
+    (["--model", "pathlib.Pth"], r"pathlib has no class 'Pth': did you mean 'Path'"),
+    (["--model", "my_gaps.Gaps"], r"no module 'my_gaps' in this folder or on PYTHONPATH; run the"),
     (["--model.expandr", "3"], r"unknown setting 'expandr': did you mean 'expander'"),
     (["--data.expander", "3"], r"setting 'expander' does not belong there: --print_config"),
     (["--model.encoder.ptch", "3"], r"unknown setting 'ptch': did you mean 'patch'"),
@@ -187,6 +190,16 @@ def test_a_mistake_is_named_with_what_is_near(
     with pytest.raises(UserError, match=message) as refused:
         fit(arguments(recordings, tmp_path / "mine", *asked))
     assert "\n" not in str(refused.value)
+
+
+def test_what_is_refused_before_its_first_step_can_be_given_again_with_other_settings(
+    recordings: Path, tmp_path: Path
+) -> None:
+    run = tmp_path / "mine"
+    with pytest.raises(UserError, match="no window of 4 screens at offsets"):
+        fit(["-c", "temporal_order", "--data.recordings", f"[{recordings}]", "--run", str(run),
+             "--model.init_args.gaps", "[9000]", "--trainer.max_steps", "1"])  # fmt: skip
+    assert [path.name for path in run.iterdir()] == [".lock"]
 
 
 MINE = """

@@ -75,10 +75,8 @@ def test_a_game_of_one_episode_is_left_out_and_the_other_drawn(frames: Frames) -
     of_one = replace(frames, episode=torch.where(one, frames.episode[one][0], frames.episode))
     drawn, lines = probing._draw(of_one, 2, 100, 0)
     assert set(drawn) == {"breakout"}
-    assert lines == [
-        "pong has 1 episodes, too few for 3 splits: collect more of it with a larger --steps"
-    ]
-    with pytest.raises(UserError, match="pong has 1 episodes, too few"):
+    assert lines == ["pong has 1 episode, too few for 3 splits: record or import 3 or more"]
+    with pytest.raises(UserError, match="pong has 1 episode, too few"):
         probing._draw(of_one.of("pong"), 2, 100, 0)
 
 

@@ -202,6 +202,38 @@ def test_a_new_probe_is_one_file_with_its_figure_in_the_report(
     assert "Brightness, 0 black" in (tmp_path / "page" / "assets" / "data.js").read_text()
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize(("before", "after", "message"), [
+    ('TITLE = "Brightness"', "", "the probe fovea.probes.bright has no TITLE: give it one"),
+    ("return Measured([", "return ([", r"bright gave list: return Measured\(\[Table\(\.\.\.\)"),
+    ('table="screens", along', 'table="screen", along',
+     "bright.FIGURES names the table 'screen': did you mean 'screens'"),
+    ('along="game"', 'along="gam"', "bright.FIGURES names the column 'gam': did you mean 'game'"),
+    ('"Brightness, 0 black"}', '"Brightness, 0 black"}, kind="line"',
+     "bright.FIGURES names the kind 'line': did you mean 'lines'"),
+    ('measure="brightness", sent', 'measure="brightnes", sent',
+     "bright.VERDICT names the column 'brightnes': did you mean 'brightness'"),
+])  # fmt: skip
+def test_what_a_probe_declares_is_held_to_what_it_returns(
+    before: str, after: str, message: str, folder: Path, recordings: Path, new_probe
+) -> None:
+    assert before in BRIGHTNESS
+    new_probe("bright", BRIGHTNESS.replace(before, after))
+    with pytest.raises(UserError, match=message):
+        probes.measure(folder, recordings, probe="bright", samples=60)
+
+
+def test_a_probe_of_ones_own_lies_where_python_looks(
+    folder: Path, recordings: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "my_brightness.py").write_text(BRIGHTNESS)
+    monkeypatch.syspath_prepend(tmp_path)
+    found = probes.measure(folder, recordings, probe="my_brightness", samples=60)
+    assert found["screens"].columns == ["game", "split", "brightness"]
+    with pytest.raises(UserError, match=r"unknown probe 'my_brightnes': .*one of your own is NAME"):
+        probes.measure(folder, recordings, probe="my_brightnes", samples=60)
+
+
 @pytest.mark.parametrize(("encoders", "only", "message"), [
     (["mine"], None, r"--encoder 'mine' is not NAME=REF: write mine="),
     (["random=random:vit_micro"], None, "the encoder name 'random' is taken"),

@@ -1,0 +1,50 @@
+"""What a probe's file declares, held to what it returns: a slip of the pen is told, not dropped."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from difflib import get_close_matches
+from types import ModuleType
+
+from fovea.command import UserError, nearest
+from fovea.figures import KINDS, Comparison, Gains
+from fovea.results import Measured
+
+
+def check_file(module: ModuleType) -> None:
+    """Raise UserError where the file of a probe lacks its title or what it is about."""
+    for name in ("TITLE", "ABOUT"):
+        if not isinstance(getattr(module, name, None), str):
+            raise UserError(
+                f"the probe {module.__name__} has no {name}: give it one, a text for the report"
+            )
+
+
+def check_found(module: ModuleType, found: object) -> Measured:
+    """What a probe returned. Raises UserError where its figures or its sentence do not fit it.
+
+    A table may be missing, as that of blocks for a CNN, but not where one is called nearly so.
+    """
+    name = module.__name__
+    if not isinstance(found, Measured):
+        raise UserError(
+            f"the probe {name} gave {type(found).__name__}: return Measured([Table(...), ...])"
+        )
+    tables = {table.name: table.columns for table in found.tables}
+    figures = getattr(module, "FIGURES", [])
+    for figure in figures:
+        _known(f"{name}.FIGURES names the kind", figure.kind, KINDS)
+    takes = [("FIGURES", one) for one in figures if isinstance(one, Comparison | Gains)]
+    takes += [("VERDICT", module.VERDICT)] if hasattr(module, "VERDICT") else []
+    for where, declared in takes:
+        if declared.table in tables:
+            for column in sorted(declared.columns):
+                _known(f"{name}.{where} names the column", column, tables[declared.table])
+        elif get_close_matches(declared.table, tables, cutoff=0.8):
+            _known(f"{name}.{where} names the table", declared.table, tables)
+    return found
+
+
+def _known(what: str, name: str, known: Iterable[str]) -> None:
+    if name not in (known := list(known)):
+        raise UserError(f"{what} {name!r}{nearest(name, known)}")
