@@ -77,7 +77,10 @@ def collect(arguments: list[str]) -> None:
         help="folder, or an address such as s3://bucket/recordings; each game gets a folder in it",
     )
     asked.add_argument(
-        "--steps", type=positive, default=20_000, help="agent steps per game, at least (20000)"
+        "--steps",
+        type=positive,
+        default=20_000,
+        help="agent steps per game, at least: a recording is of whole shards (20000)",
     )
     asked.add_argument(
         "--seed", type=natural, default=0, help="seed of the games and the policy (0)"
@@ -115,7 +118,7 @@ def collect(arguments: list[str]) -> None:
         "--shard-steps",
         type=positive,
         default=5000,
-        help="agent steps per shard, at least (5000)",
+        help="agent steps per shard, at least; for recordings of fewer --steps give fewer (5000)",
     )
     args = asked.parse_args(arguments)
 
@@ -192,7 +195,9 @@ def _ls_recordings(folders: list[str]) -> bool:
 
     found = [(folder, open_dataset(folder)) for folder in find_recordings(folders)]
     for folder, dataset in found:
-        print(f"{folder}: {dataset.counts}, seed {dataset.origin.seed}")
+        origin = dataset.origin
+        by = f"of {origin.source}" if origin.source else f"seed {origin.seed}"
+        print(f"{folder}: {dataset.counts}, {by}")
         print(*map("  {}".format, overview(tiers(folder, dataset))), sep="\n")
     differ = list(differences(dataset.origin for _, dataset in found))
     for line in differ:

@@ -148,7 +148,7 @@ def _rows(data: Any, policy: str, number: int, episode: int) -> dict[str, np.nda
     truncated[-1] |= not terminal[-1]  # where who collected it stopped in the middle
     infos = found["infos"] or {}
     return {
-        "screen": screens(np.asarray(found["observations"])[:steps]),
+        "screen": screens(np.asarray(found["observations"])[:steps], f"episode {number}"),
         "action": np.asarray(found["actions"]).astype(np.uint8),
         "reward": whole(np.asarray(found["rewards"]), f"episode {number}"),
         "terminal": terminal,

@@ -149,7 +149,7 @@ def _rows(of: File, episode: int, actions: int) -> dict[str, np.ndarray]:
     if (terminal | truncated)[:-1].any():
         raise UserError(f"{path} goes on after the end of its episode: write a file for each")
     return {
-        "screen": screens(arrays["screen"]),
+        "screen": screens(arrays["screen"], str(path)),
         "action": arrays["action"].astype(np.uint8),
         "reward": whole(arrays["reward"], str(path)),
         "terminal": terminal,

@@ -116,12 +116,15 @@ def whole(rewards: np.ndarray, of: str) -> np.ndarray:
     return rewards.astype(np.int32)
 
 
-def screens(observations: np.ndarray) -> np.ndarray:
-    """(T, 84 * 84) uint8 of observations (T, ...) uint8, by SCREENS. Raises UserError."""
+def screens(observations: np.ndarray, of: str) -> np.ndarray:
+    """(T, 84 * 84) uint8 of observations (T, ...) uint8, by SCREENS.
+
+    Raises UserError, with what they are of, for others.
+    """
     shape = observations.shape[1:]
     if shape not in SCREENS or observations.dtype != np.uint8:
         raise UserError(
-            f"observations are {observations.dtype} {shape}: known are uint8 "
+            f"{of} has screens of {observations.dtype} {shape}: known are uint8 "
             f"{', '.join(map(str, SCREENS))}"
         )
     return np.ascontiguousarray(SCREENS[shape](observations)).reshape(-1, SCREEN_BYTES)

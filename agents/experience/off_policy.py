@@ -77,7 +77,8 @@ class OffPolicy(Experience):
         if task.total_steps < learning_starts + train_freq:
             raise UserError(
                 f"data.total_steps {task.total_steps} is less than the {learning_starts} of "
-                "learning_starts and an update: play longer, or start to learn earlier"
+                "learning_starts and an update: play longer, or make "
+                "model.init_args.learning_starts smaller"
             )
         self.updates = int((task.total_steps - learning_starts) / train_freq)
         seen = self.observe(self.envs.screens[:1])[0]

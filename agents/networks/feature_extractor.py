@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from fovea.agents.adaptation.base import Adapted
 from fovea.agents.networks.head_pool import HeadPool
+from fovea.command import UserError
 from fovea.pretrain.encoders.encoder import Features, inference
 from fovea.pretrain.encoders.read_out import LEARNT, SELECTIONS, ReadOut, make_norm
 from fovea.progress import bar
@@ -31,7 +32,7 @@ class FeatureExtractor(nn.Module):
         trunk: number of the block whose outputs are stored, where the first blocks of an encoder
             never change and later ones learn; else None.
 
-    Raises UserError for blocks that the encoder has not.
+    Raises UserError for blocks that the encoder has not, and where it does not give `Features`.
     """
 
     def __init__(
@@ -47,6 +48,11 @@ class FeatureExtractor(nn.Module):
         with inference(self):
             blank = torch.zeros(1, encoder.stack, *encoder.screen, dtype=torch.uint8)
             features = encoder.features_of(blank, self.blocks)
+        if not isinstance(features, Features):
+            raise UserError(
+                f"{type(encoder).__name__} gave {type(features).__name__}: return "
+                "Features(summary, tokens) from forward"
+            )
         selected = self.selection.select(features)
         self.norm = make_norm(read_out, features)
         self.new_projection: Callable[[], nn.Module] = nn.Identity

@@ -232,3 +232,12 @@ def test_blocks_that_are_not_there_are_refused(vit: ViT) -> None:
         FeatureExtractor(Frozen(load_encoder("random:patches14")), ReadOut(blocks=[1]))
     with pytest.raises(UserError, match=r"blocks \[1, 3\] of this encoder have 400, 49 places"):
         FeatureExtractor(Frozen(build_cnn("nature_cnn")), replace(ReadOut(), blocks=[1, 3]))
+
+
+def test_an_adapter_that_gives_a_plain_tuple_is_named(vit: ViT) -> None:
+    class Plain(Frozen):
+        def forward(self, screens, blocks=()):
+            return tuple(super().forward(screens, blocks))
+
+    with pytest.raises(UserError, match="Plain gave tuple: return Features"):
+        FeatureExtractor(Plain(vit), ReadOut())

@@ -110,7 +110,7 @@ def test_the_same_command_again_makes_only_what_is_missing(tmp_path: Path) -> No
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
-        ({"screen": np.zeros((30, 80, 80), np.uint8)}, r"observations are uint8 \(80, 80\)"),
+        ({"screen": np.zeros((30, 80, 80), np.uint8)}, r"0.npz has screens of uint8 \(80, 80\)"),
         ({"screen": np.zeros((29, 84, 84), np.uint8)}, "has 29 screens for 30 actions"),
         ({"action": np.full(30, 18)}, "an action that is not in 0 to 17"),
         ({"reward": np.full(30, 0.5)}, "rewards that are no whole numbers"),

@@ -136,6 +136,8 @@ def test_a_data_set_of_another_game_is_refused(root: Path, tmp_path: Path) -> No
 
 def test_of_a_stack_the_newest_screen_is_taken_and_other_shapes_are_refused() -> None:
     seen = np.arange(2 * 4 * 84 * 84, dtype=np.uint32).astype(np.uint8).reshape(2, 4, 84, 84)
-    assert np.array_equal(screens(seen), seen[:, -1].reshape(2, -1))
-    with pytest.raises(UserError, match=r"observations are uint8 \(4, 80, 80\): known are uint8"):
-        screens(seen[..., :80, :80])
+    assert np.array_equal(screens(seen, "episode 0"), seen[:, -1].reshape(2, -1))
+    with pytest.raises(
+        UserError, match=r"episode 0 has screens of uint8 \(4, 80, 80\): known are uint8"
+    ):
+        screens(seen[..., :80, :80], "episode 0")
