@@ -70,9 +70,10 @@ ENDING = signal.SIGTERM, signal.SIGHUP
 def terminable() -> Iterator[None]:
     """Let the signals of ENDING raise Terminated, so that work stops as it does after Ctrl-C.
 
-    One that is ignored stays ignored, as under nohup. Processes that are forked inside end by these
-    signals as if there were no handler. Without effect outside the main thread, where Python allows
-    no handlers.
+    One that falls into a destructor, as Ctrl-C may, is sent again: Python drops what is raised
+    there. One that is ignored stays ignored, as under nohup. Processes that are forked inside end
+    by these signals as if there were no handler. Without effect outside the main thread, where
+    Python allows no handlers.
     """
     if threading.current_thread() is not threading.main_thread():
         yield
@@ -85,6 +86,16 @@ def terminable() -> Iterator[None]:
         signal.signal(number, signal.SIG_DFL)
         os.kill(os.getpid(), number)
 
+    def dropped(what: sys.UnraisableHookArgs) -> None:
+        if isinstance(what.exc_value, KeyboardInterrupt | Terminated):
+            number = getattr(what.exc_value, "number", signal.SIGINT)
+            again = threading.Timer(0.05, os.kill, (os.getpid(), number))
+            again.daemon = True
+            again.start()
+        else:
+            told(what)
+
+    told, sys.unraisablehook = sys.unraisablehook, dropped
     before = {number: signal.getsignal(number) for number in ENDING}
     handled = [number for number, how in before.items() if how is not signal.SIG_IGN]
     for number in handled:
@@ -92,6 +103,7 @@ def terminable() -> Iterator[None]:
     try:
         yield
     finally:
+        sys.unraisablehook = told
         for number in handled:
             signal.signal(number, before[number])
 

@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -109,3 +110,28 @@ def test_a_signal_waits_until_processes_are_started(number: int, as_by_default: 
         start()
     assert started[0].wait() == 0
     assert [signal.getsignal(one) for one in HANDLED] == before
+
+
+@pytest.mark.parametrize(
+    ("number", "raised"), [(signal.SIGINT, KeyboardInterrupt), (signal.SIGTERM, Terminated)]
+)
+def test_a_signal_that_falls_into_a_destructor_is_sent_again(
+    number: signal.Signals, raised: type[BaseException], as_by_default: None
+) -> None:
+    """Python drops what is raised there, with a line on stderr."""
+
+    class Interrupted:
+        def __del__(self) -> None:
+            signal.raise_signal(number)
+
+    went_on = []
+
+    def work() -> None:
+        with terminable():
+            Interrupted()
+            went_on.append(True)
+            time.sleep(30)
+
+    with pytest.raises(raised):
+        work()
+    assert went_on
