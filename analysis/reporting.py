@@ -85,6 +85,8 @@ def run(arguments: list[str]) -> None:
         args.runs, args.out, args.title, args.take_off, args.recordings, args.figures
     )
     print(f"{about}; made in {time.monotonic() - began:.1f} s\n{index}")
+    if args.figures:
+        print(f"figures: {args.figures}")
 
 
 def report(

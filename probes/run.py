@@ -139,7 +139,8 @@ def run(
             raise
         record.update(state="done")
     every = [of.result for of in results.values()]
-    print(*summary.lines(every), sep="\n")
+    for line in summary.lines(every):
+        print(line)
     print(f"probed {', '.join(measured)}: the tables are in {folder / 'probes'}")
     theirs = [name for name in measured if name not in REFERENCES]
     lacking = too_few + summary.left_out(every, theirs)
