@@ -73,7 +73,7 @@ class Pixels(Encoder):
         """A copy with the components of (n, stack, H, W) uint8; `most` of them are looked at.
 
         Of the pixels that change at all; the sketch is drawn from a fixed seed. Directions in which
-        nothing varies, as the last of fewer screens than components, are rounding and left out.
+        nothing varies, as the last of fewer screens than components, are rounding, and stay zero.
         """
         some = torch.linspace(0, len(screens) - 1, min(most, len(screens)), device=screens.device)
         screens = screens[some.long()]
@@ -81,7 +81,7 @@ class Pixels(Encoder):
         with seeded(Stream.PROBE_SKETCH, 0):
             seen = self.scale(screens).flatten(1)[:, changing]
             mean, directions, deviations = principal(seen, self.dim)
-        directions = directions[:, deviations > 1e-5 * deviations[:1]]
+        directions = directions * (deviations > 1e-5 * deviations[:1])
         fitted = Pixels(self.stack, self.screen, directions.shape[1], pooled=self.pooled)
         fitted = fitted.to(screens.device)
         fitted.mean[changing], fitted.components[changing] = mean, directions
