@@ -97,6 +97,14 @@ def test_a_worker_that_is_killed_costs_its_shard_which_is_played_again_to_the_sa
     assert everything(tmp_path / "ray") == everything(tmp_path / "here")
 
 
+def test_without_an_address_a_ray_of_its_own_records_the_same_bytes(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "fovea", "atari", "collect", "breakout", *SETTINGS]
+    out = tmp_path / "ray"
+    subprocess.run([*command, "--out", str(out), "--ray", "--workers", "2"], cwd=ROOT, check=True)
+    collect(["breakout"], tmp_path / "here", steps=2400, shard_steps=600, workers=1)
+    assert everything(out) == everything(tmp_path / "here")
+
+
 def test_a_study_whose_node_is_killed_ends_with_every_cell_once(
     cluster: Cluster, tmp_path: Path
 ) -> None:

@@ -231,6 +231,23 @@ def test_a_recording_made_in_another_way_is_left_as_it_is(recordings: Path, chan
 
 
 @pytest.mark.slow
+def test_a_mode_and_a_difficulty_are_played_and_stay_on_record(tmp_path: Path) -> None:
+    settings = "--mode", "1", "--difficulty", "1", "--workers", "1"
+    done = run(
+        command(tmp_path / "hard", "pong", "--steps", "100", "--shard-steps", "100", *settings)
+    )
+    assert done.returncode == 0, done.stderr
+    collect(["pong"], tmp_path / "usual", steps=100, shard_steps=100, workers=1)
+    hard, usual = (open_dataset(tmp_path / name / "pong") for name in ("hard", "usual"))
+    assert (hard.origin.settings["mode"], hard.origin.settings["difficulty"]) == (1, 1)
+    assert hard.sha256 != usual.sha256
+    columns = [
+        read_shard(tmp_path / name / "pong" / "shard-00000.parquet") for name in ("hard", "usual")
+    ]
+    assert not np.array_equal(columns[0].column("ram")[50], columns[1].column("ram")[50])
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
