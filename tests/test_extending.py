@@ -35,7 +35,7 @@ def test_the_pages_commands_run_on_the_pages_files(clone: Path) -> None:
     commands = [smaller(words, SMALLER) for of in blocks(PAGE, "sh") for words in of.commands]
     for words in commands:
         if "ppo_lora" in words:
-            words += ["--model.init_args.features.norm_samples", "64"]
+            words += ["--model.features.norm_samples", "64"]
     said = run_commands(clone, commands, package=clone)
     assert "Brightness of the screen" in said
     page = (clone / "runs" / "report" / "index.html").read_text(encoding="utf-8")

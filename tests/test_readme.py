@@ -22,13 +22,13 @@ SMALLER = {
     "--episodes": "1",
 }
 PRETRAINING = ["--data.batch_size", "8", "--data.held_out", "16"]
-FEW = ["--model.init_args.features.norm_samples", "64"]
+FEW = ["--model.features.norm_samples", "64"]
 ALSO = {
     "collect": ["--shard-steps", "500"],
     "recipe": PRETRAINING,
     "tov_vicreg": PRETRAINING,
     "vicreg": PRETRAINING,
-    "dqn_frozen": [*FEW, "--data.total_steps", "240", "--model.init_args.learning_starts", "200"],
+    "dqn_frozen": [*FEW, "--data.total_steps", "240", "--model.learning_starts", "200"],
     "ppo_frozen": [*FEW, "--data.total_steps", "1024"],
     "evaluate": ["--max-frames", "400", "--seconds", "1"],
 }

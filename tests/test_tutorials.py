@@ -15,13 +15,13 @@ SMALLER = {
     "--samples": "1500",  # so that rewards are among those of every split
     "--episodes": "1",
     "--data.total_steps": "240",
-    "--model.init_args.optimisation.warmup": "1",
+    "--model.optimisation.warmup": "1",
 }
 ALSO = {
     "collect": ["--shard-steps", "300"],
     "pretrain fit": ["--data.batch_size", "8", "--data.held_out", "16"],
-    "agents fit": ["--model.init_args.features.norm_samples", "64",
-                   "--model.init_args.learning_starts", "200"],
+    "agents fit": ["--model.features.norm_samples", "64",
+                   "--model.learning_starts", "200"],
     "evaluate": ["--max-frames", "400", "--seconds", "1"],
     "study": ["--samples", "16", "--seeds", "0"],
 }  # fmt: skip
