@@ -47,10 +47,10 @@ def of_seeds(scores: np.ndarray) -> str:
 def over(games: Sequence[str]) -> str:
     """The sentences that say what the means are over, and when there are intervals."""
     return (
-        f"Mean over {amount(len(games), 'game')} and the seeds that have a result in each of them "
-        "(column seeds), of a difference those that both runs have. In brackets: the seeds one by "
-        f"one where they are fewer than {ENOUGH}, since a bootstrap over so few is too narrow; of "
-        "more, the 95 % bootstrap interval over seeds."
+        f"Means over {amount(len(games), 'game')} and over the seeds that have ended in all of "
+        "them (column seeds); a difference takes those of both runs. In brackets stand the seeds "
+        f"one by one where they are fewer than {ENOUGH}, since a bootstrap over so few is too "
+        "narrow, else the 95 % bootstrap interval over seeds."
     )
 
 

@@ -64,7 +64,7 @@ def load_yaml(text: str, source: str | Path) -> Any:
         if isinstance(fault, UserError):
             raise
         said = " ".join(str(fault).split()) or type(fault).__name__
-        raise UserError(f"{source} is no YAML of plain values: {said}") from None
+        raise UserError(f"{source} is no YAML of plain values ({said}): mend it there") from None
 
 
 def _size(value: object, known: dict[int, int] | None = None) -> int:

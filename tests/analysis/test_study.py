@@ -260,5 +260,5 @@ def test_an_unknown_run_is_refused(tmp_path: Path) -> None:
 def test_a_study_that_is_no_yaml_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "wrong.yaml"
     path.write_text("runs: {one: {encoder: runs/seed-{seed}/recipe}}")
-    with pytest.raises(UserError, match=r"wrong\.yaml is no YAML of plain values: .* line 1"):
+    with pytest.raises(UserError, match=r"wrong\.yaml is no YAML of plain values \(.* line 1"):
         study.read(path)
