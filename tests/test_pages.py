@@ -19,7 +19,8 @@ import pytest
 
 from fovea.__main__ import run
 from fovea.configs import shipped
-from pages import ROOT
+from pages import ROOT, blocks, run_commands
+from pages import run as run_python
 
 PAGES = [
     *sorted(ROOT.glob("*.md")),
@@ -118,15 +119,51 @@ def test_the_settings_of_every_fit_of_a_page_are_taken(
         assert not ended.value.code, shlex.join(words)
 
 
+def _not_known(module: str, options: list[str]) -> list[str]:
+    """The module where there is none, and options that none of our own modules takes."""
+    if not (spec := find_spec(module)):
+        return [module]
+    if not module.startswith("benchmarks."):
+        return []
+    places = [Path(where) for where in spec.submodule_search_locations or ()]
+    files = [path for place in places for path in place.glob("*.py")] or [Path(spec.origin or "")]
+    source = "".join(path.read_text(encoding="utf-8") for path in files)
+    return [f"{module} {option}" for option in options if f'"{option}"' not in source]
+
+
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
-def test_modules_files_and_tests_that_a_page_names_exist(page: Path) -> None:
-    named = [words[2] for words in commands(page) if words[0] == "python"]
-    wrong = [module for module in named if module.islower() and not find_spec(module)]
+def test_modules_files_links_targets_and_tests_that_a_page_names_exist(page: Path) -> None:
+    text = page.read_text(encoding="utf-8")
+    wrong = []
+    for words in commands(page):
+        if words[0] == "python" and words[2].islower():
+            wrong += _not_known(words[2], [word for word in words[3:] if word.startswith("--")])
     every = "".join(path.read_text(encoding="utf-8") for path in ROOT.glob("tests/**/*.py"))
-    words = set(re.findall(r"`([^`\s]+)`", page.read_text(encoding="utf-8")))
+    words = set(re.findall(r"`([^`\s]+)`", text))
     tests = {word for word in words if re.fullmatch(r"test_\w+", word)}
     wrong += [word for word in tests if f"def {word}" not in every and f"{word}.py" not in every]
     file = re.compile(rf"({FOLDERS})/[a-z0-9_./]+\.\w+")
     files = {word for word in words if file.fullmatch(word)}
-    wrong += [word for word in files if not any((at / word).exists() for at in (page.parent, ROOT))]
+    folders = {word for word in words if re.fullmatch(rf"({FOLDERS})/([a-z0-9_]+/)*", word)}
+    known = {*files, *folders, *re.findall(r"\]\(((?!http)[^)#\s]+)(?:#[^)]*)?\)", text)}
+    wrong += [word for word in known if not any((at / word).exists() for at in (page.parent, ROOT))]
+    targets = set(re.findall(r"^(\w+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+    made = re.findall(r"(?:^ {4,}|^|`|&& )make ([a-z]+)", text, re.MULTILINE)
+    wrong += [f"make {target}" for target in made if target not in targets]
     assert not wrong
+
+
+@pytest.mark.evidence
+@pytest.mark.slow
+def test_the_commands_on_recordings_run_in_their_order(tmp_path: Path) -> None:
+    """But for those that want a cluster, an address or a data set of somebody else."""
+    page = ROOT / "docs" / "recordings.md"
+    (mine,) = (block.text for block in blocks(page, "python") if "np.savez" in block.text)
+    run_python(tmp_path, "-c", mine)
+    elsewhere = re.compile(r"://|--ray|dqn-replay|expert-v0|runs/")
+    asked = [["fovea", *words] for words in of_fovea(page) if words[0] == "atari" and words[2:]]
+    here = [words for words in asked if not elsewhere.search(" ".join(words))]
+    assert len(here) >= 11
+    said = run_commands(tmp_path, here)
+    assert "of_mine/pong: 800 steps in 4 episodes, 1 shard" in said
+    assert {path.name for path in tmp_path.iterdir()} >= {"arrays", "images", "minari", "pong.webm"}

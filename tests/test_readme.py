@@ -99,18 +99,3 @@ def test_the_quickstart_chains_the_commands_of_its_page() -> None:
     shown = {tuple(words) for words in commands(QUICKSTART)}
     assert len(chained) >= 9
     assert chained <= shown, chained - shown
-
-
-MADE = ROOT / "docs" / "reference", ROOT / "docs" / "build"
-PAGES = [
-    page
-    for page in (README, *sorted((ROOT / "docs").rglob("*.md")))
-    if not any(page.is_relative_to(made) for made in MADE)
-]
-
-
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
-def test_what_a_page_links_to_is_there(page: Path) -> None:
-    for target in re.findall(r"\]\(([^)#\s]+)\)", page.read_text(encoding="utf-8")):
-        if not target.startswith("http"):
-            assert (page.parent / target).exists(), target
