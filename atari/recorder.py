@@ -9,7 +9,7 @@ import signal
 import sys
 import threading
 from collections.abc import Callable
-from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import replace
 from multiprocessing import connection
@@ -35,6 +35,9 @@ Its last argument is to be called now and then with the steps played since it wa
 """
 
 
+GRACE = 1.0
+"""Seconds in which workers may leave their shards before they are killed, which loses no more."""
+
 Sealed = Callable[[Path], object]
 """Called with the path of each shard that is complete."""
 
@@ -50,7 +53,8 @@ def record_shards(
     """Record at least `steps` agent steps of each origin, or go on where that was interrupted.
 
     Complete shards are kept, so that a kill loses at most one shard of each worker. After Ctrl-C or
-    SIGTERM the workers stop at once. What an older version began goes on in its format.
+    SIGTERM the workers end within a second or so. What an older version began goes on in its
+    format.
 
     Args:
         origins: one for each game; their settings say `shard_steps`.
@@ -160,12 +164,15 @@ def _play(
     spawn = multiprocessing.get_context("spawn")  # as safe after torch as before it
     counter, stop = spawn.Value("q", 0), spawn.Event()
     total = sum(made_by.settings["shard_steps"] for made_by, _, _ in missing)
+    others = multiprocessing.active_children()
     pool = ProcessPoolExecutor(min(workers, len(missing)), spawn, _begin_worker, (counter, stop))
+    pending: dict[Future[int], tuple[Origin, Path, int]] = {}
     rows = asked = 0  # of the shards that are complete
     with bar("record", "steps", total) as shown:
         try:
             with undisturbed():
-                pending = {pool.submit(_record_shard, play, *shard): shard for shard in missing}
+                for shard in missing:
+                    pending[pool.submit(_record_shard, play, *shard)] = shard
             while pending:
                 done, _ = wait(pending, timeout=0.5, return_when=FIRST_COMPLETED)
                 for future in done:
@@ -186,6 +193,10 @@ def _play(
             ) from None
         except BaseException:
             stop.set()
+            wait(pending, timeout=GRACE)
+            for worker in multiprocessing.active_children():
+                if worker not in others:  # it loads what it plays with, which can take long
+                    worker.kill()
             raise
         finally:
             pool.shutdown(cancel_futures=True)

@@ -17,11 +17,13 @@ ray = pytest.importorskip("ray", reason="pip install 'fovea-rl[ray]'")
 from ray.cluster_utils import Cluster  # noqa: E402
 
 from fovea.analysis import study_results  # noqa: E402
-from fovea.analysis.study_cells import Command, log_of, run_cells  # noqa: E402
+from fovea.analysis.study_cells import Command, lock_of, log_of, run_cells  # noqa: E402
 from fovea.analysis.study_ray import Tasks  # noqa: E402
 from fovea.atari.collect import collect  # noqa: E402
 from fovea.cluster import LOCAL, connected  # noqa: E402
 from fovea.command import UserError  # noqa: E402
+from fovea.files import in_use  # noqa: E402
+from fovea.runs import read_run  # noqa: E402
 
 pytestmark = [pytest.mark.evidence, pytest.mark.timeout(900)]
 ROOT = Path(__file__).parents[1]
@@ -114,13 +116,15 @@ def test_a_study_whose_node_is_killed_ends_with_every_cell_once(
     cells = [on_ray / "seed-0" / name for name in ("one", "two")]
     run = study(path, "--out", on_ray, "--ray", cluster.address)
     until(lambda: run.poll() is not None or all((one / "metrics.csv").exists() for one in cells))
+    assert all(in_use(lock_of(one)) for one in cells)  # each node runs one
     cluster.remove_node(next(iter(cluster.worker_nodes)), allow_graceful=False)
     _, said = run.communicate()
     assert run.returncode == 0, said
-    logs = [log_of(folder).read_text() for folder in cells]
-    assert any("goes on" in log or log.count("seeds from") > 1 for log in logs), logs
-    for log in logs:  # what the dead node had begun ended before it was taken up again
-        assert "is in use by process" not in log
+    for folder in cells:
+        assert read_run(folder).state == "done"
+        log = log_of(folder).read_text()
+        assert log.count("encoder: ") == 1
+        assert "is in use by process" not in log  # what a dead node began ended before
     alone = study(path, "--out", here, "--jobs", "2")
     _, said = alone.communicate()
     assert alone.returncode == 0, said

@@ -186,11 +186,10 @@ def test_sigterm_stops_at_once_keeps_what_is_finished_and_changes_nothing(tmp_pa
     assert everything(out) == everything(tmp_path / "whole")
 
 
-@pytest.mark.slow
-def test_a_worker_that_is_killed_is_said_with_the_fix(tmp_path: Path):
-    arguments = "pong", "--steps", "4000", "--workers", "1"
+def started(out: Path, *arguments: str) -> tuple[subprocess.Popen[str], int]:
+    """A command that records, and the process of its first worker."""
     playing = subprocess.Popen(
-        command(tmp_path / "out", *arguments), cwd=ROOT, stderr=subprocess.PIPE, text=True
+        command(out, *arguments), cwd=ROOT, stderr=subprocess.PIPE, text=True
     )
     children = Path(f"/proc/{playing.pid}/task/{playing.pid}/children")
     workers = []
@@ -201,7 +200,26 @@ def test_a_worker_that_is_killed_is_said_with_the_fix(tmp_path: Path):
             for pid in children.read_text().split()
             if b"spawn_main" in Path(f"/proc/{pid}/cmdline").read_bytes()
         ]
-    os.kill(workers[0], signal.SIGKILL)
+    return playing, workers[0]
+
+
+@pytest.mark.slow
+def test_a_worker_that_does_not_answer_keeps_nobody_waiting(tmp_path: Path):
+    """As one that still loads an agent, when a signal ends the command."""
+    playing, worker = started(tmp_path / "out", "pong", "--steps", "4000", "--workers", "1")
+    os.kill(worker, signal.SIGSTOP)
+    playing.send_signal(signal.SIGTERM)
+    _, said = playing.communicate(timeout=120)
+    assert playing.returncode == 143
+    assert said.splitlines()[-1] == "terminated: run the same command again to go on"
+    assert not Path(f"/proc/{worker}").exists()
+
+
+@pytest.mark.slow
+def test_a_worker_that_is_killed_is_said_with_the_fix(tmp_path: Path):
+    arguments = "pong", "--steps", "4000", "--workers", "1"
+    playing, worker = started(tmp_path / "out", *arguments)
+    os.kill(worker, signal.SIGKILL)
     _, said = playing.communicate()
     assert playing.returncode == 2
     assert said.splitlines()[-1] == (

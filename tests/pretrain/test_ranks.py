@@ -84,7 +84,9 @@ def work(rank: int, recordings: Path, out: Path, port: int) -> None:
 def steps(recordings: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with the first step of every config, by two ranks that DDP holds together."""
     out = tmp_path_factory.mktemp("ranks")
-    torch.multiprocessing.spawn(work, (recordings, out, free_port()), nprocs=2)
+    words = [sys.executable, __file__, str(recordings), str(out), str(free_port())]
+    ranks = [subprocess.Popen([*words, rank], cwd=ROOT) for rank in ("0", "1")]
+    assert [rank.wait() for rank in ranks] == [0, 0]
     return out
 
 
@@ -187,3 +189,7 @@ def test_two_nodes_that_torchrun_starts_are_one_run(cut: Path, tmp_path: Path) -
         load_file(tmp_path / name / "encoder" / "model.safetensors") for name in ("one", "two")
     )
     torch.testing.assert_close(two, one, rtol=0, atol=1e-4)
+
+
+if __name__ == "__main__":
+    work(int(sys.argv[4]), Path(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3]))

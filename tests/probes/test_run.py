@@ -362,7 +362,7 @@ def test_the_norm_is_a_setting_of_the_state_alone(
         return {table["name"]: table["rows"] for table in of["encoders"]["mine"]["tables"]}
 
     changed = {k for k, rows in tables(whitened).items() if rows != tables(usual["state"])[k]}
-    assert changed == {"labels", "blocks"}
+    assert changed == {"labels", "blocks", "variables_by_read_out", "variables_by_block"}
 
 
 def test_a_norm_that_no_probe_takes_is_refused(
