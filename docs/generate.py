@@ -64,7 +64,10 @@ def helped(*words: str) -> str:
 
 def configs() -> str:
     """Every shipped config and study, whole."""
-    parts = ["# Configs\n\nWhat `-c NAME` finds: every setting with what it means.\n"]
+    parts = [
+        "# Configs\n\nWhat `-c NAME` finds, each whole; [Commands](commands.md) and the API say "
+        "what settings mean.\n"
+    ]
     for room, title in (("pretrain", "Pretraining"), ("agents", "Agents")):
         parts.append(f"## {title}\n")
         for name, path in shipped(f"fovea.{room}").items():
