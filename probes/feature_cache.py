@@ -8,6 +8,8 @@ folder can be deleted at any time.
 from __future__ import annotations
 
 import hashlib
+import os
+import re
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -81,7 +83,13 @@ def _write(path: Path, games: Mapping[str, Splits]) -> None:
         for kind in ("summary", "mean_token")
     }
     with replacing(path) as temporary:
-        save_file(tensors, temporary, metadata={"sha256": _hash(tensors)})
+        try:
+            save_file(tensors, temporary, metadata={"sha256": _hash(tensors)})
+        except SafetensorError as fault:
+            # What the system said, as of a full disk, is in its text alone.
+            if not (said := re.search(r"os error (\d+)", str(fault))):
+                raise
+            raise OSError(int(said[1]), os.strerror(int(said[1])), str(path)) from None
 
 
 def _read(path: Path, device: torch.device) -> dict[str, Tensor]:

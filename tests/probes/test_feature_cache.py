@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import resource
 from pathlib import Path
 
 import pytest
@@ -45,6 +46,20 @@ def test_what_is_read_is_what_was_encoded(
     assert same(cached(encoder, drawn, tmp_path), seen)
     assert path.read_bytes() == before
     assert same(cached(encoder, drawn, None), seen)
+
+
+def test_a_disk_that_is_full_is_said_as_the_system_says_it(
+    encoder: ViT, drawn: dict[str, list[Drawn]], tmp_path: Path
+) -> None:
+    """A command makes one line of that; of what safetensors says it would make a traceback."""
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, limits[1]))
+    try:
+        with pytest.raises(OSError, match=r"File too large: '.*safetensors'"):
+            cached(encoder, drawn, tmp_path)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_another_encoder_or_another_draw_has_another_key(
