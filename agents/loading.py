@@ -19,6 +19,7 @@ from fovea.pretrain.encoders.folder import describe
 from fovea.pretrain.encoders.pictures import Pictures
 from fovea.pretrain.training.checkpoint import newest, read, verified
 from fovea.pretrain.training.config_errors import FAULTS, explain
+from fovea.runs import read_run
 
 
 class LoadedAgent(NamedTuple):
@@ -134,6 +135,10 @@ def checkpoints_of(run: Path, asked: Sequence[str]) -> list[Path]:
 
 
 def _check(run: Path) -> None:
+    if (record := read_run(run)) and record.kind in ("pretrain", "probes"):
+        raise UserError(
+            f"{run} holds a run of kind {record.kind} and no agent: give one of fovea agents fit"
+        )
     if not (run / "config.yaml").exists():
         raise UserError(f"{run} holds no agent: train one with fovea agents fit --run {run}")
 

@@ -8,7 +8,6 @@ from typing import NamedTuple
 from zipfile import BadZipFile
 
 import numpy as np
-from numpy.lib.npyio import NpzFile
 
 from fovea.atari.emulator import Emulator, Settings
 from fovea.atari.games import find
@@ -20,8 +19,10 @@ from fovea.command import UserError, terminable
 from fovea.files import exclusive
 
 NEEDED = "screen", "action", "reward"
-SHAPES = {"reward": (), "terminal": (), "truncated": (), "lives": (), "ram": (RAM_BYTES,)}
-"""What each step has, beside its screen and action."""
+SHAPES = {
+    "action": (), "reward": (), "terminal": (), "truncated": (), "lives": (), "ram": (RAM_BYTES,),
+}  # fmt: skip
+"""What each step has, beside its screen."""
 UNKNOWN = "unknown"
 
 
@@ -67,9 +68,11 @@ class File(NamedTuple):
 
 
 def _looked_at(path: Path, game: str | None) -> File:
-    with _opened(path) as file:
-        words = {name: str(file[name]) for name in ("game", "policy") if name in file}
-        actions = file["action"]
+    found = _read(path, "action", "game", "policy")
+    words = {name: str(found[name]) for name in ("game", "policy") if name in found}
+    actions = found["action"]
+    if actions.ndim != 1:
+        raise UserError(f"{path}: action is {actions.shape}: give a number for each screen")
     if not (name := words.get("game", game)):
         raise UserError(f"{path} does not name its game: say --games GAME")
     highest = int(actions.max(initial=0))
@@ -86,16 +89,19 @@ def _import(files: list[File], source: Path, out: Path, shard_steps: int) -> Dat
     return import_episodes(out / origin.game, origin, shards, rows, len(files))
 
 
-def _opened(path: Path) -> NpzFile:
-    """A file with the arrays that are needed. Raises UserError."""
+def _read(path: Path, *names: str) -> dict[str, np.ndarray]:
+    """The arrays of these names that a file holds, or all. Raises UserError."""
     try:
-        file = np.load(path, allow_pickle=False)
-        missing = [name for name in NEEDED if name not in file]
-    except (ValueError, OSError, EOFError, BadZipFile):
-        raise UserError(f"{path} is no NumPy file that can be read: write it anew") from None
+        with np.load(path, allow_pickle=False) as file:
+            missing = [name for name in NEEDED if name not in file]
+            found = {name: file[name] for name in names or file if name in file and not missing}
+    except (ValueError, TypeError, OSError, EOFError, BadZipFile):
+        raise UserError(
+            f"{path} is no NumPy file that can be read: write it anew, with np.savez, of numbers"
+        ) from None
     if missing:
         raise UserError(f"{path} has no array {missing[0]!r}: it needs {', '.join(NEEDED)}")
-    return file
+    return found
 
 
 def _origin(files: list[File], source: Path, shard_steps: int) -> Origin:
@@ -127,20 +133,19 @@ def _origin(files: list[File], source: Path, shard_steps: int) -> Origin:
 def _rows(of: File, episode: int, actions: int) -> dict[str, np.ndarray]:
     """The columns of a recording, of one episode. Raises UserError."""
     path = of.path
-    with _opened(path) as file:
-        arrays = {name: file[name] for name in file}
-    steps = len(arrays["action"])
+    arrays = _read(path)
+    steps = len(arrays["screen"]) if arrays["screen"].ndim else 0
+    if not steps:
+        raise UserError(f"{path} has no screens: leave it out")
     for name, shape in SHAPES.items():
         if name in arrays and arrays[name].shape != (steps, *shape):
-            raise UserError(f"{path}: {name} is {arrays[name].shape}, not {(steps, *shape)}")
-    if not steps or len(arrays["screen"]) != steps:
-        raise UserError(
-            f"{path} has {len(arrays['screen'])} screens for {steps} actions: give each its action"
-        )
-    if not 0 <= arrays["action"].min() <= arrays["action"].max() < actions:
-        raise UserError(
-            f"{path} has an action that is not in 0 to {actions - 1}: see `fovea atari ls`"
-        )
+            raise UserError(
+                f"{path}: {name} is {arrays[name].shape}, not {(steps, *shape)}: it has "
+                f"{steps} screens"
+            )
+    for name, most in (("action", actions - 1), ("lives", 255), ("ram", 255)):
+        if name in arrays:
+            _check_whole(arrays[name], most, f"{path}: {name}")
     none = np.zeros(steps, bool)
     terminal, truncated = (
         np.array(arrays.get(name, none), bool) for name in ("terminal", "truncated")
@@ -158,3 +163,14 @@ def _rows(of: File, episode: int, actions: int) -> dict[str, np.ndarray]:
         "step": np.arange(steps, dtype=np.int32),
         "policy": np.full(steps, of.policy, object),
     } | {name: arrays[name].astype(np.uint8) for name in ("lives", "ram") if name in arrays}
+
+
+def _check_whole(values: np.ndarray, most: int, what: str) -> None:
+    """Raise UserError, with one of them, where values are not whole numbers from 0 to `most`."""
+    numbers = values.dtype.kind in "biuf"
+    odd = values if not numbers else values[(values % 1 != 0) | (values < 0) | (values > most)]
+    if odd.size:
+        raise UserError(
+            f"{what} has {odd.flat[0]}: it holds whole numbers from 0 to {most} (`fovea atari ls` "
+            "shows a game's actions)"
+        )

@@ -205,6 +205,11 @@ def find_recordings(folders: Sequence[str | Path]) -> list[Path]:
         inside = [folder, *sorted(folder.glob("*/"))]
         games = [path for path in inside if dataset_path(path).exists() or shard_paths(path)]
         if not games:
+            if any(folder.rglob("*.npz")):
+                raise UserError(
+                    f"{folder} holds NumPy files and no recordings: make some of them with "
+                    f"`fovea atari import npz {folder} --out recordings`"
+                )
             raise UserError(
                 f"no recordings in {folder}: make some with "
                 f"`fovea atari collect pong --out {folder}`"

@@ -39,12 +39,16 @@ class Table(Record):
         """Raises ValueError for a row that does not fit the columns, or is of anything else."""
         table = super().read(found)
         table.title = table.title or table.name
-        for row in table.rows:
-            if len(row) != len(table.columns) or not all(
+        table.check()
+        return table
+
+    def check(self) -> None:
+        """Raise ValueError for a row that is no row of it."""
+        for row in self.rows:
+            if len(row) != len(self.columns) or not all(
                 cell is None or isinstance(cell, str | int | float) for cell in row
             ):
-                raise ValueError(f"table {table.name} has the odd row {row}")
-        return table
+                raise ValueError(f"table {self.name} has the odd row {row}")
 
     def records(self) -> list[dict[str, Cell]]:
         """A dict for each row."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import inspect
+import re
 from collections.abc import Iterable
 from difflib import get_close_matches
 from types import ModuleType
@@ -18,6 +20,12 @@ def check_file(module: ModuleType) -> None:
             raise UserError(
                 f"the probe {module.__name__} has no {name}: give it one, a text for the report"
             )
+    takes = inspect.signature(module.probe).parameters.values()
+    if sum(one.kind in (one.POSITIONAL_ONLY, one.POSITIONAL_OR_KEYWORD) for one in takes) < 2:
+        raise UserError(
+            f"the probe {module.__name__} takes {', '.join(map(str, takes))}: write "
+            "probe(encoder, games), and settings behind them"
+        )
 
 
 def check_found(module: ModuleType, found: object) -> Measured:
@@ -30,6 +38,14 @@ def check_found(module: ModuleType, found: object) -> Measured:
         raise UserError(
             f"the probe {name} gave {type(found).__name__}: return Measured([Table(...), ...])"
         )
+    for table in found.tables:
+        try:
+            table.check()
+        except ValueError as odd:
+            raise UserError(
+                f"the probe {name}: {odd}; give a number, a text or None for each column"
+            ) from None
+    rows = {table.name: table.records() for table in found.tables}
     tables = {table.name: table.columns for table in found.tables}
     figures = getattr(module, "FIGURES", [])
     for figure in figures:
@@ -40,8 +56,14 @@ def check_found(module: ModuleType, found: object) -> Measured:
         if declared.table in tables:
             for column in sorted(declared.columns):
                 _known(f"{name}.{where} names the column", column, tables[declared.table])
+            for column, value in declared.where.items() if hasattr(declared, "where") else ():
+                there = {str(row[column]) for row in rows[declared.table]}
+                if get_close_matches(value, there, cutoff=0.8):
+                    _known(f"{name}.{where} names the {column}", value, there)
         elif get_close_matches(declared.table, tables, cutoff=0.8):
             _known(f"{name}.{where} names the table", declared.table, tables)
+    for said in re.findall(r"\{(.*?)\}", getattr(getattr(module, "VERDICT", None), "sentence", "")):
+        _known(f"{name}.VERDICT has a sentence with the braces", said, ["games"])
     return found
 
 

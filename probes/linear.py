@@ -77,7 +77,7 @@ class Axes(NamedTuple):
 
 
 class Fit(NamedTuple):
-    """Features (n, D) and the targets: bytes (n, V), or (n,) of one variable."""
+    """Features (n, D) and the targets: (n, V) for `ridge` and `linear`, (n,) for `logistic`."""
 
     features: Tensor
     labels: Tensor

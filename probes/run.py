@@ -279,9 +279,10 @@ def choose(only: Sequence[str] | None) -> dict[str, ModuleType]:
     for name in only or ():
         if name not in known:
             if not (module := _of_ones_own(name)):
+                stem, own_files = name.removesuffix(".py"), {p.stem for p in Path().glob("*.py")}
                 raise UserError(
-                    f"unknown probe {name!r}{nearest(name, known)}; one of your own is NAME.py in "
-                    "the current folder"
+                    f"unknown probe {name!r}{nearest(stem, {*known, *own_files})}; one of your own "
+                    "is the name of a file of the current folder, without .py"
                 )
             own[name] = module
     return {name: module for name, module in (known | own).items() if not only or name in only}

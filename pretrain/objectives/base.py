@@ -28,6 +28,7 @@ len(objective.offsets).
 
 from __future__ import annotations
 
+import inspect
 import os
 import shutil
 from collections.abc import Callable
@@ -177,8 +178,14 @@ class Objective(lightning.LightningModule):
 
     def _check_labels(self, data: Windows) -> None:
         """Raise UserError for a label that nobody knows, or that a game's recordings lack."""
-        mine = type(self).__name__
+        mine, takes = type(self).__name__, inspect.signature(self.views).parameters
+        named = not any(one.kind is one.VAR_KEYWORD for one in takes.values())
         for label in self.labels:
+            if named and label not in takes:
+                raise UserError(
+                    f"{mine}.views takes no {label}, which {mine}.labels names: add it to what it "
+                    "takes"
+                )
             if label not in (known := (*LABELS, *BY_PLACE)):
                 raise UserError(f"{mine}.labels: {label!r}{nearest(label, known, 1)}")
             for game, lacking in data.absent.items():

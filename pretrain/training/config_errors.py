@@ -6,6 +6,8 @@ import inspect
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from dataclasses import is_dataclass
+from difflib import get_close_matches
+from pydoc import ErrorDuringImport, locate
 from types import ModuleType
 from typing import get_args, get_type_hints
 
@@ -24,6 +26,7 @@ FAULTS = (ArgumentError, ValueError, MisconfigurationException, ModuleNotFoundEr
 PLAINER = {
     "invalid literal for int() with base 10: ": "a whole number is expected, and not ",
     "could not convert string to float: ": "a number is expected, and not ",
+    "Expected list. Got value: ": "a list is expected, such as '[a, b]', and not ",
 }
 """What Python says of a text that is no number, and in plain words."""
 
@@ -45,15 +48,18 @@ def explain(fault: Exception, roots: Iterable[type]) -> UserError | None:
         return None
     texts = [" ".join(str(cause).split()) for cause in causes]
     reason = texts[-1]
+    paths = [text.split("'")[1] for text in texts if _after("Problem with given class_path", text)]
     if isinstance(causes[-1], KeyError):  # "Group 'encoder' does not accept option 'ptch'"
-        return _unknown("setting", reason.split("'")[-2], _settings(reachable(roots)))
+        name = reason.split("'")[-2]
+        if near := get_close_matches(name, _of_class(paths[-1]) if paths else (), n=1):
+            return UserError(f"unknown setting {name!r} of {paths[-1]}: did you mean {near[0]!r}?")
+        return _unknown("setting", name, _settings(reachable(roots)))
     if given := _after("unrecognized arguments: ", reason):  # "--encoder.ptch=3"
         name = given.split()[0].split("=")[0].lstrip("-").rpartition(".")[2]
         return _unknown("setting", name, _settings(reachable(roots)))
     classes = [kind.__name__ for kind in reachable(roots)]
     if name := _after("Expected a dot import path string: ", reason):
         return _unknown("class", name, classes)
-    paths = [text.split("'")[1] for text in texts if _after("Problem with given class_path", text)]
     if paths and (mistake := _not_imported(paths[-1], causes[-1], classes)):
         return mistake
     keys = [text.split('"')[1] for text in texts if _after('Parser key "', text)]
@@ -91,6 +97,15 @@ def _not_imported(path: str, cause: BaseException, classes: list[str]) -> UserEr
         f": there is no module {missing or module!r} in this folder or on PYTHONPATH; run the "
         f"command where {first}.py lies, or name its folder in PYTHONPATH",
     )
+
+
+def _of_class(path: str) -> list[str]:
+    """The settings of the class at a dotted path; none where that cannot be imported."""
+    try:
+        kind = locate(path)
+    except ErrorDuringImport:
+        return []
+    return [*_settings(kind.__mro__[:-1])] if isinstance(kind, type) else []
 
 
 def _after(beginning: str, text: str) -> str:

@@ -45,6 +45,10 @@ def validate(args: list[str]) -> None:
         "--ckpt_path", help="a checkpoint of the run (its newest that matches its hash)"
     )
     known, settings = asked.parse_known_args(args)
+    if (record := read_run(known.run)) and record.kind != "pretrain":
+        raise UserError(
+            f"{known.run} holds a run of kind {record.kind}: give one of fovea pretrain fit"
+        )
     if not (known.run / "config.yaml").exists():
         raise UserError(f"{known.run} holds no run: train one with fovea pretrain fit")
     with NamedTemporaryFile("w", suffix=".yaml") as file:
@@ -55,7 +59,6 @@ def validate(args: list[str]) -> None:
         cli = ValidateCLI(["-c", file.name, *settings, *where])
     assert cli.given, "a checkpoint is asked for above"
     step = read(cli.given)["global_step"]
-    record = read_run(known.run)
     history = record.history if record else []
     cli.model.schedule_steps = history[-1]["schedule"] if history else cli.trainer.max_steps
     cli.model.progress = cli.model.share(step - 1)  # as it was at that step

@@ -78,12 +78,12 @@ def test_screens_actions_and_rewards_are_enough(tmp_path: Path) -> None:
 def test_the_pages_files_are_imported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     page = ROOT / "docs" / "recordings.md"
     (made,) = (block.text for block in blocks(page, "python") if '"mine/' in block.text)
-    command = "fovea atari import npz mine --out recordings --games pong"
+    command = "fovea atari import npz mine --out of_mine --games pong"
     assert f"    {command}\n" in page.read_text(encoding="utf-8")
     monkeypatch.chdir(tmp_path)
     exec(made, {})
     assert not fovea(command.split()[1:])
-    assert open_dataset(tmp_path / "recordings" / "pong").counts.startswith("800 steps in 4 ep")
+    assert open_dataset(tmp_path / "of_mine" / "pong").counts.startswith("800 steps in 4 ep")
 
 
 def test_frames_of_the_console_are_resized_and_all_18_actions_are_known(tmp_path: Path) -> None:
@@ -111,8 +111,17 @@ def test_the_same_command_again_makes_only_what_is_missing(tmp_path: Path) -> No
     ("changes", "said"),
     [
         ({"screen": np.zeros((30, 80, 80), np.uint8)}, r"0.npz has screens of uint8 \(80, 80\)"),
-        ({"screen": np.zeros((29, 84, 84), np.uint8)}, "has 29 screens for 30 actions"),
-        ({"action": np.full(30, 18)}, "an action that is not in 0 to 17"),
+        (
+            {"screen": np.zeros((29, 84, 84), np.uint8)},
+            r"action is \(30,\), not \(29,\): it has 29 screens",
+        ),
+        ({"action": np.full(30, 18)}, "action has 18: it holds whole numbers from 0 to 17"),
+        ({"action": np.full(30, 0.5)}, "action has 0.5: it holds whole numbers from 0 to"),
+        ({"action": np.zeros((30, 6), int)}, r"action is \(30, 6\): give a number for each screen"),
+        ({"ram": np.full((30, 128), 0.5)}, "ram has 0.5: it holds whole numbers from 0 to 255"),
+        ({"ram": np.full((30, 128), 300)}, "ram has 300: it holds whole"),
+        ({"lives": np.full(30, -1)}, "lives has -1: it holds whole"),
+        ({"action": np.array([None] * 30)}, "is no NumPy file that can be read: write it anew"),
         ({"reward": np.full(30, 0.5)}, "rewards that are no whole numbers"),
         ({"reward": np.zeros(29)}, r"reward is \(29,\), not \(30,\)"),
         ({"terminal": np.arange(30) == 3}, "goes on after the end of its episode"),

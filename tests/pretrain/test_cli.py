@@ -174,7 +174,7 @@ def test_a_class_is_found_by_its_short_name(recordings: Path, tmp_path: Path) ->
     (["--model", "fovea.pretrain.VICRegg"], r"fovea.pretrain has no class 'VICRegg': did you mean"),
     (["--model", "pathlib.Pth"], r"pathlib has no class 'Pth': did you mean 'Path'"),
     (["--model", "my_gaps.Gaps"], r"no module 'my_gaps' in this folder or on PYTHONPATH; run the"),
-    (["--model.expandr", "3"], r"unknown setting 'expandr': did you mean 'expander'"),
+    (["--model.expandr", "3"], r"unknown setting 'expandr' of .*VICReg: did you mean 'expander'"),
     (["--data.expander", "3"], r"setting 'expander' does not belong there: --print_config"),
     (["--model.encoder.ptch", "3"], r"unknown setting 'ptch': did you mean 'patch'"),
     (["--model.expander", "many"], r"setting expander: a whole number is expected, and not 'many'"),

@@ -55,6 +55,10 @@ class Unknown(Right):
     labels = ("rewards",)
 
 
+class NoKeyword(NoTuple):
+    labels = ("action",)
+
+
 class NeedsMemory(Right):
     labels = ("ram",)
 
@@ -77,6 +81,7 @@ def train(kind: type[Objective], recordings: Path, folder: Path) -> None:
         (NoMean, r"NoMean.losses gave \{'slowness': 'Tensor \(4, \d+\)'\}: return tensors of one"),
         (NoLosses, "NoLosses.losses gave dict: return tensors"),
         (Detached, "Detached.losses gave nothing that depends on the weights: take out"),
+        (NoKeyword, "NoKeyword.views takes no action, which NoKeyword.labels names: add it"),
         (Unknown, "Unknown.labels: 'rewards': did you mean 'reward'"),
     ],
 )

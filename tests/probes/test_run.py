@@ -213,6 +213,12 @@ def test_a_new_probe_is_one_file_with_its_figure_in_the_report(
      "bright.FIGURES names the kind 'line': did you mean 'lines'"),
     ('measure="brightness", sent', 'measure="brightnes", sent',
      "bright.VERDICT names the column 'brightnes': did you mean 'brightness'"),
+    ('sentence="mean', 'where={"split": "tests"}, sentence="mean',
+     "bright.VERDICT names the split 'tests': did you mean 'test'"),
+    ("of {games}", "of {game}", "a sentence with the braces 'game': did you mean 'games'"),
+    ('[game, "test", ', '[game, ', r"table screens has the odd row \['breakout', .*; give"),
+    ("def probe(encoder, seen, *, scale=2)", "def probe(seen, *, scale=2)",
+     r"takes seen, scale=2: write probe\(encoder, games\)"),
 ])  # fmt: skip
 def test_what_a_probe_declares_is_held_to_what_it_returns(
     before: str, after: str, message: str, folder: Path, recordings: Path, new_probe
@@ -230,7 +236,7 @@ def test_a_probe_of_ones_own_lies_where_python_looks(
     monkeypatch.syspath_prepend(tmp_path)
     found = probes.measure(folder, recordings, probe="my_brightness", samples=60)
     assert found["screens"].columns == ["game", "split", "brightness"]
-    with pytest.raises(UserError, match=r"unknown probe 'my_brightnes': .*one of your own is NAME"):
+    with pytest.raises(UserError, match=r"unknown probe 'my_brightnes': .*one of your own is"):
         probes.measure(folder, recordings, probe="my_brightnes", samples=60)
 
 
