@@ -300,7 +300,7 @@ MISTAKES = {
     "an unknown setting of the agent": (["--agent.init_args.gama", "1"], "did you mean 'gamma'"),
     "an unknown setting of an encoder": (
         ["--methods.alone.encoder.init_args.lr_scal", "1"],
-        "unknown setting 'lr_scal': did you mean 'lr_scale'",
+        "unknown setting 'lr_scal' of fovea.agents.FineTuned: did you mean 'lr_scale'",
     ),
     "a wrong type": (["--episodes", "many"], "episodes"),
     "no run folder": (["--run", ""], "say where to with --run"),

@@ -275,7 +275,10 @@ def test_an_encoder_of_other_screens_is_refused_in_one_line(
 
 MISTAKES = {
     "an unknown game": (["--data.game", "pongg"], "unknown game 'pongg': did you mean pong"),
-    "an unknown setting": (["--model.init_args.gama", "1"], "'gama': did you mean 'gamma'"),
+    "an unknown setting": (
+        ["--model.init_args.gama", "1"],
+        "'gama' of fovea.agents.DQN: did you mean 'gamma'",
+    ),
     "an unknown setting of the encoder": (
         ["--model.init_args.encoder.init_args.lr_scal", "1"],
         "'lr_scal': did you mean 'lr_scale'",

@@ -216,7 +216,7 @@ def test_the_monitor_stops_a_run_that_collapses(
 MISTAKES = {
     "an unknown setting": (
         ["--model.init_args.expandr", "3"],
-        "unknown setting 'expandr': did you mean 'expander'",
+        "unknown setting 'expandr' of fovea.pretrain.VICReg: did you mean 'expander'",
     ),
     "an unknown trainer setting": (["--trainer.max_stps", "3"], "max_stps"),
     "a wrong type": (["--data.batch_size", "many"], "data.batch_size"),
