@@ -45,24 +45,23 @@ def check_found(module: ModuleType, found: object) -> Measured:
             raise UserError(
                 f"the probe {name}: {odd}; give a number, a text or None for each column"
             ) from None
-    rows = {table.name: table.records() for table in found.tables}
-    tables = {table.name: table.columns for table in found.tables}
-    figures = getattr(module, "FIGURES", [])
+    tables = {table.name: table for table in found.tables}
+    figures, verdict = getattr(module, "FIGURES", []), getattr(module, "VERDICT", None)
     for figure in figures:
         _known(f"{name}.FIGURES names the kind", figure.kind, KINDS)
     takes = [("FIGURES", one) for one in figures if isinstance(one, Comparison | Gains)]
-    takes += [("VERDICT", module.VERDICT)] if hasattr(module, "VERDICT") else []
+    takes += [("VERDICT", verdict)] if verdict else []
     for where, declared in takes:
-        if declared.table in tables:
+        if of := tables.get(declared.table):
             for column in sorted(declared.columns):
-                _known(f"{name}.{where} names the column", column, tables[declared.table])
-            for column, value in declared.where.items() if hasattr(declared, "where") else ():
-                there = {str(row[column]) for row in rows[declared.table]}
+                _known(f"{name}.{where} names the column", column, of.columns)
+            for column, value in getattr(declared, "where", {}).items():
+                there = {str(cell) for cell in of.to_dict()[column]}
                 if get_close_matches(value, there, cutoff=0.8):
                     _known(f"{name}.{where} names the {column}", value, there)
         elif get_close_matches(declared.table, tables, cutoff=0.8):
             _known(f"{name}.{where} names the table", declared.table, tables)
-    for said in re.findall(r"\{(.*?)\}", getattr(getattr(module, "VERDICT", None), "sentence", "")):
+    for said in re.findall(r"\{(.*?)\}", verdict.sentence if verdict else ""):
         _known(f"{name}.VERDICT has a sentence with the braces", said, ["games"])
     return found
 

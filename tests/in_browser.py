@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 from selenium.webdriver.support.ui import WebDriverWait
 
 
@@ -21,6 +23,16 @@ def drawn(browser, group):
     middle(browser, group)
     wait(lambda: group.get_attribute("data-drawn"), browser)
     return group
+
+
+def asked_for(browser):
+    """The addresses that were asked for since the browser's log was read last."""
+    messages = [json.loads(entry["message"])["message"] for entry in browser.get_log("performance")]
+    return [
+        message["params"]["request"]["url"]
+        for message in messages
+        if message["method"] == "Network.requestWillBeSent"
+    ]
 
 
 def text_of(elements):

@@ -254,7 +254,7 @@ class Objective(lightning.LightningModule):
     def _sum(self, losses: object) -> Tensor:
         """Of named losses. Raises UserError where they are none."""
         named = losses if isinstance(losses, dict) else {}
-        if not named or any(_kind(loss) != "Tensor ()" for loss in named.values()):
+        if not named or any(not isinstance(one, Tensor) or one.ndim for one in named.values()):
             gave = {name: _kind(loss) for name, loss in named.items()} or _kind(losses)
             raise UserError(
                 f"{type(self).__name__}.losses gave {gave}: return tensors of one number by name, "

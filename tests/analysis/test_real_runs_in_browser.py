@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import pytest
@@ -10,7 +9,7 @@ from selenium.webdriver import Chrome
 from selenium.webdriver.common.by import By
 from selenium.webdriver.support.ui import Select
 
-from in_browser import drawn, middle, text_of, wait
+from in_browser import asked_for, drawn, middle, text_of, wait
 from pages import run_commands
 
 pytestmark = [
@@ -64,12 +63,7 @@ def test_every_view_of_real_runs_is_drawn_without_an_error(page: Chrome, out: Pa
     assert page.find_elements(By.TAG_NAME, "video")
     assert page.find_elements(By.CLASS_NAME, "recording")
     assert page.get_log("browser") == []
-    messages = [json.loads(entry["message"])["message"] for entry in page.get_log("performance")]
-    asked = [
-        message["params"]["request"]["url"]
-        for message in messages
-        if message["method"] == "Network.requestWillBeSent"
-    ]
+    asked = asked_for(page)
     inside = out.parent.as_uri() + "/"
     assert [url for url in asked if not url.startswith((inside, "data:", "blob:"))] == []
 

@@ -1,7 +1,6 @@
 """The page as a reader meets it: opened from disk in a browser, at the width of a phone and of a
 desk. Skipped where no browser is installed; under CI a missing browser is a failure."""
 
-import json
 import re
 import time
 
@@ -15,7 +14,7 @@ import report_samples as samples
 from fovea.analysis import report
 from fovea.probes import action, attention, attribution, collapse, intervention, sparsity, state
 from fovea.probes import map as map_probe
-from in_browser import drawn, middle, text_of, wait
+from in_browser import asked_for, drawn, middle, text_of, wait
 
 pytestmark = pytest.mark.browser
 
@@ -178,12 +177,7 @@ def differs(look, other):
 
 def test_nothing_of_all_this_was_an_error_or_asked_for_anything_outside_the_folder(page, out):
     assert page.get_log("browser") == []
-    messages = [json.loads(entry["message"])["message"] for entry in page.get_log("performance")]
-    asked = [
-        message["params"]["request"]["url"]
-        for message in messages
-        if message["method"] == "Network.requestWillBeSent"
-    ]
+    asked = asked_for(page)
     assert any(url.endswith("assets/page.js") for url in asked)
     assert any(".webm" in url for url in asked)
     inside = out.parent.as_uri() + "/"
