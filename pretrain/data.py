@@ -11,6 +11,7 @@ from jsonargparse.typing import NonNegativeInt, PositiveFloat, PositiveInt
 from torch import Tensor
 
 from fovea.atari.frames import Frames, check_fractions
+from fovea.atari.parquet import SCREEN_BYTES
 from fovea.command import UserError
 from fovea.pretrain.order import HELD_OUT, TRAINING, Order, Streams
 from fovea.pretrain.rotation import Rotation, split_in_memory
@@ -87,6 +88,13 @@ class Windows(lightning.LightningDataModule):
     def data(self) -> dict[str, str]:
         """The SHA-256 of each game's recordings, see `Frames`."""
         return self.training[0].outline.data
+
+    @property
+    def repeated_bytes(self) -> int:
+        """What the screens take that every rank holds in memory; 0 where each has its own."""
+        if len(self.training) > 1:
+            return 0
+        return SCREEN_BYTES * (self.training[0].limit + self.validation[0].limit)
 
     @property
     def absent(self) -> dict[str, set[str]]:

@@ -8,7 +8,6 @@ from functools import partial
 from pathlib import Path
 
 import yaml
-from jsonargparse import ArgumentParser
 from tqdm import tqdm
 
 from fovea.agents.algorithms.base import Agent
@@ -23,7 +22,7 @@ from fovea.lazy import import_all
 from fovea.old_names import OLD, is_old
 from fovea.pretrain.training.config_errors import FAULTS, explain
 from fovea.pretrain.training.growth import changes
-from fovea.pretrain.training.parser import NamedConfig
+from fovea.pretrain.training.parser import NamedConfig, SettingsParser
 from fovea.runs import RunWriter
 from fovea.schema import ContinualRecord
 
@@ -64,12 +63,7 @@ def parsed(args: list[str]) -> tuple[Path, TaskSequence, str]:
 
     Raises UserError for what cannot be parsed, and where the folder holds a run of other settings.
     """
-    parser = ArgumentParser(
-        "fovea agents continual",
-        description=DESCRIPTION,
-        exit_on_error=False,
-        allow_abbrev=False,
-    )
+    parser = SettingsParser("fovea agents continual", description=DESCRIPTION, exit_on_error=False)
     import_all("fovea.agents.algorithms")
     import_all("fovea.agents.adaptation")
     parser.add_argument("-c", "--config", action=NamedConfig, room="fovea.agents")

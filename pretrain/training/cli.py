@@ -94,7 +94,6 @@ class FitCLI(LightningCLI):
                 parser_class=FitParser,
                 parser_kwargs={
                     "exit_on_error": False,
-                    "allow_abbrev": False,
                     "prog": prog,
                     "usage": f"{prog} -c CONFIG --run RUN [--SETTING VALUE ...]",
                     "description": description,

@@ -22,6 +22,8 @@ again goes on after a kill, bit for bit, or says that the run is done. Any setti
 be given here: --model VICReg --model.optimisation.lr 0.001 --data.batch_size 256. --print_config
 shows all that hold; --model.help VICReg shows those of an objective."""
 
+WORTH_SHARING = 1.0  # GiB that several ranks each hold, above which a line says how to share them
+
 
 class PretrainCLI(FitCLI):
     room = "fovea.pretrain"
@@ -98,7 +100,14 @@ class PretrainCLI(FitCLI):
             )
         if self.config.init_from and not self.checkpoint:
             begin_with(self.model, self.config.init_from)
-        return super().instantiate_trainer(**kwargs)
+        trainer = super().instantiate_trainer(**kwargs)
+        ranks, held = trainer.world_size, self.datamodule.repeated_bytes / 2**30
+        if ranks > 1 and held >= WORTH_SHARING and not self.last:
+            say(
+                f"data: each of {ranks} ranks holds all {held:.1f} GiB of screens; with "
+                f"--data.shares {ranks} a new run deals them out"
+            )
+        return trainer
 
 
 def begin_with(model: Objective, ref: str) -> None:

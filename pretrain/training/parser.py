@@ -8,7 +8,7 @@ from itertools import islice
 from pydoc import locate as imported
 from typing import cast
 
-from jsonargparse import ActionConfigFile, Namespace
+from jsonargparse import ActionConfigFile, ArgumentParser, Namespace
 from lightning.pytorch.cli import LightningArgumentParser
 
 from fovea.configs import locate
@@ -63,7 +63,21 @@ class NamedConfig(ActionConfigFile):
         super().__call__(parser, cfg, str(path), option_string)
 
 
-class FitParser(LightningArgumentParser):
+class WholeNames:
+    """A parser that takes no beginning of a setting's name for the name.
+
+    Nor do the parsers that jsonargparse makes, of the same class, for classes that settings name.
+    """
+
+    def __init__(self, *args, **kwargs):
+        super().__init__(*args, **{"allow_abbrev": False} | kwargs)
+
+
+class SettingsParser(WholeNames, ArgumentParser):
+    """The parser of a command whose settings are classes, but which trains no single model."""
+
+
+class FitParser(WholeNames, LightningArgumentParser):
     """Lightning's parser; a logger that needs a `save_dir` writes into the run folder."""
 
     def add_lightning_class_args(self, lightning_class, nested_key, *args, **kwargs) -> list[str]:

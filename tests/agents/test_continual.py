@@ -298,6 +298,7 @@ MISTAKES = {
         "unknown setting 'episode': did you mean 'episodes'?",
     ),
     "an unknown setting of the agent": (["--agent.init_args.gama", "1"], "did you mean 'gamma'"),
+    "half the name of one": (["--agent.init_args.gam", "1"], "'gam': did you mean 'gamma'"),
     "an unknown setting of an encoder": (
         ["--methods.alone.encoder.init_args.lr_scal", "1"],
         "unknown setting 'lr_scal' of fovea.agents.FineTuned: did you mean 'lr_scale'",

@@ -177,6 +177,7 @@ def test_a_class_is_found_by_its_short_name(recordings: Path, tmp_path: Path) ->
     (["--model.expandr", "3"], r"unknown setting 'expandr' of .*VICReg: did you mean 'expander'"),
     (["--data.expander", "3"], r"setting 'expander' does not belong there: --print_config"),
     (["--model.encoder.ptch", "3"], r"unknown setting 'ptch': did you mean 'patch'"),
+    (["--model.encoder.siz", "vit_tiny"], r"unknown setting 'siz': did you mean 'size'"),
     (["--model.expander", "many"], r"setting expander: a whole number is expected, and not 'many'"),
     (["--data.memory", "many"], r"setting data.memory: a number is expected, and not 'many'"),
     (["--trainer.logger", "TensorBordLogger"], r"did you mean 'TensorBoardLogger'"),

@@ -20,7 +20,7 @@ from torch import Tensor
 from fovea.pretrain.data import Windows
 from fovea.pretrain.objectives.base import Objective
 from fovea.pretrain.training.checkpoint import newest
-from fovea.pretrain.training.fit import fit
+from fovea.pretrain.training.fit import PretrainCLI, fit
 from fovea.runs import read_run
 
 ROOT = Path(__file__).parents[2]
@@ -116,6 +116,22 @@ def test_two_ranks_have_the_step_of_one(config: Path, data: Windows, steps: Path
             for name, value in ours.items():
                 off = (theirs[name] - value).abs().max()
                 assert off <= 1e-3 * value.abs().max() + 1e-5 * scale, name
+
+
+@pytest.mark.parametrize("shares", [1, 2])
+def test_ranks_that_hold_the_same_screens_say_how_to_share_them(
+    cut: Path, shares: int, tmp_path: Path, capsys: pytest.CaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    monkeypatch.setattr("fovea.pretrain.training.fit.WORTH_SHARING", 1e-6)
+    words = ["-c", "vicreg", "--data.recordings", f"[{cut}]", "--data.shares", str(shares),
+             "--data.fractions", "[0.4, 0.4, 0.2]", "--run", str(tmp_path / "run"),
+             "--trainer.accelerator", "cpu", "--trainer.devices", "2",
+             "--trainer.strategy", "ddp"]  # fmt: skip
+    with PretrainCLI(words).stack:
+        said = capsys.readouterr().out
+    advice = "data: each of 2 ranks holds all 0.0 GiB of screens; with --data.shares 2 a new run"
+    assert (advice in said) == (shares == 1)
 
 
 @pytest.mark.slow
