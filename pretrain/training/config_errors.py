@@ -2,22 +2,15 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Iterable, Iterator
-from contextlib import suppress
-from dataclasses import is_dataclass
 from difflib import get_close_matches
-from pydoc import ErrorDuringImport, locate
 from types import ModuleType
-from typing import get_args, get_type_hints
 
 from jsonargparse import ArgumentError
-from lightning import Callback
-from lightning.pytorch.loggers import Logger
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
-from torch.nn import Module
 
 from fovea.command import UserError, nearest
+from fovea.pretrain.training.nameable import reachable, settings_at, settings_of
 
 FAULTS = (ArgumentError, ValueError, MisconfigurationException, ModuleNotFoundError)
 """What parsing and building raise where a config is wrong, among others."""
@@ -51,12 +44,12 @@ def explain(fault: Exception, roots: Iterable[type]) -> UserError | None:
     paths = [text.split("'")[1] for text in texts if _after("Problem with given class_path", text)]
     if isinstance(causes[-1], KeyError):  # "Group 'encoder' does not accept option 'ptch'"
         name = reason.split("'")[-2]
-        if near := get_close_matches(name, _of_class(paths[-1]) if paths else (), n=1):
+        if near := get_close_matches(name, settings_at(paths[-1]) if paths else (), n=1):
             return UserError(f"unknown setting {name!r} of {paths[-1]}: did you mean {near[0]!r}?")
-        return _unknown("setting", name, _settings(reachable(roots)))
+        return _unknown("setting", name, settings_of(reachable(roots)))
     if given := _after("unrecognized arguments: ", reason):  # "--encoder.ptch=3"
         name = given.split()[0].split("=")[0].lstrip("-").rpartition(".")[2]
-        return _unknown("setting", name, _settings(reachable(roots)))
+        return _unknown("setting", name, settings_of(reachable(roots)))
     classes = [kind.__name__ for kind in reachable(roots)]
     if name := _after("Expected a dot import path string: ", reason):
         return _unknown("class", name, classes)
@@ -99,15 +92,6 @@ def _not_imported(path: str, cause: BaseException, classes: list[str]) -> UserEr
     )
 
 
-def _of_class(path: str) -> list[str]:
-    """The settings of the class at a dotted path; none where that cannot be imported."""
-    try:
-        kind = locate(path)
-    except ErrorDuringImport:
-        return []
-    return [*_settings(kind.__mro__[:-1])] if isinstance(kind, type) else []
-
-
 def _after(beginning: str, text: str) -> str:
     """What follows a beginning; empty where `text` begins otherwise."""
     return text.removeprefix(beginning) if text.startswith(beginning) else ""
@@ -129,56 +113,3 @@ def _causes(fault: BaseException | None) -> Iterator[BaseException]:
     while fault is not None:
         yield fault
         fault = fault.__cause__ or fault.__context__
-
-
-def _settings(kinds: Iterable[type]) -> Iterator[str]:
-    """The names of the settings of these classes."""
-    for kind in kinds:
-        if is_dataclass(kind):
-            yield from kind.__dataclass_fields__
-        elif "__init__" in vars(kind):
-            yield from inspect.signature(vars(kind)["__init__"]).parameters
-
-
-def reachable(roots: Iterable[type]) -> set[type]:
-    """These classes, their parents and children, and those that settings of theirs can be."""
-    reached: set[type] = set()
-    waiting = list(roots)
-    while waiting:
-        kind = waiting.pop()
-        if kind not in reached:
-            reached.update(kind.__mro__[:-1])
-            waiting += kind.__subclasses__()
-            waiting += (hint for one in kind.__mro__[:-1] for hint in _hints(one))
-    return reached
-
-
-def _hints(kind: type) -> Iterator[type]:
-    """The classes that a class's own settings can be, of those that have settings themselves."""
-    hints: dict[str, object] = {}
-    if "__init__" in vars(kind):
-        with suppress(NameError):  # what only type checkers import
-            hints = get_type_hints(vars(kind)["__init__"])
-    for hint in hints.values():
-        for part in _parts(hint):
-            ours = part.__module__.startswith(("fovea.", "lightning."))
-            if ours and (is_dataclass(part) or issubclass(part, Module | Logger | Callback)):
-                yield part
-
-
-def _parts(hint: object) -> Iterator[type]:
-    """The classes in an annotation: of `list[Logger] | None`, Logger and NoneType."""
-    if isinstance(hint, type) and not get_args(hint):
-        yield hint
-    for part in get_args(hint):
-        yield from _parts(part)
-
-
-def numeric_settings(kind: type) -> set[str]:
-    """The settings of a class that are numbers of any size, where most have a range."""
-    if "__init__" not in vars(kind):
-        return set()
-    hints: dict[str, object] = {}
-    with suppress(NameError):
-        hints = get_type_hints(vars(kind)["__init__"])
-    return {name for name, hint in hints.items() if {int, float} & set(_parts(hint))}

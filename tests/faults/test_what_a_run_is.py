@@ -17,7 +17,7 @@ from fovea.lazy import import_all
 from fovea.pretrain.data import Windows
 from fovea.pretrain.objectives.base import Objective
 from fovea.pretrain.optim import Optimisation, decay
-from fovea.pretrain.training.config_errors import numeric_settings, reachable
+from fovea.pretrain.training.nameable import numeric_settings, reachable
 from fovea.pretrain.training.parser import configs_first
 
 
