@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 import os
+import signal
 from pathlib import Path
 
 # Before torch starts: tiny tensors gain nothing from a second thread, which would wait spinning
 # whenever the machine is busy; and commands that tests start inherit it.
 os.environ["OMP_NUM_THREADS"] = "1"
+
+# A shell that starts the tests in the background, or nohup, has them and all that they start ignore
+# signals that some of them send.
+signal.signal(signal.SIGINT, signal.default_int_handler)
+signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 import hypothesis
 import pytest

@@ -1,7 +1,7 @@
 """No page names a command, an option, a config, a test or a file that is not there.
 
-Which of the commands are run as they stand: tests/test_readme.py, test_extending.py and
-test_tutorials.py.
+Which of the commands are run as they stand: tests/test_readme.py, test_extending.py,
+test_tutorials.py and, those of all other pages, test_page_commands.py.
 """
 
 from __future__ import annotations
@@ -39,8 +39,13 @@ STANDS_FOR = {
 }
 
 
-def commands(page: Path) -> Iterator[list[str]]:
-    """The words of every command of a page, in a block, an indented line or between backticks."""
+def commands(page: Path, mentioned: bool = True) -> Iterator[list[str]]:
+    """The words of every command of a page, in a block, an indented line or between backticks.
+
+    Args:
+        page: Markdown.
+        mentioned: those between backticks too, of which some are only the beginning of one.
+    """
     lines = re.sub(r"\\\n\s*", "", page.read_text(encoding="utf-8")).splitlines()
     fence = None
     for line in lines:
@@ -48,7 +53,7 @@ def commands(page: Path) -> Iterator[list[str]]:
             fence = mark[1] if fence is None else None
         elif fence == "sh" or (fence is None and line.startswith("    ")):
             yield from _words(line)
-        elif fence is None:
+        elif fence is None and mentioned:
             for quoted in re.findall(r"`((?:fovea|python -m) [^`]+)`", line):
                 yield from _words(quoted)
 
@@ -72,9 +77,10 @@ def helped(*words: str) -> str:
     return said.getvalue()
 
 
-def of_fovea(page: Path) -> list[list[str]]:
+def of_fovea(page: Path, mentioned: bool = True) -> list[list[str]]:
     known = "atari", "pretrain", "hub", "probes", "agents", "analysis"
-    return [words for words in commands(page) if words[0] in known and words[1].islower()]
+    found = commands(page, mentioned)
+    return [words for words in found if words[0] in known and words[1].islower()]
 
 
 @pytest.mark.slow

@@ -7,15 +7,16 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
-from fovea.agents.experience.base import Actor, Experience, Task
+from fovea.agents.experience.base import Actor, Task
 from fovea.agents.experience.priorities import Priorities, annealed
 from fovea.agents.experience.recorded import RecordedSteps
-from fovea.agents.experience.replay import Replay, Transitions
+from fovea.agents.experience.replay import Transitions
+from fovea.agents.experience.replayed import Replayed
 from fovea.command import UserError
 from fovea.seeding import Stream, keyed
 
 
-class OffPolicy(Experience):
+class OffPolicy(Replayed):
     """Batches of transitions sampled from a replay.
 
     Args:
@@ -36,7 +37,7 @@ class OffPolicy(Experience):
         offline_ratio: that part, of 1.
     """
 
-    heavy = ("replay", "priorities")
+    heavy: tuple[str, ...] = ("replay", "priorities")
 
     def __init__(
         self,
@@ -55,7 +56,7 @@ class OffPolicy(Experience):
         recordings: Sequence[str] = (),
         offline_ratio: float = 0.0,
     ):
-        super().__init__(task, agent)
+        super().__init__(task, agent, buffer_size, n_step, learning_starts, train_freq, on_disk)
         self.offline_size = round(offline_ratio * batch_size)
         self.batch_size = batch_size - self.offline_size  # of what it plays
         if offline_ratio and not (recordings and self.offline_size and self.batch_size):
@@ -66,37 +67,14 @@ class OffPolicy(Experience):
         self.offline = RecordedSteps(task, agent, recordings, gamma) if offline_ratio else None
         self.data = self.offline.shards.data if self.offline else {}
         self.horizon = horizon or (lambda update, updates: (n_step, gamma))
-        self.learning_starts, self.train_freq = learning_starts, train_freq
-        least = self.envs.num_envs * (n_step + task.stack + 1)
-        if min(learning_starts, buffer_size) < least:
-            raise UserError(
-                f"learning_starts {learning_starts} and a buffer_size of {buffer_size} hold no "
-                f"window of {n_step} steps of {self.envs.num_envs} environments: make both at "
-                f"least {least}"
-            )
-        if task.total_steps < learning_starts + train_freq:
-            raise UserError(
-                f"data.total_steps {task.total_steps} is less than the {learning_starts} of "
-                "learning_starts and an update: play longer, or make "
-                "model.init_args.learning_starts smaller"
-            )
-        self.updates = int((task.total_steps - learning_starts) / train_freq)
-        seen = self.observe(self.envs.screens[:1])[0]
-        row, stack = (seen, 0) if agent.stores_features else (seen[-1], task.stack)
-        folder = task.folder if on_disk else None
-        self.replay = Replay(buffer_size, self.envs.num_envs, row, stack, folder)
         self.priorities = Priorities(self.replay, n_step, per_alpha) if per_alpha else None
         self.per_beta = per_beta
-        self.episode_start = torch.ones(self.envs.num_envs, dtype=torch.bool)
         self.sampled: tuple[Tensor, Tensor] | None = None
         self.td_errors: Tensor | None = None
 
     def batch(self, update: int) -> Transitions:
         self.set_priorities()
-        self.agent.on_collect_start()
-        due = self.learning_starts + (update + 1) * self.train_freq
-        while self.played < due:
-            self.advance()
+        self.play_until_due(update)
         generator = keyed("cpu", Stream.BATCHES, self.task.seed, update)
         updates = self.agent.schedule_steps or self.updates
         n_step, gamma = self.horizon(update, updates)
@@ -128,37 +106,20 @@ class OffPolicy(Experience):
             self.td_errors = None
 
     def advance(self) -> None:
-        """Act once in every environment and store it."""
         obs = self.obs
         action = self.agent.act(obs, self.action_generator(), self.played)
-        step = self.step(action)
-        self.replay.append(
-            obs=obs[:, -1] if self.replay.stack else obs,
-            action=action,
-            reward=self.rewards(step),
-            terminal=torch.from_numpy(step.terminal),
-            truncated=torch.from_numpy(step.truncated),
-            episode_start=self.episode_start,
-        )
+        self.store(obs, action, self.step(action))
         if self.priorities:
             self.priorities.appended()
-        self.episode_start = torch.from_numpy(step.ended)
 
     def state_dict(self) -> dict:
         self.set_priorities()
-        state = super().state_dict() | {
-            "replay": self.replay.state_dict(),
-            "episode_start": self.episode_start,
-        }
+        state = super().state_dict()
         return state | ({"priorities": self.priorities.state_dict()} if self.priorities else {})
 
     def load_state_dict(self, state: dict) -> None:
         super().load_state_dict(state)
-        self.episode_start = state["episode_start"]
-        if "replay" not in state:  # of a run that has ended
-            return
-        self.replay.load_state_dict(state["replay"])
-        if self.priorities:
+        if self.priorities and "priorities" in state:
             self.priorities.load_state_dict(state["priorities"])
 
 

@@ -12,9 +12,8 @@ from typing import NamedTuple, Protocol
 import torch
 from torch import Tensor
 
-from fovea.agents.experience.base import Actor, Experience, Task
-from fovea.agents.experience.replay import Replay
-from fovea.command import UserError
+from fovea.agents.experience.base import Actor, Task
+from fovea.agents.experience.replayed import Replayed
 from fovea.seeding import Stream, keyed
 
 
@@ -39,7 +38,7 @@ class Teacher(Protocol):
         """(N, actions) and (N,) of screens (N, stack, H, W) uint8."""
 
 
-class Taught(Experience):
+class Taught(Replayed):
     """Batches of observations with what a teacher says of them.
 
     Args:
@@ -52,8 +51,6 @@ class Taught(Experience):
         train_freq: agent steps between two updates; below 1, several updates a step.
     """
 
-    heavy = ("replay",)
-
     def __init__(
         self,
         task: Task,
@@ -64,28 +61,10 @@ class Taught(Experience):
         learning_starts: int,
         train_freq: float,
     ):
-        super().__init__(task, agent)
+        super().__init__(task, agent, buffer_size, 1, learning_starts, train_freq)
         self.make_teacher = make_teacher
         self.made: tuple[torch.device, Teacher] | None = None
         self.batch_size = batch_size
-        self.learning_starts, self.train_freq = learning_starts, train_freq
-        least = self.envs.num_envs * (task.stack + 2)
-        if min(learning_starts, buffer_size) < least:
-            raise UserError(
-                f"learning_starts {learning_starts} and a buffer_size of {buffer_size} hold no "
-                f"stack of {self.envs.num_envs} environments: make both at least {least}"
-            )
-        if task.total_steps < learning_starts + train_freq:
-            raise UserError(
-                f"data.total_steps {task.total_steps} is less than the {learning_starts} of "
-                "learning_starts and an update: play longer, or make "
-                "model.init_args.learning_starts smaller"
-            )
-        self.updates = int((task.total_steps - learning_starts) / train_freq)
-        seen = self.observe(self.envs.screens[:1])[0]
-        row, stack = (seen, 0) if agent.stores_features else (seen[-1], task.stack)
-        self.replay = Replay(buffer_size, self.envs.num_envs, row, stack)
-        self.episode_start = torch.ones(self.envs.num_envs, dtype=torch.bool)
 
     @property
     def teacher(self) -> Teacher:
@@ -95,10 +74,7 @@ class Taught(Experience):
         return self.made[1]
 
     def batch(self, update: int) -> Lessons:
-        self.agent.on_collect_start()
-        due = self.learning_starts + (update + 1) * self.train_freq
-        while self.played < due:
-            self.advance()
+        self.play_until_due(update)
         generator = keyed("cpu", Stream.BATCHES, self.task.seed, update)
         row, env = self.replay.draw(self.batch_size, 1, generator)
         held = {
@@ -117,26 +93,5 @@ class Taught(Experience):
             action = self.teacher.act(screens, generator)
         else:
             action = self.agent.act(obs, generator, self.played)
-        step = self.step(action)
-        self.replay.append(
-            obs=obs[:, -1] if self.replay.stack else obs,
-            action=action,
-            reward=self.rewards(step),
-            terminal=torch.from_numpy(step.terminal),
-            truncated=torch.from_numpy(step.truncated),
-            episode_start=self.episode_start,
-            scores=scores.cpu().float(),
-            value=value.cpu().float(),
-        )
-        self.episode_start = torch.from_numpy(step.ended)
-
-    def state_dict(self) -> dict:
-        return super().state_dict() | {
-            "replay": self.replay.state_dict(),
-            "episode_start": self.episode_start,
-        }
-
-    def load_state_dict(self, state: dict) -> None:
-        super().load_state_dict(state)
-        self.replay.load_state_dict(state["replay"])
-        self.episode_start = state["episode_start"]
+        says = {"scores": scores.cpu().float(), "value": value.cpu().float()}
+        self.store(obs, action, self.step(action), **says)

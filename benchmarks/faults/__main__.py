@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import signal
 import sys
 from pathlib import Path
 
@@ -37,6 +38,8 @@ def main() -> int:
     parser.add_argument("--ls", action="store_true", help="only list the faults")
     args = parser.parse_args()
     os.environ.setdefault("OMP_NUM_THREADS", "1")  # or forks could not use torch
+    # A shell that starts this in the background has it, and the commands, ignore Ctrl-C.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
     # Once for all: commands run in forks, and so begin at once.
     import torch
