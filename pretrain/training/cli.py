@@ -385,5 +385,7 @@ def _quieten() -> None:
     """Keep what Lightning says about itself off the screen; what is wrong still shows."""
     logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
     logging.getLogger("lightning.fabric").setLevel(logging.WARNING)
+    # What --trainer.profiler found is asked for.
+    logging.getLogger("lightning.pytorch.profilers").setLevel(logging.INFO)
     warnings.filterwarnings("ignore", module="lightning")
     warnings.filterwarnings("ignore", message=".*LeafSpec.*")

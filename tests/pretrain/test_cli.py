@@ -71,6 +71,14 @@ def test_without_a_logger_of_the_users_the_run_has_its_own(
 
 
 @pytest.mark.slow
+def test_what_a_profiler_found_is_printed(recordings: Path, tmp_path: Path) -> None:
+    words = arguments(recordings, tmp_path, "--trainer.profiler", "simple")
+    call = [sys.executable, "-m", "fovea", "pretrain", "fit", *words]
+    done = subprocess.run(call, capture_output=True, text=True, check=True)
+    assert "VICReg.optimizer_step" in done.stdout + done.stderr
+
+
+@pytest.mark.slow
 def test_callbacks_and_plugins_of_the_user_are_beside_the_runs_own(
     recordings: Path, tmp_path: Path
 ) -> None:
