@@ -11,6 +11,7 @@ from fovea.analysis.html import Html, amount, details, tag
 from fovea.analysis.page import Page
 from fovea.analysis.sheets import sheet
 from fovea.figures import AttentionMaps
+from fovea.tables import Table
 
 NEEDED = ("screens", "maps", "game")
 
@@ -65,6 +66,7 @@ def _pictures(
             class_="controls",
         ),
         tag("div", *shown, class_="pictures"),
+        _as_text(page, name, arrays, encoders, games),
         details(
             f"All {amount(len(maps), 'map')} of one encoder",
             tag(
@@ -81,6 +83,43 @@ def _pictures(
     )
 
 
+def _as_text(
+    page: Page,
+    name: str,
+    arrays: dict[str, dict[str, np.ndarray]],
+    sprites: dict[str, dict],
+    games: list[str],
+) -> Html:
+    """Where each map is strongest, as a table, and a file with all values of all maps.
+
+    A line of the file is a map: its values row by row, from the top left.
+    """
+    strongest, cells = [], []
+    for encoder, of in arrays.items():
+        for label, maps in zip(sprites[encoder]["maps"], _rows(of), strict=True):
+            for screen, (game, values) in enumerate(zip(games, maps, strict=True), start=1):
+                own = [encoder, game, screen, label]
+                looks = np.nan_to_num(values).clip(0)
+                row, column = divmod(int(looks.argmax()), looks.shape[1])
+                share = float(looks.max() / max(looks.sum(), 1e-30))
+                strongest.append([*own, row + 1, column + 1, share])
+                cells.append([*own, *(f"{value:.3g}" for value in values.flat)])
+    columns = ["encoder", "game", "screen", "map"]
+    width = max(map(len, cells))
+    table = Table(
+        columns=[*columns, *(f"value {k}" for k in range(1, width - len(columns) + 1))],
+        rows=[[*row, *[""] * (width - len(row))] for row in cells],
+    )
+    link = page.attach(f"data/{name}-maps.csv", table.csv().encode())
+    return tag(
+        "div",
+        tag("a", "Download the maps", href=link, download=True, class_="download"),
+        page.folded("The strongest patch of each map as text", f"{name}-strongest",
+                    [*columns, "row", "column", "share of the map"], strongest),
+        class_="data",
+    )  # fmt: skip
+
+
 def _options(texts) -> list[Html]:
     return [tag("option", text, value=text) for text in texts]
 
@@ -91,19 +130,24 @@ def _sprites(page: Page, of: dict[str, np.ndarray]) -> dict:
     Screens (M, H, W) uint8, maps (L, heads, M, gh, gw); rollout (M, gh, gw) and labels (L * heads,)
     where there are any.
     """
-    blocks, heads, count, *grid = of["maps"].shape
-    first = [of["rollout"][None]] if "rollout" in of else []
-    rows = np.concatenate([*first, of["maps"].reshape(-1, count, *grid)])
+    rows = _rows(of)
+    blocks, heads, *_, width = of["maps"].shape
     numbered = [f"block {b}, head {h}" for b in range(blocks) for h in range(heads)]
     labels = list(map(str, of.get("labels", numbered)))
-    labels = [*(["rollout"] if first else []), *labels]
+    labels = [*(["rollout"] if "rollout" in of else []), *labels]
     return {
         "screens": sheet(page, "screens", of["screens"][None]),
         "sheet": sheet(page, "maps", transparent(rows)),
         "maps": labels,
         "heads": heads,
-        "strongest": [[divmod(int(m.argmax()), grid[1]) for m in row] for row in rows],
+        "strongest": [[divmod(int(m.argmax()), width) for m in row] for row in rows],
     }
+
+
+def _rows(of: dict[str, np.ndarray]) -> np.ndarray:
+    """(maps, M, gh, gw): the rollout, where there is one, and the map of each block and head."""
+    maps = of["maps"].reshape(-1, *of["maps"].shape[2:])
+    return np.concatenate([of["rollout"][None], maps]) if "rollout" in of else maps
 
 
 def transparent(maps: np.ndarray) -> np.ndarray:

@@ -30,7 +30,8 @@ ABOUT = (
     "attention on patches that change within the stack; compare it with their area, the share that "
     "an even spread would have. On objects: the same of patches with objects whose place the "
     "memory of the game tells. Distance: how far patches look, in pixels, weighted by their "
-    "attention to patches. The pictures also show rollout (Abnar and Zuidema 2020)."
+    "attention to patches. The pictures are steps of play in a row, and also show rollout (Abnar "
+    "and Zuidema 2020)."
 )
 ORDER = 3
 FIGURES = [
@@ -65,10 +66,10 @@ def probe(
     encoder: Encoder,
     games: dict[str, Splits],
     *,
-    pictures: int = 8,
+    pictures: int = 24,
     stacks_measured: int = 512,
 ) -> Measured:
-    """Maps of `pictures` test stacks a game, and measures of each head on `stacks_measured`.
+    """Maps of `pictures` test stacks in a row, and measures of each head on `stacks_measured`.
 
     Arrays: screens (M, H, W) uint8, what the encoder sees of the newest of each stack; maps
     (L, heads, M, gh, gw) and rollout (M, gh, gw) float32, CLS to patches, each summing to what the
@@ -191,9 +192,8 @@ def mean_distance(encoder: Encoder, attention: Tensor) -> Tensor:
 
 def picture(encoder: Encoder, split: Split, count: int) -> tuple[Tensor, Tensor, Tensor]:
     """Screens (M, H, W) as seen, maps (L, heads, M, gh, gw) and rollout (M, gh, gw), on the CPU."""
-    at = evenly_spaced(split.at, count)
     with inference(encoder):
-        screens = stacks(encoder, split.frames, at)
+        screens = stacks(encoder, split.frames, in_a_row(split, encoder.stack, count))
         attention = encoder.attention(screens).float()
         grid = grid_of(encoder)
         maps = cls_rows(attention, math.prod(grid)).unflatten(-1, grid)
@@ -201,6 +201,17 @@ def picture(encoder: Encoder, split: Split, count: int) -> tuple[Tensor, Tensor,
     (top, left), (height, width) = encoder.margin, encoder.input_size
     newest = screens[:, -1, top : top + height, left : left + width]
     return newest.cpu(), maps.cpu(), rolled.cpu()
+
+
+def in_a_row(split: Split, stack: int, most: int) -> Tensor:
+    """(M,) int64: at most `most` steps of one episode in a row, from the middle stack drawn on.
+
+    They begin earlier where the episode ends too soon.
+    """
+    episode, middle = split.frames.episode, int(split.at[len(split.at) // 2])
+    whole = (episode == episode[middle]).nonzero().flatten()[stack - 1 :]
+    begin = min(middle, max(int(whole[0]), int(whole[-1]) + 1 - most))
+    return whole[(whole >= begin) & (whole < begin + most)]
 
 
 def cls_rows(attention: Tensor, patches: int) -> Tensor:

@@ -57,7 +57,7 @@ def test_maps_are_the_cls_rows(encoder: ViT, seen: dict[str, Splits]) -> None:
     split = seen["pong"].test
     screens, maps, rolled = attention.picture(encoder, split, 5)
     assert (screens.shape, maps.shape, rolled.shape) == ((5, 84, 84), (2, 2, 5, 3, 3), (5, 3, 3))
-    at = attention.evenly_spaced(split.at, 5)
+    at = attention.in_a_row(split, 2, 5)
     assert torch.equal(screens, split.frames.screens[at])
     with torch.inference_mode():
         whole = encoder.attention(split.frames.windows(at, 2)[:, 0])
@@ -72,9 +72,28 @@ def test_pictures_show_the_middle_that_a_cropping_encoder_sees(seen: dict[str, S
     split = seen["pong"].test
     screens, maps, _ = attention.picture(encoder, split, 2)
     assert maps.shape[-2:] == (4, 4)
-    assert torch.equal(
-        screens, split.frames.screens[attention.evenly_spaced(split.at, 2), 2:82, 2:82]
-    )
+    at = attention.in_a_row(split, 2, 2)
+    assert torch.equal(screens, split.frames.screens[at, 2:82, 2:82])
+
+
+def test_pictures_are_steps_of_one_episode_in_a_row(seen: dict[str, Splits]) -> None:
+    for split in (of.test for of in seen.values()):
+        at = attention.in_a_row(split, 2, 24)
+        assert at.diff().tolist() == [1] * 23
+        assert len(split.frames.episode[at].unique()) == 1
+        assert split.at[len(split.at) // 2] in at
+
+
+def test_a_short_episode_is_shown_from_its_first_whole_stack(seen: dict[str, Splits]) -> None:
+    split = seen["pong"].test
+    first = torch.arange(5)
+    short = replace(split.frames, episode=torch.arange(len(split.frames)) // 5)
+    assert attention.in_a_row(split._replace(frames=short, at=first[4:]), 2, 24).tolist() == [
+        1,
+        2,
+        3,
+        4,
+    ]
 
 
 def test_where_nothing_moves_the_share_on_motion_is_left_open(
