@@ -1,4 +1,4 @@
-"""How long the report of many long runs takes to make, and how large it is.
+"""How long the report of many long runs takes to make and to open, and how large it is.
 
     python -m benchmarks.report --runs 200 --points 10000
 
@@ -10,11 +10,15 @@ from __future__ import annotations
 import argparse
 import tempfile
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
+from selenium.webdriver.common.by import By
 
+from benchmarks.chromium import chromium, draw_all, drawn, resize
 from fovea.analysis import report
+from fovea.command import UserError
 from fovea.files import write_json
 from fovea.schema import RunRecord
 
@@ -58,6 +62,19 @@ def size(page: Path) -> float:
     return sum(path.stat().st_size for path in page.rglob("*") if path.is_file()) / 1e6
 
 
+def opened(index: Path) -> Iterator[str]:
+    """What a browser needs for a page, as text."""
+    with chromium() as browser:
+        resize(browser, 1440)
+        began = time.monotonic()
+        browser.get(index.as_uri())
+        drawn(browser, browser.find_element(By.CSS_SELECTOR, ".charts"))
+        yield f"open, with its first figure drawn: {time.monotonic() - began:.1f} s"
+        began = time.monotonic()
+        count = draw_all(browser)
+        yield f"all {count} groups of figures: {time.monotonic() - began:.1f} s"
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--runs", type=int, default=200)
@@ -73,6 +90,10 @@ def main() -> None:
             f"{args.runs} runs of {args.points:,} points: {seconds:.1f} s, {work:.1f} s of a core"
         )
         print(f"page: {size(page):.1f} MB")
+        try:
+            print(", ".join(opened(page / "index.html")))
+        except UserError as reason:
+            print(f"not opened: {reason}")
 
 
 if __name__ == "__main__":

@@ -4,25 +4,9 @@ from __future__ import annotations
 
 import json
 
-from selenium.webdriver.support.ui import WebDriverWait
+from benchmarks.chromium import drawn, middle, wait
 
-
-def wait(condition, browser):
-    """Its first true value. Asked often: a page draws in less than Selenium's half second."""
-    return WebDriverWait(browser, 30, poll_frequency=0.05).until(lambda _: condition())
-
-
-def middle(browser, element):
-    """Scroll an element to the middle of the screen."""
-    how = "{behavior: 'instant', block: 'center'}"
-    browser.execute_script(f"arguments[0].scrollIntoView({how})", element)
-
-
-def drawn(browser, group):
-    """A group of figures, brought near the screen and drawn as what is chosen now asks for."""
-    middle(browser, group)
-    wait(lambda: group.get_attribute("data-drawn"), browser)
-    return group
+__all__ = ["asked_for", "drawn", "middle", "text_of", "wait"]
 
 
 def asked_for(browser):

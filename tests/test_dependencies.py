@@ -92,7 +92,7 @@ def test_what_is_declared_for_another_is_imported_by_it(module: str) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("folder", "extras"),
-    [("tests", ("dev", "sb3", "tensorboard", "ray", "minari")), ("benchmarks", ("bench",))],
+    [("tests", ("dev", "sb3", "tensorboard", "ray", "minari")), ("benchmarks", ("bench", "dev"))],
 )
 def test_tests_and_benchmarks_declare_what_they_import_beside(
     folder: str, extras: tuple[str, ...]

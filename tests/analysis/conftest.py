@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import os
-import shutil
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 from selenium import webdriver
-from selenium.webdriver.chrome.service import Service
 
 import report_samples as samples
+from benchmarks.chromium import chromium
+from fovea.command import UserError
 
 
 @pytest.fixture(scope="session")
@@ -22,32 +23,14 @@ def quickstart(tmp_path_factory: pytest.TempPathFactory) -> tuple[samples.Text, 
     return *samples.page(folder, out), out
 
 
-FLAGS = (
-    "--headless",
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-)
-
-
 @pytest.fixture(scope="session")
-def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[webdriver.Chrome]:
+def browser() -> Iterator[webdriver.Chrome]:
     """Headless Chromium, or Chrome, which keeps what it logged and asked for."""
-    found = (shutil.which(name) for name in ("chromium", "google-chrome"))
-    browser, driver = next(filter(None, found), None), shutil.which("chromedriver")
-    if not (browser and driver):
-        if os.environ.get("CI"):
-            pytest.fail("no chromium and chromedriver, which CI must have")
-        pytest.skip("no chromium and chromedriver installed")
-    options = webdriver.ChromeOptions()
-    options.binary_location = browser
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
-    for flag in (*FLAGS, f"--user-data-dir={tmp_path_factory.mktemp('profile')}"):
-        options.add_argument(flag)
-    opened = webdriver.Chrome(options=options, service=Service(driver))
-    yield opened
-    opened.quit()
+    with ExitStack() as stack:
+        try:
+            opened = stack.enter_context(chromium())
+        except UserError as reason:
+            if os.environ.get("CI"):
+                pytest.fail(f"{reason}, which CI must have")
+            pytest.skip(str(reason))
+        yield opened

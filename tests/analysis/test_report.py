@@ -118,6 +118,8 @@ def test_two_hundred_runs_of_ten_thousand_points_stay_below_15_mb_and_are_drawn(
     for group in browser.find_elements(By.CSS_SELECTOR, ".charts"):
         assert browser.execute_script(lines, drawn(browser, group)) > 0
     assert len(browser.find_elements(By.CSS_SELECTOR, "#runs tr[data-run]")) == 200
+    said = browser.find_element(By.TAG_NAME, "main").get_attribute("textContent")
+    assert "the lowest and the highest of each of" in said  # what the lines leave out
     assert browser.get_log("browser") == []
 
 

@@ -22,7 +22,7 @@ from fovea.analysis.runs import read_runs
 from fovea.analysis.serve import Site, serve
 from fovea.analysis.server import Server
 from fovea.command import UserError
-from in_browser import drawn, wait
+from in_browser import asked_for, drawn, wait
 
 
 class Served:
@@ -198,7 +198,8 @@ def test_the_page_takes_over_what_changed_and_keeps_what_a_reader_did(
     running_agent(served.folder / "mine")
     served.look()
     browser.get("about:blank")
-    browser.get_log("browser")
+    for kind in ("browser", "performance"):
+        browser.get_log(kind)  # what it did before is not this page's
     browser.get(served.url)
     live = browser.find_element(By.CLASS_NAME, "live")
     wait(lambda: "1 running" in live.text, browser)
@@ -223,6 +224,8 @@ def test_the_page_takes_over_what_changed_and_keeps_what_a_reader_did(
     samples.state(samples.run(served.folder / "probes", "probes"))
     served.look()
     wait(lambda: browser.find_elements(By.CSS_SELECTOR, "#probe-state .charts"), browser)
+    own = (served.url, "data:", "blob:", "about:")
+    assert [url for url in asked_for(browser) if not url.startswith(own)] == []
     links = browser.find_elements(By.CSS_SELECTOR, "nav a")
     assert "State: what can be read off the features" in [a.get_attribute("text") for a in links]
     assert [entry for entry in browser.get_log("browser") if entry["level"] == "SEVERE"] == []
