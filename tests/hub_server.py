@@ -32,6 +32,7 @@ class Fault:
         cut: bytes after which the connection ends.
         content: what is sent instead of the file.
         seconds: to wait before each quarter of it.
+        stall: seconds of silence after the first quarter.
         headers: that are sent instead of the right ones; None leaves one out.
         times: how often it happens; None for always.
     """
@@ -41,6 +42,7 @@ class Fault:
     cut: int | None = None
     content: bytes | None = None
     seconds: float = 0
+    stall: float = 0
     headers: dict[str, str | None] = field(default_factory=dict)
     times: int | None = None
 
@@ -177,8 +179,12 @@ class Handler(BaseHTTPRequestHandler):
             return
         quarter = len(content) // 4 + 1
         for start in range(0, len(content), quarter):
-            time.sleep(fault.seconds)
-            self.wfile.write(content[start : start + quarter][: fault.cut])
+            time.sleep(fault.seconds + (fault.stall if start == quarter else 0))
+            try:
+                self.wfile.write(content[start : start + quarter][: fault.cut])
+            except ConnectionError:  # who asked has given up
+                self.close_connection = True
+                return
             if fault.cut is not None:
                 self.close_connection = True
                 return

@@ -10,6 +10,7 @@ import torch
 
 from fovea.agents import DQN, L2M, PPO, AtariTask, FineTuned, Frozen, ReadOut, load_agent, train
 from fovea.agents.loading import ARCHITECTURES
+from fovea.command import UserError
 from fovea.pretrain.encoders.folder import export_encoder
 from fovea.pretrain.encoders.vit import Shape, build
 
@@ -71,6 +72,20 @@ def test_values_of_bytes_and_of_pixels_with_gradients(
     assert (pixels.grad != 0).any()
     if kind is PPO:
         torch.testing.assert_close(of_bytes.sum(dim=1), torch.ones(3))
+
+
+@pytest.mark.parametrize("adapted", [Frozen, FineTuned])
+@pytest.mark.parametrize("kind", [DQN, PPO])
+def test_an_agent_that_is_shown_float_screens_names_what_takes_them(
+    kind: type, adapted: type, encoder: Path
+) -> None:
+    """A frozen encoder when it observes; one that learns keeps screens, and reads them to act."""
+    agent = kind(adapted(str(encoder)), actions=6, hidden=8).eval()
+    agent.on_collect_start()
+    pixels = screens(2) / 255
+    with pytest.raises(UserError, match=r"go to .* an agent's q_values and action_probabilities"):
+        agent.act(agent.observe(pixels), torch.Generator())
+    assert values(agent, pixels).shape == (2, 6)
 
 
 @pytest.mark.slow

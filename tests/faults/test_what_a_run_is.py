@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import shutil
 from pathlib import Path
@@ -12,7 +13,9 @@ import torch
 from fovea.agents.algorithms.base import Agent
 from fovea.agents.continual.sequence import TaskSequence
 from fovea.agents.task import AtariTask
+from fovea.atari.parquet import shard_paths
 from fovea.command import UserError
+from fovea.files import sha256
 from fovea.lazy import import_all
 from fovea.pretrain.data import Windows
 from fovea.pretrain.objectives.base import Objective
@@ -80,10 +83,15 @@ def test_settings_of_the_trainer_that_break_the_count_are_refused(
 
 @pytest.mark.slow
 def test_a_card_counts_what_was_seen(vicreg, short: Path, tmp_path: Path) -> None:
-    """Fault 10."""
+    """Fault 10; and names it by its hash."""
     record = vicreg(short, tmp_path, "--trainer.accumulate_grad_batches", 2)
     config = json.loads((tmp_path / "encoder" / "config.json").read_text())
     assert (record.batch, config["fovea"]["samples"]) == (16, 4 * 16)
+    shards = "".join(sha256(path) for path in shard_paths(short / "breakout"))
+    breakout = hashlib.sha256(shards.encode()).hexdigest()
+    assert config["fovea"]["data_sha256"] == record.data == {"breakout": breakout}
+    card = (tmp_path / "encoder" / "README.md").read_text(encoding="utf-8")
+    assert f"| data sha256 | breakout {breakout} |" in card
 
 
 def test_weight_decay_may_begin_at_zero() -> None:

@@ -190,7 +190,8 @@ def test_float_pixels_have_gradients(folder: Path) -> None:
     assert torch.equal(found.summary, encoder(images).summary)
     found.summary[:, 0].sum().backward()  # all of a layer norm add up to a constant
     assert (pixels.grad != 0).any()
-    with pytest.raises(UserError, match=r"float pixels in .0, 1. go to encode_pixels"):
+    fix = r"float pixels in .0, 1. go to encode_pixels, an agent's q_values and action_probabil"
+    with pytest.raises(UserError, match=fix):
         encoder(pixels)
     with pytest.raises(UserError, match="divide uint8 screens by 255"):
         encoder.encode_pixels(images.float())

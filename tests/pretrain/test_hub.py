@@ -17,7 +17,7 @@ from fovea.pretrain.encoders.build import build_encoder
 from fovea.pretrain.encoders.cnn import BODIES
 from fovea.pretrain.encoders.folder import export_encoder, load_encoder
 from fovea.pretrain.encoders.vit import Shape
-from fovea.pretrain.hub import CARD, OWN, SUMS, locate, run, verify
+from fovea.pretrain.hub import CARD, OWN, SUMS, locate, read_config, run, verify
 
 FACTS = {"method": "VICReg", "games": ["pong", "breakout"], "samples": 1280}
 
@@ -93,6 +93,11 @@ def test_an_encoder_comes_with_fovea(capsys: pytest.CaptureFixture) -> None:
     assert f'load_encoder("{SHIPPED}")' in said
     assert "| this encoder | untrained | pixels |" in said
     assert "/tmp" not in said
+    facts = read_config(locate(SHIPPED))["fovea"]
+    assert [*facts["data_sha256"]] == facts["games"]
+    for game, recordings in facts["data_sha256"].items():
+        assert re.fullmatch(r"[0-9a-f]{64}(\+[0-9a-f]{64})*", recordings)
+        assert f"{game} {recordings}" in said
     with pytest.raises(UserError, match="no encoder 'vit_mikro' comes with Fovea: did you mean"):
         load_encoder("pretrained:vit_mikro")
 

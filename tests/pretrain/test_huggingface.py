@@ -14,7 +14,7 @@ from fovea.files import sha256
 from fovea.pretrain.encoders.build import build_encoder
 from fovea.pretrain.encoders.folder import export_encoder, load_encoder
 from fovea.pretrain.encoders.vit import Shape
-from fovea.pretrain.hub import CONFIG, FILES, SUMS, WEIGHTS, locate, run, verify
+from fovea.pretrain.hub import CARD, CONFIG, FILES, SUMS, WEIGHTS, locate, run, verify
 
 
 def export(folder: Path, seed: int) -> Path:
@@ -39,6 +39,12 @@ def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Hub]:
         monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path / "cache"))
         monkeypatch.delenv("HF_HUB_OFFLINE", raising=False)
         yield server
+
+
+@pytest.fixture
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As with HF_HUB_DOWNLOAD_TIMEOUT=1, which huggingface_hub reads when it is imported."""
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_DOWNLOAD_TIMEOUT", 1)
 
 
 def same(one: Path, other: Path) -> bool:
@@ -145,6 +151,33 @@ def test_what_passes_is_tried_again(fault: str, hub: Hub, mine: Path) -> None:
     assert same(locate("hf-hub:me/mine"), mine)
 
 
+@pytest.mark.slow
+@pytest.mark.usefixtures("impatient")
+def test_a_file_that_stalls_for_longer_than_is_waited_is_asked_for_again(
+    hub: Hub, mine: Path
+) -> None:
+    hub.add("me/mine", mine)
+    hub.faults[WEIGHTS] = Fault("GET", stall=3, times=1)
+    assert same(locate("hf-hub:me/mine"), mine)
+    assert hub.asked.count(f"GET {WEIGHTS}") == 2
+
+
+@pytest.mark.slow
+@pytest.mark.evidence
+@pytest.mark.usefixtures("impatient")
+def test_a_file_that_always_stalls_is_named_and_none_of_it_is_kept(
+    hub: Hub, mine: Path, tmp_path: Path
+) -> None:
+    """After six tries of two seconds."""
+    hub.add("me/mine", mine)
+    hub.faults[WEIGHTS] = Fault("GET", stall=3)
+    assert f"{hub.endpoint}/me/mine at main: timed out: check" in refused("hf-hub:me/mine")
+    held = {sha256(path) for path in (tmp_path / "cache").rglob("blobs/*")}
+    assert held == {sha256(mine / came_before) for came_before in (SUMS, CONFIG)}
+    hub.faults.clear()
+    assert same(locate("hf-hub:me/mine"), mine)
+
+
 LASTING = {
     "an error": (Fault("GET", status=500), "500 Internal Server Error"),
     "no permission": (Fault("GET", status=403), "403 Forbidden"),
@@ -207,6 +240,24 @@ def test_what_the_sums_name_is_looked_at_before_it_is_fetched(hub: Hub, mine: Pa
         hub.asked.clear()
         assert repr(name) in refused("hf-hub:me/mine")
         assert {ask.split()[1] for ask in hub.asked} == {SUMS}
+
+
+def test_show_verify_and_card_tell_of_the_hubs_encoder_what_they_tell_of_the_folder(
+    hub: Hub, mine: Path, capsys: pytest.CaptureFixture
+) -> None:
+    commit = hub.add("me/mine", mine)
+    run(["verify", "hf-hub:me/mine"])
+    folder = locate("hf-hub:me/mine")
+    assert folder.name == commit
+    assert capsys.readouterr().out == f"{folder}: whole\n"
+    run(["card", "hf-hub:me/mine"])
+    assert capsys.readouterr().out == (mine / CARD).read_text(encoding="utf-8")
+    run(["show", "hf-hub:me/mine"])
+    where, *shown = capsys.readouterr().out.splitlines()
+    run(["show", str(mine)])
+    assert where.split() == ["folder", str(folder)]
+    assert shown == capsys.readouterr().out.splitlines()[1:]
+    assert any(row.split() == ["seed", "3"] for row in shown)
 
 
 @pytest.mark.slow

@@ -134,49 +134,76 @@ def test_ranks_that_hold_the_same_screens_say_how_to_share_them(
     assert (advice in said) == (shares == 1)
 
 
+def four_steps(cut: Path, run: Path, shares: int, *more: str) -> list[str]:
+    """The arguments of a run of four steps, with a checkpoint after the second."""
+    # LARS, since Adam makes whole steps of gradients that are nothing but rounding.
+    return ["-c", str(ROOT / "pretrain" / "configs" / "vicreg.yaml"),
+            "--data.recordings", f"[{cut}]", "--data.batch_size", "8",
+            "--data.fractions", "[0.4, 0.4, 0.2]", "--data.shares", str(shares),
+            "--run", str(run), "--trainer.accelerator", "cpu",
+            "--trainer.max_steps", "4", "--checkpoint_every", "2",
+            "--trainer.log_every_n_steps", "1", "--model.init_args.encoder.patch", "42",
+            "--model.init_args.expander", "16",
+            "--model.init_args.optimisation", "{name: lars, lr: 0.01, warmup: 1}",
+            *more]  # fmt: skip
+
+
+def by_one(cut: Path, run: Path, shares: int) -> None:
+    fit(four_steps(cut, run, shares, "--trainer.devices", "1"))
+
+
+def by_two(cut: Path, run: Path, shares: int) -> str:
+    """What is printed by the command as it stands: it starts its second rank itself."""
+    command = [sys.executable, "-m", "fovea", "pretrain", "fit"]
+    command += four_steps(cut, run, shares, "--trainer.devices", "2", "--trainer.strategy", "ddp")
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def weights(run: Path) -> dict[str, Tensor]:
+    return load_file(run / "encoder" / "model.safetensors")
+
+
+def stop_after_two(run: Path) -> None:
+    """Leave of a run what it had when its second step was done."""
+    newest(run / "checkpoints").unlink()
+    shutil.rmtree(run / "encoder")
+    (run / "run.json").unlink()
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("shares", [1, pytest.param(2, marks=pytest.mark.evidence)])
 def test_a_run_of_two_ranks_is_that_of_one_and_goes_on_as_one(
     cut: Path, shares: int, tmp_path: Path, capsys: pytest.CaptureFixture
 ) -> None:
-    """The command is run as it stands: it starts its second rank itself."""
-
-    def arguments(run: str, *more: str) -> list[str]:
-        # LARS, since Adam makes whole steps of gradients that are nothing but rounding.
-        return ["-c", str(ROOT / "pretrain" / "configs" / "vicreg.yaml"),
-                "--data.recordings", f"[{cut}]", "--data.batch_size", "8",
-                "--data.fractions", "[0.4, 0.4, 0.2]", "--data.shares", str(shares),
-                "--run", str(tmp_path / run), "--trainer.accelerator", "cpu",
-                "--trainer.max_steps", "4", "--checkpoint_every", "2",
-                "--trainer.log_every_n_steps", "1", "--model.init_args.encoder.patch", "42",
-                "--model.init_args.expander", "16",
-                "--model.init_args.optimisation", "{name: lars, lr: 0.01, warmup: 1}",
-                *more]  # fmt: skip
-
-    def weights(run: str) -> dict[str, Tensor]:
-        return load_file(tmp_path / run / "encoder" / "model.safetensors")
-
-    fit(arguments("one", "--trainer.devices", "1"))
-    one = weights("one")
-    command = [sys.executable, "-m", "fovea", "pretrain", "fit"]
-    command += arguments("two", "--trainer.devices", "2", "--trainer.strategy", "ddp")
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    assert done.stdout.splitlines() == [f"encoder: {tmp_path / 'two' / 'encoder'}"]
-    record = read_run(tmp_path / "two")
+    by_one(cut, tmp_path / "one", shares)
+    one, two = weights(tmp_path / "one"), tmp_path / "two"
+    assert by_two(cut, two, shares).splitlines() == [f"encoder: {two / 'encoder'}"]
+    record = read_run(two)
     assert (record.state, record.step) == ("done", 4)
-    lines = (tmp_path / "two" / "metrics.csv").read_text().splitlines()
-    rows = [line.rpartition(",")[0] for line in lines]
+    rows = [line.rpartition(",")[0] for line in (two / "metrics.csv").read_text().splitlines()]
     assert len(rows) == len(set(rows)) > 4
-    torch.testing.assert_close(weights("two"), one, rtol=0, atol=1e-4)
+    torch.testing.assert_close(weights(two), one, rtol=0, atol=1e-4)
 
-    newest(tmp_path / "two" / "checkpoints").unlink()
-    shutil.rmtree(tmp_path / "two" / "encoder")
-    (tmp_path / "two" / "run.json").unlink()
+    stop_after_two(two)
     capsys.readouterr()
-    fit(arguments("two", "--trainer.devices", "1"))
+    by_one(cut, two, shares)
     assert "going on from step-000000002.ckpt" in capsys.readouterr().out
-    torch.testing.assert_close(weights("two"), one, rtol=0, atol=1e-4)
+    torch.testing.assert_close(weights(two), one, rtol=0, atol=1e-4)
+
+
+@pytest.mark.slow
+@pytest.mark.evidence
+@pytest.mark.parametrize("shares", [1, 2])
+def test_a_run_of_one_rank_goes_on_as_two(cut: Path, shares: int, tmp_path: Path) -> None:
+    by_one(cut, tmp_path, shares)
+    one = weights(tmp_path)
+    stop_after_two(tmp_path)
+    said = by_two(cut, tmp_path, shares)
+    assert said.count("going on from step-000000002.ckpt") == 1
+    assert (read_run(tmp_path).state, read_run(tmp_path).step) == ("done", 4)
+    torch.testing.assert_close(weights(tmp_path), one, rtol=0, atol=1e-4)
 
 
 @pytest.mark.slow
