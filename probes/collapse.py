@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from itertools import accumulate
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -36,6 +37,7 @@ from fovea.probes.spread import (
     rankme,
     uniformity,
 )
+from fovea.probes.state_read_outs import block_features
 from fovea.results import Measured
 from fovea.tables import Table
 
@@ -60,6 +62,7 @@ SPREAD = {
     "cosine_across": "Cosine across games",
 }
 CENTRED = ("no", "yes")
+PLACES = ("summary", "mean token")
 FIGURES = [
     Comparison(
         table="features",
@@ -118,6 +121,32 @@ FIGURES = [
             "whitened": "Whitened, participation ratio",
         },
     ),
+    *(
+        Comparison(
+            table="blocks",
+            along="block",
+            choice="game",
+            kind="lines",
+            averaged=False,
+            where={"place": place},
+            title=f"By block, {place}",
+            about=about,
+            measures={
+                "std": "Std, of features",
+                "rankme": "RankMe, effective rank",
+                "cosine_random": "Cosine random, pairs of screens",
+            },
+        )
+        for place, about in zip(
+            PLACES,
+            (
+                "After each block, through the encoder's last norm. Block 0 is the patch "
+                "embedding; its CLS token saw nothing, so that it is the same on all screens.",
+                "Of the patch tokens, which have seen the screen in block 0 already.",
+            ),
+            strict=True,
+        )
+    ),
 ]
 VERDICT = Verdict(
     table="features",
@@ -141,15 +170,16 @@ WIDE = f"Of features of more than {WIDEST:,} numbers, {WIDEST:,} evenly spread o
 def probe(encoder: Encoder, games: dict[str, Splits]) -> Measured:
     """Std, RankMe, LiDAR and cosines of the summary and of the mean token, game by game.
 
-    And the participation ratio of these and of the single tokens, before and after the norm, game
-    by game and of all games together.
+    And of each game and of all games together: the participation ratio of these and of the single
+    tokens, before and after the norm; and std, RankMe and cosine after each block, where there are
+    blocks.
 
     Raises NotMeasured for an encoder that gives every screen the zero vector.
     """
     rows = []
     for game, splits in games.items():
         test = splits.test
-        for place, z in (("summary", test.summary), ("mean token", test.mean_token)):
+        for place, z in zip(PLACES, (test.summary, test.mean_token), strict=True):
             if z.shape[1]:
                 if not z.any():
                     raise NotMeasured("its features are zero")
@@ -169,14 +199,20 @@ def probe(encoder: Encoder, games: dict[str, Splits]) -> Measured:
         rows=rows,
         note=f"Cosines of random pairs are the exact mean over all pairs. {WIDE}",
     )
-    return Measured([table, _spread(games), _participation(encoder, games)])
+    seen = {
+        game: (_seen(encoder, games[game].training), _seen(encoder, games[game].test))
+        for game in with_progress(games, "looking at tokens")
+        if games[game].test.mean_token.shape[1]
+    }
+    by_block = _blocks({game: test.by_block for game, (_, test) in seen.items()})
+    return Measured([table, _spread(games), _participation(games, seen), *by_block])
 
 
 def _spread(games: dict[str, Splits]) -> Table:
     """Of each game and of all together, as they are and less their mean."""
     places: dict[str, dict[str, Tensor]] = {}
     for game, (_, _, test) in games.items():
-        for place, z in (("summary", test.summary), ("mean token", test.mean_token)):
+        for place, z in zip(PLACES, (test.summary, test.mean_token), strict=True):
             if z.shape[1]:
                 places.setdefault(place, {})[game] = narrowed(z)
     rows = [
@@ -242,14 +278,24 @@ def spread(z: Tensor, first: Tensor) -> list[float]:
     ]
 
 
-def _participation(encoder: Encoder, games: dict[str, Splits]) -> Table:
+class Seen(NamedTuple):
+    """What an encoder gives of STACKS stacks of a split, evenly spaced, in one pass."""
+
+    tokens: Tensor
+    """(n, N, D) float32, of its last block."""
+    by_block: dict[str, list[Tensor]]
+    """{each of PLACES: (n, D) float32 after each block}."""
+
+
+def _participation(games: dict[str, Splits], seen: dict[str, tuple[Seen, Seen]]) -> Table:
+    """Of each game and of all together; `seen` are training and test of games with tokens."""
     found: dict[str, dict[str, tuple[Tensor, Tensor]]] = {}
-    for game in with_progress(games, "measuring participation"):
-        training, _, test = games[game]
+    for game, (training, _, test) in games.items():
         found[game] = {"summary": (training.summary, test.summary)}
-        if test.mean_token.shape[1]:
+        if game in seen:
+            before, after = seen[game]
             found[game]["mean token"] = training.mean_token, test.mean_token
-            found[game]["tokens"] = _tokens(encoder, training), _tokens(encoder, test)
+            found[game]["tokens"] = before.tokens, after.tokens
     widths = {z.shape[-1] for of in found.values() for z, _ in of.values()}
     if len(found) > 1 and len(widths) == 1:  # games may have fewer components of pixels than others
         pairs = {place: [of[place] for of in found.values()] for place in found[game]}
@@ -278,15 +324,49 @@ def _participation(encoder: Encoder, games: dict[str, Splits]) -> Table:
     )
 
 
-def _tokens(encoder: Encoder, split: Split) -> Tensor:
-    """(n, N, D) float32 of STACKS stacks, evenly spaced in the split."""
-    with inference(encoder):
-        return torch.cat(
-            [
-                encoder(stacks(encoder, split.frames, some)).tokens.float()
-                for some in evenly_spaced(split.at, STACKS).split(BATCH)
-            ]
+def _blocks(by_block: dict[str, dict[str, list[Tensor]]]) -> list[Table]:
+    """Of {game: {place: (n, D) after each block}}; no table of encoders without blocks."""
+    if not any(len(blocks) > 1 for of in by_block.values() for blocks in of.values()):
+        return []
+    if len(by_block) > 1:
+        pairs = {place: [of[place] for of in by_block.values()] for place in PLACES}
+        by_block = by_block | {
+            POOLED: {
+                place: [torch.cat(block) for block in zip(*of, strict=True)]
+                for place, of in pairs.items()
+            }
+        }
+    rows = [
+        [game, place, block, float(feature_std(z.double())), rankme(z), cosine_of_pairs(z)]
+        for game, of in by_block.items()
+        for place, blocks in of.items()
+        for block, z in enumerate(map(narrowed, blocks))
+    ]
+    return [
+        Table(
+            name="blocks",
+            title="By block",
+            columns=["game", "place", "block", "std", "rankme", "cosine_random"],
+            rows=rows,
+            note="Block 0 is the patch embedding; the last norm follows each, as in the probe "
+            f"state. Of {STACKS} test stacks of a game at most. {WIDE}",
         )
+    ]
+
+
+def _seen(encoder: Encoder, split: Split) -> Seen:
+    tokens: list[Tensor] = []
+    pooled: dict[str, list[list[Tensor]]] = {place: [] for place in PLACES}
+    with inference(encoder):
+        for some in evenly_spaced(split.at, STACKS).split(BATCH):
+            blocks = list(block_features(encoder, stacks(encoder, split.frames, some)))
+            tokens.append(blocks[-1].tokens.float())
+            pooled["summary"].append([of.summary.float() for of in blocks])
+            pooled["mean token"].append([of.tokens.float().mean(1) for of in blocks])
+    return Seen(
+        torch.cat(tokens),
+        {place: [*map(torch.cat, zip(*of, strict=True))] for place, of in pooled.items()},
+    )
 
 
 def normed(kind: FeatureNormKind, training: Tensor, z: Tensor) -> Tensor:

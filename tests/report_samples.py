@@ -61,8 +61,8 @@ def quickstart(folder: Path) -> Path:
 def run(folder: Path, kind: str, logged: Logged = (), /, **fields: object) -> Path:
     """run.json, config.yaml and metrics.csv of a run that has ended, or as `fields` say."""
     writer = RunWriter(folder, kind, f"{folder.name} of three games")
-    writer.begin(config="config.yaml", seed=fields.get("seed", 0), steps=500, data=DATA)
     write_text(folder / "config.yaml", f"seed_everything: 0\nmodel: {folder.name}\nlr: 0.0005\n")
+    writer.begin(config="config.yaml", seed=fields.get("seed", 0), steps=500, data=DATA)
     for step, values in logged:
         writer.log(step, values)
     writer.update(**{"state": "done", "step": 500} | fields)
@@ -398,11 +398,19 @@ def collapse(folder: Path) -> None:
             for place in ("summary", "mean token")
             for centred in ("no", "yes")
         ]
+        of_blocks = ["game", "place", "block", "std", "rankme", "cosine_random"]
+        by_block = [
+            [game, place, block, *rng.uniform(0.1, 1, 3).tolist()]
+            for game in (*GAMES, "all games")
+            for place in ("summary", "mean token")
+            for block in range(5)
+        ]
         encoders[encoder] = Measured(
             [
                 Table("features", "Features by game", columns, rows),
                 Table("spread", "Spread", of_spread, spread),
                 Table("participation", "Participation ratio", of_ratios, ratios),
+                Table("blocks", "By block", of_blocks, by_block),
             ]
         )
     write_probe(folder, "collapse", collapse_probe, encoders)
@@ -435,7 +443,7 @@ def embedding(folder: Path, count: int = 30) -> None:
             "game": [game for game in GAMES for _ in range(count)],
             "episode": np.arange(len(ram)) // 10,
             "step": np.arange(len(ram)) % 10,
-            "reward": np.zeros(len(ram), np.float32),
+            "reward": (np.arange(len(ram)) % 7 == 3).astype(np.float32),
             "ram": ram,
         }
         if encoder != "random":  # umap-learn was installed when these were probed

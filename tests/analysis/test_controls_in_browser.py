@@ -146,6 +146,9 @@ def test_a_map_is_coloured_by_what_is_chosen_and_shows_the_screen_that_is_pointe
     label = Select(root.find_element(By.CSS_SELECTOR, ".label"))
     assert label.options[0].text == "time in the episode"
     assert page.execute_script(colours, group)[:3] == [0, 1, 2]
+    time = page.execute_script(colours, group)
+    label.select_by_value("reward")
+    assert page.execute_script(colours, group) == [float(k % 7 == 3) for k in range(len(time))]
     label.select_by_value("ball x")
     ram = page.execute_script(colours, group)
     assert len(set(ram)) > 10

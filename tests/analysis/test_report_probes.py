@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import math
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,7 @@ from fovea.analysis import attention, report
 from fovea.figures import Comparison, Verdict
 from fovea.probes import state
 from fovea.results import Measured
+from fovea.runs import checked, with_check
 from fovea.tables import Table
 
 BEFORE_0_2 = Path(__file__).parents[1] / "before_0_2"
@@ -89,6 +91,39 @@ def test_a_probe_that_declares_no_figure_is_shown_by_its_tables(tmp_path):
         assert shown in text.text
 
 
+CURVES = [
+    ("With few labels", "labels", ["100", "300", "all"], "Attentive read-out, R²"),
+    ("By block, 300 labels", "block", [0, 1, 2, 3, 4], "All tokens, R²"),
+    ("By block, all labels", "block", [0, 1, 2, 3, 4], "All tokens, R²"),
+    ("Patch tokens", "block", [0, 1, 2, 3], "Hoyer, 0 dense to 1 sparse"),
+    ("CLS token", "block", [0, 1, 2, 3], "Hoyer, 0 dense to 1 sparse"),
+    ("By block, summary", "block", [0, 1, 2, 3, 4], "RankMe, effective rank"),
+    ("By block, mean token", "block", [0, 1, 2, 3, 4], "RankMe, effective rank"),
+]
+"""Of state, sparsity and collapse: heading, what is along the axis, its places, and a figure."""
+
+
+@pytest.mark.slow
+def test_what_depends_on_labels_and_blocks_is_drawn_as_curves(tmp_path):
+    folder = samples.run(tmp_path / "p", "probes")
+    for write in (samples.state, samples.sparsity, samples.collapse):
+        write(folder)
+    text, data = samples.page(tmp_path, tmp_path / "out")
+    charts, name = {}, ""
+    for _, given in text.tags:
+        name = given.get("data-chart", name)
+        if given.get("class") == "chart":
+            charts[given["aria-label"].split(", figure ")[0]] = data["charts"][name]
+    for heading, along, places, title in CURVES:
+        assert heading in text.text
+        panels = {panel["layout"]["title"]["text"]: panel for panel in charts[heading]["Pong"]}
+        assert panels[title]["layout"]["xaxis"]["title"]["text"] == along
+        lines = {trace["name"]: trace for trace in panels[title]["data"]}
+        for encoder in ("tov_vicreg", "vicreg"):
+            assert lines[encoder]["x"] == places
+            assert all(map(math.isfinite, lines[encoder]["y"]))
+
+
 @pytest.mark.slow
 def test_a_probe_brings_its_own_figure_verdict_and_place(tmp_path):
     samples.probes(tmp_path / "p")
@@ -122,7 +157,7 @@ def test_a_figure_of_a_newer_version_is_left_to_the_tables(tmp_path):
     samples.write_probe(tmp_path / "p", "fortune", fortune, {"mine": found})
     path = tmp_path / "p" / "probes" / "fortune.json"
     newer = json.loads(path.read_text()) | {"figures": [{"kind": "hologram", "depth": 3}], "new": 1}
-    path.write_text(json.dumps(newer))
+    path.write_text(json.dumps(with_check(checked(newer)[0])))
     text, data = samples.page(tmp_path, tmp_path / "out")
     assert "Guesses (2 rows)" in text.text
     assert data["charts"] == {}

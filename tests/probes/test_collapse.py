@@ -9,9 +9,10 @@ import pytest
 import torch
 
 import oracle
-from fovea.pretrain.encoders.vit import ViT
+from fovea.pretrain.encoders.build import build_encoder
+from fovea.pretrain.encoders.vit import Shape, ViT
 from fovea.probes import collapse, spread
-from fovea.probes.features import Splits
+from fovea.probes.features import Drawn, Splits, encode
 
 
 def test_rankme_agrees_with_its_authors() -> None:
@@ -120,7 +121,7 @@ def test_of_very_wide_features_a_part_is_measured() -> None:
 def test_participation_is_told_by_game_and_of_all_together(
     encoder: ViT, seen: dict[str, Splits]
 ) -> None:
-    *_, table = collapse.probe(encoder, seen).tables
+    table = collapse.probe(encoder, seen).tables[2]
     places = ["summary", "mean token", "tokens"]
     games = [*seen, collapse.POOLED]
     assert [row[:2] for row in table.rows] == [[g, p] for g in games for p in places]
@@ -183,3 +184,50 @@ def test_spread_is_told_by_game_and_of_all_centred_and_not(
     first = collapse.probe(encoder, seen).tables[0].records()[0]
     same = found[first["game"], first["place"], "no"]
     assert all(first[name] == same[name] for name in ("std", "rankme", "lidar", "cosine_random"))
+
+
+def test_a_block_that_gives_one_output_is_told_from_those_before_it(
+    encoder: ViT, drawn: dict[str, list[Drawn]]
+) -> None:
+    one = torch.randn(10, 12, generator=torch.Generator().manual_seed(0))
+    encoder.vit.blocks[1].register_forward_hook(
+        lambda _block, _inputs, output: one.expand_as(output)
+    )
+    found = by_block(encoder, drawn)
+    games = [*drawn, collapse.POOLED]
+    assert [*found] == [(g, p, b) for g in games for p in collapse.PLACES for b in range(3)]
+    for game in games:
+        for place in collapse.PLACES:
+            assert found[game, place, 2] == pytest.approx((0, 1, 1), abs=1e-4)
+        # After the embedding the CLS token has seen nothing, and after a block it has.
+        assert found[game, "summary", 0] == pytest.approx((0, 1, 1), abs=1e-4)
+        for at in (("summary", 1), ("mean token", 0), ("mean token", 1)):
+            std, rank, cosine = found[game, *at]
+            assert std > 1e-3
+            assert rank > 1.05
+            assert cosine < 1 - 1e-5
+
+
+def test_after_its_last_block_the_features_are_those_of_the_encoder(
+    encoder: ViT, seen: dict[str, Splits]
+) -> None:
+    features, *_, blocks = (table.records() for table in collapse.probe(encoder, seen).tables)
+    last = {(of["game"], of["place"]): of for of in blocks if of["block"] == encoder.depth}
+    for row in features:
+        for name in ("std", "rankme", "cosine_random"):
+            same = last[row["game"], row["place"]][name]
+            assert same == pytest.approx(row[name], rel=1e-5), name
+
+
+def test_without_blocks_there_is_no_table_of_them(drawn: dict[str, list[Drawn]]) -> None:
+    cnn = build_encoder(Shape(size="nature_cnn", stack=2))
+    tables = collapse.probe(cnn, encode(cnn, {"pong": drawn["pong"]})).tables
+    assert [table.name for table in tables] == ["features", "spread", "participation"]
+
+
+def by_block(
+    encoder: ViT, drawn: dict[str, list[Drawn]]
+) -> dict[tuple[str, str, int], tuple[float, ...]]:
+    """Std, RankMe and cosine of random pairs, by game, place and block."""
+    *_, table = collapse.probe(encoder, encode(encoder, drawn)).tables
+    return {(game, place, block): tuple(of) for game, place, block, *of in table.rows}

@@ -69,3 +69,16 @@ def test_umap_keeps_neighbours_together_and_is_the_same_every_time() -> None:
     near = torch.cdist(place, place).fill_diagonal_(torch.inf).argmin(1)
     torch.testing.assert_close(near // 20, torch.arange(60) // 20)
     torch.testing.assert_close(map_probe.neighbours(z), place, rtol=0, atol=0)
+
+
+@pytest.mark.evidence
+def test_where_umap_is_installed_each_point_has_a_place_by_it_too(seen: dict[str, Splits]) -> None:
+    pytest.importorskip("umap", reason="the extra umap is not installed")
+    _, arrays, _ = map_probe.probe(None, seen, points=12)
+    assert arrays["umap"].shape == arrays["place"].shape == (12 * len(seen), 2)
+    assert arrays["umap"].dtype == np.float32
+    assert np.isfinite(arrays["umap"]).all()
+    for k, splits in enumerate(seen.values()):  # of each game by itself
+        some = torch.linspace(0, len(splits.test.at) - 1, 12).long()
+        place = map_probe.neighbours(splits.test.summary_and_mean[some])
+        np.testing.assert_array_equal(arrays["umap"][12 * k : 12 * (k + 1)], place)
