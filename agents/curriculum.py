@@ -6,7 +6,7 @@ After ALP-GMM (Portelas et al. 2019, arXiv 1910.07224) and AGAIN (Portelas et al
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence, Sized
 from typing import Literal, NamedTuple
 
 import numpy as np
@@ -121,6 +121,11 @@ class Curriculum:
             "counts": self.counts.copy(),
             "ended": np.array(self.ended),
             "stages": self.stages.copy(),
+            "earlier_scores": np.array([one.scores for one in self.earlier]),
+            "earlier_chances": np.concatenate(
+                [np.zeros((0, len(self.settings))), *(one.chances for one in self.earlier)]
+            ),
+            "earlier_stages": np.array([len(one.chances) for one in self.earlier], dtype=int),
         }
 
     def load_state(self, state: dict[str, np.ndarray]) -> None:
@@ -128,6 +133,15 @@ class Curriculum:
         self.fast, self.slow = state["fast"].copy(), state["slow"].copy()
         self.sums, self.counts = state["sums"].copy(), state["counts"].copy()
         self.ended, self.stages = int(state["ended"]), state["stages"].copy()
+        if self.keeps_earlier(state):
+            ends = state["earlier_stages"].cumsum()[:-1]
+            chances = np.split(state["earlier_chances"], ends)
+            self.earlier = list(map(Earlier, state["earlier_scores"], chances))
+
+    @staticmethod
+    def keeps_earlier(state: Mapping[str, Sized]) -> bool:
+        """Whether a state holds the curricula of earlier runs; older ones do not."""
+        return len(state.get("earlier_stages", ())) > 0
 
     @staticmethod
     def of_state(state: dict[str, np.ndarray]) -> Earlier:

@@ -181,9 +181,10 @@ def distil(arguments: list[str]) -> None:
     asked.add_argument("--teacher", required=True, type=Path, help="run folder of who teaches")
     asked.add_argument("--run", required=True, type=Path, help="run folder of the new agent")
     args, more = asked.parse_known_args(arguments)
-    if not (args.teacher / "config.yaml").exists():
+    there = [run for run in (args.teacher, args.run) if (run / "config.yaml").exists()]
+    if not there:
         raise UserError(f"{args.teacher} holds no agent: train one with fovea agents fit")
-    theirs = read_config(args.teacher)["data"]
+    theirs = read_config(there[0])["data"]  # a run that is done does without its teacher
     given = [
         word
         for name in PROTOCOL

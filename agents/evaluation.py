@@ -25,7 +25,7 @@ from fovea.device import device
 from fovea.files import exclusive
 from fovea.progress import bar
 from fovea.runs import RunWriter, read_run, typed
-from fovea.schema import Disturbed, Evaluation
+from fovea.schema import Disturbed, Evaluation, count_cut
 from fovea.seeding import Stream, keyed
 from fovea.tables import aligned
 
@@ -195,7 +195,7 @@ def _disturb(
     play = settings["envs"], False, settings["max_frames"], settings["seed"]
     for one in asked:
         if str(one) not in found.disturbed:
-            returns, _ = play_episodes(
+            returns, lengths = play_episodes(
                 loaded.agent,
                 loaded.task.make_envs(*play, [one]),
                 quotas(settings["episodes"], settings["envs"]),
@@ -203,7 +203,15 @@ def _disturb(
                 title=f"{folder.name} under {one}",
             )
             mean = float(np.mean(returns))
-            found.disturbed[str(one)] = Disturbed(returns, mean, hns(loaded.task.game, mean))
+            frame_skip = one.number if one.name == "frame_skip" else loaded.task.frame_skip
+            cut = count_cut(lengths, settings["max_frames"], int(frame_skip))
+            found.disturbed[str(one)] = Disturbed(
+                returns=returns,
+                lengths=lengths,
+                cut=cut,
+                mean=mean,
+                hns=None if cut else hns(loaded.task.game, mean),
+            )
             run.update(evaluation=found)
     found.command = typed()
     run.update(evaluation=found)
@@ -302,6 +310,10 @@ def protocol(agent: Agent, task: AtariTask, settings: dict) -> str:
     )
 
 
+def _shown(hns: float | None) -> str:
+    return "" if hns is None else f"{hns:.3f}"
+
+
 def _print(found: Evaluation) -> None:
     returns, frames = np.array(found.returns), found.frame_skip * (found.trained or 0)
     rows = {
@@ -324,7 +336,7 @@ def _print(found: Evaluation) -> None:
     if found.disturbed:
         scored = [
             [name, f"{of.mean:.2f}", f"{found.changes[name]:+.2f}",
-             "" if found.cut_short else f"{of.hns:.3f}"]
+             f"none: {of.cut} cut" if of.cut else _shown(None if found.cut_short else of.hns)]
             for name, of in found.disturbed.items()
         ]  # fmt: skip
         table = [["under", "return", "change", "HNS"], *scored]

@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from copy import copy
 from pathlib import Path
 
 from lightning import Callback
 
 from fovea.agents.algorithms.base import Agent
-from fovea.agents.loading import ARCHITECTURES, build_from_run, init_from, keep_architecture
+from fovea.agents.curriculum import Curriculum
+from fovea.agents.loading import build_from_run, init_from, keep_architecture
+from fovea.agents.places import CURRICULUM, ENCODER, PLACES, RECORDINGS
 from fovea.agents.plugged_in import Watch, plugged_in, said_before
 from fovea.agents.progress import PlayProgress
 from fovea.agents.task import AtariTask
+from fovea.atari.env import curriculum_state
 from fovea.atari.games import find
 from fovea.command import UserError
 from fovea.old_names import is_old
-from fovea.pretrain.encoders.folder import load_encoder, weights_sha256
 from fovea.pretrain.training.checkpoint import (
     NAME,
     VerifiedCheckpointIO,
@@ -25,20 +26,16 @@ from fovea.pretrain.training.checkpoint import (
     remove_older,
 )
 from fovea.pretrain.training.cli import FitCLI
-from fovea.pretrain.training.growth import other_data
+from fovea.pretrain.training.growth import Content
 from fovea.pretrain.training.logger import RunLogger
 from fovea.pretrain.training.monitor import FiniteMonitor
 from fovea.pretrain.training.refused import SAMPLED
-from fovea.runs import read_run
 from fovea.schema import RunRecord
 
 DESCRIPTION = """Train an agent in a game, with any encoder. The same command again goes on after a
 kill, bit for bit, or says that the run is done. Any setting of the config can be given here:
 --model DQN --model.encoder LoRA --model.encoder.encoder runs/mine --data.game breakout.
 --print_config shows all that hold; --model.help DQN shows those of an agent."""
-
-
-ENCODER = "model.init_args.encoder.init_args.encoder"
 
 
 class StepLogger(RunLogger):
@@ -60,7 +57,8 @@ class AgentCLI(FitCLI):
     families = ("fovea.agents.algorithms", "fovea.agents.adaptation")
     kind = "agent"
     length = "data.total_steps"
-    places = (ENCODER, "model.init_args.recordings")
+    places = PLACES
+    recordings = RECORDINGS
     fixed = SAMPLED
 
     def __init__(
@@ -70,7 +68,6 @@ class AgentCLI(FitCLI):
         norm_tasks: Sequence[AtariTask] = (),
     ):
         self.begin, self.norm_tasks = begin, norm_tasks
-        self.same_encoder: bool | None = None
         super().__init__(Agent, AtariTask, args, DESCRIPTION)
 
     def title(self) -> str:
@@ -116,35 +113,29 @@ class AgentCLI(FitCLI):
                 "follows from the agent steps: leave it out and set data.total_steps"
             )
         super().before_instantiate_classes()
-        if self.last and not is_old(self.folder):
-            self._build_from_the_run()
+        if self.last and not self.done and not is_old(self.folder):
+            self._build_from_the_run(self.last)
 
-    def _build_from_the_run(self) -> None:
-        """Build the encoder of a run that goes on from what the run keeps: the folder may be gone.
+    def _build_from_the_run(self, checkpoint: Path) -> None:
+        """Build what goes on from what the run keeps: the folders that it began with may be gone.
 
-        Raises UserError where the folder is there, and has other weights than the run began with.
+        Args:
+            checkpoint: that it goes on from.
         """
-        ref, record = self.encoder_ref(), read_run(self.folder)
-        if ref is None or not (self.folder / ARCHITECTURES["encoder"]).exists():
-            return
-        begun = record.plugged_in if record and not record.init_from else None
-        if begun and begun.weights:
-            with suppress(UserError):  # it is gone, or damaged: the run has all its weights
-                found = weights_sha256(load_encoder(ref, self.config.seed_everything))
-                self.same_encoder = found == begun.weights
-        if self.same_encoder is False:
-            raise UserError(
-                f"{self.folder} began with other weights than {ref} has now: give it that encoder, "
-                "or another --run"
-            )
-        build_from_run(self.config.model.init_args.encoder.init_args, self.folder)
+        adapted = self.config.model.init_args.get("encoder") or {}
+        build_from_run(adapted.get("init_args") or {}, self.folder)
+        if self.config.get(CURRICULUM):
+            envs = read(checkpoint)["AtariTask"]["envs"]
+            if Curriculum.keeps_earlier(curriculum_state(envs)):
+                self.config[CURRICULUM] = None
 
-    def moved(self, record: RunRecord) -> dict[str, str]:
-        same = {} if self.same_encoder is None else {ENCODER: ""}
-        if self.datamodule.experience.data and record.data:
-            data = other_data(record.data, self.datamodule.experience.data)
-            same["model.init_args.recordings"] = data
-        return same
+    def held(self, record: RunRecord) -> dict[str, Content]:
+        found, begun = super().held(record), record.plugged_in
+        if record.init_from:  # its weights are that run's
+            return found | {ENCODER: self.contents.get(ENCODER, {})}
+        if ENCODER not in found and begun and begun.weights:  # begun before `content` was recorded
+            found[ENCODER] = self.contents.get(ENCODER, {}) | {"weights": begun.weights}
+        return found
 
     def updates(self, length: int) -> int:
         task = copy(self.datamodule)
@@ -167,6 +158,8 @@ class AgentCLI(FitCLI):
         return super().instantiate_trainer(max_steps=self.datamodule.experience.updates, **kwargs)
 
     def fit(self, save: bool = True) -> bool:
+        if self.done:
+            return super().fit(save)
         if self.first and not is_old(self.folder):
             keep_architecture(self.model, self.folder)
         if not self.checkpoint and not self.begin:

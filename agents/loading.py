@@ -51,7 +51,7 @@ def load_agent(run: str | Path, checkpoint: str | Path | None = None) -> LoadedA
     """
     run = Path(run)
     checkpoint, state = _read(run, checkpoint)
-    agent, task = build(_without_folder(read_config(run), run))
+    agent, task = build(_without_folders(read_config(run), run))
     _give(agent, state["state_dict"])
     return LoadedAgent(agent.eval(), task, checkpoint, state["AtariTask"]["played"])
 
@@ -80,8 +80,9 @@ def build_from_run(init_args: Any, run: Path) -> None:
             init_args[name] = f"untrained:{run / file}"
 
 
-def _without_folder(config: dict, run: Path) -> dict:
-    """A run's config whose encoders are those that the run keeps."""
+def _without_folders(config: dict, run: Path) -> dict:
+    """A run's config that asks for no other folder: its encoders are those that the run keeps."""
+    config["data"].pop("curriculum_from", None)  # by which it learnt, and does not play
     adapted = config["model"]["init_args"].get("encoder") or {}
     build_from_run(adapted.get("init_args") or {}, run)
     return config

@@ -73,6 +73,8 @@ class AtariTask(lightning.LightningDataModule):
         curriculum_from: run folders of earlier agents that learnt in the same contexts; the
             curriculum of the nearest is followed beside (AGAIN).
         clip_rewards: learn from rewards clipped to [-1, 1]; returns are always raw.
+        strict: refuse recordings that were played with different settings, or otherwise than the
+            game is played here.
         seed: of the environments and of every random draw.
 
     Attributes:
@@ -107,6 +109,7 @@ class AtariTask(lightning.LightningDataModule):
         curriculum: Way = "alp",
         curriculum_from: list[str] | str | None = None,
         clip_rewards: bool = True,
+        strict: bool = False,
         seed: NonNegativeInt = 0,
     ):
         super().__init__()
@@ -120,7 +123,7 @@ class AtariTask(lightning.LightningDataModule):
         self.game, self.total_steps, self.stack = find(game).rom_id, total_steps, stack
         self.protocol, self.full_actions = protocol, full_actions
         self.fire_reset = fire_reset
-        self.clip_rewards, self.seed = clip_rewards, seed
+        self.clip_rewards, self.strict, self.seed = clip_rewards, strict, seed
         given = {
             "sticky": sticky,
             "noop_max": noop_max,

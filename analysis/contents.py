@@ -22,7 +22,6 @@ from fovea.analysis.runs import Run
 from fovea.analysis.study_kinds import TAKE_OFF
 from fovea.command import UserError
 from fovea.metrics import RETURN
-from fovea.schema import RunRecord
 
 
 def make(
@@ -46,7 +45,7 @@ def make(
     except UserError:
         raise
     except Exception:
-        shown = [run if _can_be_shown(run, take_off) else left_out(run) for run in runs]
+        shown = [run if _can_be_shown(run, take_off) else run.unread() for run in runs]
         if shown == runs:
             raise
         return _make(shown, title, take_off, live, places)
@@ -61,12 +60,6 @@ def _can_be_shown(run: Run, take_off: float) -> bool:
         run.problems.append(f"it cannot be shown: {type(fault).__name__}: {fault}")
         return False
     return True
-
-
-def left_out(run: Run) -> Run:
-    """What is said of a run that cannot be shown."""
-    record = RunRecord(state="unreadable", step=None)
-    return Run(run.folder, run.slug, record, run.problems, run.parts, run.group)
 
 
 def _make(
@@ -108,4 +101,6 @@ def _make(
         f"what they look at, and how agents play with them. {overview.kinds(runs)}.",
     )
     foot = f"Made by Fovea on {time.strftime('%Y-%m-%d %H:%M')} from run folders alone."
-    return page, page.html(sections, head, foot)
+    text = page.html(sections, head, foot)
+    page.attach("assets/data.js", page.script())  # here, where what it cannot hold is found
+    return page, text

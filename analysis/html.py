@@ -6,6 +6,8 @@ import math
 import re
 from html import escape
 
+from fovea.foreign import printable
+
 
 class Html(str):
     """Text that is HTML already."""
@@ -15,7 +17,7 @@ def tag(name: str, *children: str, **attributes: object) -> Html:
     """An element. `class_` is class, `data_x` is data-x; None and False leave an attribute out."""
     written = "".join(
         f" {key.strip('_').replace('_', '-')}"
-        + ("" if value is True else f'="{escape(str(value))}"')
+        + ("" if value is True else f'="{escape(printable(str(value)))}"')
         for key, value in attributes.items()
         if value is not None and value is not False
     )
@@ -26,7 +28,7 @@ def tag(name: str, *children: str, **attributes: object) -> Html:
 
 def join(*children: str) -> Html:
     """Children one after another, escaped where they are plain text."""
-    return Html("".join(c if isinstance(c, Html) else escape(c) for c in children))
+    return Html("".join(c if isinstance(c, Html) else escape(printable(c)) for c in children))
 
 
 def number(value: float | None) -> str:

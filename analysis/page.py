@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import zlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
@@ -120,6 +121,11 @@ class Page:
             "templates": TEMPLATES,
             "runs": self.runs,
         }
+
+    def script(self) -> bytes:
+        """assets/data.js, which gives the data to the scripts. Raises ValueError for NaN in it."""
+        text = json.dumps(self.data(), allow_nan=False, separators=(",", ":"))
+        return f"window.fovea = {text};\n".encode()
 
     def table(
         self,

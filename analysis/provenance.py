@@ -16,10 +16,11 @@ from fovea.analysis.compare import game_name
 from fovea.analysis.html import amount, duration
 from fovea.analysis.runs import Run
 from fovea.command import UserError
-from fovea.foreign import load_yaml
+from fovea.foreign import load_yaml, printable
 from fovea.metrics import NOTHING, SAMPLES_PER_SECOND, STEPS_PER_SECOND
 
 KNOTS = 40  # of a run's clock
+LONGEST = 1e12  # seconds on it, of a speed that was logged as next to none
 SETTINGS = 2000  # of a run that are shown
 HASH = re.compile("[0-9a-f]{64}")  # of which run.json has all digits
 
@@ -46,7 +47,7 @@ def table(runs: list[Run]) -> dict[str, object]:
 def _facts(run: Run) -> dict[str, object]:
     record = run.record
     shown = {
-        "Folder": str(run.folder),
+        "Folder": printable(str(run.folder)),
         "Command": _text(record.command),
         "Commit": _commit(record.commit),
         "Seed": _text(record.seed),
@@ -128,7 +129,7 @@ def clock(run: Run) -> list[list[float]] | None:
     known = np.isfinite(speed.values) & (speed.values > 0)
     steps, per_second = speed.steps[known], speed.values[known] * scale
     if len(steps):
-        at = np.cumsum(np.diff(steps, prepend=0) / per_second)
+        at = np.minimum(np.cumsum(np.diff(steps, prepend=0) / per_second), LONGEST)
         some = np.unique(np.linspace(0, len(steps) - 1, KNOTS).astype(int))
         return [[0, *steps[some].tolist()], [0, *np.round(at[some], 2).tolist()]]
     step = run.record.step
@@ -152,7 +153,14 @@ def _flat(name: str, value: object) -> Iterator[tuple[str, str]]:
         for key, inner in value.items():
             yield from _flat(f"{name}.{key}" if name else str(key), inner)
     else:
-        yield name, json.dumps(value, default=str, ensure_ascii=False)
+        yield name, _json(value)
+
+
+def _json(value: object) -> str:
+    try:
+        return json.dumps(value, default=str, ensure_ascii=False)
+    except TypeError:  # of a date, say, as a key
+        return str(value)
 
 
 def _text(value: object) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -128,7 +129,8 @@ def named(runs: list[Run]) -> tuple[list[Recording], list[str]]:
         # Of several recordings of a game, the hashes are joined.
         hashes = {one for joined in data.values() for one in str(joined).split("+")}
         for text in _named(run.config):
-            place = next((place for base in _bases(run) if (place := base / text).is_dir()), None)
+            # Not `is_dir`, which raises where a name is too long or a folder is not to be read.
+            place = next((base / text for base in _bases(run) if os.path.isdir(base / text)), None)
             if place and place not in there:
                 there[place] = list(inside([place]))
             own = [one for one in there[place] if one.sha256 in hashes] if place else []

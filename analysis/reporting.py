@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import shutil
 import time
@@ -160,12 +159,6 @@ def check(out: Path) -> None:
         )
 
 
-def script(page: Page) -> dict[str, bytes]:
-    """assets/data.js, which gives the page's data to its scripts."""
-    text = json.dumps(page.data(), allow_nan=False, separators=(",", ":"))
-    return {"assets/data.js": f"window.fovea = {text};\n".encode()}
-
-
 def assets(live: bool = False) -> dict[str, bytes]:
     """What all pages share, by its place: their style, their scripts, and plotly."""
     from fovea.analysis.page import SCRIPTS
@@ -182,9 +175,7 @@ def write(out: Path, page: Page, text: str) -> None:
         for part in sorted(PARTS - {"index.html"}):
             (beside / part).mkdir()
         (beside / "index.html").write_text(text, encoding="utf-8")
-        for path, made in {**script(page), **assets()}.items():
-            (beside / path).write_bytes(made)
-        for path, content in page.files.items():
+        for path, content in {**page.files, **assets()}.items():
             if isinstance(content, Path):
                 shutil.copyfile(content, beside / path)
             else:

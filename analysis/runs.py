@@ -1,7 +1,8 @@
 """Run folders, read through their files alone, whatever state a run was left in.
 
 A run may be training at this moment, have failed, or have been killed in the middle of a line:
-what is readable is read, and what is not is listed in `problems`, which the page shows.
+what is readable is read, and what is not is listed in `problems`, which the page shows. A page is
+sent to others, so that only what lies in a run's folder is read, and no link that leads out of it.
 """
 
 from __future__ import annotations
@@ -10,11 +11,11 @@ import math
 import os
 import re
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from zipfile import BadZipFile
+from typing import TypeVar
 
 import numpy as np
 
@@ -22,15 +23,18 @@ from fovea import metrics
 from fovea.analysis.html import slug
 from fovea.analysis.older import completed
 from fovea.command import UserError
-from fovea.foreign import read_text
+from fovea.foreign import open_file, printable, read_text
 from fovea.progress import bar
 from fovea.results import ProbeResult, read_arrays, read_result
-from fovea.runs import metrics_problem, parse_record, run_folders
+from fovea.runs import config_problem, metrics_problem, parse_record, run_folders
 from fovea.schema import RunRecord
 
 MEDIA = (".webm", ".mp4", ".png", ".jpg")
 SEED = re.compile(r"seed-\d+")
-DAMAGE = (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError, BadZipFile)
+LARGEST = 2**30  # bytes of a video or picture, which are copied
+DAMAGE = (OSError, ValueError, TypeError, KeyError, AttributeError)
+
+Content = TypeVar("Content")
 
 
 @dataclass(frozen=True)
@@ -103,41 +107,73 @@ class Run:
     @cached_property
     def config(self) -> str:
         """The resolved configuration as text; empty where there is none."""
-        return self._read(self.folder / str(self.record.config or "config.yaml")) or ""
+        name = self.record.config or "config.yaml"
+        if Path(name).name != name:
+            self.problems.append(f"config {name!r} is no name of a file in the run folder")
+            return ""
+        return self._read(name, read_text) or ""
 
     @cached_property
     def metrics(self) -> dict[str, metrics.Curve]:
         """The curves of metrics.csv by name."""
-        return metrics.parse(self._read(self.folder / "metrics.csv") or "")
+        return self._read("metrics.csv", metrics.read_metrics) or {}
 
     @cached_property
     def probes(self) -> dict[str, Probe]:
         found = {}
         for path in sorted(self.folder.glob("probes/*.json")):
+            name = printable(path.stem)
             try:
-                found[path.stem] = Probe(completed(path.stem, read_result(path)), read_arrays(path))
+                result = read_result(inside(self.folder, path))
+                arrays = read_arrays(inside(self.folder, path.with_suffix(".npz")))
+                found[name] = Probe(completed(name, result), arrays)
             except DAMAGE as fault:
-                self.problems.append(f"probes/{path.name} is damaged: {fault!r}")
+                self.problems.append(f"probes/{name}.json is damaged: {fault!r}")
         return found
 
     @cached_property
     def media(self) -> list[Path]:
-        """Videos and pictures in media/, links out of the folder left aside."""
-        inside = self.folder.resolve()
-        return [
-            path
-            for path in sorted(self.folder.glob("media/*"))
-            if path.suffix in MEDIA and path.resolve().is_relative_to(inside)
-        ]
+        """Videos and pictures in media/; what is no file of the run is named and left out."""
+        paths = [path for path in sorted(self.folder.glob("media/*")) if path.suffix in MEDIA]
+        return [path for path in paths if self._read(f"media/{path.name}", _can_be_copied)]
 
-    def _read(self, path: Path) -> str | None:
+    def unread(self) -> Run:
+        """The same run with its problems alone: none of its files is read, not even again."""
+        run = replace(self, record=RunRecord(state="unreadable"))
+        run.__dict__.update(config="", metrics={}, probes={}, media=[])  # as if read before
+        return run
+
+    def _read(self, name: str, read: Callable[[Path], Content]) -> Content | None:
+        """A file of the folder; None where it is not there, and where it is named as a problem."""
+        path = self.folder / name
         try:
-            return path.read_text(encoding="utf-8", errors="replace")
+            return read(inside(self.folder, path))
         except FileNotFoundError:
-            return None
-        except OSError as fault:
-            self.problems.append(f"{path.name} cannot be read: {fault.strerror}")
-            return None
+            if path.is_symlink():
+                self.problems.append(f"{name} is a link to what is not there")
+        except UserError as fault:
+            self.problems.append(str(fault))
+        except (OSError, ValueError) as fault:
+            self.problems.append(f"{name} cannot be read: {fault}")
+        return None
+
+
+def inside(folder: Path, path: Path) -> Path:
+    """The path of a file in a folder. Raises UserError where it is a link that leads out."""
+    if not Path(os.path.realpath(path)).is_relative_to(os.path.realpath(folder)):
+        raise UserError(f"{path} leads out of the run folder: put there what it leads to")
+    return path
+
+
+def _can_be_copied(path: Path) -> bool:
+    """True. Raises OSError or UserError for what cannot."""
+    with open_file(path) as file:
+        size = os.fstat(file.fileno()).st_size
+    if size > LARGEST:
+        raise UserError(f"{path} has more than {LARGEST:,} bytes: make it shorter")
+    if printable(path.name) != path.name:
+        raise UserError(f"{path} has a name that is no UTF-8: rename it")
+    return True
 
 
 Signature = tuple[tuple[str, int, int], ...]
@@ -205,7 +241,7 @@ def _methods(group: Sequence[Run]) -> Iterator[tuple[Run, str]]:
     shared = Path(os.path.commonpath([run.folder.absolute() for run in group])).parts
     for run in group:
         path = run.folder.absolute().parts[len(shared) :]
-        own = [part for part in path if not SEED.fullmatch(part)]
+        own = [printable(part) for part in path if not SEED.fullmatch(part)]
         yield run, "/".join(part for part in own if part != run.record.game) or run.method
 
 
@@ -222,7 +258,7 @@ def ends(folder: Path, count: int) -> tuple[str, ...]:
         every = tuple(part for part in folder.resolve().parts if part != "/")
     while count < len(every) and SEED.fullmatch(every[-count]):
         count += 1
-    return every[-count:]
+    return tuple(map(printable, every[-count:]))
 
 
 def _numbers(values: object) -> Sequence[object]:
@@ -254,9 +290,10 @@ def _name(folder: Path, taken: Counter[str]) -> str:
 
 def _run(folder: Path, own: str) -> Run:
     try:
-        record, changed = parse_record(read_text(folder / "run.json"))
+        record, changed = parse_record(read_text(inside(folder, folder / "run.json")))
         run = Run(folder, own, record)
-        run.problems.extend(filter(None, (changed, metrics_problem(folder, record))))
+        wrong = changed, metrics_problem(folder, record), config_problem(folder, record)
+        run.problems.extend(filter(None, wrong))
         remarks = run.record.remarks if isinstance(run.record.remarks, list) else []
         run.problems.extend(map(str, remarks))
         if odd := run.odd_evaluation:

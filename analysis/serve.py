@@ -147,7 +147,6 @@ class Site:
             {
                 **self.fixed,
                 **page.files,
-                **reporting.script(page),
                 "index.html": html.encode(),
                 "page.json": json.dumps(update, allow_nan=False, separators=(",", ":")).encode(),
             },

@@ -3,24 +3,31 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterable, Sequence
+import math
+from collections.abc import Iterable
 from contextlib import ExitStack
-from dataclasses import MISSING, dataclass, fields, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from fovea import command
 from fovea.analysis import study_results, study_show
-from fovea.analysis.study_cells import Cells, Processes, Workers, is_done, run_cells, typed
-from fovea.analysis.study_kinds import BASES, EncoderStudy, Study
-from fovea.analysis.study_kinds import KINDS as UNTIMED
+from fovea.analysis.study_cells import (
+    Cells,
+    Processes,
+    Workers,
+    check_settings,
+    is_done,
+    run_cells,
+    typed,
+)
+from fovea.analysis.study_file import check_configs, read
+from fovea.analysis.study_kinds import EncoderStudy, Study
 from fovea.analysis.study_results import Key, Results
 from fovea.analysis.timed_study import TimedStudy
-from fovea.atari.games import find
 from fovea.cluster import LOCAL, connected
 from fovea.command import ACCELERATORS, UserError, natural, nearest, positive, terminable
 from fovea.configs import locate, shipped
 from fovea.files import exclusive, write_text
-from fovea.foreign import load_yaml, read_text
 
 ABOUT = """\
 Run everything a study file asks for, seed by seed, and keep what came out in small tables:
@@ -50,11 +57,6 @@ example:
   fovea analysis study agents --results docs/results/agents --page              # run nothing
   fovea analysis study gpu --out runs/gpu --accelerator gpu --minutes 8
 """
-
-KINDS = UNTIMED | {"timed": TimedStudy}
-
-RUN_KEYS = "config", "settings"
-"""Of a run in a study file; one of an agent may name others too, see `study_kinds.BASES`."""
 
 STUDIES = "fovea.analysis", "studies"
 """Where the shipped studies lie."""
@@ -124,6 +126,8 @@ def run(arguments: list[str]) -> None:
     """Run `fovea analysis study ARGUMENTS`."""
     args = parsed(arguments)
     study = read(locate(args.study, *STUDIES))
+    if not args.page:  # which another machine may make too, without the configs
+        check_configs(study)
     if args.samples:
         study = _with_samples(study, args.samples)
     names = _chosen("run", args.only, list(study.runs))
@@ -145,6 +149,7 @@ def run(arguments: list[str]) -> None:
     due = {} if args.page else {seed: _due(study, args, names, seed, kept) for seed in seeds}
     if any(due.values()):
         with terminable(), ExitStack() as stack:
+            check_settings(due.values())
             at = Where.of(args, stack)
             if before := study.before(args.out):
                 run_cells({args.out / "recordings": before}, at.alone, "record", at.logs)
@@ -263,67 +268,13 @@ def _run_timed(
 ) -> None:
     from fovea.analysis.timed_call import run
 
-    if not args.minutes or args.minutes <= 0:
+    if not 0 < (args.minutes or 0) < math.inf:
         raise UserError("this study is a timed one: say how long it may take, as --minutes 8")
     if args.jobs > 1:
         raise UserError(f"--jobs {args.jobs}: a timed study does one thing at a time, leave it out")
     if args.seeds and len(seeds) > 1:
         raise UserError(f"a timed study trains one seed a call: --seeds {seeds[0]}")
     run(study, args.out, names, seeds[0], args.accelerator, args.minutes, args.recordings)
-
-
-def read(path: Path) -> Study:
-    """A study file. Raises UserError where it lacks or has an unknown key or kind."""
-    content = load_yaml(read_text(path), f"the study {path}") or {}
-    if not isinstance(content, dict):
-        raise UserError(f"the study {path} holds no settings: write them as KEY: VALUE")
-    kind = content.pop("kind", None)
-    if kind not in KINDS:
-        kinds = " or ".join(f"`kind: {name}`" for name in KINDS)
-        raise UserError(f"the study {path} is of kind {kind!r}: write {kinds} into it")
-    known = {field.name: field for field in fields(KINDS[kind])}
-    needed = {name for name, field in known.items() if field.default is MISSING}
-    for key in sorted((needed - content.keys()) | (content.keys() - known.keys())):
-        what = "lacks" if key in known else "has an unknown key"
-        keys = ", ".join(sorted(known))
-        raise UserError(f"the study {path} {what} {key!r}: the keys of {kind} are kind, {keys}")
-    _check_inside(path, content, (*RUN_KEYS, *(BASES if kind == "agents" else ())))
-    return KINDS[kind](**content)
-
-
-def _check_inside(path: Path, content: dict, run_keys: Sequence[str]) -> None:
-    """Raise UserError for what is wrong below the top level of a study; runs have `run_keys`."""
-    from fovea.analysis.figures import REFERENCES  # that runs are compared with too
-
-    for game in content["games"]:
-        find(str(game))
-    runs = content["runs"]
-    if not isinstance(runs, dict) or not runs:
-        raise UserError(f"the study {path} has runs: {runs!r}: give each a name and its config")
-    for name, run in runs.items():
-        keys = run.keys() if isinstance(run, dict) else ()
-        if "config" not in keys:
-            raise UserError(f"the study {path}: the run {name!r} lacks its key 'config'")
-        for key in keys:
-            if key not in run_keys:
-                raise UserError(
-                    f"the study {path}: the run {name!r} has an unknown key "
-                    f"{key!r}{nearest(key, run_keys)}"
-                )
-        if not isinstance(run.get("settings", {}), dict):
-            raise UserError(
-                f"the study {path}: settings of the run {name!r} are {run['settings']!r}: write "
-                "them as DOTTED.NAME: VALUE"
-            )
-    for pair in content["differences"] or ():
-        if not isinstance(pair, list) or len(pair) != 2:
-            raise UserError(f"the study {path}: differences has {pair!r}: give pairs of runs")
-        for name in pair:
-            if name not in runs and name not in REFERENCES:
-                raise UserError(
-                    f"the study {path}: differences has an unknown run "
-                    f"{name!r}{nearest(name, runs)}"
-                )
 
 
 def _with_samples(study: Study, samples: int) -> Study:

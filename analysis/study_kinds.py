@@ -5,9 +5,14 @@ from __future__ import annotations
 import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
+from graphlib import CycleError, TopologicalSorter
 from itertools import product
 from pathlib import Path
+from typing import ClassVar
 
+from jsonargparse.typing import ClosedUnitInterval, NonNegativeInt, PositiveFloat, PositiveInt
+
+from fovea.analysis.figures import REFERENCES
 from fovea.analysis.study_results import Key, Results
 from fovea.command import UserError
 
@@ -40,7 +45,9 @@ class Study:
 
     Attributes:
         title: heading of the table.
-        games: that are recorded for the encoders, or that the agents play.
+        room: whose `fit` runs are of, and whose configs they name.
+        taken: names that no run can have: of folders beside the runs, and of references.
+        games: that are recorded for the encoders, or that the agents play; their rom ids.
         steps: agent steps a game, recorded with the random policy, or that an agent learns from.
         seeds: of every draw of a run: the initial weights, the split by episode, the games.
         runs: {name: {"config": name or file, "settings": {dotted name: value}}}. "{seed}" in a
@@ -51,10 +58,13 @@ class Study:
         differences: pairs of runs [a, b] whose difference a - b is shown.
     """
 
+    room: ClassVar[str]
+    taken: ClassVar[tuple[str, ...]] = ()
+
     title: str
     games: list[str]
-    steps: int
-    seeds: list[int]
+    steps: PositiveInt
+    seeds: list[NonNegativeInt]
     runs: dict[str, dict]
     differences: list[list[str]]
 
@@ -69,9 +79,17 @@ class Study:
         raise NotImplementedError
 
     def bases(self, name: str) -> list[str]:
-        """The runs that a run needs: those that it names as BASES, those of these, and so on."""
-        own = [self.runs[name][key] for key in BASES if key in self.runs[name]]
-        return [*own, *(further for base in own for further in self.bases(base))]
+        """The runs that a run needs: those that it names as BASES, those of these, and so on.
+
+        Each stands there once, and before those that it needs itself.
+        """
+        found, layer = [], [name]
+        while layer := list(dict.fromkeys(base for one in layer for base in self._named(one))):
+            found += layer
+        return [*reversed(dict.fromkeys(reversed(found)))]
+
+    def _named(self, name: str) -> list[str]:
+        return [self.runs[name][key] for key in BASES if key in self.runs[name]]
 
     def after(self, out: Path, names: list[str], seed: int, accelerator: str) -> list[Command]:
         """Commands that take all runs of a seed together."""
@@ -108,9 +126,7 @@ class Study:
         every = [*self.before(OUT), *commands, *self.after(OUT, names, seed, "auto")]
         return " && ".join(shlex.join(["fovea", *_without(WHERE, command)]) for command in every)
 
-    def fit(
-        self, room: str, name: str, seed: int, shared: dict[str, object], game: str = ""
-    ) -> Command:
+    def fit(self, name: str, seed: int, shared: dict[str, object], game: str = "") -> Command:
         """`ROOM fit` of a run, with the settings that all share and its own, which win."""
         run = self.runs[name]
         own = {
@@ -119,7 +135,7 @@ class Study:
         }
         settings = {"seed_everything": seed, **shared, **own}
         options = [part for key, value in settings.items() for part in (f"--{key}", value)]
-        return [room, "fit", "-c", run["config"], *options]
+        return [self.room, "fit", "-c", run["config"], *options]
 
 
 @dataclass(frozen=True)
@@ -134,10 +150,13 @@ class EncoderStudy(Study):
         recordings: folders that are learned from and probed beside the study's own.
     """
 
-    samples: int
-    batch: int
-    stacks: int
-    keep: float = 0.0
+    room = "pretrain"
+    taken = ("probes", "after", *REFERENCES)
+
+    samples: PositiveInt
+    batch: PositiveInt
+    stacks: PositiveInt
+    keep: ClosedUnitInterval = 0.0
     recordings: Sequence[str] = ()
 
     def __post_init__(self):
@@ -164,7 +183,7 @@ class EncoderStudy(Study):
             "trainer.accelerator": accelerator,
         }
         return {
-            folder / name: [self.fit("pretrain", name, seed, {"run": folder / name, **shared})]
+            folder / name: [self.fit(name, seed, {"run": folder / name, **shared})]
             for name in names
         }
 
@@ -177,15 +196,12 @@ class EncoderStudy(Study):
                  "--accelerator", accelerator]]  # fmt: skip
 
     def made_by(self):
-        from fovea.analysis.figures import REFERENCES
-
         references = {
             Key(name, seed): self._typed(seed, [], []) for seed in self.seeds for name in REFERENCES
         }
         return super().made_by() | references
 
     def results(self, out, keys):
-        from fovea.analysis.figures import REFERENCES
         from fovea.analysis.study_measures import of_encoders
 
         made_by = self.made_by()
@@ -221,18 +237,28 @@ class AgentStudy(Study):
         disturb: under which each evaluation is played again (`fovea agents evaluate --disturb`).
     """
 
-    episodes: int
-    take_off: float = TAKE_OFF
+    room = "agents"
+
+    episodes: PositiveInt
+    take_off: PositiveFloat = TAKE_OFF
     disturb: Sequence[str] = ()
 
     def __post_init__(self):
         for name, run in self.runs.items():
             for key in BASES:
-                if key in run and run[key] not in self.runs:
+                if key in run and run[key] not in list(self.runs):
                     raise UserError(
                         f"{key} {run[key]!r} of the run {name} is no run of the study: "
                         f"choose among {', '.join(self.runs)}"
                     )
+        try:
+            TopologicalSorter({name: self._named(name) for name in self.runs}).prepare()
+        except CycleError as circle:
+            needs = " needs ".join(reversed(circle.args[1]))
+            raise UserError(
+                f"runs of the study wait for each other ({needs}): take one of {', '.join(BASES)} "
+                "out of them"
+            ) from None
 
     def jobs(self, out, names, seed, accelerator):
         shared = {"data.total_steps": self.steps, "trainer.accelerator": accelerator}
@@ -245,7 +271,7 @@ class AgentStudy(Study):
             named = self.runs[name]
             own |= {to: folder.with_name(named[key]) for key, to in BASES.items() if key in named}
             cells[folder] = [
-                self.fit("agents", name, seed, own, game),
+                self.fit(name, seed, own, game),
                 ["agents", "evaluate", "--run", folder, *evaluation],
             ]
         return cells

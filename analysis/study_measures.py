@@ -12,7 +12,9 @@ from fovea.analysis import learning
 from fovea.analysis.study_results import Key, Result, Results, rounded
 from fovea.atari.games import hns
 from fovea.command import UserError
+from fovea.foreign import load_yaml, read_text
 from fovea.metrics import (
+    LENGTH,
     NOTHING,
     ORDER_ACCURACY,
     RETURN,
@@ -24,7 +26,7 @@ from fovea.metrics import (
 )
 from fovea.results import ProbeResult, read_result
 from fovea.runs import read_run
-from fovea.schema import RunRecord
+from fovea.schema import Evaluation, RunRecord
 from fovea.tables import Cell, Table
 
 POINTS = 50  # of a kept curve
@@ -45,25 +47,34 @@ def of_agent(folder: Path, game: str, take_off: float, command: str) -> Result:
     fell below it at first (`dip`, see `learning.dip`); under each disturbance of the evaluation
     the change of the return, as change/sticky:0.5. evaluation_steps_per_second is how fast it
     plays, on what it was evaluated on.
+
+    Where episodes of the training were cut, their returns are of parts of games: then there is no
+    area, no take-off and no dip, as an evaluation of such has no `hns`.
     """
     record, metrics = read_run(folder), read_metrics(folder / "metrics.csv")
     if not record or not record.evaluation:
         raise UserError(f"{folder} holds no evaluation: run fovea agents evaluate --run {folder}")
     found, returns = record.evaluation, metrics.get(RETURN, NOTHING)
     speeds, steps = metrics.get(STEPS_PER_SECOND, NOTHING).values, found.trained or 0
-    above = learning.take_off(returns, learning.raw_return(game, take_off))
     scores = {
         "return": found.mean,
         "hns": found.hns,
         "episodes": found.episodes,
         "steps": found.trained,
         "steps_per_second": np.median(speeds) if len(speeds) else None,
-        "area": hns(game, learning.area(returns, steps)),
-        took_off(take_off): math.inf if math.isnan(above) else above,
     }
+    whole = not _was_cut(folder, metrics.get(LENGTH, NOTHING))
+    if whole:
+        above = learning.take_off(returns, learning.raw_return(game, take_off))
+        scores |= {
+            "area": hns(game, learning.area(returns, steps)),
+            took_off(take_off): math.inf if math.isnan(above) else above,
+        }
     base = read_run(Path(record.init_from)) if record.init_from else None
     if base and base.evaluation and (initial := base.evaluation.mean) is not None:
-        scores |= {"initial": initial, "dip": learning.dip(returns, initial)}
+        scores["initial"] = initial
+        if whole:
+            scores["dip"] = learning.dip(returns, initial)
     if found.seconds:
         scores["evaluation_steps_per_second"] = sum(found.lengths) / found.seconds
     scores |= {f"change/{name}": change for name, change in found.changes.items()}
@@ -73,6 +84,26 @@ def of_agent(folder: Path, game: str, take_off: float, command: str) -> Result:
         _known({(game, measure): value for measure, value in scores.items()}),
         _points(learning.ended(returns), steps),
     )
+
+
+def _was_cut(folder: Path, lengths: Curve) -> bool:
+    """Whether one of the training's episodes, of these `lengths`, was cut before the game's end.
+
+    By the data.max_frames of config.yaml; a run without one was not.
+    """
+    path = folder / "config.yaml"
+    try:
+        task = load_yaml(read_text(path), path)["data"]
+        played = Evaluation(
+            max_frames=task.get("max_frames"),
+            frame_skip=task.get("frame_skip", 4),
+            lengths=lengths.values.tolist(),
+        )
+        return played.cut_short
+    except FileNotFoundError:
+        return False
+    except (LookupError, TypeError, AttributeError, ZeroDivisionError) as fault:
+        raise UserError(f"{path} is damaged ({fault}): bring it back from a copy") from None
 
 
 def took_off(take_off: float) -> str:

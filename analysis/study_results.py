@@ -13,13 +13,15 @@ from __future__ import annotations
 
 import csv
 import io
+import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from fovea.command import UserError
 from fovea.files import write_text
+from fovea.foreign import read_text
 from fovea.tables import Table
 
 
@@ -69,12 +71,38 @@ COLUMNS = {
     SCORES: [*Key._fields, "measure", "value"],
     CURVES: [*Key._fields, "step", "return"],
 }
+
+
+def _natural(text: str) -> int:
+    if (number := int(text)) < 0:
+        raise ValueError(f"{text} is below 0")
+    return number
+
+
+def _finite(text: str) -> float:
+    if not math.isfinite(number := float(text)):
+        raise ValueError(f"{text} is no finite number")
+    return number
+
+
+def _positive(text: str) -> float:
+    if (number := _finite(text)) < 0:
+        raise ValueError(f"{text} is below 0")
+    return number
+
+
+def _no_nan(text: str) -> float:
+    if math.isnan(number := float(text)):
+        raise ValueError(f"{text} is no number")
+    return number
+
+
 NUMBERS: dict[str, Callable[[str], int | float]] = {
-    "seed": int,
-    "seconds": float,
-    "value": float,
-    "step": int,
-    "return": float,
+    "seed": _natural,
+    "seconds": _positive,
+    "value": _no_nan,  # infinity stands for what never happened
+    "step": _natural,
+    "return": _finite,
 }
 
 
@@ -96,7 +124,11 @@ def read(folder: Path) -> Results:
     if found and not (folder / SCORES).exists():
         raise UserError(f"{folder} holds {RUNS} without {SCORES}: bring that back, or delete both")
     for name in (SCORES, CURVES):
-        for _, (run, seed, game, at, value) in _rows(folder / name):
+        seen = set()
+        for line, (run, seed, game, at, value) in _rows(folder / name):
+            if (run, seed, game, at) in seen:
+                raise _damaged(folder / name, line, f"a second row of the same {COLUMNS[name][3]}")
+            seen.add((run, seed, game, at))
             if result := owner(found, Key(run, seed, game)):
                 if name == SCORES:
                     result.scores[game, at] = value
@@ -164,15 +196,14 @@ def _text(value: float) -> str:
 def _rows(path: Path) -> Iterator[tuple[int, list]]:
     """The rows below the head of a file, with the numbers of their lines; none without a file."""
     try:
-        text = path.read_text(encoding="utf-8")
+        text = read_text(path)
     except FileNotFoundError:
         return
-    except UnicodeDecodeError:
-        raise _damaged(path, 1, "no text") from None
-    columns, reader = COLUMNS[path.name], csv.reader(io.StringIO(text, newline=""))
-    if next(reader, []) != columns:
+    columns, reader = COLUMNS[path.name], csv.reader(io.StringIO(text, newline=""), strict=True)
+    rows = _read(path, reader)
+    if next(rows, []) != columns:
         raise _damaged(path, 1, f"not {','.join(columns)}")
-    for row in reader:
+    for row in rows:
         if len(row) != len(columns):
             raise _damaged(path, reader.line_num, f"{len(row)} of {len(columns)} cells")
         try:
@@ -182,6 +213,14 @@ def _rows(path: Path) -> Iterator[tuple[int, list]]:
         yield reader.line_num, cells
     if not text.endswith("\n"):
         raise _damaged(path, reader.line_num, "its end is missing")
+
+
+def _read(path: Path, reader: Any) -> Iterator[list[str]]:
+    """The rows of a CSV reader. Raises UserError for what is no CSV, or a cell without an end."""
+    try:
+        yield from reader
+    except csv.Error as fault:
+        raise _damaged(path, reader.line_num, str(fault)) from None
 
 
 def _damaged(path: Path, line: int, why: str) -> UserError:

@@ -80,6 +80,8 @@ def _look(key: Key, folder: Path, each: Sequence[Sequence[Command]]) -> Cell:
         state = "done"
     elif record.state == "failed" and not reason.startswith(STOPPED):
         state, note = "failed", reason
+    elif record.state == "done":
+        note = "has ended; what is left to do is found out when it runs"
     elif record.step:
         note = "was stopped; goes on from its newest checkpoint"
     return Cell(key, state, record.step, record.steps, record.seconds, note)

@@ -11,7 +11,7 @@ import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from fovea.analysis.study_cells import is_done, typed
+from fovea.analysis.study_cells import contents, has_ended, is_done, keep_contents, typed
 from fovea.analysis.study_kinds import Command
 from fovea.analysis.timed_study import (
     LEAST_STEPS,
@@ -91,19 +91,20 @@ class Call:
             self.leave_out(what, "no time remains")
             return None
         print(f"== {what}: {self.left:.0f} s remain", flush=True)
-        begin = time.monotonic()
+        begin, found = time.monotonic(), contents(words)
         try:
             done = subprocess.run([sys.executable, "-m", *words], check=False, timeout=most)
         except subprocess.TimeoutExpired:  # it is killed by now, and all it kept is whole
             self.leave_out(what, f"it had not ended after {most:.0f} s")
             return None
         # Probes end with 1 where they left something out: what they measured is whole.
-        if done.returncode and not (done.returncode == 1 and is_done(words)):
+        if done.returncode and not (done.returncode == 1 and has_ended(words)):
             self.failed |= needed
             self.leave_out(
                 what, f"`{shlex.join(words[:3])}` ended with {done.returncode}, see what it said"
             )
             return None
+        keep_contents(words, found)
         return time.monotonic() - begin
 
     def leave_out(self, what: str, why: str) -> None:

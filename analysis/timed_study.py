@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from fovea.analysis.study_kinds import Command, Study
+from jsonargparse.typing import ClosedUnitInterval, PositiveFloat, PositiveInt
+
+from fovea.analysis.study_kinds import Command, EncoderStudy, Study
 from fovea.command import UserError
 from fovea.files import write_json
+from fovea.foreign import load_json, read_text
 from fovea.schema import Record
 
 RESERVE, LEAST_RESERVE = 0.08, 2.0
@@ -43,13 +45,16 @@ class TimedStudy(Study):
         recordings: folders that are taken along, in place of collecting.
     """
 
+    room = "pretrain"
+    taken = EncoderStudy.taken
+
     settings: dict[str, object]
-    batch: int
-    warmup: float
-    stacks: int
-    collect_share: float
-    measure_seconds: float
-    probe_seconds: float
+    batch: PositiveInt
+    warmup: ClosedUnitInterval
+    stacks: PositiveInt
+    collect_share: ClosedUnitInterval
+    measure_seconds: PositiveFloat
+    probe_seconds: PositiveFloat
     agent_encoder: str = ""
     recordings: Sequence[str] = ()
 
@@ -64,7 +69,7 @@ class TimedStudy(Study):
 
     def speed(self, name: str, seed: int, shared: dict[str, object]) -> Command:
         """`pretrain speed` of a run."""
-        _, _, *rest = self.fit("pretrain", name, seed, shared)
+        _, _, *rest = self.fit(name, seed, shared)
         return ["pretrain", "speed", *rest, "--seconds", self.measure_seconds]
 
     def pretrain(
@@ -72,7 +77,7 @@ class TimedStudy(Study):
     ) -> Command:
         """`pretrain fit` of a run of so many steps."""
         length = {"trainer.max_steps": steps, WARM_UP: max(1, round(self.warmup * steps))}
-        return self.fit("pretrain", name, seed, {"run": folder, **shared, **length})
+        return self.fit(name, seed, {"run": folder, **shared, **length})
 
 
 @dataclass
@@ -98,7 +103,7 @@ class Plan(Record):
         """That of a folder, or a new one. Raises UserError where it is damaged."""
         path = out / "plan.json"
         try:
-            return cls.read(json.loads(path.read_text(encoding="utf-8")))
+            return cls.read(load_json(read_text(path)))
         except FileNotFoundError:
             return cls()
         except (ValueError, TypeError, AttributeError) as fault:

@@ -7,8 +7,17 @@ from pathlib import Path
 
 from fovea import command
 from fovea.cluster import LOCAL
-from fovea.command import Command, dispatch, natural, parser, positive, probability
+from fovea.command import (
+    Command,
+    UserError,
+    dispatch,
+    natural,
+    parser,
+    positive,
+    probability,
+)
 from fovea.progress import bar
+from fovea.tables import print_lines
 
 ABOUT = """Record Atari games, look at recordings, make other things of them, and check that this
 machine has what is needed.
@@ -41,13 +50,14 @@ depends on the games, --seed and the settings, never on --workers or --ray.
 Recordings by trained agents are made with fovea agents record."""
 
 VERIFY = """Read all of some recordings and check hashes, checksums, counts and the order of steps.
-Every damaged shard is named with its fix, and the exit code is then 1.
+Every damaged shard and list of shards is named with its fix, and the exit code is then 1.
 
   fovea atari verify runs/recordings"""
 
 LS = """List the games with their scores, or the recordings in folders: a line for each, and under
 it one for each policy that played. Where recordings of a game were played with different settings
-(sticky actions, all 18 actions ...), a last line says so.
+(sticky actions, all 18 actions ...), or with some that nobody wrote down, a last line says so. One
+that is damaged or unfinished is listed as that, and the exit code is then 1.
 
   fovea atari ls
   fovea atari ls runs/recordings runs/by_agents"""
@@ -149,11 +159,16 @@ def verify(arguments: list[str]) -> int:
 
     found = 0
     for folder in find_recordings(args.folders):
-        with bar(str(folder), "shards", len(open_dataset(folder).shards), delay=2) as shown:
-            dataset, faults = verify(folder, shown.update)
+        try:
+            shards = len(open_dataset(folder).shards)
+            with bar(str(folder), "shards", shards, delay=2) as shown:
+                dataset, damage = verify(folder, shown.update)
+            faults = [f"damaged: {fault}" for fault in damage]
+        except UserError as unread:  # other recordings follow
+            faults = [_said(folder, unread)]
         found += len(faults)
         for fault in faults:
-            print(f"damaged: {fault}", file=sys.stderr)
+            print(fault, file=sys.stderr)
         if not faults:
             print(f"{folder}: whole, {dataset.counts}")
     if found:
@@ -172,37 +187,52 @@ def ls(arguments: list[str]) -> int | None:
     args = asked.parse_args(arguments)
 
     if args.folders:
-        mixed = _ls_recordings(args.folders)
-        return int(mixed and args.strict)
+        faults, differ = _ls_recordings(args.folders)
+        return int(bool(faults or (differ and args.strict)))
     from fovea.atari.games import GAMES
     from fovea.atari.ram import variables
 
-    print(f"{'game':<18} {'in ALE ids':<17} {'random':>9} {'human':>9}  {'100k':<4}  RAM variables")
+    head = f"{'game':<18} {'in ALE ids':<17} {'random':>9} {'human':>9}"
+    lines = [f"{head}  {'100k':<4}  RAM variables"]
     for rom_id, game in GAMES.items():
         known = len(variables(rom_id)) or ""
-        print(
+        lines.append(
             f"{rom_id:<18} {game.name:<17} {game.random:>9} {game.human:>9}  "
             f"{'yes' if game.atari_100k else '':<4}  {known}".rstrip()
         )
+    print_lines(lines)
     return None
 
 
-def _ls_recordings(folders: list[str]) -> bool:
-    """List recordings; whether those of a game were played with different settings."""
+def _ls_recordings(folders: list[str]) -> tuple[list[str], list[str]]:
+    """List recordings: what is wrong with some, and how those of a game were played differently."""
     from fovea.atari.origin import differences
     from fovea.atari.recordings import find_recordings, open_dataset
     from fovea.atari.stats import overview, tiers
 
-    found = [(folder, open_dataset(folder)) for folder in find_recordings(folders)]
-    for folder, dataset in found:
+    origins, faults = [], []
+    for folder in find_recordings(folders):
+        try:
+            dataset = open_dataset(folder)
+            lines = [*map("  {}".format, overview(tiers(folder, dataset)))]
+        except UserError as unread:  # others follow
+            faults.append(_said(folder, unread))
+            print_lines(faults[-1:])
+            continue
         origin = dataset.origin
         by = f"of {origin.source}" if origin.source else f"seed {origin.seed}"
-        print(f"{folder}: {dataset.counts}, {by}")
-        print(*map("  {}".format, overview(tiers(folder, dataset))), sep="\n")
-    differ = list(differences(dataset.origin for _, dataset in found))
-    for line in differ:
-        print(line)
-    return bool(differ)
+        print_lines([f"{folder}: {dataset.counts}, {by}", *lines])
+        origins.append(origin)
+    differ = list(differences(origins))
+    print_lines(differ)
+    return faults, differ
+
+
+def _said(folder: Path, fault: UserError) -> str:
+    """A line about a recording that cannot be read."""
+    from fovea.atari.recordings import dataset_path
+
+    return f"{'damaged' if dataset_path(folder).exists() else 'unfinished'}: {fault}"
 
 
 def stats(arguments: list[str]) -> None:
@@ -225,7 +255,7 @@ def stats(arguments: list[str]) -> None:
     folders = find_recordings(args.folders)
     games = by_game(folders)
     for game, tiers in games.items():
-        print(*lines(game, tiers), sep="\n")
+        print_lines(lines(game, tiers))
     if args.duplicates:
         steps = sum(tier.steps for tiers in games.values() for tier in tiers)
         with bar("screens", "screens", steps, delay=2) as shown:

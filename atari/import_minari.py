@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator
-from dataclasses import asdict
 from functools import partial
 from itertools import groupby
 from pathlib import Path
@@ -17,12 +16,20 @@ from fovea.atari.emulator import Emulator, Settings
 from fovea.atari.export_minari import INFOS, ORIGIN, POLICY, SHARD, minari
 from fovea.atari.games import find
 from fovea.atari.importing import SHARD_STEPS, import_episodes, screens, shards_of, whole
-from fovea.atari.origin import Origin, Policy
+from fovea.atari.origin import Origin, Policy, unknown_settings
 from fovea.atari.recordings import Dataset
 from fovea.command import UserError, terminable
 from fovea.files import exclusive
 
 ENDS = "terminations", "truncations"
+KWARGS = {
+    "sticky": "repeat_action_probability",
+    "frame_skip": "frameskip",
+    "max_frames": "max_num_frames_per_episode",
+    "mode": "mode",
+    "difficulty": "difficulty",
+}
+"""Settings by the names that ALE's environments have for them."""
 ID = re.compile(r"([\w-]+/)*[\w-]+-v\d+")
 
 
@@ -95,13 +102,8 @@ def _origin(data: Any, source: str, game: str | None, shard_steps: int) -> Origi
     if not (game or spec):
         raise UserError(f"{source} does not name its environment: say --games GAME")
     rom_id = find(game or spec.id).rom_id
-    given = spec.kwargs if spec else {}
-    settings = Settings(
-        sticky=given.get("repeat_action_probability", Settings.sticky),
-        frame_skip=given.get("frameskip", Settings.frame_skip),
-        full_actions=data.action_space.n == 18,
-    )
-    actions = Emulator(rom_id, settings, 0).actions
+    full = data.action_space.n == 18
+    actions = Emulator(rom_id, Settings(full_actions=full), 0).actions
     if data.action_space.n != len(actions):
         raise UserError(
             f"{source} has {data.action_space.n} actions, and {rom_id} {len(actions)} or 18: is "
@@ -116,7 +118,7 @@ def _origin(data: Any, source: str, game: str | None, shard_steps: int) -> Origi
     return Origin(
         game=rom_id,
         rom_md5="unknown",
-        settings={**asdict(settings), "shard_steps": shard_steps},
+        settings={**_settings(spec), "full_actions": full, "shard_steps": shard_steps},
         actions=actions,
         policy="agents: as the column policy says",
         seed=0,
@@ -125,6 +127,22 @@ def _origin(data: Any, source: str, game: str | None, shard_steps: int) -> Origi
         policies=[player],
         source=f"Minari: {name}",
     )
+
+
+def _settings(spec: Any) -> dict[str, object]:
+    """How the game was played, as far as a data set says it with the arguments of its environment.
+
+    Of an environment in wrappers, which skip frames themselves, nobody knows how many.
+    """
+    given = {"mode": None, "difficulty": None} | spec.kwargs if spec else {}
+    said = {
+        ours: given[theirs]
+        for ours, theirs in KWARGS.items()
+        if isinstance(given.get(theirs, ""), int | float | None)
+    }
+    if spec and spec.additional_wrappers:
+        said.pop("frame_skip", None)
+    return unknown_settings() | said
 
 
 def _shards(data: Any, shard_steps: int) -> Iterator[tuple[int, list[int]]]:

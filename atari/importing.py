@@ -108,11 +108,16 @@ def _joined(parts: Sequence[dict[str, np.ndarray]]) -> dict[str, np.ndarray]:
 
 
 def whole(rewards: np.ndarray, of: str) -> np.ndarray:
-    """Rewards (T,) as int32. Raises UserError, with what they are of, for fractions."""
-    if (rewards % 1).any():
-        raise UserError(
-            f"{of} has rewards that are no whole numbers, as no game's: take what has raw ones"
-        )
+    """Rewards (T,) as int32. Raises UserError, with what they are of, for what is none."""
+    with np.errstate(invalid="ignore"):  # of what is infinite
+        if (
+            rewards.dtype.kind not in "biuf"
+            or (rewards % 1 != 0).any()
+            or (np.abs(rewards.astype(np.float64)) >= 2**31).any()
+        ):
+            raise UserError(
+                f"{of} has rewards that are no whole numbers, as no game's: take what has raw ones"
+            )
     return rewards.astype(np.int32)
 
 

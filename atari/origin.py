@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field
+from typing import get_origin, get_type_hints
 
 IMPLIED = {
     "keep": 0.0,
@@ -14,11 +15,17 @@ IMPLIED = {
 }
 """Settings that are younger than the first recordings, and are written where they differ alone."""
 
+DIGITS = 12
+"""Of a SHA-256, enough to tell files apart."""
 COMPARED = (
     *("sticky", "frame_skip", "noop_max", "max_frames"),
     *("fire_reset", "full_actions", "mode", "difficulty"),
 )
 """How a game is played (see `emulator.Settings`): what travels with recordings and is compared."""
+
+
+UNKNOWN = "unknown"
+"""The value of a setting that nobody wrote down, as in files of one's own: it is no default."""
 
 
 @dataclass(frozen=True)
@@ -82,7 +89,13 @@ class Origin:
     def of(record: dict) -> Origin:
         """What `record` made a dictionary of. Raises TypeError where it is something else."""
         policies = [Policy(**policy) for policy in record.get("policies", [])]
-        return Origin(**record | {"policies": policies})
+        origin = Origin(**record | {"policies": policies})
+        _check_kinds(origin)
+        for policy in policies:
+            _check_kinds(policy)
+        if not origin.actions or not all(isinstance(name, str) for name in origin.actions):
+            raise TypeError("its actions are no names")
+        return origin
 
     def record(self) -> dict:
         """As it is written, without what is implied."""
@@ -101,6 +114,17 @@ class Origin:
         return [f"random keep {keep:g}" if keep else "random"]
 
     @property
+    def players(self) -> list[tuple[str, str]]:
+        """Of each of `policy_names` the name, and what tells it from others of that name.
+
+        That is the beginning of the SHA-256 of its weights; where there are none, the data set that
+        it was imported from.
+        """
+        where = self.source or "played here"
+        known = [policy.sha256[:DIGITS] or where for policy in self.policies]
+        return list(zip(self.policy_names, known or [where], strict=True))
+
+    @property
     def command(self) -> str:
         """The command that recorded it."""
         if self.source:
@@ -116,6 +140,14 @@ class Origin:
         return None
 
 
+def _check_kinds(of: Origin | Policy) -> None:
+    """Raise TypeError for a field of another type than its own."""
+    for name, hint in get_type_hints(type(of)).items():
+        kind = get_origin(hint) or hint
+        if not isinstance(getattr(of, name), int | float if kind is float else kind):
+            raise TypeError(f"its {name} is no {kind.__name__}")
+
+
 def without_implied(settings: dict) -> dict:
     """The settings but those of `IMPLIED` that have their value there."""
     return {
@@ -123,6 +155,11 @@ def without_implied(settings: dict) -> dict:
         for name, value in settings.items()
         if name not in IMPLIED or value != IMPLIED[name]
     }
+
+
+def unknown_settings() -> dict[str, str]:
+    """The settings of a recording of which nobody wrote down how it was played."""
+    return dict.fromkeys(COMPARED, UNKNOWN)
 
 
 def _flat(origin: Origin) -> dict[str, object]:
@@ -138,30 +175,43 @@ def _flat(origin: Origin) -> dict[str, object]:
 
 
 def differences(origins: Iterable[Origin]) -> Iterator[str]:
-    """A line for each game whose recordings were not all played with the same settings."""
-    games: dict[str, dict[str, set]] = {}
+    """A line for each game whose recordings were not all played and seen in the same way.
+
+    What is known and what is UNKNOWN differ.
+    """
+    games: dict[str, dict[str, set[str]]] = {}
     for origin in origins:
         each = [origin.settings | policy.settings for policy in origin.policies]
+        found = games.setdefault(origin.game, {name: set() for name in (*COMPARED, "screen")})
+        found["screen"].add(repr(origin.screen))
         for settings in each or [origin.settings]:
             for name in COMPARED:
-                values = games.setdefault(origin.game, {}).setdefault(name, set())
-                values.add((IMPLIED | settings).get(name))
+                found[name].add(_shown((IMPLIED | settings).get(name)))
     for game, found in games.items():
-        differ = [
-            f"{name} {' and '.join(map(_shown, sorted(values, key=_order)))}"
-            for name, values in found.items()
-            if len(values) > 1
-        ]
+        differ = {name: values for name, values in found.items() if len(values) > 1}
         if differ:
-            yield f"{game} was played with different settings: {', '.join(differ)}"
+            unknown = any(UNKNOWN in values for values in differ.values())
+            said = ", ".join(
+                f"{name} {' and '.join(sorted(values, key=_order))}"
+                for name, values in differ.items()
+            )
+            yield f"{game} was played with different{' or unknown' * unknown} settings: {said}"
 
 
-def _order(value: float | None) -> float:
-    return -1 if value is None else value
+def _order(shown: str) -> tuple[bool, float, str]:
+    """The default first, then numbers, then words."""
+    try:
+        return False, -1 if shown == "default" else float(shown), ""
+    except ValueError:
+        return True, 0, shown
 
 
-def _shown(value: float | None) -> str:
-    return "default" if value is None else f"{float(value):g}"
+def _shown(value: object) -> str:
+    if value is None:
+        return "default"
+    if isinstance(value, bool):
+        value = int(value)
+    return f"{value:g}" if isinstance(value, float) else str(value)
 
 
 def unlike(origins: Iterable[Origin], played: Mapping[str, object]) -> Iterator[str]:

@@ -215,12 +215,7 @@ def _shard(path: Path, source: object, sha256: str, names: list[str] | None = No
     """A shard from a file or a buffer: all columns, or those of `names` that it has."""
     try:
         with pq.ParquetFile(source, page_checksum_verification=True) as file:
-            claimed = sum(
-                file.metadata.row_group(k).total_byte_size
-                for k in range(file.metadata.num_row_groups)
-            )
-            claimed = max(claimed, file.metadata.num_rows)
-            if names is None and claimed > free_memory():
+            if (claimed := _claimed(file, names)) > free_memory():
                 raise Damaged(f"it claims to hold {claimed:,} bytes, more than memory does")
             table = file.read(names)
     except (pa.ArrowException, OSError, MemoryError, UnicodeDecodeError) as fault:
@@ -237,6 +232,31 @@ def _shard(path: Path, source: object, sha256: str, names: list[str] | None = No
         raise
     except (TypeError, KeyError, AttributeError, ValueError, RecursionError):
         raise Damaged("its metadata does not say where it comes from") from None
+
+
+def _claimed(file: pq.ParquetFile, names: list[str] | None) -> int:
+    """Bytes of memory that columns take, by what a file says of them and of its rows.
+
+    Rows that all hold one value take nothing in the file, however many there are.
+    """
+    schema, metadata = file.schema_arrow, file.metadata
+    wanted = {name for name in schema.names if names is None or name in names}
+    groups = (metadata.row_group(k) for k in range(metadata.num_row_groups))
+    columns = (group.column(k) for group in groups for k in range(group.num_columns))
+    sizes = sum(
+        column.total_uncompressed_size for column in columns if column.path_in_schema in wanted
+    )
+    return max(sizes, metadata.num_rows * sum(_width(schema.field(name).type) for name in wanted))
+
+
+def _width(kind: pa.DataType) -> int:
+    """Bytes of a value, at least."""
+    if pa.types.is_dictionary(kind):
+        kind = kind.index_type
+    try:
+        return max(1, kind.bit_width // 8)
+    except ValueError:  # of text, whose values have any length
+        return 4
 
 
 def check_rows(shard: Shard) -> None:

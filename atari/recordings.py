@@ -23,6 +23,7 @@ from fovea.atari.parquet import SHARD_NAME, Damaged, Shard, check_rows, read_sha
 from fovea.command import UserError
 from fovea.files import write_json
 from fovea.foreign import read_text
+from fovea.runs import walk
 
 DATASET = "_dataset.json"
 OLD_DATASET = "dataset.json"  # its name in formats 1 and 2
@@ -128,6 +129,8 @@ def _check_listed(dataset: Dataset, record: dict) -> None:
         for count in (listed["rows"], listed["episodes"]):
             if type(count) is not int or not 0 < count < 2**40:
                 raise ValueError(f"{listed['file']} has {count!r} rows or episodes")
+    if len({listed["file"] for listed in dataset.shards}) < len(dataset.shards):
+        raise ValueError("it lists a shard twice")
     totals = {"rows": dataset.rows, "episodes": dataset.episodes, "sha256": dataset.sha256}
     for name, total in totals.items():
         if record.get(name, total) != total:  # version 0.1 did not write all of them
@@ -142,7 +145,7 @@ def read_dataset(folder: Path, dataset: Dataset) -> Iterator[Shard]:
             shard = read_shard(path)
             if shard.sha256 != listed["sha256"]:
                 raise Damaged("its SHA-256 is not the one that was recorded")
-            _check_origin(shard, dataset)
+            check_origin(shard, dataset)
             if (shard.table.num_rows, shard.episodes) != (listed["rows"], listed["episodes"]):
                 raise Damaged(
                     f"its rows or episodes are not as many as {dataset_path(folder).name} lists"
@@ -180,7 +183,8 @@ def verify(folder: Path, looked: Callable[[], object] = lambda: None) -> tuple[D
     return dataset, faults
 
 
-def _check_origin(shard: Shard, dataset: Dataset) -> None:
+def check_origin(shard: Shard, dataset: Dataset) -> None:
+    """Raise Damaged for a shard that comes from elsewhere than the recording."""
     if difference := shard.origin.difference(dataset.origin):
         name, here, there = difference
         raise Damaged(f"it was made with {name} {here}, and the rest with {there}")
@@ -205,7 +209,7 @@ def find_recordings(folders: Sequence[str | Path]) -> list[Path]:
         inside = [folder, *sorted(folder.glob("*/"))]
         games = [path for path in inside if dataset_path(path).exists() or shard_paths(path)]
         if not games:
-            if any(folder.rglob("*.npz")):
+            if any(numpy_files(folder)):
                 raise UserError(
                     f"{folder} holds NumPy files and no recordings: make some of them with "
                     f"`fovea atari import npz {folder} --out recordings`"
@@ -216,6 +220,18 @@ def find_recordings(folders: Sequence[str | Path]) -> list[Path]:
             )
         found += games
     return found
+
+
+def numpy_files(place: str | Path) -> Iterator[Path]:
+    """The .npz files at or below a place, behind links too, each once; hidden ones are left out."""
+    if Path(place).is_file():
+        yield Path(place)
+    seen = set()
+    for parent, _, files in walk(place):
+        for path in (parent / name for name in sorted(files)):
+            if path.match("[!.]*.npz") and (real := path.resolve()) not in seen:
+                seen.add(real)
+                yield path
 
 
 def is_address(place: str | Path) -> bool:

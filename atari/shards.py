@@ -67,7 +67,8 @@ class Shards:
         Where those of a game were played with different settings, a line on stderr says so.
 
         Raises UserError for a folder without recordings, a game that is not in them, a recording
-        that is unfinished or given twice, and with `strict` for settings that differ.
+        that is unfinished, or of which a shard is given twice, and with `strict` for settings that
+        differ.
         """
         found = [(path, open_dataset(path)) for path in find_recordings(folders)]
         there = tuple(dict.fromkeys(dataset.origin.game for _, dataset in found))
@@ -128,15 +129,24 @@ class Shards:
 
 
 def _check_each_once(group: Sequence[tuple[Path, Dataset]]) -> None:
-    """Raise UserError where two recordings of a game are one: by another name, a link, a copy.
+    """Raise UserError where a shard of a game is given twice: by another name, a link, a copy.
 
-    Its frames would count twice, and none that is in a test split would be new.
+    A copy that has grown begins with the shards of what it was. Frames of these would count twice,
+    and none that is in a test split would be new.
     """
-    seen: dict[str, Path] = {}
+    seen: dict[str, tuple[Path, Dataset]] = {}
     for folder, dataset in group:
-        if before := seen.get(dataset.sha256):
+        for listed in dataset.shards:
+            if listed["sha256"] not in seen:
+                continue
+            before, other = seen[listed["sha256"]]
+            if dataset.sha256 == other.sha256:
+                raise UserError(
+                    f"{before} and {folder} are the same recording of {dataset.origin.game}: "
+                    "give it once"
+                )
             raise UserError(
-                f"{before} and {folder} are the same recording of {dataset.origin.game}: "
-                "give it once"
+                f"{before} and {folder} hold the same shards of {dataset.origin.game}, such as "
+                f"{listed['file']}: give one of them, such as the larger"
             )
-        seen[dataset.sha256] = folder
+        seen |= {listed["sha256"]: (folder, dataset) for listed in dataset.shards}

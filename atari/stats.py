@@ -3,24 +3,25 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
 from fovea.atari.games import GAMES
 from fovea.atari.parquet import Damaged, read_columns
-from fovea.atari.recordings import Dataset, open_dataset, read_dataset
+from fovea.atari.recordings import Dataset, check_origin, open_dataset, read_dataset
 from fovea.command import UserError
 
 
 @dataclass(frozen=True)
 class Tier:
-    """The episodes of one policy in a recording, or of the policies of one name in several.
+    """The episodes of one policy in a recording, or in several.
 
     Attributes:
-        policy: its name.
+        policy: its name, and where others have it too what tells them apart.
         returns: (E,) raw returns of the episodes.
         lengths: (E,) their agent steps.
         truncated: how many of them were cut short.
@@ -51,7 +52,10 @@ def tiers(folder: Path, dataset: Dataset) -> list[Tier]:
         path = folder / listed["file"]
         try:
             shard = read_columns(path, ["action", "reward", "truncated", "episode"])
-            policy = shard.policy
+            check_origin(shard, dataset)
+            policy, action = shard.policy, shard.column("action")
+            if action.max(initial=0) >= len(origin.actions):
+                raise Damaged("an action is not in the game's action set")
         except Damaged as damage:
             raise UserError(f"{path}: {damage}; `fovea atari verify {folder}` says more") from None
         first = np.flatnonzero(np.diff(shard.column("episode"), prepend=-1))
@@ -59,7 +63,7 @@ def tiers(folder: Path, dataset: Dataset) -> list[Tier]:
         lengths.append(np.diff(first, append=len(policy)))
         policies.append(policy[first])
         truncated.append(np.logical_or.reduceat(shard.column("truncated"), first))
-        np.add.at(actions, (policy, shard.column("action")), 1)
+        np.add.at(actions, (policy, action), 1)
     columns = (np.concatenate(each) for each in (returns, lengths, policies, truncated))
     total, length, policy, cut = columns
     return [
@@ -75,15 +79,23 @@ def tiers(folder: Path, dataset: Dataset) -> list[Tier]:
 
 
 def by_game(folders: Iterable[Path]) -> dict[str, list[Tier]]:
-    """The tiers of all recordings of each game; those of one policy's name are put together."""
-    games: dict[str, dict[str, Tier]] = {}
+    """The tiers of all recordings of each game; those of one player are put together.
+
+    See `Origin.players`; where two of them have one name, what else is known of each is added.
+    """
+    games: dict[str, dict[tuple[str, str], Tier]] = {}
     for folder in folders:
         dataset = open_dataset(folder)
         found = games.setdefault(dataset.origin.game, {})
-        for tier in tiers(folder, dataset):
-            before = found.get(tier.policy)
-            found[tier.policy] = _both(before, tier) if before else tier
-    return {game: list(found.values()) for game, found in games.items()}
+        for player, tier in zip(dataset.origin.players, tiers(folder, dataset), strict=True):
+            found[player] = _both(found[player], tier) if player in found else tier
+    return {game: list(_told_apart(found)) for game, found in games.items()}
+
+
+def _told_apart(found: Mapping[tuple[str, str], Tier]) -> Iterator[Tier]:
+    names = Counter(name for name, _ in found)
+    for (name, known), tier in found.items():
+        yield replace(tier, policy=f"{name} ({known})") if names[name] > 1 else tier
 
 
 def repeats(

@@ -6,6 +6,7 @@ import argparse
 import errno
 import gc
 import importlib
+import io
 import os
 import signal
 import sys
@@ -228,6 +229,7 @@ def main(command: Callable[[], int | None]) -> NoReturn:
     from fovea.foreign import shown, shown_streams  # which needs this module
 
     in_utf8()
+    in_letters()
     os.environ.setdefault("GOMP_SPINCOUNT", SPINS)
     # What torch and Lightning define when they are imported stays. To look for garbage in it every
     # 700 objects, as Python does, is a sixth of the time in which a command starts.
@@ -245,11 +247,11 @@ def main(command: Callable[[], int | None]) -> NoReturn:
         sys.exit(141)
     except OSError as fault:
         if fault.errno in REFUSED and fault.filename is not None:
-            print(f"error: {fault.filename}: {REFUSED[fault.errno]}", file=sys.stderr)
+            print(shown(f"error: {fault.filename}: {REFUSED[fault.errno]}"), file=sys.stderr)
             sys.exit(2)
         if fault.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
             raise
-        where = fault.filename or "the run folder"
+        where = shown(str(fault.filename or "the run folder"))
         print(
             f"error: the disk is full ({where}): free some space and run the same command again; "
             "what was finished is kept and nothing is half-written",
@@ -274,3 +276,13 @@ def in_utf8() -> None:
         sys.stdout.flush()
         os.environ["PYTHONUTF8"] = "1"
         os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])
+
+
+def in_letters() -> None:
+    """Print what the terminal's encoding lacks as its code, as in m\\xfcll.
+
+    That may be ASCII, where PYTHONIOENCODING says so, and names of files may be of any bytes.
+    """
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")

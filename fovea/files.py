@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import errno
 import fcntl
 import glob
 import hashlib
@@ -15,6 +16,8 @@ from pathlib import Path
 
 from fovea.command import UserError
 
+FULL = errno.ENOSPC, errno.EDQUOT, errno.EFBIG
+"""What the system says of a disk that is full."""
 AT_FDCWD, RENAME_EXCHANGE = -100, 2  # of Linux's renameat2
 
 
@@ -26,6 +29,7 @@ def replacing(path: str | Path) -> Iterator[Path]:
     system. On an exception it is removed and `path` is left as it was.
     """
     path = Path(path)
+    _check_held(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
@@ -50,6 +54,7 @@ def replacing_folder(folder: str | Path) -> Iterator[Path]:
     left of this is removed too.
     """
     folder = Path(folder)
+    _check_held(folder)
     folder.parent.mkdir(parents=True, exist_ok=True)
     for left in folder.parent.glob(f".{glob.escape(folder.name)}.*.tmp"):
         if left.is_dir() and not _is_running(left.name.split(".")[-2]):
@@ -63,6 +68,10 @@ def replacing_folder(folder: str | Path) -> Iterator[Path]:
         else:
             os.replace(building, folder)
         sync_folder(folder.parent)
+    except OSError as fault:
+        if fault.errno in FULL:  # which a copy says of the file that it reads
+            fault.filename = str(folder)
+        raise
     finally:
         shutil.rmtree(building, ignore_errors=True)
 
@@ -120,7 +129,8 @@ def exclusive(folder: str | Path, wait: bool = False) -> Iterator[int]:
     """Lock `folder` for this process; the kernel releases the lock when the process ends.
 
     Where another process holds the lock, raises UserError, or waits until it is free. Yields the
-    lock's file descriptor: a process that is started with it holds the lock too.
+    lock's file descriptor: a process that is started with it holds the lock too. What is written
+    into the folder meanwhile (by `replacing`, say) is refused where the folder was taken away.
     """
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
@@ -136,7 +146,39 @@ def exclusive(folder: str | Path, wait: bool = False) -> Iterator[int]:
         file.truncate(0)
         file.write(str(os.getpid()))
         file.flush()
-        yield file.fileno()
+        at, handle = os.path.abspath(folder), os.open(folder, os.O_RDONLY)
+        _held[at] = handle
+        try:
+            yield file.fileno()
+        finally:
+            del _held[at]
+            os.close(handle)
+
+
+_held: dict[str, int] = {}
+"""Folders that this process has locked, by their paths, and open, so that none is taken for one."""
+
+
+def _check_held(path: Path) -> None:
+    """Raises UserError where a folder that this process has locked is gone, and `path` is in it.
+
+    To make it anew would be to go on as if what it held were there.
+    """
+    inside = Path(os.path.abspath(path))
+    for folder, handle in _held.items():
+        if inside.is_relative_to(folder) and not _is_at(folder, handle):
+            raise UserError(
+                f"{folder} was taken away while this command wrote to it: "
+                "put it back, or run the same command again to begin anew"
+            )
+
+
+def _is_at(folder: str, handle: int) -> bool:
+    """Whether an open folder still lies at a path."""
+    try:
+        return os.path.samestat(os.stat(folder), os.fstat(handle))
+    except OSError:
+        return False
 
 
 def in_use(folder: str | Path) -> bool:

@@ -6,10 +6,15 @@ A line is `step,name,value`. Lines are appended; the last one of a step and a na
 from __future__ import annotations
 
 import io
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import IO
 
 import numpy as np
+
+from fovea.command import UserError
+from fovea.foreign import open_file
 
 # Of agents, over agent steps.
 RETURN = "return"  # raw, of an episode that has ended
@@ -42,12 +47,47 @@ NOTHING = Curve(np.zeros(0, np.int64), np.zeros(0))
 """The curve of a metric that has not been logged."""
 
 
+LARGEST, LONGEST, NAMES = 2**30, 2**26, 10_000
+"""Bytes of a metrics.csv, letters of a line and names of metrics that are read; a long run of ours
+has some millions of bytes, and some dozens of names."""
+BLOCK = 2**23
+"""Letters that are parsed at once: what a curve takes is a third of its lines, or less."""
+LAST_STEP = 2**63 - 1
+
+
 def read_metrics(path: str | Path) -> dict[str, Curve]:
-    """The curves of a metrics.csv by name; none where the file is missing."""
+    """The curves of a metrics.csv by name; none where the file is missing.
+
+    Raises UserError where it is a pipe or a device, or has more than LARGEST bytes, LONGEST letters
+    in a line, or NAMES metrics.
+    """
+    found: dict[str, list[Curve]] = {}
     try:
-        return parse(Path(path).read_text(encoding="utf-8", errors="replace"))
+        with io.TextIOWrapper(open_file(path), "utf-8", "replace") as file:
+            for block in _blocks(file, path):
+                for name, curve in parse(block).items():
+                    found.setdefault(name, []).append(curve)
+                if len(found) > NAMES:
+                    raise UserError(f"{path} has more than {NAMES:,} metrics: {NOT_OURS}")
     except FileNotFoundError:
         return {}
+    return {name: of[0] if len(of) == 1 else _joined(of) for name, of in found.items()}
+
+
+NOT_OURS = "it is none of ours, do not use it"
+
+
+def _blocks(file: IO[str], path: str | Path) -> Iterator[str]:
+    """Whole lines of a file, of some BLOCK letters; a last line without its end is left out."""
+    rest, read = "", 0
+    while piece := file.read(BLOCK):
+        read += len(piece)
+        head, end, rest = (rest + piece).rpartition("\n")
+        if read > LARGEST:
+            raise UserError(f"{path} has more than {LARGEST:,} bytes: {NOT_OURS}")
+        if len(rest) > LONGEST:
+            raise UserError(f"{path} has a line of more than {LONGEST:,} bytes: {NOT_OURS}")
+        yield head + end
 
 
 ODD = " \r\v\f\x1c\x1d\x1e"  # around numbers, or what Python counts as the end of a line
@@ -57,7 +97,8 @@ LONG = 100_000  # letters, above which a table reader is worth its import
 def parse(text: str) -> dict[str, Curve]:
     """The curves of the text of a metrics.csv by name.
 
-    A line without its end, which is being written, or without three fields is left out.
+    A line without its end, which is being written, without three fields, or of a step of more than
+    63 bits is left out.
     """
     found = parse_table(text) if len(text) > LONG else None
     return parse_lines(text) if found is None else found
@@ -71,10 +112,15 @@ def parse_lines(text: str) -> dict[str, Curve]:
         name, _, value = rest.rpartition(",")
         if step.isdecimal() and name and line.endswith("\n"):
             try:
-                points.setdefault(name, {})[int(step)] = float(value)
+                number, point = int(step), float(value)
             except ValueError:
                 continue
-    return {name: _curve(values) for name, values in points.items() if values}
+            if number <= LAST_STEP:
+                points.setdefault(name, {})[number] = point
+    return {
+        name: _curve(np.array([*of], dtype=np.int64), np.array([*of.values()], dtype=np.float64))
+        for name, of in points.items()
+    }
 
 
 def parse_table(text: str) -> dict[str, Curve] | None:
@@ -103,15 +149,23 @@ def parse_table(text: str) -> dict[str, Curve] | None:
     curves = {}
     for code, name in enumerate(names.dictionary.to_pylist()):
         at = np.flatnonzero(codes == code)
-        at = at[np.argsort(steps[at], kind="stable")]
-        last = np.append(np.diff(steps[at]) > 0, True)  # of the lines of one step
-        curves[name] = Curve(steps[at[last]], values[at[last]])
+        curves[name] = _curve(steps[at], values[at])
     return curves
 
 
-def _curve(points: dict[int, float]) -> Curve:
-    steps = np.array(sorted(points), dtype=np.int64)
-    return Curve(steps, np.array([points[step] for step in steps.tolist()], dtype=np.float64))
+def _joined(curves: list[Curve]) -> Curve:
+    """One curve of those of one metric that were logged one after another."""
+    return _curve(
+        np.concatenate([of.steps for of in curves]), np.concatenate([of.values for of in curves])
+    )
+
+
+def _curve(steps: np.ndarray, values: np.ndarray) -> Curve:
+    """The curve of some points in the order in which they were logged."""
+    order = np.argsort(steps, kind="stable")
+    steps, values = steps[order], values[order]
+    last = np.append(np.diff(steps) > 0, True)  # of the lines of one step
+    return Curve(steps[last], values[last])
 
 
 def running_mean(values: np.ndarray, window: int = WINDOW) -> np.ndarray:

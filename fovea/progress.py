@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import io
 import os
+import re
 import sys
 import time
-from typing import IO
+from contextlib import AbstractContextManager, nullcontext, redirect_stderr
+from typing import IO, Any, cast
 
 from tqdm import tqdm
+
+from fovea.foreign import shown
 
 RANKS = ("RANK", "LOCAL_RANK", "SLURM_PROCID", "JSM_NAMESPACE_RANK")
 """Where launchers (torchrun, Lightning, SLURM, jsrun) say which process of a run this is."""
@@ -57,6 +61,56 @@ class Log(io.TextIOBase):
         self.stream.flush()
 
 
+MOVES = re.compile(r"(?:\r|\n|\x1b\[A)*")
+"""What tqdm writes to go to the line of a bar and back."""
+
+
+class Moves(io.TextIOBase):
+    """A terminal in which bars go from line to line; what they say is `shown`, as all else is.
+
+    It is equal to the stream that it stands for, by which `tqdm.write` knows which bars to move.
+
+    Args:
+        stream: what others print to: a `fovea.foreign.Shown`, or a terminal itself.
+    """
+
+    def __init__(self, stream: IO[str]):
+        self.stream = stream
+        self.terminal = getattr(stream, "stream", stream)
+
+    def write(self, text: str) -> int:
+        """Take what tqdm writes: moves alone, or a state after a carriage return."""
+        whole = MOVES.fullmatch(text)
+        start = "" if whole or not text.startswith("\r") else "\r"
+        self.terminal.write(text if whole else start + shown(text[len(start) :]))
+        return len(text)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.terminal, name)
+
+    def __eq__(self, other: object) -> bool:
+        return other is self or other is self.stream
+
+    def __hash__(self) -> int:
+        return hash(self.stream)
+
+    def flush(self) -> None:
+        self.terminal.flush()
+
+    def fileno(self) -> int:
+        return self.terminal.fileno()
+
+    def isatty(self) -> bool:
+        return self.terminal.isatty()
+
+
+def bars_of_others() -> AbstractContextManager:
+    """Let the bars of a library that is called inside go from line to line as ours do."""
+    if not sys.stderr.isatty():
+        return nullcontext()
+    return redirect_stderr(cast(IO[str], Moves(sys.stderr)))
+
+
 def bar(
     title: str,
     unit: str,
@@ -77,7 +131,7 @@ def bar(
         inner: whether it is of a part of what another bar counts: below that, and gone afterwards.
     """
     return tqdm(
-        file=None if sys.stderr.isatty() else Log(sys.stderr),
+        file=(Moves if sys.stderr.isatty() else Log)(sys.stderr),
         desc=title,
         total=total,
         initial=initial,

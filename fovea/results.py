@@ -6,16 +6,18 @@ RUN/probes/PROBE.npz    arrays "ENCODER/ARRAY", where the probe returned any
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
+from fovea.command import UserError
 from fovea.figures import Figure, Verdict, read_figures
 from fovea.files import replacing, write_json
-from fovea.foreign import read_text
-from fovea.schema import Record
+from fovea.foreign import load_json, read_text
+from fovea.npz import read_npz
+from fovea.runs import CHANGED, checked, with_check
+from fovea.schema import Record, check
 from fovea.tables import Table
 
 if TYPE_CHECKING:
@@ -23,7 +25,7 @@ if TYPE_CHECKING:
 
 LAST = 1000
 LARGEST = 2**30
-"""Bytes of a result that are read."""
+"""Bytes of a result's text that are read."""
 
 
 class Measured(NamedTuple):
@@ -107,7 +109,7 @@ class ProbeResult(Record):
 
     def write(self, path: Path) -> None:
         """Write the JSON file at `path`, atomically."""
-        write_json(path, self.plain())
+        write_json(path, with_check(self.plain()))
 
 
 def read_result(path: Path) -> ProbeResult:
@@ -115,7 +117,12 @@ def read_result(path: Path) -> ProbeResult:
 
     Raises ValueError, TypeError, KeyError or AttributeError where it is damaged.
     """
-    return ProbeResult.read(json.loads(read_text(path, most=LARGEST)))
+    written, same = checked(load_json(read_text(path, most=LARGEST)))
+    if not same:
+        raise ValueError(f"{path.name} {CHANGED}")
+    result = ProbeResult.read(written)
+    check(result)
+    return result
 
 
 def write_arrays(path: Path, arrays: Mapping[str, Any]) -> None:
@@ -128,14 +135,15 @@ def write_arrays(path: Path, arrays: Mapping[str, Any]) -> None:
 
 
 def read_arrays(path: Path) -> dict[str, np.ndarray]:
-    """The arrays beside the JSON file `path`; none where there is no file.
+    """The arrays beside the JSON file `path`, not to be written to; none where there is no file.
 
-    Raises ValueError, OSError or zipfile.BadZipFile where it is damaged.
+    Raises ValueError where it is damaged, or is a pipe or a device; OSError where the disk fails.
     """
-    import numpy as np
-
     try:
-        with np.load(path.with_suffix(".npz"), allow_pickle=False) as file:
-            return dict(file)
+        return read_npz(path.with_suffix(".npz"))
     except FileNotFoundError:
         return {}
+    except UserError:
+        raise
+    except ValueError as fault:
+        raise ValueError(f"{path.stem}.npz is no file of arrays: {fault}") from None

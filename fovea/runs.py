@@ -19,6 +19,7 @@ import json
 import logging
 import os
 import shlex
+import shutil
 import sys
 import time
 from collections.abc import Iterator, Mapping
@@ -31,11 +32,12 @@ from fovea import __version__
 from fovea.checkout import commit
 from fovea.command import UserError
 from fovea.files import write_json
-from fovea.foreign import read_text
-from fovea.schema import RunRecord
+from fovea.foreign import LARGEST, load_json, open_file, read_text
+from fovea.schema import RunRecord, check
 
 log = logging.getLogger("fovea")
 
+PIECE = 2**20  # bytes that are read at once
 PACKAGES = ("torch", "lightning", "timm", "ale-py", "numpy")
 
 
@@ -81,6 +83,8 @@ class RunWriter:
         """Mark the run as running, with the command, the commit and the versions that run it."""
         facts: dict[str, Any] = {"command": typed(), "commit": commit() if self.writes else None}
         versions = {"fovea-rl": __version__} | {name: version(name) for name in PACKAGES}
+        if fields.get("config"):
+            facts["settings"] = Written.of(self.folder / "config.yaml").record()
         self.update(state="running", reason=None, versions=versions, **facts, **fields)
 
     def remark(self, what: str) -> None:
@@ -89,8 +93,11 @@ class RunWriter:
             print(f"{self.folder}: {what}", file=sys.stderr, flush=True)
             self.update(remarks=[*self.record.remarks, what])
 
-    def take_back(self) -> bool:
+    def take_back(self, made: bool = False) -> bool:
         """Remove the record and config of a run that was refused before it had done anything.
+
+        Args:
+            made: whether this process made the folder, which then goes as a whole.
 
         Returns whether it had not: what was logged, or kept as a checkpoint, stays. So the command
         can be given again with other settings.
@@ -98,6 +105,8 @@ class RunWriter:
         kept = (self.folder / name for name in ("metrics.csv", "checkpoints"))
         if not self.writes or any(path.exists() for path in kept):
             return False
+        if made:
+            shutil.rmtree(self.folder)
         for name in ("config.yaml", "run.json"):
             (self.folder / name).unlink(missing_ok=True)
         return True
@@ -166,7 +175,8 @@ def _read(folder: Path) -> tuple[RunRecord | None, list[str]]:
         return None, []
     except (ValueError, AttributeError, TypeError, RecursionError) as fault:
         raise UserError(f"{path} is damaged ({fault}): delete it to start anew") from None
-    return record, [*filter(None, (changed, metrics_problem(folder, record)))]
+    wrong = changed, metrics_problem(folder, record), config_problem(folder, record)
+    return record, [*filter(None, wrong)]
 
 
 def parse_record(text: str) -> tuple[RunRecord, str]:
@@ -174,17 +184,25 @@ def parse_record(text: str) -> tuple[RunRecord, str]:
 
     Raises ValueError, AttributeError or TypeError where it is the record of no run.
     """
-    found = json.loads(text)
-    checks = {key for key, value in found.items() if _is_digest(value)} | {CHECK}
-    written = {key: value for key, value in found.items() if key not in checks}
-    changed = ""
-    if checks & found.keys() and found.get(CHECK) != _digest(written):
-        changed = "run.json is not as it was written: by hand, or by a disk that fails"
-    return RunRecord.read(written), changed
+    written, same = checked(load_json(text))
+    record = RunRecord.read(written)
+    check(record)
+    return record, "" if same else f"run.json {CHANGED}"
 
 
+CHANGED = "is not as it was written: by hand, or by a disk that fails"
 CHECK = "check"
 """Key of the SHA-256 of all others in run.json; older records have none."""
+
+
+def checked(found: dict[str, Any]) -> tuple[dict[str, Any], bool]:
+    """A record's JSON object without its check, and whether it is as `with_check` made it.
+
+    One without a check is, whatever it holds.
+    """
+    checks = {key for key, value in found.items() if _is_digest(value)} | {CHECK}
+    written = {key: value for key, value in found.items() if key not in checks}
+    return written, not checks & found.keys() or found.get(CHECK) == _digest(written)
 
 
 def with_check(plain: dict[str, Any]) -> dict[str, Any]:
@@ -202,20 +220,25 @@ def _digest(plain: Mapping[str, Any]) -> str:
 
 
 class Written:
-    """How many bytes of a file were written, and their SHA-256.
+    """How many bytes of a file were written, and their SHA-256."""
 
-    Args:
-        content: what there is so far.
-    """
-
-    def __init__(self, content: bytes = b""):
+    def __init__(self) -> None:
         self.bytes, self.hash = 0, hashlib.sha256()
-        self.add(content)
 
     @staticmethod
-    def of(path: Path) -> Written:
-        """What a file holds now."""
-        return Written(path.read_bytes() if path.exists() else b"")
+    def of(path: Path, most: int = sys.maxsize) -> Written:
+        """What a file holds now, or its first `most` bytes.
+
+        Raises UserError for a pipe or a device.
+        """
+        written = Written()
+        try:
+            with open_file(path) as file:
+                while piece := file.read(min(PIECE, max(most - written.bytes, 0))):
+                    written.add(piece)
+        except FileNotFoundError:
+            pass
+        return written
 
     def add(self, content: bytes) -> None:
         """More that was written."""
@@ -236,15 +259,25 @@ def metrics_problem(folder: Path, record: RunRecord) -> str:
     if not isinstance(said, dict) or not isinstance(said.get("bytes"), int) or not said["bytes"]:
         return ""
     try:
-        with open(folder / "metrics.csv", "rb") as file:
-            content = file.read(said["bytes"])
-    except OSError:
-        content = b""
-    if len(content) < said["bytes"]:
-        return f"metrics.csv ends early: {len(content):,} of {said['bytes']:,} bytes"
-    if hashlib.sha256(content).hexdigest() != said.get("sha256"):
-        return "metrics.csv is not as it was written: by hand, or by a disk that fails"
+        written = Written.of(folder / "metrics.csv", said["bytes"])
+    except (OSError, UserError):
+        written = Written()
+    if written.bytes < said["bytes"]:
+        return f"metrics.csv ends early: {written.bytes:,} of {said['bytes']:,} bytes"
+    if written.record()["sha256"] != said.get("sha256"):
+        return f"metrics.csv {CHANGED}"
     return ""
+
+
+def config_problem(folder: Path, record: RunRecord) -> str:
+    """How config.yaml is not as it was when the run began; empty where it is, or nothing says."""
+    if not record.settings:
+        return ""
+    try:
+        written = Written.of(folder / "config.yaml", LARGEST + 1)
+    except (OSError, UserError):
+        written = Written()
+    return "" if written.record() == record.settings else f"config.yaml {CHANGED}"
 
 
 def typed() -> str:

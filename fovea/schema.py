@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, fields
-from typing import Any, Self
+from functools import cache
+from types import UnionType
+from typing import Any, Self, get_args, get_origin, get_type_hints
 
 
 @dataclass
@@ -46,19 +48,67 @@ def plain(value: Any) -> Any:
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
+def check(record: Record) -> None:
+    """Raise TypeError for a field whose value is not of its type; a missing number is None."""
+    kind: Any = type(record)  # whose metaclass mypy takes for its class, which has no hash
+    for name, hint in _hints(kind).items():
+        if not _fits(value := getattr(record, name), hint):
+            said = repr(value)
+            short = said if len(said) <= 60 else f"{said[:60]}..."
+            raise TypeError(f"{name} is {short}, and not {getattr(hint, '__name__', hint)}")
+
+
+@cache
+def _hints(kind: type) -> dict[str, Any]:
+    return get_type_hints(kind)
+
+
+def _fits(value: object, hint: Any) -> bool:
+    origin, of = get_origin(hint), get_args(hint)
+    if hint is Any:
+        return True
+    if origin is UnionType:
+        return any(_fits(value, one) for one in of)
+    if origin is list:
+        return isinstance(value, list) and all(_fits(one, of[0]) for one in value)
+    if origin is dict:
+        return isinstance(value, dict) and all(_fits(one, of[1]) for one in value.values())
+    if hint is float:  # as `plain` writes one that is not finite
+        return value is None or (isinstance(value, int | float) and not isinstance(value, bool))
+    if hint is int:
+        return isinstance(value, int) and not isinstance(value, bool)
+    if isinstance(value, Record) and isinstance(value, hint):
+        return all(_fits(getattr(value, name), one) for name, one in _hints(hint).items())
+    return isinstance(value, hint)
+
+
 @dataclass
 class Disturbed(Record):
     """How an agent played the same episodes under a disturbance.
 
     Attributes:
         returns: raw, of each episode.
+        lengths: agent steps of each episode.
+        cut: how many of them were cut before half an hour.
         mean: of the returns.
-        hns: the mean, human-normalised.
+        hns: the mean, human-normalised; None where episodes were cut.
     """
 
     returns: list[float] = field(default_factory=list)
+    lengths: list[int] = field(default_factory=list)
+    cut: int = 0
     mean: float = math.nan
-    hns: float = math.nan
+    hns: float | None = None
+
+
+def count_cut(lengths: Iterable[int], max_frames: int | None, frame_skip: int) -> int:
+    """How many episodes, of `lengths` agent steps, were cut before half an hour of play.
+
+    None were where they might be as long as those of the references.
+    """
+    if max_frames is None or max_frames >= 108_000:
+        return 0
+    return sum(length >= -(-max_frames // frame_skip) for length in lengths)
 
 
 @dataclass
@@ -129,10 +179,7 @@ class Evaluation(Record):
     @property
     def cut(self) -> int:
         """How many episodes were cut before half an hour, where those of the references ended."""
-        if self.max_frames is None or self.max_frames >= 108_000:
-            return 0
-        longest = -(-self.max_frames // self.frame_skip)
-        return sum(length >= longest for length in self.lengths)
+        return count_cut(self.lengths, self.max_frames, self.frame_skip)
 
     @property
     def cut_short(self) -> bool:
@@ -198,6 +245,10 @@ class ContinualRecord(Record):
         record.methods = {
             name: ContinualMethod.read(method) for name, method in found.get("methods", {}).items()
         }
+        square = [len(record.games)] * len(record.games)
+        for name, method in record.methods.items():
+            if any([*map(len, table)] != square for table in (method.returns, method.scores)):
+                raise ValueError(f"the tables of {name} are not of all {len(square)} games")
         return record
 
 
@@ -273,11 +324,13 @@ class RunRecord(Record):
         seed: of every draw.
         config: name of the file with the resolved settings; None where there is none.
         data: SHA-256 of each game's recording.
+        content: by setting, the SHA-256 of what else lay at a place when the run began.
         batch: samples of a step, over all devices.
         game: rom id of an agent's game.
         evaluation: of an agent.
         continual: of a sequence of games.
         metrics: bytes of metrics.csv that were written, and their SHA-256.
+        settings: bytes of config.yaml when the run began, and their SHA-256.
         history: what was asked of the run over time, where that has changed.
         loggers: names of the loggers beside ours.
         init_from: what the first weights were taken from; None for weights of its own.
@@ -301,8 +354,10 @@ class RunRecord(Record):
     seed: int | None = None
     config: str | None = None
     data: dict[str, str] = field(default_factory=dict)
+    content: dict[str, dict[str, str]] = field(default_factory=dict)
     batch: int | None = None
     metrics: dict[str, Any] = field(default_factory=dict)
+    settings: dict[str, Any] = field(default_factory=dict)
     game: str | None = None
     evaluation: Evaluation | None = None
     continual: ContinualRecord | None = None

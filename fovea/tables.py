@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import csv
 import io
+import os
+import re
+import sys
+import textwrap
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from html import escape
 from typing import Any, Self
 
+from fovea.foreign import printable
 from fovea.schema import Record
 
 Cell = str | int | float | None
@@ -62,7 +67,7 @@ class Table(Record):
         """The text of a CSV file."""
         file = io.StringIO()
         csv.writer(file, lineterminator="\n").writerows([self.columns, *self.rows])
-        return file.getvalue()
+        return printable(file.getvalue())
 
     def markdown(self) -> str:
         """A Markdown table."""
@@ -102,3 +107,36 @@ def markdown(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]
     """The lines of a Markdown table."""
     head, *body = (f"| {' | '.join(row)} |" for row in (columns, *rows))
     return [head, "|" + "---|" * len(columns), *body]
+
+
+def room() -> int | None:
+    """Letters in a line of what stdout leads to: COLUMNS, or the terminal's. None: any number."""
+    if (said := os.environ.get("COLUMNS", "")).isdecimal() and int(said):
+        return int(said)
+    if not sys.stdout.isatty():
+        return None
+    return os.get_terminal_size(sys.stdout.fileno()).columns or None
+
+
+def print_lines(lines: Iterable[str]) -> None:
+    """Print lines; where one is wider than the terminal, columns stand close and lines are broken.
+
+    They are broken between words, so that a long path stays in one piece.
+    """
+    lines, most = [*lines], room()
+    if most and max(map(len, lines), default=0) > most:
+        lines = [part for line in lines for part in _folded(line, most)]
+    for line in lines:
+        print(line)
+
+
+def _folded(line: str, most: int) -> list[str]:
+    indent = " " * (len(line) - len(line.lstrip()))
+    return textwrap.wrap(
+        re.sub(" {2,}", "  ", line.strip()),
+        most,
+        initial_indent=indent,
+        subsequent_indent=f"{indent}    ",
+        break_long_words=False,
+        break_on_hyphens=False,
+    )

@@ -190,9 +190,12 @@ class Steps:
             )
         if not all(order.windows_per_epoch for order in self.orders):
             objective = self.orders[0].objective
+            within = "an episode"
+            if self.streams is HELD_OUT:  # whose screens are none that training has too
+                within = "a validation episode, apart from screens that training shows too,"
             raise UserError(
                 f"no window of {objective.encoder.stack} screens at offsets "
-                f"{objective.offsets} fits into an episode of "
+                f"{objective.offsets} fits into {within} of "
                 f"{', '.join(recordings)}{' in each share' if shares > 1 else ''}: record more, or "
                 f"take nearer offsets{' or fewer --data.shares' if shares > 1 else ''}"
             )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import sys
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -60,6 +61,9 @@ fetch and publish them, give them to other programs and take them back.
 
 An encoder is named the same way everywhere, in configs too: an encoder folder, a run folder that
 holds one, pretrained:vit_micro (comes with Fovea), hf-hub:ORG/NAME@REVISION (downloaded once)."""
+
+VERIFY = """Compare every file of encoder folders with its SHA-256. Every damaged one is named
+with its fix, and the exit code is then 1."""
 
 
 def locate(ref: str | Path) -> Path:
@@ -221,13 +225,24 @@ def show(arguments: list[str]) -> None:
     show_one(folder)
 
 
-def check(arguments: list[str]) -> None:
-    asked = parser("fovea hub verify", "Compare every file of encoder folders with its SHA-256.")
+def check(arguments: list[str]) -> int:
+    asked = parser("fovea hub verify", VERIFY)
     asked.add_argument("folders", nargs="+", help=f"each {REF}")
-    for ref in asked.parse_args(arguments).folders:
-        folder = locate(ref)
-        verify(folder)
-        print(f"{folder}: whole")
+    refs, found = asked.parse_args(arguments).folders, 0
+    for ref in refs:
+        if not ref.startswith("hf-hub:") and not locate(ref).is_dir():
+            read_sums(locate(ref))  # says that there is none, before any is read
+    for ref in refs:
+        try:
+            folder = locate(ref)
+            verify(folder)
+            print(f"{folder}: whole")
+        except UserError as fault:  # others follow
+            found += 1
+            print(f"damaged: {fault}", file=sys.stderr)
+    if found:
+        print(f"error: damaged encoders: {found}, each named above with its fix", file=sys.stderr)
+    return 1 if found else 0
 
 
 def seal(folder: Path, names: Iterable[str]) -> None:

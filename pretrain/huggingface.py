@@ -7,12 +7,14 @@ HF_HUB_OFFLINE=1 (the cache alone), HF_HUB_CACHE (where that lies), HF_TOKEN.
 from __future__ import annotations
 
 import os
+import re
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-from huggingface_hub import CommitOperationAdd, HfApi, constants, hf_hub_download
+from huggingface_hub import CommitOperationAdd, HfApi, constants, file_download, hf_hub_download
 from huggingface_hub.errors import (
     EntryNotFoundError,
     HfHubHTTPError,
@@ -25,11 +27,18 @@ from huggingface_hub.errors import (
 
 from fovea.command import UserError
 from fovea.pretrain.hub import SUMS, damaged, read_sums, verify
+from fovea.progress import bars_of_others
 
 TRUE = ("1", "ON", "YES", "TRUE")
 """What huggingface_hub takes for yes."""
 CONNECTION: tuple[type[Exception], ...] = (HfHubHTTPError.__bases__[0], OSError)
 """What fails on the way. Which library sends requests has changed twice; each has one base."""
+
+COMMIT = constants.HUGGINGFACE_HEADER_X_REPO_COMMIT
+CHECKING = threading.Lock()
+"""Of the one place where huggingface_hub's answers are looked at."""
+HASH = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
+"""Of a commit or a file of git, or of a large file."""
 
 FIXES: dict[int | None, str] = dict.fromkeys(
     (401, 403), "set HF_TOKEN to a token that may do this, or `hf auth login`"
@@ -70,7 +79,7 @@ def fetch(name: str) -> Path:
     Raises UserError, which names the address, for whatever goes wrong.
     """
     at = address(name)
-    with _explained(at):
+    with _explained(at), bars_of_others():
         sums = _download(at, SUMS)
         folder = sums.parent
         commit = at._replace(revision=folder.name)
@@ -96,7 +105,7 @@ def publish(folder: Path, name: str) -> str:
         raise UserError(f"{at}: HF_HUB_OFFLINE is set, and nothing is sent: unset it")
     files = [*sorted(verify(folder)), SUMS]
     api = HfApi(endpoint=at.endpoint)
-    with _explained(at):
+    with _explained(at), bars_of_others():
         api.create_repo(at.repo, exist_ok=True)
         return api.create_commit(
             at.repo,
@@ -107,16 +116,53 @@ def publish(folder: Path, name: str) -> str:
 
 
 def _download(at: Address, file: str) -> Path:
-    return Path(
-        hf_hub_download(
-            at.repo,
-            file,
-            revision=at.revision,
-            endpoint=at.endpoint,
-            cache_dir=os.environ.get("HF_HUB_CACHE"),
-            local_files_only=offline(),
+    with _answers_checked(at):
+        return Path(
+            hf_hub_download(
+                at.repo,
+                file,
+                revision=at.revision,
+                endpoint=at.endpoint,
+                cache_dir=os.environ.get("HF_HUB_CACHE"),
+                local_files_only=offline(),
+            )
         )
-    )
+
+
+@contextmanager
+def _answers_checked(at: Address) -> Iterator[None]:
+    """Refuse answers of a server that huggingface_hub would make names outside its cache of.
+
+    It is the answer itself that is looked at: whoever is asked twice may answer in two ways.
+    """
+
+    def checked(*args: Any, **options: Any) -> file_download.HfFileMetadata:
+        try:
+            answer = ask(*args, **options)
+        except EntryNotFoundError as missing:  # of which the cache keeps the commit, too
+            if (response := getattr(missing, "response", None)) is not None:
+                _check_hash(at, COMMIT, response.headers.get(COMMIT))
+            raise
+        _check_hash(at, COMMIT, answer.commit_hash)
+        _check_hash(at, "ETag", answer.etag)
+        return answer
+
+    with CHECKING:
+        ask = file_download.get_hf_file_metadata
+        setattr(file_download, ask.__name__, checked)
+        try:
+            yield
+        finally:
+            setattr(file_download, ask.__name__, ask)
+
+
+def _check_hash(at: Address, what: str, said: str | None) -> None:
+    """Raise UserError for what is no hash of a commit or a file, which a name is made of."""
+    if said is not None and not HASH.fullmatch(said):
+        raise UserError(
+            f"{at} is refused: its server gives the {what} {said!r}, no hash, and maybe a place "
+            "outside the cache; use another HF_ENDPOINT"
+        )
 
 
 def _forget(folder: Path) -> None:

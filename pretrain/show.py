@@ -11,6 +11,7 @@ from fovea.command import UserError
 from fovea.pretrain.card import listed
 from fovea.pretrain.hub import SUMS, read_config
 from fovea.runs import walk
+from fovea.tables import print_lines
 
 LONGEST = 2**24
 """Bytes of a safetensors header that are read at most."""
@@ -21,9 +22,10 @@ def show_all(folder: Path) -> None:
     found = [parent for parent, _, files in walk(folder) if SUMS in files]
     for path in found:
         try:
-            print(f"{path}  {_in_short(read_config(path))}")
+            said = _in_short(read_config(path))
         except (UserError, OSError, ValueError, KeyError, TypeError, AttributeError) as fault:
-            print(f"{path}  damaged: {' '.join(str(fault).split())}")
+            said = f"damaged: {' '.join(str(fault).split())}"
+        print_lines([f"{path}  {said}"])
     if not found:
         raise UserError(f"no encoder folder in {folder}: export one with `fovea pretrain fit`")
 

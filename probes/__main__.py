@@ -165,6 +165,7 @@ def compare(arguments: list[str]) -> None:
 
     from fovea.files import write_text
     from fovea.probes import compare as comparing
+    from fovea.tables import print_lines
 
     table, notes = comparing.compare(
         folders,
@@ -174,8 +175,7 @@ def compare(arguments: list[str]) -> None:
         measures=args.measure or (),
         by=args.by,
     )
-    print(comparing.text(table))
-    print(*notes, sep="\n")
+    print_lines([*comparing.text(table).splitlines(), *notes])
     if args.csv:
         write_text(args.csv, table.csv())
 

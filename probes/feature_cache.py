@@ -12,6 +12,7 @@ import os
 import re
 import sys
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 
 import torch
@@ -41,7 +42,8 @@ def cached(
     path = folder / f"{key(encoder, drawn)}.safetensors"
     try:
         tensors = _read(path, next(encoder.parameters()).device)
-        path.touch()
+        with suppress(FileNotFoundError):  # another process has just trimmed it
+            os.utime(path)
         return _splits(tensors, drawn)
     except FileNotFoundError:
         pass
@@ -66,13 +68,17 @@ def key(encoder: Encoder, drawn: Mapping[str, list[Drawn]]) -> str:
 
 def trim(folder: Path, most: int = MOST) -> None:
     """Delete the files of a folder that were used longest ago, until it holds `most` bytes."""
-    files = sorted(folder.glob("*.safetensors"), key=lambda path: path.stat().st_mtime)
-    total = sum(path.stat().st_size for path in files)
-    for path in files[:-1]:
+    found = []
+    for path in folder.glob("*.safetensors"):
+        with suppress(FileNotFoundError):  # another process trims the folder too
+            status = path.stat()
+            found.append((status.st_mtime, path, status.st_size))
+    total = sum(size for *_, size in found)
+    for _, path, size in sorted(found)[:-1]:
         if total <= most:
             break
-        total -= path.stat().st_size
-        path.unlink()
+        total -= size
+        path.unlink(missing_ok=True)
 
 
 def _write(path: Path, games: Mapping[str, Splits]) -> None:

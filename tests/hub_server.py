@@ -122,7 +122,7 @@ class Handler(BaseHTTPRequestHandler):
         headers["ETag"] = f'"{hashlib.sha256(content).hexdigest()}"'
         fault = self.hub.fault(self.command, found["file"]) or Fault()
         if fault.status:
-            return self.answer(fault.status)
+            return self.answer(fault.status, fault.headers)
         self.answer(200, headers | fault.headers, fault.content or content, fault)
         if self.command == "GET" and found["file"] in self.hub.then:
             self.hub.then.pop(found["file"])()

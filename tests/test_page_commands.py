@@ -60,7 +60,7 @@ ELSEWHERE = re.compile(
     r"|hf-hub:|timm:|dqn-replay"  # the same
     r"|--ray|devices|/shared|--workers 64"  # tests/test_ray.py, tests/pretrain/test_ranks.py
     r"|analysis serve"  # tests/analysis/test_serve.py; it does not end
-    r"|hub adopt"  # tests/pretrain/test_adopt.py: of a folder that timm wrote
+    r"|hub adopt"  # tests/pretrain/test_clients.py: of a folder that timm wrote
     r"|choose-tasks docs"  # tests/analysis/test_choose_tasks.py: of results that are due
     r"|SETTINGS|NAME="
 )
@@ -101,7 +101,7 @@ ALSO = {
     "-c cloned": (*NORM, "--data.total_steps", "512"),
     "-c one_step_fb --run runs/fb --": (*NORM, "--data.total_steps", "512"),
     "-c dpt": (*NORM, "--data.total_steps", "3264"),
-    "analysis study": ("--show",),  # tests/analysis/test_studies.py runs every study small
+    "analysis study": ("--show",),  # tests/analysis/test_*studies.py run every study small
 }
 
 

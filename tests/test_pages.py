@@ -6,9 +6,11 @@ test_tutorials.py and, those of all other pages, test_page_commands.py.
 
 from __future__ import annotations
 
+import ast
 import io
 import re
 import shlex
+import tokenize
 from collections.abc import Iterator
 from contextlib import redirect_stderr, redirect_stdout, suppress
 from functools import cache
@@ -157,6 +159,35 @@ def test_modules_files_links_targets_and_tests_that_a_page_names_exist(page: Pat
     made = re.findall(r"(?:^ {4,}|^|`|&& )make ([a-z]+)", text, re.MULTILINE)
     wrong += [f"make {target}" for target in made if target not in targets]
     assert not wrong
+
+
+@pytest.mark.slow
+def test_files_that_a_test_names_in_words_exist() -> None:
+    """In its comments and docstrings, by their path or, where they are tests, by their name."""
+    every = sorted(ROOT.glob("tests/**/*.py"))
+    names = {path.name for path in every}
+    wrong = []
+    for path in every:
+        if "before_0_2" in path.parts:
+            continue
+        words = " ".join(_words_of(path.read_text(encoding="utf-8")))
+        paths = re.findall(rf"(?<![\w./])(?:{FOLDERS})/[a-z0-9_/]+\.(?:py|md|yaml)\b", words)
+        tests = re.findall(r"(?<![\w/])test_\w+\.py\b", words)
+        found = [word for word in paths if not (ROOT / word).exists()]
+        found += [word for word in tests if word not in names]
+        wrong += [f"{path.name}: {word}" for word in found]
+    assert not wrong
+
+
+def _words_of(source: str) -> Iterator[str]:
+    """The comments and docstrings of a module."""
+    for token in tokenize.generate_tokens(io.StringIO(source).readline):
+        if token.type == tokenize.COMMENT:
+            yield token.string
+    kinds = ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, kinds):
+            yield ast.get_docstring(node) or ""
 
 
 @pytest.mark.evidence

@@ -3,6 +3,11 @@
 from __future__ import annotations
 
 import io
+import os
+import subprocess
+import sys
+import termios
+from pathlib import Path
 
 import pytest
 
@@ -43,3 +48,41 @@ def test_a_bar_writes_lines_where_nobody_looks(capsys: pytest.CaptureFixture) ->
     assert "\r" not in said
     assert "10/10" in said.splitlines()[-1]
     assert len(said.splitlines()) <= 2
+
+
+BARS = """
+import sys, tqdm
+from fovea.command import main
+from fovea.progress import bar, bars_of_others
+def run():
+    with bar("\\x1b[A\\rours", "steps", 2) as outer, bar("inner", "steps", 2, inner=True) as inner:
+        inner.update()
+        tqdm.tqdm.write("\\x1b[A\\rname", file=sys.stderr)
+        outer.update()
+    with bars_of_others():
+        list(tqdm.tqdm([1], desc="theirs"))
+        print("\\x1b[2Jsaid", file=sys.stderr)
+main(run)
+"""
+
+
+@pytest.mark.slow
+def test_bars_move_in_a_terminal_and_names_do_not() -> None:
+    ours, theirs = os.openpty()
+    termios.tcsetwinsize(theirs, (24, 80))
+    asked = [sys.executable, "-c", BARS]
+    with subprocess.Popen(asked, stderr=theirs, cwd=Path(__file__).parents[1]) as running:
+        os.close(theirs)
+        said = b""
+        try:
+            while piece := os.read(ours, 2**16):
+                said += piece
+        except OSError:  # the other end is closed
+            os.close(ours)
+    assert running.returncode == 0, said
+    assert b"\\x1b[A\\x0dours:   0%" in said
+    assert b"\x1b[A" in said  # from the inner bar to the outer one
+    assert b" \r\x1b[A\\x1b[A\\x0dname\r\n" in said  # once the lines of both were cleared
+    assert b"\rtheirs: 100%" in said
+    assert b"\\x1b[2Jsaid" in said
+    assert b"\x1b" not in said.replace(b"\x1b[A", b"")

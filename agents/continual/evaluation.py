@@ -16,6 +16,7 @@ from fovea.agents.evaluation import SEED, play_episodes, quotas
 from fovea.agents.networks.feature_extractor import FeatureExtractor
 from fovea.device import device
 from fovea.files import write_json
+from fovea.schema import count_cut
 
 FILE = "scores.json"
 
@@ -59,6 +60,14 @@ class Scores:
         who = self._who(after, game)
         found = [cell["returns"] for cell in self.cells if who.items() <= cell.items()]
         return found[0] if found else None
+
+    def cut(self, game: int) -> int:
+        """How many episodes in `game` were cut so far, whose returns are of parts of games."""
+        name = self.sequence.games[game]
+        task = self.sequence.tasks[name]
+        limit, skip = task.env_settings.max_frames, task.frame_skip
+        cells = [cell.get("lengths", []) for cell in self.cells if cell["game"] == name]
+        return sum(count_cut(lengths, limit, skip) for lengths in cells)
 
     def play(self, after: int, ends: list[Path]) -> None:
         """Evaluate in all games after game number `after`; `ends` are the checkpoints so far."""

@@ -70,9 +70,13 @@ def _learn(
 ) -> None:
     cli = AgentCLI(settings | {"run": str(folder)}, begin, norm_tasks)
     with cli.stack:
-        cli.fit(save=False)
-        if reason := cli.run.record.reason:  # such as trainer.max_time
-            raise UserError(f"{folder}: {reason}")
+        if not cli.fit(save=False):
+            if cli.done:
+                raise UserError(
+                    f"{folder} is done, and the checkpoint of its end is damaged or gone: delete "
+                    "the folder to learn this game again"
+                )
+            raise UserError(f"{folder}: {cli.run.record.reason}")  # such as trainer.max_time
         agent, experience = cli.model, cli.datamodule.experience
         played = experience.played
         experience.forget_observations()  # they may lie on the device that the agent has left

@@ -21,10 +21,10 @@ from fovea.files import exclusive, write_text
 from fovea.lazy import import_all
 from fovea.old_names import OLD, is_old
 from fovea.pretrain.training.config_errors import FAULTS, explain
-from fovea.pretrain.training.growth import changes
-from fovea.pretrain.training.parser import NamedConfig, SettingsParser
-from fovea.runs import RunWriter
-from fovea.schema import ContinualRecord
+from fovea.pretrain.training.growth import changes, other_content
+from fovea.pretrain.training.parser import NamedConfig, SettingsParser, as_typed
+from fovea.runs import RunWriter, read_run
+from fovea.schema import ContinualRecord, RunRecord
 
 DESCRIPTION = """Let every method of a config learn a sequence of games, one after the other, and
 evaluate it in all of them after each. The same command again goes on after a kill, bit for bit, or
@@ -35,27 +35,35 @@ says that the run is done. Any setting can be given here: --steps_per_game 10000
 def continual(args: list[str]) -> None:
     """Run the command with these arguments."""
     folder, sequence, resolved = parsed(args)
+    record = read_run(folder)
+    if record and record.state == "done":
+        print(f"{folder}: already done")  # though what it was made of may be gone
+    else:
+        record = _learn(folder, sequence, resolved)
+    if record.continual:
+        _print(record.continual)
+    print(f"tables: {folder} (next: fovea analysis report {folder} --out {folder}-report)")
+
+
+def _learn(folder: Path, sequence: TaskSequence, resolved: str) -> RunRecord:
+    """Play what is left of a sequence in its run folder; its record."""
     sequence.check()
     with exclusive(folder):
         title = f"{', '.join(sequence.methods)} through {len(sequence.games)} games"
         run = RunWriter(folder, "continual", title)
-        if run.record.state == "done":
-            print(f"{folder}: already done")
-        else:
-            if is_old(folder):
-                raise UserError(f"{folder} {OLD}")
-            write_text(folder / "config.yaml", resolved)
-            total = len(sequence.methods) * len(sequence.games) * sequence.steps_per_game
-            run.begin(config="config.yaml", seed=sequence.seed_everything, steps=total)
-            try:
-                _play(run, sequence)
-            except BaseException as fault:
-                run.update(state="failed", reason=f"{type(fault).__name__}: {fault}".strip(": "))
-                raise
-            run.update(state="done")
-        if run.record.continual:
-            _print(run.record.continual)
-        print(f"tables: {folder} (next: fovea analysis report {folder} --out {folder}-report)")
+        if is_old(folder):
+            raise UserError(f"{folder} {OLD}")
+        content = run.record.content or sequence.contents()
+        write_text(folder / "config.yaml", resolved)
+        total = len(sequence.methods) * len(sequence.games) * sequence.steps_per_game
+        run.begin(config="config.yaml", seed=sequence.seed_everything, steps=total, content=content)
+        try:
+            _play(run, sequence)
+        except BaseException as fault:
+            run.update(state="failed", reason=f"{type(fault).__name__}: {fault}".strip(": "))
+            raise
+        run.update(state="done")
+    return run.record
 
 
 def parsed(args: list[str]) -> tuple[Path, TaskSequence, str]:
@@ -76,11 +84,10 @@ def parsed(args: list[str]) -> tuple[Path, TaskSequence, str]:
     parser.add_subclass_arguments(Agent, "agent", skip=given[0], instantiate=False)
     parser.add_class_arguments(AtariTask, "task", skip=given[1], instantiate=False)
     try:
-        config = parser.parse_args(args)
+        config = parser.parse_args(as_typed(args))
         if not config.run:
             raise UserError("no run folder: say where to with --run runs/NAME")
         resolved = parser.dump(config)
-        changes(Path(config.run), resolved, parser)
     except FAULTS as fault:
         if mistake := explain(fault, (TaskSequence, ParsedMethod, Agent, AtariTask)):
             raise mistake from None
@@ -90,7 +97,12 @@ def parsed(args: list[str]) -> tuple[Path, TaskSequence, str]:
         field.name: plain.get(field.name) for field in fields(TaskSequence)
     }  # it leaves out None
     own["methods"] = {name: Method(**method) for name, method in own["methods"].items()}
-    return Path(config.run), TaskSequence(**own), resolved
+    folder, sequence = Path(config.run), TaskSequence(**own)
+    places = sequence.places
+    changed = changes(folder, resolved, parser, *places)
+    held = (read_run(folder) or RunRecord()).content
+    other_content(folder, places, changed, held, sequence.contents())
+    return folder, sequence, resolved
 
 
 def _play(run: RunWriter, sequence: TaskSequence) -> None:
@@ -109,6 +121,9 @@ def _play(run: RunWriter, sequence: TaskSequence) -> None:
         )
         ends = [end for folder in folders if (end := ended(folder))]
         learned += len(ends) == place
+        if len(ends) <= place:  # hours may have passed since the last one began
+            held = run.record.content
+            other_content(run.folder, sequence.places, {}, held, sequence.contents())
         task_aware = methods[name].task_aware
         begin = partial(go_on, task_aware=task_aware, ends=ends[:place])
         # One agent for all games starts with the feature norm of all: by that of the first alone
@@ -136,6 +151,8 @@ def _print(found: ContinualRecord) -> None:
     reference = found.reference or "the human tester"
     print(f"scores: 0 is the random agent, 1 is {reference}; of each game after the last one")
     for game, low, high in zip(found.games, found.low, found.high, strict=True):
+        if high is None and not found.reference:
+            print(f"{game} is left out: episodes were cut, and {reference} played whole games")
         if high is not None and high <= low:
             print(
                 f"{game} is left out: {reference} scores {high:g}, no more than the random {low:g}"

@@ -7,14 +7,17 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
+from jsonargparse import dict_to_namespace
 from jsonargparse.typing import NonNegativeInt, PositiveInt
 
 from fovea.agents.adaptation.base import Adapted
 from fovea.agents.algorithms.base import Agent
 from fovea.agents.loading import build_agent, build_task
+from fovea.agents.places import PLACES, RECORDINGS
 from fovea.agents.task import AtariTask
 from fovea.atari.games import find
 from fovea.command import UserError
+from fovea.pretrain.training.growth import Content, contents
 
 
 @dataclass
@@ -85,6 +88,32 @@ class TaskSequence:
             "trainer": self.trainer,
             "checkpoint_every": self.checkpoint_every,
         }
+
+    @property
+    def places(self) -> dict[str, tuple[str, str]]:
+        """{setting: (method, the setting of its fits)} of all that name places.
+
+        Recordings are left out: each game has its own, which its run compares.
+        """
+        within = "model.init_args.encoder."
+        return {
+            place.replace(within, f"methods.{method}.encoder.").replace("model.", "agent."): (
+                method,
+                place,
+            )
+            for method in self.methods
+            for place in PLACES
+            if place.startswith("model.") and place != RECORDINGS
+        }
+
+    def contents(self) -> dict[str, Content]:
+        """What lies at `places` now, of those that can be read."""
+        found: dict[str, Content] = {}
+        for name, (method, place) in self.places.items():
+            config = dict_to_namespace(self.settings(method, self.games[0]))
+            if of := contents({place: PLACES[place]}, config):
+                found[name] = of[place]
+        return found
 
     @cached_property
     def agents(self) -> dict[str, Agent]:

@@ -29,9 +29,11 @@ def tables(folder: Path, sequence: TaskSequence, scores: Mapping[str, Scores]) -
     low = np.array([game.random for game in games])
     returns = {name: _returns(of) for name, of in scores.items()}
     curves = {name: _curves(folder, sequence, name) for name in sequence.methods}
-    high = np.array([game.human for game in games])
     if sequence.reference:
         high = np.diagonal(returns[sequence.reference])
+    else:  # the human tester played whole games, and parts of games have no score beside those
+        cut = [any(of.cut(place) for of in scores.values()) for place in range(len(games))]
+        high = np.where(cut, np.nan, [game.human for game in games])
     areas = {name: _areas(sequence, curves[name], low, high) for name in sequence.methods}
     found = {}
     for name in sequence.methods:

@@ -31,6 +31,8 @@ class Task(Protocol):
     clip_rewards: bool
     """Whether rewards are clipped to [-1, 1]."""
     seed: int
+    strict: bool
+    """Whether recordings of another protocol are refused, and not remarked alone."""
     folder: Path
     """Of the run, for what is too large for memory."""
     envs: Envs

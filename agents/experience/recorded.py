@@ -36,15 +36,20 @@ class RecordedSteps:
         gamma: discount of the returns to go.
 
     Raises UserError where there is no recording of the game, or one larger than memory or with
-    other actions.
+    other actions; where the task is strict, also where it was played otherwise than the task is.
     """
 
     def __init__(self, task: Task, agent: Actor, folders: Sequence[str], gamma: float):
         self.task, self.agent, self.gamma = task, agent, gamma
         named = ", ".join(folders)
-        self.shards = Shards.find(folders, [task.game])
+        self.shards = Shards.find(folders, [task.game], task.strict)
         origins = (dataset.origin for _, dataset in self.shards.each)
         for line in dict.fromkeys(unlike(origins, task.settings)):
+            if task.strict:
+                raise UserError(
+                    f"{named}: {line}: give recordings of the game as it is played here, or leave "
+                    "out data.strict"
+                )
             print(f"{named}: {line}", file=sys.stderr)
         check_memory(len(self.shards), task.game, named, free_memory())
         known, recorded = task.envs.action_meanings, self.shards.actions[task.game]

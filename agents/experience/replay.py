@@ -181,12 +181,20 @@ class Replay:
         return screens
 
     def draw(self, batch: int, steps: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-        """Rows and environments, each (B,), of transitions whose stack and window are held."""
+        """Rows and environments, each (B,), of transitions whose stack and window are held.
+
+        Raises UserError where there is none.
+        """
         start = self.start
         count = (self.rows - steps - start) * self.envs
         out = np.flatnonzero(self.held["truncated"].numpy())  # where no transition starts
         out = ((out // self.envs - start) % self.length) * self.envs + out % self.envs
         out = np.sort(out[out < count])
+        if count <= len(out):
+            raise UserError(
+                f"none of the {self.rows} steps that are held is followed by {steps} more: give "
+                "longer episodes (other recordings, or data.max_frames), or a larger buffer_size"
+            )
         # The k-th place that is not out, for k drawn: one further for each that is, up to it.
         drawn = torch.randint(count - len(out), (batch,), generator=generator).numpy()
         drawn = drawn + np.searchsorted(out - np.arange(len(out)), drawn, side="right")

@@ -74,14 +74,19 @@ def encoder(folder: Path) -> object:
 
 
 def run_folder(folder: Path) -> object:
-    """Record and metrics as the report reads them. Raises Named where it tells of a problem."""
+    """What the report reads of a run. Raises Named where it tells of a problem."""
     from fovea.analysis.runs import read_runs
 
     (run,) = read_runs([folder])
     curves = {name: (of.steps.tolist(), of.values.tolist()) for name, of in run.metrics.items()}
+    probes = {
+        name: (repr(found.result), {key: array.tobytes() for key, array in found.arrays.items()})
+        for name, found in run.probes.items()
+    }
+    config = run.config  # read before what was wrong with it is looked at
     if run.problems:
         raise Named("; ".join(run.problems))
-    return run.record, repr(curves)
+    return run.record, repr(curves), probes, config
 
 
 def _recordings(out: Path, into: Path) -> None:
@@ -107,12 +112,19 @@ def _run(out: Path, into: Path) -> None:
         shutil.copyfile(reference(out, "pretrain")[0] / name, into / name)
 
 
+def _probes(out: Path, into: Path) -> None:
+    shutil.copytree(reference(out, "probes")[0], into, ignore=shutil.ignore_patterns("features"))
+
+
 KEPT = {
     "shards": (_recordings, shards, ("*.parquet", "_dataset.json")),
     "checkpoints": (_checkpoints, checkpoint, ("step-000000002.*",)),
     "encoder folder": (_encoder, encoder, ("*",)),
     "run.json": (_run, run_folder, ("run.json",)),
     "metrics.csv": (_run, run_folder, ("metrics.csv",)),
+    "config.yaml": (_run, run_folder, ("config.yaml",)),
+    "tables of probes": (_probes, run_folder, ("probes/*.json",)),
+    "arrays of probes": (_probes, run_folder, ("probes/*.npz",)),
 }
 """{what is kept: how it is made, how it is read, and the files that are harmed}."""
 

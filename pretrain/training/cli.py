@@ -5,10 +5,11 @@ from __future__ import annotations
 import logging
 import sys
 import warnings
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from contextlib import ExitStack
 from functools import cached_property
 from pathlib import Path
+from traceback import walk_tb
 
 import yaml
 from jsonargparse.typing import PositiveInt
@@ -31,12 +32,26 @@ from fovea.pretrain.training.checkpoint import (
     remove_older,
     verified,
 )
-from fovea.pretrain.training.config_errors import FAULTS, explain
-from fovea.pretrain.training.growth import changes, effect, grown
+from fovea.pretrain.training.config_errors import (
+    FAULTS,
+    TRAINER_FAULTS,
+    explain,
+    of_trainer,
+    trainer_settings,
+)
+from fovea.pretrain.training.growth import (
+    Content,
+    Read,
+    changes,
+    contents,
+    effect,
+    grown,
+    other_content,
+)
 from fovea.pretrain.training.logger import RunLogger
 from fovea.pretrain.training.monitor import Collapsed
-from fovea.pretrain.training.parser import FitParser, NamedConfig, configs_first
-from fovea.pretrain.training.refused import check_seed, check_trainer
+from fovea.pretrain.training.parser import FitParser, NamedConfig, as_typed
+from fovea.pretrain.training.refused import check_seed, check_trainer, listed
 from fovea.pretrain.training.schedule import RateOfSchedule
 from fovea.pretrain.training.stopping import Stopping, stopped_early
 from fovea.runs import RunWriter, read_run
@@ -58,7 +73,9 @@ class FitCLI(LightningCLI):
         families: packages of the room all of whose classes a config may name.
         kind: of run, in run.json.
         length: the setting that says how long a run is.
-        places: settings that name places, whose content is compared in place of their text.
+        places: settings that name places, whose content is compared in place of their text, and
+            how that of each is read.
+        recordings: the one of them whose content a record holds as its `data`.
         fixed: settings of the Trainer that this room needs as they are, see `refused`.
         command: of the room, as people type it.
     """
@@ -67,20 +84,21 @@ class FitCLI(LightningCLI):
     families: tuple[str, ...]
     kind: str
     length: str
-    places: tuple[str, ...] = ()
+    places: Mapping[str, Read] = {}
+    recordings: str
     fixed: Mapping[str, tuple] = {}
     command: str = "fit"
 
     def __init__(self, model: type, data: type, args: list[str] | dict, description: str):
         self.stack = ExitStack()
         self.first = rank_zero_only.rank == 0
+        self.done = False
         _quieten()
         for family in self.families:
             import_all(family)
         prog = f"{self.room.replace('.', ' ')} {self.command}"
-        if isinstance(args, list):  # it prints what holds where it stands: last, that is all
-            args = configs_first(args)
-            args = sorted(args, key=lambda word: word.startswith("--print_config"))
+        if isinstance(args, list):
+            args = as_typed(args)
         try:
             super().__init__(
                 model,
@@ -122,12 +140,9 @@ class FitCLI(LightningCLI):
         """More for run.json: how far it goes, and such as the hashes of the data."""
         raise NotImplementedError
 
-    def moved(self, record: RunRecord) -> dict[str, str]:
-        """Of `places` that can be compared, how what lies there differs from what a run began with.
-
-        {setting: the difference in words, empty where there is none}.
-        """
-        return {}
+    def held(self, record: RunRecord) -> dict[str, Content]:
+        """What a run began with, of those of `places` that its record knows."""
+        return {self.recordings: record.data} | record.content
 
     def conclude(self) -> None:
         """Make what a run leaves behind that has reached its end; then it is done."""
@@ -184,7 +199,16 @@ class FitCLI(LightningCLI):
         free = (self.length, *self.places)
         self.changed = changes(self.folder, self.resolved, self.parser, *free)
         self._read_history()
-        self.given = self._given()
+        record = read_run(self.folder) or RunRecord()
+        self.contents = contents(self.places, self.config)
+        other_content(self.folder, self.places, self.changed, self.held(record), self.contents)
+        self.done = record.state == "done" and self.length not in self.changed
+        if not self.done:
+            self.given = self._given()
+
+    def instantiate_classes(self) -> None:
+        if not self.done:  # what it was made of may be gone
+            super().instantiate_classes()
 
     def _read_history(self) -> None:
         """Find out how long the run is, and its schedules; refuse a length that cannot be."""
@@ -254,7 +278,7 @@ class FitCLI(LightningCLI):
 
     def instantiate_trainer(self, **kwargs) -> Trainer:
         asked = self.config_init.trainer
-        plugins = _listed(asked.plugins)
+        plugins = listed(asked.plugins)
         if others := [plugin for plugin in plugins if isinstance(plugin, CheckpointIO)]:
             # Going on after a kill trusts only checkpoints with a hash beside them. Those of
             # another IO have none, and would be passed over as if the run had never got there.
@@ -263,24 +287,30 @@ class FitCLI(LightningCLI):
                 "cannot go on from: leave it out"
             )
         # Model and data are built by now: a mistake in their settings leaves no folder behind.
+        self.made = self.first and not self.folder.exists()
         if self.first:
             self.stack.enter_context(exclusive(self.folder))
         self.run = RunWriter(self.folder, self.kind, self.title(), writes=self.first)
-        self.loggers: list[Logger] = [one for one in _listed(asked.logger) if one is not True]
-        callbacks = _listed(asked.callbacks)
+        self.loggers: list[Logger] = [one for one in listed(asked.logger) if one is not True]
+        callbacks = listed(asked.callbacks)
         theirs = {type(callback) for callback in callbacks}
         own = [callback for callback in self.own_callbacks() if type(callback) not in theirs]
         saves = None
         if asked.enable_checkpointing is not False:
             saves = self.folder / "checkpoints"
             own.append(keep_newest(saves, self.config.checkpoint_every))
-        return super().instantiate_trainer(
-            logger=[self.run_logger(), *self.loggers],
-            plugins=[VerifiedCheckpointIO(), *plugins],
-            callbacks=[*own, RateOfSchedule(), Stopping(saves), *callbacks],
-            default_root_dir=asked.default_root_dir or self.folder,
-            **kwargs,
-        )
+        ours = {
+            "logger": [self.run_logger(), *self.loggers],
+            "plugins": [VerifiedCheckpointIO(), *plugins],
+            "callbacks": [*own, RateOfSchedule(), Stopping(saves), *callbacks],
+            "default_root_dir": asked.default_root_dir or self.folder,
+        }
+        try:
+            with trainer_settings(self.config.trainer.as_dict()):
+                return super().instantiate_trainer(**ours, **kwargs)
+        except UserError:
+            self.run.take_back(self.made)
+            raise
 
     def fit(self, save: bool = True) -> bool:
         """Train to the end, from the newest checkpoint that verifies if there is one.
@@ -292,9 +322,9 @@ class FitCLI(LightningCLI):
         False where it had ended before or was stopped early, and on every rank but the first. Exits
         with 1 where the run is lost.
         """
-        self._check_places()
-        if self.run.record.state == "done" and self.length not in self.changed:
-            say(f"{self.folder}: already done ({self.run.record.step:,} steps)")
+        if self.done:
+            record = read_run(self.folder)
+            say(f"{self.folder}: already done ({(record and record.step) or 0:,} steps)")
             return False
         if is_old(self.folder):
             raise UserError(f"{self.folder} {OLD} (--init_from gives it old weights)")
@@ -311,6 +341,7 @@ class FitCLI(LightningCLI):
             loggers=[type(logger).__name__ for logger in self.loggers],
             init_from=self.config.init_from,
             seed=self.config.seed_everything,
+            content=self.run.record.content or self._content(),
             **self.facts(),
         )
         self.history[-1].setdefault("command", self.run.record.command)
@@ -337,7 +368,9 @@ class FitCLI(LightningCLI):
                 fault = Terminated()
             elif isinstance(fault, SystemExit):  # what Lightning makes of an interrupt
                 fault = KeyboardInterrupt()
-            if not (isinstance(fault, UserError) and self.run.take_back()):
+            elif isinstance(fault, TRAINER_FAULTS) and _is_of_lightning(fault):
+                fault = of_trainer(fault, self.config.trainer.as_dict()) or fault
+            if not (isinstance(fault, UserError) and self.run.take_back(self.made)):
                 reason = f"{type(fault).__name__}: {fault}".strip(": ")
                 self.run.update(state="failed", reason=reason)
             if isinstance(fault, UserError | KeyboardInterrupt | Terminated) and not self.first:
@@ -345,19 +378,9 @@ class FitCLI(LightningCLI):
             raise fault
         return self.first
 
-    def _check_places(self) -> None:
-        """Refuse to go on with other content than a run began with, wherever it lies now."""
-        moved = self.moved(self.run.record)
-        for place in self.places:
-            difference = moved.get(place)
-            if difference is None and place in self.changed:
-                held, asked = self.changed[place]
-                difference = f"{held} cannot be compared with {asked}"
-            if difference:
-                raise UserError(
-                    f"{self.folder} began with other content of {place}: {difference}; give what "
-                    "it began with, or another --run"
-                )
+    def _content(self) -> dict[str, Content]:
+        """What the run begins with, beside its `data`."""
+        return {place: of for place, of in self.contents.items() if place != self.recordings}
 
     @property
     def reached(self) -> int:
@@ -374,11 +397,10 @@ class FitCLI(LightningCLI):
             remove_older(folder)
 
 
-def _listed(asked: object) -> list:
-    """What a setting of the Trainer holds, which may be one thing, several or none."""
-    if not asked:
-        return []
-    return list(asked) if isinstance(asked, Iterable) else [asked]
+def _is_of_lightning(fault: BaseException) -> bool:
+    """Whether Lightning itself raised it, such as for settings that it compares with the data."""
+    *_, (frame, _) = walk_tb(fault.__traceback__)
+    return str(frame.f_globals.get("__name__")).startswith("lightning.")
 
 
 def _quieten() -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import torch
 from lightning import Callback, Trainer
 
@@ -11,10 +13,9 @@ from fovea.pretrain.encoders.encoder import Encoder
 from fovea.pretrain.encoders.folder import export_encoder, load_encoder
 from fovea.pretrain.objectives.base import Objective
 from fovea.pretrain.training.cli import FitCLI, say
-from fovea.pretrain.training.growth import other_data
+from fovea.pretrain.training.growth import Read, recorded
 from fovea.pretrain.training.monitor import CollapseMonitor
 from fovea.pretrain.training.progress import Progress
-from fovea.schema import RunRecord
 from fovea.weights import check_shapes
 
 DESCRIPTION = """Pretrain an encoder on recordings and export it to RUN/encoder. The same command
@@ -24,13 +25,16 @@ shows all that hold; --model.help VICReg shows those of an objective."""
 
 WORTH_SHARING = 1.0  # GiB that several ranks each hold, above which a line says how to share them
 
+PLACES: Mapping[str, Read] = {"data.recordings": lambda folders, _: recorded(folders)}
+
 
 class PretrainCLI(FitCLI):
     room = "fovea.pretrain"
     families = ("fovea.pretrain.objectives",)
     kind = "pretrain"
     length = "trainer.max_steps"
-    places = ("data.recordings",)
+    recordings = "data.recordings"
+    places = PLACES
     description = DESCRIPTION
 
     def __init__(self, args: list[str]):
@@ -53,11 +57,6 @@ class PretrainCLI(FitCLI):
     def per_step(self) -> int:
         """Samples of a step of the optimiser."""
         return self.datamodule.batch_size * self.config.trainer.accumulate_grad_batches
-
-    def moved(self, record: RunRecord) -> dict[str, str]:
-        if not record.data:
-            return {}
-        return {"data.recordings": other_data(record.data, self.datamodule.data)}
 
     def conclude(self) -> None:
         """Export the encoder."""

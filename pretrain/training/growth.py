@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from pydoc import locate as imported
+from typing import Any
 
 import yaml
-from jsonargparse import ArgumentError, ArgumentParser
+from jsonargparse import ArgumentError, ArgumentParser, Namespace
 
+from fovea.atari.recordings import find_recordings, open_dataset
 from fovea.command import UserError
 from fovea.old_names import read_config
 from fovea.runs import timestamp
@@ -68,6 +70,67 @@ def changes(
         if not any(f"{key}.".startswith(f"{free}.") for free in (*MAY_CHANGE, *length)):
             raise UserError(f"{folder} holds a run with {key} = {held}, not {asked}: {fix}")
     return {key: values for key, values in changed.items() if key != "run"}
+
+
+Content = dict[str, str]
+"""{what: its SHA-256} of what lies at a place, such as each game's recording."""
+Read = Callable[[Any, Namespace], Content]
+"""Reads the content of what a setting names, within a whole config."""
+
+
+def contents(places: Mapping[str, Read], config: Namespace) -> dict[str, Content]:
+    """What lies where the settings `places` lead, of those that are given and can be read."""
+    found = {}
+    for place, read in places.items():
+        if asked := config.get(place):
+            with suppress(UserError, OSError):  # it is gone: what needs it says so
+                found[place] = read(asked, config)
+    return {place: content for place, content in found.items() if content}
+
+
+def other_content(
+    folder: Path,
+    places: Iterable[str],
+    changed: Changed,
+    held: Mapping[str, Content],
+    found: Mapping[str, Content],
+) -> None:
+    """Refuse to go on with other content than a run began with, wherever it lies now.
+
+    Args:
+        folder: of the run.
+        places: settings that name places.
+        changed: see `changes`.
+        held: what they named when the run began, as far as its record knows.
+        found: what they name now, as far as it can be read.
+
+    Raises UserError where it differs, and where a place is another and cannot be compared.
+    """
+    for place in places:
+        difference = ""
+        if held.get(place) and found.get(place):
+            difference = other_data(held[place], found[place])
+        elif place in changed:
+            before, now = changed[place]
+            difference = f"{before} cannot be compared with {now}"
+        if difference:
+            raise UserError(
+                f"{folder} began with other content of {place}: {difference}; give what it began "
+                "with, or another --run"
+            )
+
+
+def recorded(folders: Sequence[str] | str, games: Sequence[str] = ()) -> Content:
+    """The recordings in folders, of these games or of all.
+
+    Raises UserError where a folder holds none.
+    """
+    found: dict[str, list[str]] = {}
+    for path in find_recordings([folders] if isinstance(folders, str) else folders):
+        dataset = open_dataset(path)
+        if not games or dataset.origin.game in games:
+            found.setdefault(dataset.origin.game, []).append(dataset.sha256)
+    return {game: "+".join(of) for game, of in found.items()}
 
 
 def other_data(before: Mapping[str, str], now: Mapping[str, str]) -> str:

@@ -53,8 +53,13 @@ class FiniteMonitor(Callback):
         """Raise Collapsed where the run is lost, and remark what looks as if it will be."""
         self.look_back()
         loss = float(outputs["loss"])
-        if self.run and abs(loss) > HUGE and not self.run.record.remarks:
-            self.run.remark(f"the loss is {loss:.1e} at step {trainer.global_step}: {FIX}")
+        if abs(loss) > HUGE:
+            self.remark("the loss is", f"{loss:.1e} at step {trainer.global_step}: {FIX}")
+
+    def remark(self, what: str, rest: str) -> None:
+        """Remark it, unless the run has a remark that begins with `what` already."""
+        if self.run and not any(one.startswith(what) for one in self.run.record.remarks):
+            self.run.remark(f"{what} {rest}")
 
     def look_back(self) -> None:
         """Raise Collapsed if the loss was not finite at any step so far."""
@@ -92,13 +97,13 @@ class CollapseMonitor(FiniteMonitor):
         self.low = self.low + 1 if spread is not None and spread < self.least else 0
         if self.low < self.patience:
             return
-        said = (
-            f"the features have collapsed at step {trainer.global_step} "
+        what = "the features have collapsed"
+        where = (
+            f"at step {trainer.global_step} "
             f"(feature_std {spread:.1e}, the least is {self.least:.0e})"
         )
         if not module.may_collapse:
             raise Collapsed(
-                f"{said}: lower the learning rate, or raise what holds the features apart"
+                f"{what} {where}: lower the learning rate, or raise what holds the features apart"
             )
-        if self.run and not self.run.record.remarks:
-            self.run.remark(f"{said}: nothing holds those of this control apart")
+        self.remark(what, f"{where}: nothing holds those of this control apart")

@@ -42,6 +42,14 @@ def configs_first(words: Sequence[str]) -> list[str]:
     return configs + others
 
 
+def as_typed(words: Sequence[str]) -> list[str]:
+    """The words of a command in the order in which a parser is to read them.
+
+    `--print_config` prints what holds where it stands: last, that is all.
+    """
+    return sorted(configs_first(words), key=lambda word: word.startswith("--print_config"))
+
+
 class NamedConfig(ActionConfigFile):
     """`-c`: the path of a config, or the name of one that a room ships.
 

@@ -12,6 +12,7 @@ from lightning.pytorch.cli import LightningCLI
 from fovea.command import UserError, parser
 from fovea.old_names import read_config
 from fovea.pretrain.training.checkpoint import VerifiedCheckpointIO, read, verified
+from fovea.pretrain.training.config_errors import trainer_settings
 from fovea.pretrain.training.fit import PretrainCLI
 from fovea.runs import read_run
 
@@ -32,9 +33,10 @@ class ValidateCLI(PretrainCLI):
         self.given = path
 
     def instantiate_trainer(self, **kwargs) -> Trainer:
-        return LightningCLI.instantiate_trainer(
-            self, logger=False, callbacks=[], plugins=[VerifiedCheckpointIO()], **kwargs
-        )
+        with trainer_settings(self.config.trainer.as_dict()):
+            return LightningCLI.instantiate_trainer(
+                self, logger=False, callbacks=[], plugins=[VerifiedCheckpointIO()], **kwargs
+            )
 
 
 def validate(args: list[str]) -> None:

@@ -163,6 +163,38 @@ def test_take_off_area_and_curve_of_every_seed_by_hand(tmp_path: Path) -> None:
     assert "| 2,000 | 300 | 0 of 0 | 0.432 |" in later.files(results)["study.md"]
 
 
+def test_a_training_of_parts_of_games_has_no_scores_of_whole_ones(tmp_path: Path) -> None:
+    """As an evaluation whose episodes were cut has no HNS: references are of whole games."""
+    learned = {40 * (k + 1): 32.0 * (k >= 20) for k in range(40)}
+    of = {}
+    for seed, most in enumerate((None, 108_000, 164, 160, 2)):
+        folder = tmp_path / f"seed-{seed}" / "freeway"
+        write(folder / "other", 3, 0.1)
+        write(folder / "mine", 20, 0.7, returns=learned)
+        run = RunWriter(folder / "mine", "agent", "")
+        for step in learned:
+            run.log(step, {"length": 40})
+        task = {"game": "freeway", "max_frames": most, "frame_skip": 4}
+        (folder / "mine" / "config.yaml").write_text(yaml.safe_dump({"data": task}))
+        run.update(init_from=str(folder / "other"))
+        scores = found(small(["freeway"], [seed]), tmp_path)[Key("mine", seed, "freeway")].scores
+        of[most] = {measure for _, measure in scores}
+    # An episode of 40 steps has 160 frames: of 164 that are allowed none is cut.
+    assert of[None] == of[108_000] == of[164] > {"area", "take_off_0.1", "dip"}
+    assert of[160] == of[2] == of[None] - {"area", "take_off_0.1", "dip"}
+    config = tmp_path / "seed-0" / "freeway" / "mine" / "config.yaml"
+    for text in (
+        "data: 5",
+        "data: {max_frames: many}",
+        "",
+        "[]",
+        "data: {max_frames: 8, frame_skip: 0}",
+    ):
+        config.write_text(text)
+        with pytest.raises(UserError, match=r"config\.yaml is damaged \(.*bring it back"):
+            found(small(["freeway"], [0]), tmp_path)
+
+
 def test_the_score_of_a_take_off_is_a_setting_that_a_file_may_leave_out(tmp_path: Path) -> None:
     assert study.read(AGENTS).take_off == 0.1
     content = yaml.safe_load(AGENTS.read_text()) | {"take_off": 0.2}

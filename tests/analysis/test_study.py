@@ -128,35 +128,65 @@ def test_fewer_samples_than_a_batch_are_refused(tmp_path: Path) -> None:
         study.run(command)
 
 
-def test_a_command_is_done_until_something_that_it_names_changes(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    config, folder = tmp_path / "vicreg.yaml", tmp_path / "run"
-    config.write_text("seed_everything: 0")
-    asked = ["fovea", "pretrain", "fit", "-c", str(config), "--run", str(folder), "--x", "1"]
-    shard = tmp_path / "recordings" / "pong" / "shard-00000.parquet"
-    shard.parent.mkdir(parents=True)
-    shard.touch()
-    asked[5:5] = ["--data.recordings", f"[others, {shard.parent.parent}]"]
-    assert not study_cells.is_done(asked)
-    monkeypatch.chdir(tmp_path)
+def made(folder: Path, asked: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """A run folder as a study leaves it whose command `asked` has ended well."""
+    found = study_cells.contents(asked)
     monkeypatch.setattr("sys.argv", asked)
     run = RunWriter(folder, "pretrain", "VICReg")
     run.begin()
     assert not study_cells.is_done(asked)
     run.update(state="done", step=3)
+    study_cells.keep_contents(asked, found)
     assert study_cells.is_done(asked)
+
+
+def test_a_command_is_done_until_something_that_it_names_changes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever the clock said: contents are compared, and no times."""
+    names = ("vicreg.yaml", "recordings/pong/_dataset.json", "pong/_dataset.json",
+             "base/run.json", "base/encoder/SHA256SUMS")  # fmt: skip
+    for name in names:
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text("as it was")
+    folder, monday = tmp_path / "run", 1e9
+    asked = ["fovea", "pretrain", "fit", "-c", "vicreg.yaml", "--data.recordings",
+             "[others, recordings, pong]", "--run", str(folder), "--encoder", "mine=base",
+             "--chain", "[{name: shift}, " + 300 * "x" + "\0]", "--x", "1"]  # fmt: skip
+    monkeypatch.chdir(tmp_path)
+    assert not study_cells.is_done(asked)
+    made(folder, asked, monkeypatch)
     assert not study_cells.is_done([*asked[:-1], "2"])
     assert not study_cells.is_done(["fovea", "atari", "collect", "pong", "--out", str(folder)])
-    written = (folder / "run.json").stat().st_mtime
     (tmp_path / "pretrain").mkdir()  # a command's own words name no files
-    os.utime(tmp_path / "pretrain", (written + 1, written + 1))
-    assert study_cells.is_done(asked)
-    for named in (config, shard):
-        os.utime(named, (written + 1, written + 1))
-        assert not study_cells.is_done(asked)
-        os.utime(named, (written - 1, written - 1))
+    (tmp_path / "pretrain" / "run.json").touch()
+    for name in names:
+        for moment in (monday, 3 * monday):
+            os.utime(tmp_path / name, (moment, moment))
+            assert study_cells.is_done(asked)
+        for moment in (monday, 3 * monday):  # also by a clock that was set back
+            (tmp_path / name).write_text("as it is")
+            os.utime(tmp_path / name, (moment, moment))
+            assert not study_cells.is_done(asked), name
+        (tmp_path / name).unlink()
+        assert not study_cells.is_done(asked), name
+        (tmp_path / name).write_text("as it was")
         assert study_cells.is_done(asked)
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", "5", "null", '{"x": 1}', "[" * 10**5, "\0"])
+def test_what_was_kept_of_a_command_may_be_damaged(
+    text: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Then it is due, and finds out itself what is left to do."""
+    config, folder = tmp_path / "vicreg.yaml", tmp_path / "run"
+    config.write_text("seed_everything: 0")
+    asked = ["fovea", "pretrain", "fit", "-c", str(config), "--run", str(folder)]
+    made(folder, asked, monkeypatch)
+    (folder / "made_of.json").write_text(text)
+    assert not study_cells.is_done(asked)
+    study_cells.keep_contents(asked, study_cells.contents(asked))
+    assert study_cells.is_done(asked)
 
 
 def test_an_evaluation_is_done_until_the_agent_has_learned_more(tmp_path: Path) -> None:

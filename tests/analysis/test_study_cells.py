@@ -103,6 +103,13 @@ def test_a_run_that_is_done_is_shown_as_done_whatever_accelerator_was_named(
     run.update(state="done", step=1, seconds=3.0)
     study.run([path, "--out", str(out), "--show"])
     assert "Small: 1 done, 0 running, 0 failed, 0 waiting\n" in capsys.readouterr().out
+    # What it learned from is another now.
+    (out / "recordings" / "breakout").mkdir(parents=True)
+    (out / "recordings" / "breakout" / "_dataset.json").touch()
+    study.run([path, "--out", str(out), "--show"])
+    said = capsys.readouterr().out
+    assert " waiting " in said
+    assert "has ended; what is left to do is found out when it runs\n" in said
 
 
 @pytest.mark.slow

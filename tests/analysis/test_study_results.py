@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import shutil
 import subprocess
 import threading
@@ -65,6 +66,7 @@ def started(
         return study_cells.ENDED
 
     monkeypatch.setattr(study_cells, "run_cell", run_cell)
+    monkeypatch.setattr(study, "check_settings", lambda cells: None)  # some are made up
     study.run(asked)
     return sorted(set(folders))
 
@@ -141,6 +143,13 @@ def test_other_settings_make_a_run_due_and_replace_its_rows(
     ("scores.csv", lambda text: "<<<<<<< HEAD\n".join(text.partition("one,1")), r"line \d+ \(\d"),
     ("curves.csv", lambda text: text.replace("-20", "much", 1), r"line 2 \(could not convert"),
     ("curves.csv", lambda text: "", r"line 1 \(not run,seed,game,step,return\)"),
+    ("curves.csv", lambda text: text + text.splitlines()[1] + "\n", r"line 140 \(a second row of"),
+    ("curves.csv", lambda text: text.replace("-20", "nan", 1), r"line 2 \(nan is no finite num"),
+    ("scores.csv", lambda text: text + "one,-1,pong,hns,1\n", r"line 17 \(-1 is below 0\)"),
+    ("scores.csv", lambda text: text + "one,0,pong,x,nan\n", r"line 17 \(nan is no number\)"),
+    ("scores.csv", lambda text: text + 'one,0,pong,"x,1\n', r"line 17 \(unexpected end of data"),
+    ("scores.csv", lambda text: text + f"{'x' * 2**18},0,pong,x,1\n", r"line 17 \(field larger"),
+    ("runs.csv", lambda text: text.replace(",61,", ",inf,", 1), r"line 2 \(inf is no finite"),
 ])  # fmt: skip
 def test_a_damaged_table_is_named_with_its_line_before_anything_runs(
     asked: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, file, change, message
@@ -207,10 +216,11 @@ def test_a_page_of_nothing_is_refused(tmp_path: Path) -> None:
 
 words = st.text(st.characters(codec="utf-8", exclude_characters="\r\n\0"), min_size=1, max_size=8)
 number = st.floats(-1e6, 1e6).map(study_results.rounded)
+natural = st.floats(0, 1e6).map(study_results.rounded)
 result = st.builds(
     Result,
     commit=st.sampled_from(["", "0123+"]),
-    seconds=number,
+    seconds=natural,
     command=words,
     scores=st.dictionaries(st.tuples(st.just("pong"), words), number | st.just(float("inf"))),
     curve=st.dictionaries(st.integers(0, 10**9), number),
@@ -232,6 +242,60 @@ def test_results_are_read_as_they_were_merged(tmp_path_factory, first, second) -
     study_results.merge(folder, first)
     study_results.merge(folder, second)
     assert contents(folder) == tables
+
+
+cell = st.sampled_from(
+    [
+        "one",
+        "0",
+        "-1",
+        "1.5",
+        "nan",
+        "inf",
+        "1e999",
+        "9" * 5000,
+        "\0",
+        '"',
+        "\r",
+        "\n",
+        "",
+        "pong",
+        ",",
+    ]
+) | st.text(max_size=5)
+row = st.lists(cell, max_size=7).map(",".join)
+
+
+@given(
+    file=st.sampled_from([*study_results.COLUMNS]),
+    rows=st.lists(row, max_size=4),
+    end=st.sampled_from(["\n", ""]) | st.binary(max_size=4),
+)
+def test_a_table_of_strangers_is_read_or_named_with_its_line(
+    file: str, rows: list[str], end: str | bytes, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    folder = tmp_path_factory.mktemp("kept")
+    for name, columns in study_results.COLUMNS.items():
+        (folder / name).write_text(",".join(columns) + "\n")
+    end = end.encode() if isinstance(end, str) else end
+    with open(folder / file, "ab") as table:
+        table.write("\n".join(rows).encode("utf-8", "replace") + end)
+    try:
+        found = study_results.read(folder)
+    except UserError as fault:
+        said = str(fault)
+        assert "\n" not in said.replace(str(folder), "")
+        assert said.startswith(str(folder / file))
+        assert "is damaged in line" in said or "is no UTF-8" in said
+    else:
+        assert all(math.isfinite(of.seconds) and key.seed >= 0 for key, of in found.items())
+
+
+def test_a_table_larger_than_any_of_ours_is_refused(tmp_path: Path) -> None:
+    with open(tmp_path / "runs.csv", "wb") as file:
+        file.truncate(2**26 + 1)
+    with pytest.raises(UserError, match=r"runs\.csv has more than 67,108,864 bytes"):
+        study_results.read(tmp_path)
 
 
 def contents(folder: Path) -> dict[str, bytes]:

@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import ale_py
 import cv2
+import gymnasium
 import numpy as np
 import pytest
 
@@ -16,6 +18,7 @@ from minari.data_collector.episode_buffer import EpisodeBuffer
 
 from fovea.atari.__main__ import run
 from fovea.atari.import_minari import import_minari, screens
+from fovea.atari.origin import COMPARED, IMPLIED
 from fovea.atari.parquet import read_shard, shard_paths
 from fovea.atari.recordings import verify
 from fovea.command import UserError
@@ -120,6 +123,30 @@ def test_jpeg_observations_are_decoded_and_cut_into_shards(root: Path, tmp_path:
     assert first.column("terminal").nonzero()[0].tolist() == [49]
     assert first.origin.policy_names == [f"minari/{name}"]
     assert first.table["ram"].null_count == 50
+
+
+@pytest.mark.slow
+def test_settings_are_those_that_the_data_set_names(root: Path, tmp_path: Path) -> None:
+    """What it does not name is unknown, also where Fovea has a default."""
+    gymnasium.register_envs(ale_py)
+
+    def played(**options: object) -> gymnasium.Env:
+        return gymnasium.make("ALE/Breakout-v5", repeat_action_probability=0.1, **options)
+
+    def settings(**options: object) -> dict[str, object]:
+        name = made((84, 84, 1), [3], jpeg_encoding=False, **options)
+        out = tmp_path / f"out{len([*tmp_path.iterdir()])}"
+        (dataset,) = import_minari(name, out, game="breakout")
+        minari.delete_dataset(name)
+        return {name: (IMPLIED | dataset.origin.settings)[name] for name in COMPARED}
+
+    unknown = dict.fromkeys(COMPARED, "unknown") | {"full_actions": False}
+    assert settings() == unknown
+    said = {"sticky": 0.1, "max_frames": 108_000, "mode": None, "difficulty": None}
+    assert settings(env=played(frameskip=3)) == unknown | said | {"frame_skip": 3}
+    assert settings(env=played(frameskip=(2, 5))) == unknown | said
+    wrapped = gymnasium.wrappers.AtariPreprocessing(played(frameskip=1), frame_skip=4)
+    assert settings(env=wrapped) == unknown | said
 
 
 def test_a_data_set_of_another_game_is_refused(root: Path, tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from ale_py import roms
@@ -18,7 +19,7 @@ from hypothesis import strategies as st
 
 from fovea.atari import ram
 from fovea.atari.collect import collect
-from fovea.atari.parquet import Damaged, read_shard, shard_paths, write_shard
+from fovea.atari.parquet import Damaged, read_columns, read_shard, shard_paths, write_shard
 from fovea.atari.recordings import find_recordings, open_dataset, seal, verify
 from fovea.command import UserError
 
@@ -168,6 +169,22 @@ def test_page_checksums_find_a_flipped_byte_without_the_list_of_shards(copied: P
             read_shard(path)
         flip(path, place)
     assert read_shard(path).episodes == 4
+
+
+@pytest.mark.parametrize("names", [None, ["reward"]])
+def test_rows_that_memory_does_not_hold_are_damage(
+    names: list[str] | None, copied: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """Of one value over and over, of which a file of some kilobytes may have any number."""
+    path = copied / "pong" / "shard-00000.parquet"
+    same = pa.table({"reward": np.zeros(2**20, np.int32)})
+    pq.write_table(same.replace_schema_metadata(pq.read_schema(path).metadata), path)
+    assert path.stat().st_size < 2**14
+    monkeypatch.setattr("fovea.atari.parquet.free_memory", lambda: 2**22)
+    assert len(read_columns(path, names or ["reward"]).column("reward")) == 2**20
+    monkeypatch.setattr("fovea.atari.parquet.free_memory", lambda: 2**22 - 1)
+    with pytest.raises(Damaged, match="it claims to hold 4,194,304 bytes, more than memory does"):
+        read_shard(path) if names is None else read_columns(path, names)
 
 
 @settings(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -13,7 +14,9 @@ from fovea.atari.__main__ import run
 from fovea.atari.collect import collect
 from fovea.atari.emulator import Settings
 from fovea.atari.film import BAND
-from fovea.atari.recordings import open_dataset
+from fovea.atari.origin import Policy, differences
+from fovea.atari.parquet import COLUMNS, read_shard, shard_paths, write_shard
+from fovea.atari.recordings import open_dataset, seal
 from fovea.atari.stats import by_game, repeats, tiers
 from fovea.command import UserError
 
@@ -49,6 +52,99 @@ def test_recordings_of_a_game_are_put_together_by_policy(recordings: Path, kept:
     assert [tier.policy for tier in found] == ["random", "random keep 0.5"]
     assert found[0].steps == 2 * open_dataset(recordings / "breakout").rows
     assert found[1].truncated == len(found[1].returns) == 3
+
+
+def by(folder: Path, of: Path, name: str, sha256: str = "", source: str = "") -> Path:
+    """A recording whose rows are those of another, by an agent."""
+    agent = Policy(name, "DQN", "dqn", "last.ckpt", sha256, 32, 0.0, "", {})
+    shards = []
+    for path in shard_paths(of):
+        shard = read_shard(path)
+        origin = replace(shard.origin, policies=[agent], source=source)
+        columns = {column: shard.column(column) for column in COLUMNS.names}
+        write_shard(folder / path.name, columns, origin)
+        shards.append(read_shard(folder / path.name))
+    seal(folder, shards)
+    return folder
+
+
+def test_agents_of_one_name_are_one_where_their_checkpoints_are(
+    recordings: Path, tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    """`a/dqn` and `b/dqn` are both called dqn; what was imported has no checkpoints."""
+    breakout, name, one, other = recordings / "breakout", "dqn@32 last eps 0", "1" * 64, "2" * 64
+    made = {
+        "a": by(tmp_path / "a", breakout, name, one),
+        "a_again": by(tmp_path / "a_again", breakout, name, one),
+        "b": by(tmp_path / "b", breakout, name, other),
+        "mine": by(tmp_path / "mine", breakout, "unknown", source="NumPy: mine"),
+        "theirs": by(tmp_path / "theirs", breakout, "unknown", source="NumPy: theirs"),
+    }
+    steps = open_dataset(breakout).rows
+
+    def told(*recordings: str) -> dict[str, int]:
+        return {t.policy: t.steps for t in by_game(made[one] for one in recordings)["breakout"]}
+
+    assert told("a", "a_again") == {name: 2 * steps}
+    assert told("a", "a_again", "b") == {
+        f"{name} (111111111111)": 2 * steps, f"{name} (222222222222)": steps,
+    }  # fmt: skip
+    assert told("mine", "theirs") == {
+        "unknown (NumPy: mine)": steps, "unknown (NumPy: theirs)": steps,
+    }  # fmt: skip
+    assert told("a", "mine") == {name: steps, "unknown": steps}
+    run(["stats", str(made["a"]), str(made["b"])])
+    assert f"  {name} (222222222222) " in capsys.readouterr().out
+
+
+def test_screens_that_are_made_otherwise_are_compared(recordings: Path, tmp_path: Path) -> None:
+    origin = open_dataset(recordings / "pong").origin
+    other = replace(origin, screen="64x64 grey")
+    assert list(differences([origin, origin])) == []
+    (line,) = differences([origin, other])
+    assert line == (
+        "pong was played with different settings: screen '64x64 grey' and '84x84 grey, maximum of "
+        "the last two frames, area resize'"
+    )
+
+
+@pytest.mark.parametrize("odd", [[1], {"a": 1}, 10**400, "\x1b", float("nan")])
+def test_settings_of_any_kind_are_compared(recordings: Path, odd: object) -> None:
+    origin = open_dataset(recordings / "pong").origin
+    other = replace(origin, settings=origin.settings | {"sticky": odd})
+    (line,) = differences([origin, other])
+    assert line.startswith("pong was played with different settings: sticky ")
+
+
+def test_ls_and_verify_list_what_is_damaged_and_go_on(
+    recordings: Path, tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    for name in ("a_list", "b_shard", "c_unfinished", "d_whole"):
+        shutil.copytree(recordings / "pong", tmp_path / name)
+    (tmp_path / "a_list" / "_dataset.json").write_text("{")
+    shard = tmp_path / "b_shard" / "shard-00001.parquet"
+    shard.write_bytes(shard.read_bytes()[:-50])
+    (tmp_path / "c_unfinished" / "_dataset.json").unlink()
+    says = [
+        f"damaged: {tmp_path}/a_list/_dataset.json is damaged: delete it and run",
+        f"damaged: {shard}: it cannot be read",
+        f"unfinished: {tmp_path}/c_unfinished has no _dataset.json, so it is not finished",
+        f"{tmp_path}/d_whole: ",
+    ]
+    assert run(["ls", str(tmp_path)]) == 1
+    listed = capsys.readouterr().out.splitlines()
+    assert len(listed) == 5
+    for line, begin in zip(listed, says, strict=False):
+        assert line.startswith(begin)
+    assert run(["verify", str(tmp_path)]) == 1
+    said = capsys.readouterr()
+    assert said.out.startswith(f"{tmp_path}/d_whole: whole, ")
+    *faults, last = said.err.splitlines()
+    for line, begin in zip(faults, says[:3], strict=True):
+        assert line.startswith(begin)
+    assert last == "error: faults found: 3, each named above with its fix"
+    assert not run(["ls", str(tmp_path / "d_whole")])
+    assert not run(["verify", str(tmp_path / "d_whole")])
 
 
 def test_screens_are_not_read(recordings: Path, tmp_path: Path) -> None:

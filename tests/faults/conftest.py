@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from kinds_of_writing import CONTINUAL, STUDY
+from machine import Machine
 
+import report_samples as samples
+from fovea.atari.__main__ import run as atari
+from fovea.files import write_text
 from fovea.pretrain.encoders.folder import export_encoder
 from fovea.pretrain.encoders.vit import Shape, build
 from fovea.pretrain.training.fit import fit as pretrain
@@ -61,3 +66,26 @@ def dqn(small_encoder: Path) -> Fit:
         return read_run(folder)
 
     return run
+
+
+@pytest.fixture(scope="session")
+def machine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Machine]:
+    machine = Machine(tmp_path_factory.mktemp("machine"))
+    yield machine
+    machine.end()
+
+
+@pytest.fixture(scope="session")
+def given(
+    short: Path, small_encoder: Path, dqn: Fit, tmp_path_factory: pytest.TempPathFactory
+) -> Path:
+    """What the commands of `kinds_of_writing` take."""
+    folder = tmp_path_factory.mktemp("given")
+    shutil.copytree(short, folder / "recordings")
+    shutil.copytree(small_encoder, folder / "encoder")
+    samples.pretraining(folder / "runs" / "vicreg", "vicreg")
+    dqn(folder / "agent")
+    atari(["export", str(short), "--out", str(folder / "episodes")])
+    write_text(folder / "continual.yaml", CONTINUAL.replace("ENCODER", str(folder / "encoder")))
+    write_text(folder / "study.yaml", STUDY)
+    return folder

@@ -75,10 +75,15 @@ def test_an_agent_lives_without_the_folder_of_its_encoder(
     shutil.rmtree(given)
     record = dqn(run, *settings)
     assert (record.state, record.step) == ("done", 84)
-    evaluate_run(run, episodes=1, envs=1, max_frames=40, seed=0, seconds=0)
+    slow = "frame_skip:1"
+    evaluate_run(run, episodes=1, envs=1, max_frames=40, seed=0, seconds=0, disturb=[slow])
     evaluation = read_run(run).evaluation
     assert (evaluation.hns, evaluation.cut) == (None, 1)
-    assert "none: 1 of 1 episodes were cut at 40 frames" in capsys.readouterr().out
+    disturbed = evaluation.disturbed[slow]
+    assert (disturbed.hns, disturbed.cut, disturbed.lengths) == (None, 1, [40])
+    said = capsys.readouterr().out
+    assert "none: 1 of 1 episodes were cut at 40 frames" in said
+    assert "none: 1 cut" in said
     # What evaluation does not need is gone, and growing says so.
     held = [read(path)["AtariTask"] for path in (run / "checkpoints").glob("*.ckpt")]
     assert len(held) == 2
@@ -89,7 +94,7 @@ def test_an_agent_lives_without_the_folder_of_its_encoder(
     # Another encoder at the same place is another run.
     other = load_encoder("untrained:" + str(small_encoder), 1)
     export_encoder(other, given, {})
-    with pytest.raises(UserError, match="began with other weights than"):
+    with pytest.raises(UserError, match=r"other content of .*\.encoder: weights was "):
         dqn(run, *settings)
 
 

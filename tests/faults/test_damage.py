@@ -24,6 +24,10 @@ def make(what: str, folder: Path, short: Path, small_encoder: Path) -> None:
         for step in (1, 2):
             state = {"state_dict": {"weight": torch.arange(500.0) * step}, "global_step": step}
             VerifiedCheckpointIO().save_checkpoint(state, folder / f"step-{step:09d}.ckpt")
+    elif what.endswith("of probes"):
+        samples.run(folder, "probes")
+        samples.attention(folder)
+        samples.collapse(folder)
     else:
         samples.pretraining(folder, "run")
 

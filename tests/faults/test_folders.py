@@ -16,7 +16,8 @@ from fovea.analysis.runs import read_runs
 from fovea.atari.collect import collect
 from fovea.atari.emulator import Settings
 from fovea.atari.origin import COMPARED, unlike
-from fovea.atari.recordings import open_dataset
+from fovea.atari.parquet import read_shard, shard_paths
+from fovea.atari.recordings import open_dataset, seal
 from fovea.atari.shards import Shards
 from fovea.command import UserError
 from fovea.pretrain.show import show_all
@@ -129,6 +130,29 @@ def test_a_recording_counts_once(short: Path, tmp_path: Path) -> None:
     for again in (short, short / "breakout", tmp_path / "link", tmp_path / "copy"):
         with pytest.raises(UserError, match="are the same recording of breakout: give it once"):
             Shards.find([short, again])
+
+
+def test_a_shard_counts_once(short: Path, tmp_path: Path) -> None:
+    """A recording of two shards beside a copy that has grown to three."""
+    shutil.copytree(short / "breakout", tmp_path / "grown")
+    shards = [read_shard(path) for path in shard_paths(short / "breakout")]
+    seal(tmp_path / "grown", shards)
+    seal(tmp_path / "before", [*shards[:1]])
+    shutil.copy(shards[0].path, tmp_path / "before")
+    for folders in ("before", "grown"), ("grown", "before"):
+        one, other = (tmp_path / name for name in folders)
+        with pytest.raises(UserError) as refused:
+            Shards.find([one, other])
+        assert str(refused.value) == (
+            f"{one} and {other} hold the same shards of breakout, such as shard-00000.parquet: "
+            "give one of them, such as the larger"
+        )
+    listed = json.loads((tmp_path / "before" / "_dataset.json").read_text())
+    (tmp_path / "before" / "_dataset.json").write_text(
+        json.dumps({"origin": listed["origin"], "shards": 2 * listed["shards"]})
+    )
+    with pytest.raises(UserError, match=r"_dataset\.json is damaged"):
+        Shards.find([tmp_path / "before"])
 
 
 @pytest.mark.slow

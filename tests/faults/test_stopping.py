@@ -23,7 +23,7 @@ from fovea.runs import read_run
     ("number", "times", "step", "raised"),
     [
         (signal.SIGTERM, 1, 3, Terminated),
-        pytest.param(signal.SIGINT, 1, 3, KeyboardInterrupt, marks=pytest.mark.evidence),
+        (signal.SIGINT, 1, 3, KeyboardInterrupt),
         pytest.param(signal.SIGHUP, 1, 3, Terminated, marks=pytest.mark.evidence),
         pytest.param(signal.SIGINT, 2, None, KeyboardInterrupt, marks=pytest.mark.evidence),
     ],

@@ -144,3 +144,24 @@ def test_what_is_damaged_hides_nothing_else(folder: Path, capsys: pytest.Capture
     damaged, whole = capsys.readouterr().out.splitlines()[1:]
     assert "encoder  damaged: " in damaged
     assert whole.endswith("other  96 wide, 4x84x84  VICReg on pong, breakout")
+
+
+def test_verify_names_all_that_is_damaged(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    names = ("a", "b", "c")
+    for name in names:
+        run(["push", str(folder), str(tmp_path / name)])
+    capsys.readouterr()
+    (tmp_path / "a" / CARD).write_text("mine")
+    (tmp_path / "b" / SUMS).unlink()
+    assert run(["verify", *(str(tmp_path / name) for name in names)]) == 1
+    said = capsys.readouterr()
+    assert said.out == f"{tmp_path / 'c'}: whole\n"
+    first, second, last = said.err.splitlines()
+    assert first.startswith(f"damaged: {tmp_path / 'a' / CARD} does not match its SHA-256")
+    assert second.startswith(f"damaged: {tmp_path / 'b'} has no SHA256SUMS")
+    assert last == "error: damaged encoders: 2, each named above with its fix"
+    assert run(["verify", str(tmp_path / "c")]) == 0
+    with pytest.raises(UserError, match="no encoder folder at"):
+        run(["verify", str(tmp_path / "c"), str(tmp_path / "nowhere")])

@@ -178,6 +178,7 @@ def test_a_file_that_always_stalls_is_named_and_none_of_it_is_kept(
     assert same(locate("hf-hub:me/mine"), mine)
 
 
+MISSES = "EntryNotFound"
 LASTING = {
     "an error": (Fault("GET", status=500), "500 Internal Server Error"),
     "no permission": (Fault("GET", status=403), "403 Forbidden"),
@@ -185,6 +186,13 @@ LASTING = {
     "cut, of unknown size": (Fault(cut=1000, headers=UNSIZED), "does not match its SHA-256"),
     "no commit": (Fault(headers={"X-Repo-Commit": None}), "'X-Repo-Commit' header"),
     "a commit outside": (Fault(headers={"X-Repo-Commit": "../../../out"}), "is refused"),
+    "an ETag outside": (Fault(headers={"ETag": '"../../../out"'}), "is refused"),
+    "a linked ETag outside": (Fault(headers={"X-Linked-Etag": "../../../out"}), "is refused"),
+    "an ETag that is no hash": (Fault(headers={"ETag": '"out-1"'}), "ETag 'out-1', no hash"),
+    "none, of a commit outside": (
+        Fault(status=404, headers={"X-Repo-Commit": "../../../out", "X-Error-Code": MISSES}),
+        "is refused",
+    ),
 }
 
 
