@@ -10,6 +10,9 @@ from pathlib import Path
 # whenever the machine is busy; and commands that tests start inherit it.
 os.environ["OMP_NUM_THREADS"] = "1"
 
+# Lines are as wide as they are where nobody says how wide the terminal is: workers of xdist do.
+os.environ.pop("COLUMNS", None)
+
 # A shell that starts the tests in the background, or nohup, has them and all that they start ignore
 # signals that some of them send.
 signal.signal(signal.SIGINT, signal.default_int_handler)

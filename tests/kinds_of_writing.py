@@ -48,9 +48,9 @@ KINDS = {
     " --model.init_args.encoder.patch 42 --model.init_args.expander 16 --data.batch_size 8"
     " --trainer.max_steps 4 --checkpoint_every 2",
     "agents fit": "agents fit -c dqn_frozen --run OUT --model.encoder.encoder IN/encoder"
-    " --data.num_envs 2 --data.max_frames 40 --data.total_steps 84 --model.hidden 16"
+    " --data.num_envs 2 --data.max_frames 40 --data.total_steps 124 --model.hidden 16"
     " --model.batch_size 8 --model.buffer_size 200 --model.learning_starts 64"
-    " --model.train_freq 2 --model.features.norm_samples 32 --checkpoint_every 13",
+    " --model.train_freq 2 --model.features.norm_samples 32 --checkpoint_every 7",
     "record": "agents record --run IN/agent --epsilons 0.5 --out OUT --steps 160"
     " --shard-steps 80 --envs 2 --max-frames 160 --workers 1 --accelerator cpu",
     "continual": "agents continual -c IN/continual.yaml --run OUT",

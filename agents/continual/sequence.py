@@ -110,6 +110,8 @@ class TaskSequence:
         """What lies at `places` now, of those that can be read."""
         found: dict[str, Content] = {}
         for name, (method, place) in self.places.items():
+            if not self.games:  # refused before anything is played
+                break
             config = dict_to_namespace(self.settings(method, self.games[0]))
             if of := contents({place: PLACES[place]}, config):
                 found[name] = of[place]

@@ -13,7 +13,7 @@ from fovea.command import UserError
 from fovea.probes import compare
 from fovea.probes import state as state_probe
 from fovea.probes.__main__ import run as run_command
-from fovea.results import Measured
+from fovea.results import Measured, read_result
 from fovea.tables import Table
 
 EPISODE = np.repeat(np.arange(10), 8)
@@ -96,6 +96,8 @@ def test_the_command_prints_lines_and_names_mistakes(
             run_command(["compare", *arguments])
     other = results(tmp_path / "other", {"mine": 0.3})
     path = other / "probes" / "state.json"
-    path.write_text(path.read_text().replace('"samples": 2000', '"samples": 20'))
+    fewer = read_result(path)
+    fewer.settings["samples"] = 20
+    fewer.write(path)
     with pytest.raises(UserError, match=r"other recordings or with other\s+settings"):
         run_command(["compare", folder, str(other)])
