@@ -85,10 +85,13 @@ def whole(machine: Machine, given: Path, tmp_path_factory: pytest.TempPathFactor
     return left
 
 
+LONG = ("continual", signal.SIGKILL), ("agents fit", signal.SIGTERM)
+
+
 @pytest.mark.parametrize(
     ("kind", "number"),
     [
-        pytest.param(kind, number, marks=pytest.mark.evidence if kind == "continual" else ())
+        pytest.param(kind, number, marks=pytest.mark.evidence if (kind, number) in LONG else ())
         for kind, numbers in BY.items()
         for number in numbers
     ],
@@ -219,6 +222,7 @@ def test_a_clock_that_went_backwards_changes_nothing(
     assert code == 0, said
 
 
+@pytest.mark.evidence
 def test_ten_thousand_files_beside_those_of_a_run_are_no_matter(
     machine: Machine, given: Path, tmp_path: Path
 ) -> None:

@@ -70,6 +70,7 @@ def test_without_a_logger_of_the_users_the_run_has_its_own(
     assert "loss" in {name for _, name, _ in rows(tmp_path)}
 
 
+@pytest.mark.evidence
 @pytest.mark.slow
 def test_what_a_profiler_found_is_printed(recordings: Path, tmp_path: Path) -> None:
     words = arguments(recordings, tmp_path, "--trainer.profiler", "simple")
