@@ -143,9 +143,12 @@ def exclusive(folder: str | Path, wait: bool = False) -> Iterator[int]:
                 f"{folder} is in use by process {file.read().strip() or '?'}: "
                 "wait until it ends, or give another folder"
             ) from None
-        file.truncate(0)
-        file.write(str(os.getpid()))
-        file.flush()
+        try:
+            file.truncate(0)
+            os.write(file.fileno(), str(os.getpid()).encode())  # at once: nothing is left to close
+        except OSError as fault:
+            fault.filename = str(folder)
+            raise
         at, handle = os.path.abspath(folder), os.open(folder, os.O_RDONLY)
         _held[at] = handle
         try:
