@@ -39,6 +39,11 @@ def before(kind: str, given: Path, out: Path) -> None:
         shutil.copytree(given / "encoder", out / "encoder")
 
 
+def left(temporary: Path) -> list[Path]:
+    """What a command left in a temporary folder, but for what W&B makes when it is imported."""
+    return [path for path in temporary.iterdir() if "wandb" not in path.name]
+
+
 @pytest.mark.parametrize("kind", EACH)
 def test_a_read_only_folder_is_one_line(
     kind: str, machine: Machine, given: Path, tmp_path: Path
@@ -51,7 +56,7 @@ def test_a_read_only_folder_is_one_line(
     assert code in (1, 2), said
     assert str(out) in said_in_a_line(said)
     assert sorted((path, path.stat().st_mtime_ns) for path in out.rglob("*")) == there
-    assert not list(machine.seen(machine.temporary).iterdir())
+    assert not left(machine.seen(machine.temporary))
 
 
 @pytest.mark.parametrize(
@@ -74,7 +79,7 @@ def test_a_full_disk_is_one_line_and_leaves_nothing_half_written(
     line = said_in_a_line(said, 2 if command_of_a_study else 1)
     assert line.startswith(f"error: the disk is full ({out}")
     assert not not_whole(machine.seen(out))
-    assert not list(machine.seen(machine.temporary).iterdir())
+    assert not left(machine.seen(machine.temporary))
 
 
 @pytest.mark.parametrize("kind", EACH)
@@ -88,4 +93,4 @@ def test_the_temporary_folder_may_lie_on_another_file_system(
     assert code == 0, said
     assert [path for path in out.rglob("*") if path.is_file()]
     assert not not_whole(out)
-    assert not list(temporary.iterdir())
+    assert not left(temporary)
