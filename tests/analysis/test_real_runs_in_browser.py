@@ -86,7 +86,7 @@ def test_a_slider_goes_through_play_and_a_search_and_a_head_choose_and_sort(page
     wait(lambda: said.text != before, page)
     assert said.text.startswith("Breakout, screen 2 of ")
 
-    page.find_element(By.CSS_SELECTOR, "#runs .search").send_keys("dqn")
+    page.find_element(By.CSS_SELECTOR, "#runs .search").send_keys("again")
     shown = """return [...document.querySelectorAll("#runs tr[data-run]")]
         .filter((row) => !row.hidden).length"""
     wait(lambda: page.execute_script(shown) == 1, page)
