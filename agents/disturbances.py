@@ -17,7 +17,8 @@ from torch import Tensor
 
 from fovea.atari.emulator import SCREEN, Emulator, Settings
 from fovea.atari.env import Sensor
-from fovea.command import UserError, nearest
+from fovea.command import UserError
+from fovea.disturbances import Disturbance
 from fovea.pretrain.augment import Chain, augment, render
 from fovea.pretrain.corruptions import CORRUPTIONS, corrupted
 from fovea.seeding import Draws, Stream, key, uniform_by_index
@@ -110,33 +111,16 @@ def corrupt(name: str, screens: Tensor, at: Moments, severity: float) -> Tensor:
     return torch.cat(rows)
 
 
-class Kind(NamedTuple):
-    """A kind of disturbance: one setting of the environment, or what is seen."""
-
-    low: float
-    high: float
-    whole: bool
-    """Whether its number is a whole one."""
-    sense: Sense | None = None
-    """None where it is a setting."""
-
-
-KINDS: Mapping[str, Kind] = {
-    # The sensor fails.
-    "patches": Kind(1, GRID[0] * GRID[1], True, patches),
-    "frame": Kind(1, 16, True, frame),
-    "blank": Kind(0, 1, False, blank),
-    # Screens look otherwise.
-    **{name: Kind(1, 2, True, partial(corrupt, name)) for name in CORRUPTIONS},
-    "render": Kind(0, 2**31, True, rendered),
-    "augmented": Kind(0, 1, False, augmented),
-    # The dynamics change.
-    "sticky": Kind(0, 1, False),
-    "frame_skip": Kind(1, 60, True),
-    "mode": Kind(0, 255, True),
-    "difficulty": Kind(0, 255, True),
-    "permuted": Kind(1, 1, True),
+SENSES: Mapping[str, Sense] = {
+    "patches": patches,
+    "frame": frame,
+    "blank": blank,
+    **{name: partial(corrupt, name) for name in CORRUPTIONS},
+    "render": rendered,
+    "augmented": augmented,
 }
+"""What is seen under a disturbance; one of `fovea.disturbances` that is none of these is a setting
+of the environment."""
 
 SUITE = (
     "patches:9", "frame:1", "frame:2", "blank:0.25", "sticky:0.5", "frame_skip:2", "frame_skip:6",
@@ -145,42 +129,10 @@ SUITE = (
 """What `all` stands for, beside another mode and difficulty of the game."""
 
 
-class Disturbance(NamedTuple):
-    """A kind and its number."""
-
-    name: str
-    number: float
-
-    @staticmethod
-    def read(text: str) -> Disturbance:
-        """Of NAME:NUMBER. Raises UserError for what is none."""
-        name, _, number = text.partition(":")
-        if name not in KINDS:
-            raise UserError(
-                f"unknown disturbance {text!r}{nearest(name, KINDS, 1)}: give NAME:NUMBER with one "
-                f"of {', '.join(KINDS)}"
-            )
-        kind = KINDS[name]
-        try:
-            value = int(number) if kind.whole else float(number)
-        except ValueError:
-            value = -1
-        if not kind.low <= value <= kind.high:
-            what = "a whole number" if kind.whole else "a number"
-            raise UserError(
-                f"disturbance {text!r}: give {what} from {kind.low:g} to {kind.high:g}, as "
-                f"{name}:{kind.low:g}"
-            )
-        return Disturbance(name, value)
-
-    def __str__(self) -> str:
-        return f"{self.name}:{self.number:g}"
-
-
 def environment(asked: Sequence[Disturbance], seed: int) -> dict[str, object]:
     """The arguments of `atari.env.Envs` under these disturbances, those of the screens in turn."""
-    settings = {one.name: one.number for one in asked if KINDS[one.name].sense is None}
-    seeing = [(sense, one.number) for one in asked if (sense := KINDS[one.name].sense)]
+    settings = {one.name: one.number for one in asked if one.name not in SENSES}
+    seeing = [(SENSES[one.name], one.number) for one in asked if one.name in SENSES]
     return settings | ({"sensor": sensor(seeing, seed)} if seeing else {})
 
 

@@ -12,7 +12,7 @@ import torch
 from tqdm import tqdm
 
 from fovea.agents.algorithms.base import Agent
-from fovea.agents.disturbances import Disturbance, suite
+from fovea.agents.disturbances import suite
 from fovea.agents.loading import LoadedAgent, load_agent
 from fovea.agents.task import PROTOCOLS, AtariTask
 from fovea.agents.video import Moment, film
@@ -22,6 +22,7 @@ from fovea.atari.film import STEPS_PER_SECOND
 from fovea.atari.games import find, hns
 from fovea.command import UserError
 from fovea.device import device
+from fovea.disturbances import Disturbance
 from fovea.files import exclusive
 from fovea.progress import bar
 from fovea.runs import RunWriter, read_run, typed

@@ -11,10 +11,10 @@ import torch
 from jsonargparse import Namespace
 from torch import Tensor
 
-from fovea.agents.disturbances import Disturbance
 from fovea.agents.loading import load_agent
 from fovea.agents.task import earlier_curriculum
 from fovea.atari.games import find
+from fovea.disturbances import Disturbance
 from fovea.pretrain.encoders.folder import load_encoder, weights_sha256
 from fovea.pretrain.training.growth import Content, Read, recorded
 

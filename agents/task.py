@@ -10,12 +10,13 @@ import lightning
 from jsonargparse.typing import ClosedUnitInterval, NonNegativeInt, PositiveInt
 
 from fovea.agents.curriculum import Curriculum, Earlier, Way
-from fovea.agents.disturbances import Disturbance, environment
+from fovea.agents.disturbances import environment
 from fovea.agents.experience.base import Experience
 from fovea.atari.emulator import SCREEN
 from fovea.atari.env import Envs, curriculum_state
 from fovea.atari.games import find
 from fovea.command import UserError
+from fovea.disturbances import Disturbance
 from fovea.old_names import read_config
 from fovea.pretrain.training.checkpoint import newest, read
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from itertools import product
 
 import numpy as np
 
@@ -96,14 +97,18 @@ def _as_text(
     """
     strongest, cells = [], []
     for encoder, of in arrays.items():
-        for label, maps in zip(sprites[encoder]["maps"], _rows(of), strict=True):
-            for screen, (game, values) in enumerate(zip(games, maps, strict=True), start=1):
-                own = [encoder, game, screen, label]
-                looks = np.nan_to_num(values).clip(0)
-                row, column = divmod(int(looks.argmax()), looks.shape[1])
-                share = float(looks.max() / max(looks.sum(), 1e-30))
-                strongest.append([*own, row + 1, column + 1, share])
-                cells.append([*own, *(f"{value:.3g}" for value in values.flat)])
+        rows = _rows(of)
+        flat = rows.reshape(-1, rows.shape[2] * rows.shape[3])
+        looks = np.nan_to_num(flat).clip(0)
+        shares = looks.max(1) / looks.sum(1).clip(1e-30)
+        places = zip(*np.unravel_index(looks.argmax(1), rows.shape[2:]), shares, strict=True)
+        shown = product(sprites[encoder]["maps"], enumerate(games, start=1))
+        for (label, (screen, game)), values, (row, column, share) in zip(
+            shown, np.char.mod("%.3g", flat).tolist(), places, strict=True
+        ):
+            own = [encoder, game, screen, label]
+            strongest.append([*own, int(row) + 1, int(column) + 1, float(share)])
+            cells.append([*own, *values])
     columns = ["encoder", "game", "screen", "map"]
     width = max(map(len, cells))
     table = Table(

@@ -11,16 +11,9 @@ from pathlib import Path
 
 from fovea import command
 from fovea.analysis import study_results, study_show
-from fovea.analysis.study_cells import (
-    Cells,
-    Processes,
-    Workers,
-    check_settings,
-    is_done,
-    run_cells,
-    typed,
-)
-from fovea.analysis.study_file import check_configs, read
+from fovea.analysis.study_cells import Cells, Processes, Workers, run_cells
+from fovea.analysis.study_done import is_done, typed
+from fovea.analysis.study_file import check_configs, check_settings, read
 from fovea.analysis.study_kinds import EncoderStudy, Study
 from fovea.analysis.study_results import Key, Results
 from fovea.analysis.timed_study import TimedStudy

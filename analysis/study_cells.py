@@ -8,37 +8,24 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import ExitStack, nullcontext, suppress
 from pathlib import Path
 from threading import Event
 from typing import IO, Protocol
 
+from fovea.analysis.study_done import contents, has_ended, is_done, keep_contents, typed
 from fovea.analysis.study_kinds import Command
 from fovea.command import UserError
-from fovea.files import exclusive, sha256, write_json
-from fovea.foreign import load_json, read_text
+from fovea.files import exclusive
 from fovea.progress import bar
-from fovea.runs import read_run
 
 Cells = Mapping[Path, Sequence[Command]]
 """{the folder of each: its commands, one after the other}."""
 
 ENDED, BUSY = "ended", "busy"
 """What became of a cell: its commands have ended well, or another process runs them."""
-
-RUN = "--run"
-
-MADE_OF = "made_of.json"
-"""In a run folder: by command, {path: SHA-256} of what it named when it began."""
-
-SAYS = ("run.json", "SHA256SUMS", "encoder/SHA256SUMS", "_dataset.json", "dataset.json",
-        "*/_dataset.json", "*/dataset.json")  # fmt: skip
-"""Files of a folder that say what else is in it, by its hashes, or how far a run is."""
-
-CHECKS = min(4, os.cpu_count() or 1)
-"""Commands at once that say whether they know their settings."""
 
 AGAIN = 3
 """Times that a command which was killed, as where memory runs out, runs again."""
@@ -113,43 +100,6 @@ def run_cells(
                     ended(folder)
                     if progress:
                         progress.update()
-
-
-def check_settings(every: Iterable[Cells]) -> None:
-    """Let `fit` read the settings of runs that have not begun, before the first of them begins.
-
-    A name that nobody knows in the last run of a study would else be found after days. Of the runs
-    of one name, which differ in seed and game, one is asked.
-
-    Raises UserError for the first that is refused.
-    """
-    asked: dict[str, list[str]] = {}
-    for cells in every:
-        for folder, (command, *_) in cells.items():
-            record = read_run(folder)
-            if not record or record.command != shlex.join(typed(command)):
-                asked.setdefault(folder.name, typed(command))
-    if asked:
-        print(f"reading the settings of {', '.join(asked)}", flush=True)
-    with ThreadPoolExecutor(CHECKS) as pool:
-        try:
-            for name, said in zip(asked, pool.map(_refusal, asked.values()), strict=True):
-                if said:
-                    raise UserError(f"the run {name!r} of the study: {said}")
-        finally:
-            pool.shutdown(wait=False, cancel_futures=True)
-
-
-def _refusal(words: list[str]) -> str:
-    """What a `fit` says against its settings, none of which it runs here; else the empty text."""
-    done = subprocess.run(
-        [sys.executable, "-m", *words, "--print_config"],
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-        check=False,
-    )
-    lines = done.stderr.decode("utf-8", "replace").strip().splitlines()
-    return lines[-1].removeprefix("error: ") if done.returncode == 2 and lines else ""
 
 
 def run_cell(
@@ -240,71 +190,3 @@ def lock_of(folder: Path) -> Path:
 def log_of(folder: Path) -> Path:
     """What the commands of a cell print, where they have a log."""
     return folder.with_name(f"{folder.name}.log")
-
-
-def typed(command: Command) -> list[str]:
-    """The words of a command."""
-    return ["fovea", *map(str, command)]
-
-
-def is_done(words: list[str]) -> bool:
-    """Whether a command has ended well, and what it names is still what it was then.
-
-    It says so in a moment, where the command itself would first import torch: by run.json of the
-    command's run folder, and by the contents of the configs, recordings and runs that the command
-    names, which are kept beside it (`keep_contents`). No clock is asked. What is due runs, and
-    finds out itself what is left to do.
-    """
-    return has_ended(words) and _kept(words).get(shlex.join(words), {}) == contents(words)
-
-
-def has_ended(words: list[str]) -> bool:
-    """Whether run.json of a command's run folder says that just this command has ended well."""
-    if RUN not in words:
-        return False
-    record, typed = read_run(_folder(words)), shlex.join(words)
-    if not record or record.state != "done":
-        return False
-    evaluation = record.evaluation
-    if evaluation and evaluation.command == typed:
-        return evaluation.trained == record.step
-    return record.command == typed
-
-
-def contents(words: list[str]) -> dict[str, str]:
-    """What the files and folders hold that a command names, {path: SHA-256}, but its own run's.
-
-    Of a folder that is the hashes of SAYS: of what lists the shards of a recording or the weights
-    of an encoder, or says how far an agent is.
-    """
-    given = [word.partition("=")[2] or word for word in words[3:]]
-    named = {one for word in given for one in word.strip("[]").split(", ")}
-    own = {str(_folder(words))} if RUN in words else set()
-    files = {file for name in named - own if name for file in _saying(name)}
-    return {file: sha256(file) for file in sorted(files)}
-
-
-def _saying(name: str) -> list[str]:
-    """The files that say what a place holds; none where it does not exist."""
-    if os.path.isdir(name):  # which other than Path's takes words that are no path at all
-        return [str(path) for pattern in SAYS for path in Path(name).glob(pattern)]
-    return [name] if os.path.isfile(name) else []
-
-
-def keep_contents(words: list[str], found: dict[str, str]) -> None:
-    """Keep what a command found, see `contents`, in its run folder, once it has ended well."""
-    if RUN in words and _folder(words).is_dir():
-        write_json(_folder(words) / MADE_OF, _kept(words) | {shlex.join(words): found})
-
-
-def _kept(words: list[str]) -> dict[str, dict[str, str]]:
-    """By command, what those found that made a run folder."""
-    try:
-        kept = load_json(read_text(_folder(words) / MADE_OF))
-    except (OSError, ValueError):  # then they are due, and find out themselves
-        return {}
-    return kept if isinstance(kept, dict) else {}
-
-
-def _folder(words: list[str]) -> Path:
-    return Path(words[words.index(RUN) + 1])

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import re
-from collections.abc import Sequence
+import shlex
+import subprocess
+import sys
+from collections.abc import Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import MISSING, fields
 from pathlib import Path
 from typing import Any, get_type_hints
@@ -12,13 +17,17 @@ from jsonargparse import ArgumentError, ArgumentParser
 from jsonargparse.typing import ClosedUnitInterval, NonNegativeInt, PositiveFloat, PositiveInt
 
 from fovea.analysis.figures import REFERENCES  # that runs are compared with too
+from fovea.analysis.study_cells import Cells
+from fovea.analysis.study_done import typed
 from fovea.analysis.study_kinds import BASES, Study
 from fovea.analysis.study_kinds import KINDS as UNTIMED
 from fovea.analysis.timed_study import TimedStudy
 from fovea.atari.games import find
 from fovea.command import UserError, nearest
 from fovea.configs import locate
+from fovea.disturbances import Disturbance
 from fovea.foreign import load_yaml, read_text
+from fovea.runs import read_run
 
 KINDS = UNTIMED | {"timed": TimedStudy}
 
@@ -45,28 +54,15 @@ EXPECTED: dict[object, str] = {
 }
 """The types of a study's settings, and what is to be given, in words."""
 
-DISTURBANCES: dict[str, tuple[type, float, float]] = {
-    "patches": (int, 1, 36),
-    "frame": (int, 1, 16),
-    "blank": (float, 0, 1),
-    **dict.fromkeys(("blur", "brightness", "cut_out", "noise", "quantise", "downscale"),
-                    (int, 1, 2)),
-    "render": (int, 0, 2**31),
-    "augmented": (float, 0, 1),
-    "sticky": (float, 0, 1),
-    "frame_skip": (int, 1, 60),
-    "mode": (int, 0, 255),
-    "difficulty": (int, 0, 255),
-    "permuted": (int, 1, 1),
-}  # fmt: skip
-"""Those of `fovea.agents.disturbances`, which needs torch: their numbers from least to greatest."""
+CHECKS = min(4, os.cpu_count() or 1)
+"""Commands at once that say whether they know their settings."""
 
 
 def read(path: Path) -> Study:
     """A study file, with the rom ids of its games.
 
     Raises UserError where it lacks or has an unknown key or kind, and for a value that a run would
-    fail of; what only `fit` knows, see `check_configs` and `study_cells.check_settings`.
+    fail of; what only `fit` knows, see `check_configs` and `check_settings`.
     """
     content = load_yaml(read_text(path), f"the study {path}") or {}
     if not isinstance(content, dict):
@@ -105,6 +101,43 @@ def check_configs(study: Study) -> None:
             raise UserError(f"the config of the run {name!r}: {fault}") from None
 
 
+def check_settings(every: Iterable[Cells]) -> None:
+    """Let `fit` read the settings of runs that have not begun, before the first of them begins.
+
+    A name that nobody knows in the last run of a study would else be found after days. Of the runs
+    of one name, which differ in seed and game, one is asked.
+
+    Raises UserError for the first that is refused.
+    """
+    asked: dict[str, list[str]] = {}
+    for cells in every:
+        for folder, (command, *_) in cells.items():
+            record = read_run(folder)
+            if not record or record.command != shlex.join(typed(command)):
+                asked.setdefault(folder.name, typed(command))
+    if asked:
+        print(f"reading the settings of {', '.join(asked)}", flush=True)
+    with ThreadPoolExecutor(CHECKS) as pool:
+        try:
+            for name, said in zip(asked, pool.map(_refusal, asked.values()), strict=True):
+                if said:
+                    raise UserError(f"the run {name!r} of the study: {said}")
+        finally:
+            pool.shutdown(wait=False, cancel_futures=True)
+
+
+def _refusal(words: list[str]) -> str:
+    """What a `fit` says against its settings, none of which it runs here; else the empty text."""
+    done = subprocess.run(
+        [sys.executable, "-m", *words, "--print_config"],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        check=False,
+    )
+    lines = done.stderr.decode("utf-8", "replace").strip().splitlines()
+    return lines[-1].removeprefix("error: ") if done.returncode == 2 and lines else ""
+
+
 def _parsed(path: Path, key: str, hint: object, value: object) -> Any:
     """A value as its type has it, as the parser of all configs takes it."""
     parser = ArgumentParser(exit_on_error=False)
@@ -120,25 +153,11 @@ def _parsed(path: Path, key: str, hint: object, value: object) -> Any:
 
 
 def _check_disturbance(path: Path, text: str) -> None:
-    name, _, number = text.partition(":")
-    if text == "all":
-        return
-    if name not in DISTURBANCES:
-        raise UserError(
-            f"the study {path}: disturb has {text!r}{nearest(name, DISTURBANCES, 1)}: give "
-            f"NAME:NUMBER with one of {', '.join(DISTURBANCES)}, or all"
-        )
-    kind, low, high = DISTURBANCES[name]
     try:
-        right = low <= kind(number) <= high
-    except ValueError:
-        right = False
-    if not right:
-        what = "a whole number" if kind is int else "a number"
-        raise UserError(
-            f"the study {path}: disturb has {text!r}: give {what} from {low:g} to {high:g}, as "
-            f"{name}:{low:g}"
-        )
+        if text != "all":
+            Disturbance.read(text)
+    except UserError as fault:
+        raise UserError(f"the study {path}: disturb: {fault}, or all") from None
 
 
 def _check_runs(

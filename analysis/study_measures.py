@@ -26,7 +26,7 @@ from fovea.metrics import (
 )
 from fovea.results import ProbeResult, read_result
 from fovea.runs import read_run
-from fovea.schema import Evaluation, RunRecord
+from fovea.schema import RunRecord, count_cut
 from fovea.tables import Cell, Table
 
 POINTS = 50  # of a kept curve
@@ -94,12 +94,8 @@ def _was_cut(folder: Path, lengths: Curve) -> bool:
     path = folder / "config.yaml"
     try:
         task = load_yaml(read_text(path), path)["data"]
-        played = Evaluation(
-            max_frames=task.get("max_frames"),
-            frame_skip=task.get("frame_skip", 4),
-            lengths=lengths.values.tolist(),
-        )
-        return played.cut_short
+        limit, skip = task.get("max_frames"), task.get("frame_skip", 4)
+        return count_cut(lengths.values.tolist(), limit, skip) > 0
     except FileNotFoundError:
         return False
     except (LookupError, TypeError, AttributeError, ZeroDivisionError) as fault:

@@ -9,7 +9,8 @@ from pathlib import Path
 from threading import Event
 from types import ModuleType
 
-from fovea.analysis.study_cells import Command, run_cell
+from fovea.analysis.study_cells import run_cell
+from fovea.analysis.study_kinds import Command
 
 RETRIES = 3
 """Times that a cell begins anew on another worker where its own was killed."""

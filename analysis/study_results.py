@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from fovea.command import UserError
+from fovea.command import UserError, natural
 from fovea.files import write_text
 from fovea.foreign import read_text
 from fovea.tables import Table
@@ -73,19 +73,13 @@ COLUMNS = {
 }
 
 
-def _natural(text: str) -> int:
-    if (number := int(text)) < 0:
-        raise ValueError(f"{text} is below 0")
-    return number
-
-
 def _finite(text: str) -> float:
     if not math.isfinite(number := float(text)):
         raise ValueError(f"{text} is no finite number")
     return number
 
 
-def _positive(text: str) -> float:
+def _not_negative(text: str) -> float:
     if (number := _finite(text)) < 0:
         raise ValueError(f"{text} is below 0")
     return number
@@ -98,10 +92,10 @@ def _no_nan(text: str) -> float:
 
 
 NUMBERS: dict[str, Callable[[str], int | float]] = {
-    "seed": _natural,
-    "seconds": _positive,
+    "seed": natural,
+    "seconds": _not_negative,
     "value": _no_nan,  # infinity stands for what never happened
-    "step": _natural,
+    "step": natural,
     "return": _finite,
 }
 

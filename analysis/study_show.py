@@ -9,8 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean
 
-from fovea.analysis.study_cells import Command, is_done, lock_of, typed
-from fovea.analysis.study_kinds import Study
+from fovea.analysis.study_cells import lock_of
+from fovea.analysis.study_done import is_done, typed
+from fovea.analysis.study_kinds import Command, Study
 from fovea.analysis.study_results import Key, Results
 from fovea.command import ACCELERATORS
 from fovea.files import in_use

@@ -11,7 +11,7 @@ import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from fovea.analysis.study_cells import contents, has_ended, is_done, keep_contents, typed
+from fovea.analysis.study_done import contents, has_ended, is_done, keep_contents, typed
 from fovea.analysis.study_kinds import Command
 from fovea.analysis.timed_study import (
     LEAST_STEPS,

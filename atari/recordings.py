@@ -21,9 +21,8 @@ from fovea.atari.games import find
 from fovea.atari.origin import Origin
 from fovea.atari.parquet import SHARD_NAME, Damaged, Shard, check_rows, read_shard, shard_paths
 from fovea.command import UserError
-from fovea.files import write_json
+from fovea.files import walk, write_json
 from fovea.foreign import read_text
-from fovea.runs import walk
 
 DATASET = "_dataset.json"
 OLD_DATASET = "dataset.json"  # its name in formats 1 and 2

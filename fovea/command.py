@@ -29,6 +29,8 @@ third of their speed on an idle machine, and with this number nothing. It is rea
 imported, which is after `main` has begun.
 """
 
+FULL = errno.ENOSPC, errno.EDQUOT, errno.EFBIG
+"""What the system says of a disk that is full."""
 REFUSED = {
     errno.EACCES: "you may not read or write it: give another path, or change its permissions",
     errno.EPERM: "you may not read or write it: give another path, or change its permissions",
@@ -198,7 +200,7 @@ def positive(text: str) -> int:
     """An integer above 0, as the type of a command's argument."""
     value = int(text)
     if value < 1:
-        raise ValueError
+        raise ValueError(f"{text} is not above 0")
     return value
 
 
@@ -206,7 +208,7 @@ def natural(text: str) -> int:
     """An integer of at least 0, as the type of a command's argument."""
     value = int(text)
     if value < 0:
-        raise ValueError
+        raise ValueError(f"{text} is below 0")
     return value
 
 
@@ -249,7 +251,7 @@ def main(command: Callable[[], int | None]) -> NoReturn:
         if fault.errno in REFUSED and fault.filename is not None:
             print(shown(f"error: {fault.filename}: {REFUSED[fault.errno]}"), file=sys.stderr)
             sys.exit(2)
-        if fault.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+        if fault.errno not in FULL:
             raise
         where = shown(str(fault.filename or "the run folder"))
         print(

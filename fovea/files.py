@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ctypes
-import errno
 import fcntl
 import glob
 import hashlib
@@ -14,10 +13,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from fovea.command import UserError
+from fovea.command import FULL, UserError
 
-FULL = errno.ENOSPC, errno.EDQUOT, errno.EFBIG
-"""What the system says of a disk that is full."""
 AT_FDCWD, RENAME_EXCHANGE = -100, 2  # of Linux's renameat2
 
 
@@ -194,3 +191,22 @@ def in_use(folder: str | Path) -> bool:
     except FileNotFoundError:
         pass
     return False
+
+
+def walk(place: str | Path) -> Iterator[tuple[Path, list[str], list[str]]]:
+    """`os.walk` that follows links, each folder once, in the order of names, without hidden ones.
+
+    A link to a folder above it, which would go round for ever, leads to one that was seen.
+    """
+    seen: set[tuple[int, int]] = set()
+    for parent, below, files in os.walk(place, followlinks=True):
+        try:
+            status = os.stat(parent)
+        except OSError:  # it has just been taken away
+            continue
+        if (status.st_dev, status.st_ino) in seen:
+            below.clear()
+            continue
+        seen.add((status.st_dev, status.st_ino))
+        below[:] = sorted(name for name in below if not name.startswith("."))
+        yield Path(parent), below, files

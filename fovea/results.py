@@ -11,12 +11,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
+from fovea.as_written import CHANGED, checked, with_check
 from fovea.command import UserError
 from fovea.figures import Figure, Verdict, read_figures
 from fovea.files import replacing, write_json
 from fovea.foreign import load_json, read_text
 from fovea.npz import read_npz
-from fovea.runs import CHANGED, checked, with_check
 from fovea.schema import Record, check
 from fovea.tables import Table
 

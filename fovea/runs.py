@@ -14,8 +14,6 @@ This module imports neither torch nor NumPy, so that light commands stay light.
 
 from __future__ import annotations
 
-import hashlib
-import json
 import logging
 import os
 import shlex
@@ -29,15 +27,15 @@ from pathlib import Path
 from typing import Any
 
 from fovea import __version__
+from fovea.as_written import CHANGED, Written, checked, with_check
 from fovea.checkout import commit
 from fovea.command import UserError
-from fovea.files import write_json
-from fovea.foreign import LARGEST, load_json, open_file, read_text
+from fovea.files import walk, write_json
+from fovea.foreign import LARGEST, load_json, read_text
 from fovea.schema import RunRecord, check
 
 log = logging.getLogger("fovea")
 
-PIECE = 2**20  # bytes that are read at once
 PACKAGES = ("torch", "lightning", "timm", "ale-py", "numpy")
 
 
@@ -134,25 +132,6 @@ def run_folders(place: str | Path) -> Iterator[Path]:
             yield parent
 
 
-def walk(place: str | Path) -> Iterator[tuple[Path, list[str], list[str]]]:
-    """`os.walk` that follows links, each folder once, in the order of names, without hidden ones.
-
-    A link to a folder above it, which would go round for ever, leads to one that was seen.
-    """
-    seen: set[tuple[int, int]] = set()
-    for parent, below, files in os.walk(place, followlinks=True):
-        try:
-            status = os.stat(parent)
-        except OSError:  # it has just been taken away
-            continue
-        if (status.st_dev, status.st_ino) in seen:
-            below.clear()
-            continue
-        seen.add((status.st_dev, status.st_ino))
-        below[:] = sorted(name for name in below if not name.startswith("."))
-        yield Path(parent), below, files
-
-
 def read_run(folder: str | Path) -> RunRecord | None:
     """run.json of a run folder, or None where there is none.
 
@@ -188,66 +167,6 @@ def parse_record(text: str) -> tuple[RunRecord, str]:
     record = RunRecord.read(written)
     check(record)
     return record, "" if same else f"run.json {CHANGED}"
-
-
-CHANGED = "is not as it was written: by hand, or by a disk that fails"
-CHECK = "check"
-"""Key of the SHA-256 of all others in run.json; older records have none."""
-
-
-def checked(found: dict[str, Any]) -> tuple[dict[str, Any], bool]:
-    """A record's JSON object without its check, and whether it is as `with_check` made it.
-
-    One without a check is, whatever it holds.
-    """
-    checks = {key for key, value in found.items() if _is_digest(value)} | {CHECK}
-    written = {key: value for key, value in found.items() if key not in checks}
-    return written, not checks & found.keys() or found.get(CHECK) == _digest(written)
-
-
-def with_check(plain: dict[str, Any]) -> dict[str, Any]:
-    """A record's JSON object with its check."""
-    return plain | {CHECK: _digest(json.loads(json.dumps(plain)))}
-
-
-def _is_digest(value: object) -> bool:
-    return isinstance(value, str) and len(value) == 64 and set(value) <= set("0123456789abcdef")
-
-
-def _digest(plain: Mapping[str, Any]) -> str:
-    text = json.dumps(plain, sort_keys=True, ensure_ascii=False)
-    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
-
-
-class Written:
-    """How many bytes of a file were written, and their SHA-256."""
-
-    def __init__(self) -> None:
-        self.bytes, self.hash = 0, hashlib.sha256()
-
-    @staticmethod
-    def of(path: Path, most: int = sys.maxsize) -> Written:
-        """What a file holds now, or its first `most` bytes.
-
-        Raises UserError for a pipe or a device.
-        """
-        written = Written()
-        try:
-            with open_file(path) as file:
-                while piece := file.read(min(PIECE, max(most - written.bytes, 0))):
-                    written.add(piece)
-        except FileNotFoundError:
-            pass
-        return written
-
-    def add(self, content: bytes) -> None:
-        """More that was written."""
-        self.bytes += len(content)
-        self.hash.update(content)
-
-    def record(self) -> dict[str, Any]:
-        """As run.json has it."""
-        return {"bytes": self.bytes, "sha256": self.hash.hexdigest()}
 
 
 def metrics_problem(folder: Path, record: RunRecord) -> str:

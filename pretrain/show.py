@@ -8,9 +8,9 @@ from math import prod
 from pathlib import Path
 
 from fovea.command import UserError
+from fovea.files import walk
 from fovea.pretrain.card import listed
 from fovea.pretrain.hub import SUMS, read_config
-from fovea.runs import walk
 from fovea.tables import print_lines
 
 LONGEST = 2**24

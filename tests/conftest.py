@@ -1,10 +1,13 @@
-"""What tests of every room share: short recordings of real games."""
+"""What tests of every room share: short recordings of real games, and a browser."""
 
 from __future__ import annotations
 
 import os
 import signal
+from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 # Before torch starts: tiny tensors gain nothing from a second thread, which would wait spinning
 # whenever the machine is busy; and commands that tests start inherit it.
@@ -23,6 +26,10 @@ import pytest
 from filelock import FileLock
 
 from fovea.atari.collect import collect
+from fovea.command import UserError
+
+if TYPE_CHECKING:
+    from selenium.webdriver import Chrome
 
 # The same examples in every run; how long one takes depends on what else the machine does.
 hypothesis.settings.register_profile("fovea", deadline=None, derandomize=True)
@@ -40,3 +47,21 @@ def recordings(tmp_path_factory: pytest.TempPathFactory) -> Path:
         collect(["breakout"], folder, steps=1500, shard_steps=750, workers=1)
         collect(["pong"], folder, steps=3000, shard_steps=1000, workers=1)
     return folder
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Chrome]:
+    """Headless Chromium, or Chrome, which keeps what it logged and asked for.
+
+    Its tests are skipped where none is installed; under CI that is a failure.
+    """
+    from benchmarks.chromium import chromium  # Selenium, which other tests do without
+
+    with ExitStack() as stack:
+        try:
+            opened = stack.enter_context(chromium())
+        except UserError as reason:
+            if os.environ.get("CI"):
+                pytest.fail(f"{reason}, which CI must have")
+            pytest.skip(str(reason))
+        yield opened

@@ -17,7 +17,8 @@ ray = pytest.importorskip("ray", reason="pip install 'fovea-rl[ray]'")
 from ray.cluster_utils import Cluster  # noqa: E402
 
 from fovea.analysis import study_results  # noqa: E402
-from fovea.analysis.study_cells import Command, lock_of, log_of, run_cells  # noqa: E402
+from fovea.analysis.study_cells import lock_of, log_of, run_cells  # noqa: E402
+from fovea.analysis.study_kinds import Command  # noqa: E402
 from fovea.analysis.study_ray import Tasks  # noqa: E402
 from fovea.atari.collect import collect  # noqa: E402
 from fovea.cluster import LOCAL, connected  # noqa: E402

@@ -1,22 +1,15 @@
-"""The site as a reader meets it: at the width of a phone and of a desk, from disk.
-
-Skipped where no browser is installed; under CI a missing browser is a failure.
-"""
+"""The site as a reader meets it: at the width of a phone and of a desk, from disk."""
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
-from collections.abc import Iterator
-from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 from selenium import webdriver
 
-from benchmarks.chromium import chromium, resize, wait
-from fovea.command import UserError
+from benchmarks.chromium import resize, wait
 from in_browser import asked_for
 from pages import ROOT
 
@@ -42,18 +35,6 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
     )
     assert done.returncode == 0, done.stderr
     return folder / "build"
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[webdriver.Chrome]:
-    with ExitStack() as stack:
-        try:
-            opened = stack.enter_context(chromium())
-        except UserError as reason:
-            if os.environ.get("CI"):
-                pytest.fail(f"{reason}, which CI must have")
-            pytest.skip(str(reason))
-        yield opened
 
 
 @pytest.mark.parametrize("width", [390, 1440])

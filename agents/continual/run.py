@@ -69,7 +69,8 @@ def _learn(folder: Path, sequence: TaskSequence, resolved: str) -> RunRecord:
 def parsed(args: list[str]) -> tuple[Path, TaskSequence, str]:
     """The run folder, what is played, and the resolved config, of the command's arguments.
 
-    Raises UserError for what cannot be parsed, and where the folder holds a run of other settings.
+    Raises UserError for what cannot be parsed, and where the folder holds a run of other settings,
+    or of other content of what they name.
     """
     parser = SettingsParser("fovea agents continual", description=DESCRIPTION, exit_on_error=False)
     import_all("fovea.agents.algorithms")
@@ -98,6 +99,7 @@ def parsed(args: list[str]) -> tuple[Path, TaskSequence, str]:
     }  # it leaves out None
     own["methods"] = {name: Method(**method) for name, method in own["methods"].items()}
     folder, sequence = Path(config.run), TaskSequence(**own)
+    sequence.check_names()
     places = sequence.places
     changed = changes(folder, resolved, parser, *places)
     held = (read_run(folder) or RunRecord()).content

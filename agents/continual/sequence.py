@@ -110,8 +110,6 @@ class TaskSequence:
         """What lies at `places` now, of those that can be read."""
         found: dict[str, Content] = {}
         for name, (method, place) in self.places.items():
-            if not self.games:  # refused before anything is played
-                break
             config = dict_to_namespace(self.settings(method, self.games[0]))
             if of := contents({place: PLACES[place]}, config):
                 found[name] = of[place]
@@ -132,8 +130,8 @@ class TaskSequence:
         played = {"total_steps": self.steps_per_game, "seed": self.seed_everything}
         return {game: build_task(self.task | played | {"game": game}) for game in self.games}
 
-    def check(self) -> None:
-        """Raise UserError for what would end the sequence later than now."""
+    def check_names(self) -> None:
+        """Raise UserError for games, methods and a reference that are none."""
         names = [find(game).rom_id for game in self.games]
         if not names or len(set(names)) < len(names):
             raise UserError(f"games {', '.join(names) or '[]'}: name at least one, each once")
@@ -145,6 +143,9 @@ class TaskSequence:
                 f"reference {self.reference} is no method that learns each game alone: name one "
                 "with task_aware: agent, or null"
             )
+
+    def check(self) -> None:
+        """Raise UserError for what would end the sequence later than now."""
         self._check_actions()
         for agent in self.agents.values():
             self.tasks[self.games[0]].attach(agent)

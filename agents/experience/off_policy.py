@@ -37,7 +37,7 @@ class OffPolicy(Replayed):
         offline_ratio: that part, of 1.
     """
 
-    heavy: tuple[str, ...] = ("replay", "priorities")
+    heavy = ("replay", "priorities")
 
     def __init__(
         self,

@@ -9,7 +9,6 @@ from collections.abc import Mapping
 from contextlib import ExitStack
 from functools import cached_property
 from pathlib import Path
-from traceback import walk_tb
 
 import yaml
 from jsonargparse.typing import PositiveInt
@@ -32,13 +31,7 @@ from fovea.pretrain.training.checkpoint import (
     remove_older,
     verified,
 )
-from fovea.pretrain.training.config_errors import (
-    FAULTS,
-    TRAINER_FAULTS,
-    explain,
-    of_trainer,
-    trainer_settings,
-)
+from fovea.pretrain.training.config_errors import FAULTS, explain
 from fovea.pretrain.training.growth import (
     Content,
     Read,
@@ -54,6 +47,7 @@ from fovea.pretrain.training.parser import FitParser, NamedConfig, as_typed
 from fovea.pretrain.training.refused import check_seed, check_trainer, listed
 from fovea.pretrain.training.schedule import RateOfSchedule
 from fovea.pretrain.training.stopping import Stopping, stopped_early
+from fovea.pretrain.training.trainer_errors import said_by_trainer, trainer_settings
 from fovea.runs import RunWriter, read_run
 from fovea.schema import RunRecord
 
@@ -368,8 +362,8 @@ class FitCLI(LightningCLI):
                 fault = Terminated()
             elif isinstance(fault, SystemExit):  # what Lightning makes of an interrupt
                 fault = KeyboardInterrupt()
-            elif isinstance(fault, TRAINER_FAULTS) and _is_of_lightning(fault):
-                fault = of_trainer(fault, self.config.trainer.as_dict()) or fault
+            else:
+                fault = said_by_trainer(fault, self.config.trainer.as_dict())
             if not (isinstance(fault, UserError) and self.run.take_back(self.made)):
                 reason = f"{type(fault).__name__}: {fault}".strip(": ")
                 self.run.update(state="failed", reason=reason)
@@ -395,12 +389,6 @@ class FitCLI(LightningCLI):
             self.trainer.save_checkpoint(folder / f"{NAME.format(step=step)}.ckpt")
         if self.first:
             remove_older(folder)
-
-
-def _is_of_lightning(fault: BaseException) -> bool:
-    """Whether Lightning itself raised it, such as for settings that it compares with the data."""
-    *_, (frame, _) = walk_tb(fault.__traceback__)
-    return str(frame.f_globals.get("__name__")).startswith("lightning.")
 
 
 def _quieten() -> None:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator
 from difflib import get_close_matches
 from types import ModuleType
 
@@ -16,10 +14,6 @@ from fovea.pretrain.training.nameable import reachable, settings_at, settings_of
 
 FAULTS = (ArgumentError, ValueError, MisconfigurationException, ModuleNotFoundError)
 """What parsing and building raise where a config is wrong, among others."""
-
-TRAINER_FAULTS = (ValueError, TypeError, RuntimeError, ImportError, MisconfigurationException)
-"""What Lightning's Trainer raises for settings that it does not take."""
-
 
 PLAINER = {
     "invalid literal for int() with base 10: ": "a whole number is expected, and not ",
@@ -65,44 +59,6 @@ def explain(fault: Exception, roots: Iterable[type]) -> UserError | None:
     for said, meant in PLAINER.items():
         plain = plain.replace(said, meant)
     return UserError(f"setting {keys[-1]}: {plain}" if keys else texts[0])
-
-
-def of_trainer(fault: Exception, asked: Mapping[str, object]) -> UserError | None:
-    """What Lightning says of a setting of its Trainer, as one line; None where it names none.
-
-    Args:
-        fault: one of TRAINER_FAULTS.
-        asked: the settings.
-    """
-    said = " ".join(str(fault).split()).rstrip(".")
-    texts = {name: value for name, value in asked.items() if isinstance(value, str)}
-    found = [(at.start(), name) for name in asked if (at := re.search(rf"\b{name}\b", said))]
-    found += [(len(said), name) for name, value in texts.items() if value in said]
-    if not found:
-        return None
-    _, name = min(found)
-    value = " ".join(str(asked[name]).split())
-    return UserError(f"trainer.{name} {value}: {said}: change it, or leave it out")
-
-
-@contextmanager
-def trainer_settings(asked: Mapping[str, object]) -> Iterator[None]:
-    """Make one line of what the Trainer says of its settings while it is made.
-
-    Args:
-        asked: the settings.
-
-    Raises UserError for what is raised within.
-    """
-    try:
-        yield
-    except UserError:
-        raise
-    except TRAINER_FAULTS as fault:
-        said = " ".join(str(fault).split()).rstrip(".")
-        raise of_trainer(fault, asked) or UserError(
-            f"settings of the trainer: {said}: change that one, or leave it out"
-        ) from None
 
 
 def _not_imported(path: str, cause: BaseException, classes: list[str]) -> UserError | None:

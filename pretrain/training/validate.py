@@ -12,8 +12,8 @@ from lightning.pytorch.cli import LightningCLI
 from fovea.command import UserError, parser
 from fovea.old_names import read_config
 from fovea.pretrain.training.checkpoint import VerifiedCheckpointIO, read, verified
-from fovea.pretrain.training.config_errors import trainer_settings
 from fovea.pretrain.training.fit import PretrainCLI
+from fovea.pretrain.training.trainer_errors import trainer_settings
 from fovea.runs import read_run
 
 DESCRIPTION = """Print the held-out numbers of a pretraining run (its losses on the validation

@@ -11,9 +11,9 @@ import pytest
 import torch
 
 from fovea.agents.disturbances import (
-    KINDS,
+    GRID,
+    SENSES,
     SUITE,
-    Disturbance,
     Moments,
     blank,
     environment,
@@ -25,11 +25,22 @@ from fovea.agents.fit import fit
 from fovea.agents.task import AtariTask
 from fovea.atari.env import Envs
 from fovea.command import UserError
+from fovea.disturbances import KINDS, Disturbance, Kind
+from fovea.pretrain.corruptions import CORRUPTIONS
 from fovea.runs import read_run
 
 SCREENS = torch.arange(1, 5, dtype=torch.uint8)[None, :, None, None].expand(3, 4, 84, 84)
 AT = Moments(seed=7, episode=torch.tensor([0, 1, 5]), step=torch.tensor([10, 11, 3]))
-SENSED = [name for name, kind in KINDS.items() if kind.sense]
+
+
+def test_every_kind_is_seen_or_is_a_setting_of_the_environment() -> None:
+    assert [name for name in KINDS if name not in SENSES] == [
+        "sticky", "frame_skip", "mode", "difficulty", "permuted"
+    ]  # fmt: skip
+    assert SENSES.keys() <= KINDS.keys()
+    assert KINDS["patches"].high == GRID[0] * GRID[1]
+    for name, corruption in CORRUPTIONS.items():
+        assert KINDS[name] == Kind(1, len(corruption.strengths), True)
 
 
 def test_so_many_patches_are_black_all_through_an_episode() -> None:
@@ -73,7 +84,7 @@ QUICK = "blank", "noise", "render"
 @pytest.mark.slow
 @pytest.mark.parametrize(
     "name",
-    [pytest.param(name, marks=() if name in QUICK else pytest.mark.evidence) for name in SENSED],
+    [pytest.param(name, marks=() if name in QUICK else pytest.mark.evidence) for name in SENSES],
 )
 def test_the_game_goes_on_as_ever_behind_a_sensor_and_a_saved_one_sees_the_same(name: str) -> None:
     """Also past the ends of episodes, of 12 steps."""

@@ -8,11 +8,12 @@ import torch
 
 from fovea.agents.adaptation.base import Frozen
 from fovea.agents.algorithms.dpt import DPT
-from fovea.agents.disturbances import SUITE, Disturbance, environment
+from fovea.agents.disturbances import SUITE, environment
 from fovea.agents.evaluation import evaluate
 from fovea.agents.experience.replay import Transitions
 from fovea.agents.task import AtariTask
 from fovea.atari.env import Envs
+from fovea.disturbances import Disturbance
 from fovea.pretrain.encoders.encoder import Encoder, Features
 from fovea.pretrain.encoders.read_out import ReadOut
 

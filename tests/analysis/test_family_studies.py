@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from toy_studies import FAMILY
 
 from fovea.agents.fit import fit
 from fovea.analysis import study, study_results
@@ -31,21 +32,10 @@ TOY = {
 }
 TOY["cal_ql"].pop(MODEL + "buffer_size")
 TOY["cal_ql"].pop("data.num_envs")
-RUNS = {
-    "warm_start": ["cal_ql", "retained_5k", "cloned", "ppo_warmup_5k"],
-    "robustness": ["l2m"],
-    "degraded": ["roma", "render_returns"],
-    "distil": ["dqn", "cnn", "ppo_after_warm"],
-    "fusion": ["fused_shuffled", "ppo_fused"],
-    "one_step_fb": ["fb"],
-    "contexts": ["sticky_0.3"],
-    "dpt": ["dpt"],
-    "curriculum": ["alp", "again"],
-}
 
 
 @pytest.mark.evidence
-@pytest.mark.parametrize("name", RUNS)
+@pytest.mark.parametrize("name", FAMILY)
 def test_the_settings_of_every_run_are_understood(name: str, tmp_path: Path) -> None:
     asked = study.read(ROOT / "analysis" / "studies" / f"{name}.yaml")
     for commands in asked.jobs(tmp_path, list(asked.runs), 0, "cpu").values():
@@ -57,7 +47,7 @@ def test_the_settings_of_every_run_are_understood(name: str, tmp_path: Path) -> 
 @pytest.mark.evidence
 @pytest.mark.slow
 @pytest.mark.timeout(1200)
-@pytest.mark.parametrize("name", RUNS)
+@pytest.mark.parametrize("name", FAMILY)
 def test_a_study_of_the_family_runs_from_file_to_page(
     name: str, recordings: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -80,8 +70,8 @@ def test_a_study_of_the_family_runs_from_file_to_page(
             settings[MODEL + "critic_warmup"] = 32
     path, out = tmp_path / f"{name}.yaml", tmp_path / "out"
     path.write_text(yaml.safe_dump(content))
-    study.run([str(path), "--out", str(out), "--only", *RUNS[name], "--accelerator", "cpu"])
+    study.run([str(path), "--out", str(out), "--only", *FAMILY[name], "--accelerator", "cpu"])
     kept = study_results.read(out)
-    assert {key.run for key in kept} == set(RUNS[name])
+    assert {key.run for key in kept} == set(FAMILY[name])
     page = (out / "study.md").read_text()
-    assert all(f"| {run} | 1 of 1 |" in page for run in RUNS[name])
+    assert all(f"| {run} | 1 of 1 |" in page for run in FAMILY[name])

@@ -12,10 +12,10 @@ import pytest
 
 import report_samples as samples
 from fovea.analysis import attention, report
+from fovea.as_written import checked, with_check
 from fovea.figures import Comparison, Verdict
 from fovea.probes import state
 from fovea.results import Measured
-from fovea.runs import checked, with_check
 from fovea.tables import Table
 
 BEFORE_0_2 = Path(__file__).parents[1] / "before_0_2"

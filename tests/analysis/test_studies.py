@@ -5,12 +5,12 @@ Those of the family are in test_family_studies.py, and one that is timed in test
 
 from __future__ import annotations
 
-import re
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import yaml
+from toy_studies import ALONE, FAMILY
 
 from fovea.agents.fit import fit as fit_agent
 from fovea.analysis import study, study_results
@@ -20,21 +20,6 @@ from fovea.pretrain.training.fit import fit as fit_encoder
 
 ROOT = Path(__file__).parents[2]
 STUDIES = ROOT / "analysis" / "studies"
-RUNS = {
-    "objectives": ["initial", "lewm_stacks"],
-    "recipe": ["recipe_longer", "tov_vicreg_far"],
-    "pretraining": ["recipe", "vicreg_random"],
-    "fb_features": ["one_step_fb", "icvf"],
-    "v_pretraining": ["action", "noise"],
-    "unseen_game": ["recipe"],
-    "agents": ["dqn_summary", "ppo_tokens"],
-    "tiers": ["agent"],
-    "shipped": ["shipped", "untrained"],
-    "returns": ["cnn", "recipe_last_block"],
-    "returns_ppo": ["cnn", "recipe"],
-    "read_outs": ["attention", "block_2"],
-    "d5rl": ["seen_random", "unseen_weak_online", "unseen_weak"],
-}
 MODEL = "model.init_args."
 ENCODER = MODEL + "encoder.init_args.encoder"
 NORM = {MODEL + "hidden": 8, MODEL + "features.norm_samples": 16}
@@ -74,17 +59,17 @@ def toy(name: str, recordings: Path, out: Path) -> dict:
 @pytest.mark.evidence
 @pytest.mark.slow
 @pytest.mark.timeout(1200)
-@pytest.mark.parametrize("name", RUNS)
+@pytest.mark.parametrize("name", ALONE)
 def test_a_shipped_study_runs_from_file_to_page(
     name: str, recordings: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(ROOT)
     path, out = tmp_path / f"{name}.yaml", tmp_path / "out"
     path.write_text(yaml.safe_dump(toy(name, recordings, out)))
-    study.run([str(path), "--out", str(out), "--only", *RUNS[name], "--accelerator", "cpu"])
-    assert {key.run for key in study_results.read(out)} - REFERENCES.keys() == {*RUNS[name]}
+    study.run([str(path), "--out", str(out), "--only", *ALONE[name], "--accelerator", "cpu"])
+    assert {key.run for key in study_results.read(out)} - REFERENCES.keys() == {*ALONE[name]}
     page = (out / "study.md").read_text()
-    assert all(f"| {run} | 1 of 1 |" in page for run in RUNS[name])
+    assert all(f"| {run} | 1 of 1 |" in page for run in ALONE[name])
 
 
 ROOMS = {"pretrain": fit_encoder, "agents": fit_agent}
@@ -92,7 +77,7 @@ ROOMS = {"pretrain": fit_encoder, "agents": fit_agent}
 
 @pytest.mark.evidence
 @pytest.mark.slow
-@pytest.mark.parametrize("name", [*RUNS, "gpu"])
+@pytest.mark.parametrize("name", [*ALONE, "gpu"])
 def test_the_settings_of_every_run_of_a_shipped_study_are_understood(
     name: str, tmp_path: Path
 ) -> None:
@@ -110,6 +95,4 @@ def test_the_settings_of_every_run_of_a_shipped_study_are_understood(
 
 
 def test_every_shipped_study_runs_in_a_test() -> None:
-    family = (Path(__file__).parent / "test_family_studies.py").read_text()
-    of_family = re.findall(r'^    "(\w+)": \[', family.partition("RUNS = {")[2], re.MULTILINE)
-    assert {path.stem for path in STUDIES.glob("*.yaml")} == {*RUNS, *of_family, "gpu"}
+    assert {path.stem for path in STUDIES.glob("*.yaml")} == {*ALONE, *FAMILY, "gpu"}

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from fovea.analysis import study, study_cells
+from fovea.analysis import study, study_cells, study_done
 from fovea.analysis.study_kinds import EncoderStudy
 from fovea.analysis.study_results import Key
 from fovea.command import UserError
@@ -130,14 +130,14 @@ def test_fewer_samples_than_a_batch_are_refused(tmp_path: Path) -> None:
 
 def made(folder: Path, asked: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
     """A run folder as a study leaves it whose command `asked` has ended well."""
-    found = study_cells.contents(asked)
+    found = study_done.contents(asked)
     monkeypatch.setattr("sys.argv", asked)
     run = RunWriter(folder, "pretrain", "VICReg")
     run.begin()
-    assert not study_cells.is_done(asked)
+    assert not study_done.is_done(asked)
     run.update(state="done", step=3)
-    study_cells.keep_contents(asked, found)
-    assert study_cells.is_done(asked)
+    study_done.keep_contents(asked, found)
+    assert study_done.is_done(asked)
 
 
 def test_a_command_is_done_until_something_that_it_names_changes(
@@ -154,24 +154,24 @@ def test_a_command_is_done_until_something_that_it_names_changes(
              "[others, recordings, pong]", "--run", str(folder), "--encoder", "mine=base",
              "--chain", "[{name: shift}, " + 300 * "x" + "\0]", "--x", "1"]  # fmt: skip
     monkeypatch.chdir(tmp_path)
-    assert not study_cells.is_done(asked)
+    assert not study_done.is_done(asked)
     made(folder, asked, monkeypatch)
-    assert not study_cells.is_done([*asked[:-1], "2"])
-    assert not study_cells.is_done(["fovea", "atari", "collect", "pong", "--out", str(folder)])
+    assert not study_done.is_done([*asked[:-1], "2"])
+    assert not study_done.is_done(["fovea", "atari", "collect", "pong", "--out", str(folder)])
     (tmp_path / "pretrain").mkdir()  # a command's own words name no files
     (tmp_path / "pretrain" / "run.json").touch()
     for name in names:
         for moment in (monday, 3 * monday):
             os.utime(tmp_path / name, (moment, moment))
-            assert study_cells.is_done(asked)
+            assert study_done.is_done(asked)
         for moment in (monday, 3 * monday):  # also by a clock that was set back
             (tmp_path / name).write_text("as it is")
             os.utime(tmp_path / name, (moment, moment))
-            assert not study_cells.is_done(asked), name
+            assert not study_done.is_done(asked), name
         (tmp_path / name).unlink()
-        assert not study_cells.is_done(asked), name
+        assert not study_done.is_done(asked), name
         (tmp_path / name).write_text("as it was")
-        assert study_cells.is_done(asked)
+        assert study_done.is_done(asked)
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", "5", "null", '{"x": 1}', "[" * 10**5, "\0"])
@@ -184,9 +184,9 @@ def test_what_was_kept_of_a_command_may_be_damaged(
     asked = ["fovea", "pretrain", "fit", "-c", str(config), "--run", str(folder)]
     made(folder, asked, monkeypatch)
     (folder / "made_of.json").write_text(text)
-    assert not study_cells.is_done(asked)
-    study_cells.keep_contents(asked, study_cells.contents(asked))
-    assert study_cells.is_done(asked)
+    assert not study_done.is_done(asked)
+    study_done.keep_contents(asked, study_done.contents(asked))
+    assert study_done.is_done(asked)
 
 
 def test_an_evaluation_is_done_until_the_agent_has_learned_more(tmp_path: Path) -> None:
@@ -196,10 +196,10 @@ def test_an_evaluation_is_done_until_the_agent_has_learned_more(tmp_path: Path) 
     run.update(
         state="done", step=300, evaluation=Evaluation(command=shlex.join(asked), trained=300)
     )
-    assert study_cells.is_done(asked)
-    assert not study_cells.is_done([*asked, "--episodes", "3"])
+    assert study_done.is_done(asked)
+    assert not study_done.is_done([*asked, "--episodes", "3"])
     run.update(step=400)
-    assert not study_cells.is_done(asked)
+    assert not study_done.is_done(asked)
 
 
 SMALL = EncoderStudy(

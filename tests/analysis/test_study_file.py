@@ -10,11 +10,10 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fovea.agents.disturbances import KINDS as DISTURBANCES
-from fovea.agents.disturbances import Disturbance
 from fovea.analysis import study, study_file
 from fovea.analysis.timed_study import TimedStudy
 from fovea.command import UserError
+from fovea.disturbances import KINDS, Disturbance
 
 ENCODERS: dict[str, Any] = {
     "kind": "encoders", "title": "Small", "games": ["pong"], "steps": 9, "seeds": [0, 1],
@@ -65,7 +64,7 @@ WRONG: dict[str, tuple[dict, dict, str]] = {
     "a game twice": (ENCODERS, {"games": ["pong", "Pong"]}, "games has 'pong' twice: name it once"),
     "a seed twice": (ENCODERS, {"seeds": [0, 1, 0]}, "seeds has 0 twice: name it once"),
     "a seed below 0": (ENCODERS, {"seeds": [-1]}, "has seeds: [-1]: give a list of whole numbers"),
-    "a disturbance": (AGENTS, {"disturb": ["stickyy:1"]}, "disturb has 'stickyy:1': did you mean"),
+    "a disturbance": (AGENTS, {"disturb": ["stickyy:1"]}, "disturbance 'stickyy:1': did you mean"),
     "too sticky": (AGENTS, {"disturb": ["sticky:2"]}, "'sticky:2': give a number from 0 to 1, as"),
     "half a mode": (AGENTS, {"disturb": ["mode:1.5"]}, "give a whole number from 0 to 255, as"),
     "a way out": (ENCODERS, runs(**{"../../x": {"config": "vicreg"}}), "the run '../../x' would "),
@@ -110,17 +109,9 @@ def test_every_setting_of_a_study_has_its_range_and_is_asked_for_in_words(kind: 
             assert hint in study_file.EXPECTED, name
 
 
-def test_disturbances_are_those_that_agents_are_evaluated_under() -> None:
-    assert {
-        name: (int if kind.whole else float, kind.low, kind.high)
-        for name, kind in DISTURBANCES.items()
-    } == study_file.DISTURBANCES
-    assert list(study_file.DISTURBANCES) == list(DISTURBANCES)
-
-
 @pytest.mark.slow
 @settings(max_examples=40)
-@given(text=st.builds("{}:{}".format, st.sampled_from([*DISTURBANCES, "x"]),
+@given(text=st.builds("{}:{}".format, st.sampled_from([*KINDS, "x"]),
                       st.integers(-2, 300) | st.floats() | st.text(max_size=3)))  # fmt: skip
 def test_a_study_takes_the_disturbances_that_evaluations_take(
     text: str, tmp_path_factory: pytest.TempPathFactory

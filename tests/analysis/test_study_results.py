@@ -17,7 +17,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fovea import checkout
-from fovea.analysis import study, study_cells, study_results
+from fovea.analysis import study, study_cells, study_done, study_results
 from fovea.analysis.study_kinds import Command
 from fovea.analysis.study_results import Key, Result
 from fovea.command import UserError
@@ -60,7 +60,7 @@ def started(
     folders = []
 
     def run_cell(folder: Path, commands: list[Command], *_: object) -> str:
-        if not all(study_cells.is_done(study_cells.typed(each)) for each in commands):
+        if not all(study_done.is_done(study_done.typed(each)) for each in commands):
             folders.append(str(folder.relative_to(out)))
             agent(folder, score)
         return study_cells.ENDED

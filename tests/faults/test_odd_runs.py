@@ -17,11 +17,11 @@ from hypothesis import strategies as st
 
 import report_samples as samples
 from fovea.analysis.runs import read_runs
+from fovea.as_written import Written
 from fovea.command import UserError
 from fovea.foreign import load_json, load_yaml, open_file, read_text
 from fovea.metrics import read_metrics
 from fovea.results import read_arrays, read_result, write_arrays
-from fovea.runs import Written
 from fovea.schema import ContinualMethod, ContinualRecord, Disturbed
 from fovea.tables import Table
 

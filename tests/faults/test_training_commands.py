@@ -21,9 +21,9 @@ from fovea.agents.continual.run import continual, parsed
 from fovea.agents.continual.tables import tables
 from fovea.atari.games import find
 from fovea.command import UserError
-from fovea.pretrain.training.config_errors import trainer_settings
 from fovea.pretrain.training.monitor import HUGE, CollapseMonitor, FiniteMonitor
 from fovea.pretrain.training.refused import CALLBACKS, FIXED, SAMPLED, check_trainer
+from fovea.pretrain.training.trainer_errors import trainer_settings
 from fovea.runs import RunWriter, read_run
 from fovea.schema import count_cut
 
